@@ -1,0 +1,32 @@
+//! The shared words of Oribi: ids, names, time, schemas, series keys, row batches and scans.
+//!
+//! Nothing here does I/O, runs asynchronously or reads a clock on its own: every other crate may
+//! depend on this one, and this one on none of them.
+
+pub mod batch;
+pub mod block;
+pub mod column;
+pub mod error;
+pub mod id;
+pub mod name;
+pub mod points;
+pub mod predicate;
+pub mod read;
+pub mod schema;
+pub mod series;
+pub mod table;
+pub mod time;
+
+pub use batch::RowBatch;
+pub use block::{Block, Run};
+pub use column::{ColumnType, ColumnValues, Value};
+pub use error::{Error, Result};
+pub use id::{ColumnId, LogIndex, NodeId, TableId, TabletId};
+pub use name::Name;
+pub use points::{Points, PointsBuilder, RejectReason, Rejection};
+pub use predicate::TagPredicate;
+pub use read::{BlockIter, ColumnRead, ReadPath, ScanSpec, SeriesFilter, TableStats, TabletScan};
+pub use schema::{Column, ColumnKind, Schema};
+pub use series::{SeriesKey, SeriesKeys};
+pub use table::{Bucket, Table, TableOptions, TabletSpec};
+pub use time::{ArrivalClock, Clock, SystemClock, TimeRange};

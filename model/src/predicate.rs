@@ -1,0 +1,73 @@
+//! Conditions over the tags of a series, in a form that can be stored in a log entry.
+
+use crate::{ColumnId, SeriesKey};
+use serde::{Deserialize, Serialize};
+
+/// A condition with SQL's three values: a tag that a series lacks is null, and a comparison with
+/// null is unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TagPredicate {
+    /// Every series.
+    Always,
+    /// The tag has this value.
+    Equal(ColumnId, String),
+    /// The tag has one of these values.
+    In(ColumnId, Vec<String>),
+    /// The series lacks the tag.
+    IsNull(ColumnId),
+    /// All hold.
+    And(Vec<TagPredicate>),
+    /// At least one holds.
+    Or(Vec<TagPredicate>),
+    /// Does not hold.
+    Not(Box<TagPredicate>),
+}
+
+impl TagPredicate {
+    /// Whether the condition is true (not false, not unknown) for `series`.
+    pub fn matches(&self, series: &SeriesKey) -> bool {
+        self.evaluate(series) == Some(true)
+    }
+
+    fn evaluate(&self, series: &SeriesKey) -> Option<bool> {
+        match self {
+            TagPredicate::Always => Some(true),
+            TagPredicate::Equal(tag, wanted) => series.tag(*tag).map(|value| value == wanted),
+            TagPredicate::In(tag, wanted) => {
+                series.tag(*tag).map(|value| wanted.iter().any(|one| one == value))
+            }
+            TagPredicate::IsNull(tag) => Some(series.tag(*tag).is_none()),
+            TagPredicate::And(parts) => fold(parts.iter().map(|part| part.evaluate(series)), false),
+            TagPredicate::Or(parts) => fold(parts.iter().map(|part| part.evaluate(series)), true),
+            TagPredicate::Not(part) => part.evaluate(series).map(|held| !held),
+        }
+    }
+}
+
+/// AND (`decisive` = false) or OR (`decisive` = true) of three-valued parts.
+fn fold(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<bool> {
+    let mut answer = Some(!decisive);
+    for part in parts {
+        match part {
+            Some(held) if held == decisive => return Some(decisive),
+            Some(_) => {}
+            None => answer = None,
+        }
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tag_is_neither_equal_nor_unequal() {
+        let series = SeriesKey::from_tags([(ColumnId(1), "a")]);
+        let equal = TagPredicate::Equal(ColumnId(2), "x".into());
+        assert!(!equal.matches(&series));
+        assert!(!TagPredicate::Not(Box::new(equal.clone())).matches(&series));
+        assert!(TagPredicate::Or(vec![equal, TagPredicate::IsNull(ColumnId(2))]).matches(&series));
+    }
+}

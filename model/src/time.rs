@@ -1,0 +1,139 @@
+//! Event time: nanoseconds since the Unix epoch (UTC), as `i64`.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Nanoseconds in a second.
+pub const NS_PER_SECOND: i64 = 1_000_000_000;
+/// Nanoseconds in a day without leap seconds.
+pub const NS_PER_DAY: i64 = 86_400 * NS_PER_SECOND;
+
+/// A half-open range of event time: `start` is in it, `end` is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TimeRange {
+    /// First nanosecond inside.
+    pub start: i64,
+    /// First nanosecond after.
+    pub end: i64,
+}
+
+impl TimeRange {
+    /// All of time but its very last nanosecond, which a half-open range cannot hold.
+    pub const ALL: TimeRange = TimeRange { start: i64::MIN, end: i64::MAX };
+
+    /// The range from `start` up to, not including, `end`.
+    pub fn new(start: i64, end: i64) -> TimeRange {
+        TimeRange { start, end }
+    }
+
+    /// Whether no time is inside.
+    pub fn is_empty(self) -> bool {
+        self.end <= self.start
+    }
+
+    /// Whether `time` is inside.
+    pub fn contains(self, time: i64) -> bool {
+        self.start <= time && time < self.end
+    }
+
+    /// Whether every time of `other` is inside.
+    pub fn covers(self, other: TimeRange) -> bool {
+        other.is_empty() || (self.start <= other.start && other.end <= self.end)
+    }
+
+    /// Whether some time is in both.
+    pub fn overlaps(self, other: TimeRange) -> bool {
+        !self.intersect(other).is_empty()
+    }
+
+    /// What is in both; may be empty.
+    pub fn intersect(self, other: TimeRange) -> TimeRange {
+        TimeRange { start: self.start.max(other.start), end: self.end.min(other.end) }
+    }
+}
+
+/// Where "now" comes from, so that a test can say what time it is.
+pub trait Clock: Send + Sync + 'static {
+    /// Nanoseconds since the Unix epoch.
+    fn now_ns(&self) -> i64;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ns(&self) -> i64 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Gives rows without a time of their own one each: now, but always later than the one before.
+#[derive(Clone)]
+pub struct ArrivalClock {
+    clock: Arc<dyn Clock>,
+    last_ns: Arc<AtomicI64>,
+}
+
+impl ArrivalClock {
+    /// A clock over `clock`; clones share the order.
+    pub fn new(clock: Arc<dyn Clock>) -> ArrivalClock {
+        ArrivalClock { clock, last_ns: Arc::new(AtomicI64::new(i64::MIN)) }
+    }
+
+    /// The arrival time of one row, at least 1 ns after every earlier one.
+    pub fn next_ns(&self) -> i64 {
+        let now_ns = self.clock.now_ns();
+        let mut last_ns = self.last_ns.load(Ordering::Relaxed);
+        loop {
+            let next_ns = now_ns.max(last_ns.saturating_add(1));
+            match self.last_ns.compare_exchange_weak(
+                last_ns,
+                next_ns,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return next_ns,
+                Err(seen_ns) => last_ns = seen_ns,
+            }
+        }
+    }
+
+    /// The clock underneath, for the present without the promise of order.
+    pub fn now_ns(&self) -> i64 {
+        self.clock.now_ns()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Stopped;
+    impl Clock for Stopped {
+        fn now_ns(&self) -> i64 {
+            7
+        }
+    }
+
+    #[test]
+    fn arrival_times_grow_on_a_stopped_clock() {
+        let arrival = ArrivalClock::new(Arc::new(Stopped));
+        assert_eq!([arrival.next_ns(), arrival.next_ns(), arrival.clone().next_ns()], [7, 8, 9]);
+    }
+
+    #[test]
+    fn ranges_are_half_open() {
+        let range = TimeRange::new(10, 20);
+        assert!(range.contains(10) && !range.contains(20));
+        assert!(!range.overlaps(TimeRange::new(20, 30)));
+        assert!(range.covers(TimeRange::new(12, 20)));
+    }
+}
