@@ -1,1 +1,18 @@
+//! One tablet on one disk, and the node's log: synchronous, no network, no runtime.
 
+mod bits;
+pub mod codec;
+pub mod disk;
+mod error;
+mod gather;
+pub mod log;
+mod manifest;
+mod memtable;
+mod scan;
+mod segment;
+pub mod tablet;
+#[cfg(test)]
+mod testing;
+
+pub use error::{Error, Result};
+pub use tablet::{Flushed, Tablet, TabletOptions, TabletStats};

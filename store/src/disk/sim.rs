@@ -1,0 +1,357 @@
+//! A disk in memory that loses power on command, for tests of everything above [`Disk`].
+
+use super::{Disk, DiskFile};
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// A simulated disk. Clones share the same disk.
+///
+/// Every change (create, write, cut, sync, rename, remove, folder changes) counts as one
+/// operation. After a crash every call fails, until [`SimDisk::reboot`] gives the disk that a
+/// restarted machine would find.
+#[derive(Clone, Default)]
+pub struct SimDisk(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    names_durable: BTreeMap<PathBuf, usize>,
+    dirs: BTreeSet<PathBuf>,
+    dirs_durable: BTreeSet<PathBuf>,
+    operations: u64,
+    crash_at: Option<u64>,
+    crashed: bool,
+}
+
+#[derive(Clone, Default)]
+struct Inode {
+    durable: Vec<u8>,
+    current: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+impl SimDisk {
+    /// An empty disk.
+    pub fn new() -> SimDisk {
+        SimDisk::default()
+    }
+
+    /// Lets operation `at` (counted from 1 over the life of the disk) and all later calls fail.
+    pub fn crash_at(&self, at: u64) {
+        self.0.lock().crash_at = Some(at);
+    }
+
+    /// Operations counted so far.
+    pub fn operations(&self) -> u64 {
+        self.0.lock().operations
+    }
+
+    /// Whether the crash has happened.
+    pub fn crashed(&self) -> bool {
+        self.0.lock().crashed
+    }
+
+    /// The disk after a power cut now: what was synced, and, as `seed` has it, some of what was
+    /// not: a prefix of each file's later writes, the last of them torn, and later names of some
+    /// folders. Seed 0 keeps only what was durable. Open files stay with the old disk.
+    pub fn reboot(&self, seed: u64) -> SimDisk {
+        let old = self.0.lock();
+        let mut random = Random(seed);
+        let mut names = old.names_durable.clone();
+        let dirs = if seed == 0 { old.dirs_durable.clone() } else { old.dirs.clone() };
+        for dir in &old.dirs {
+            if seed != 0 && random.below(2) == 1 {
+                names.retain(|path, _| path.parent() != Some(dir));
+                let later = old.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+                names.extend(later.map(|(path, inode)| (path.clone(), *inode)));
+            }
+        }
+        names.retain(|path, _| {
+            path.ancestors().skip(1).all(|up| !old.dirs.contains(up) || dirs.contains(up))
+        });
+        let inodes = old.inodes.iter().map(|inode| inode.after_crash(seed, &mut random)).collect();
+        SimDisk(Arc::new(Mutex::new(State {
+            inodes,
+            names_durable: names.clone(),
+            names,
+            dirs_durable: dirs.clone(),
+            dirs,
+            ..State::default()
+        })))
+    }
+
+    /// The bytes of a file as a reader sees them now.
+    pub fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.0.lock();
+        state.names.get(path).map(|inode| state.inodes[*inode].current.clone())
+    }
+
+    /// Puts a durable file in place without counting an operation.
+    pub fn put(&self, path: &Path, bytes: Vec<u8>) {
+        let mut state = self.0.lock();
+        state.inodes.push(Inode { durable: bytes.clone(), current: bytes, unsynced: Vec::new() });
+        let inode = state.inodes.len() - 1;
+        state.names.insert(path.to_owned(), inode);
+        state.names_durable.insert(path.to_owned(), inode);
+    }
+}
+
+impl State {
+    fn alive(&self) -> io::Result<()> {
+        if self.crashed { Err(io::Error::other("the simulated disk has crashed")) } else { Ok(()) }
+    }
+
+    /// Counts an operation; the one that crashes fails.
+    fn step(&mut self) -> io::Result<()> {
+        self.alive()?;
+        self.operations += 1;
+        self.crashed = self.crash_at == Some(self.operations);
+        self.alive()
+    }
+
+    fn find(&self, path: &Path) -> io::Result<usize> {
+        self.alive()?;
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Inode {
+    fn after_crash(&self, seed: u64, random: &mut Random) -> Inode {
+        let mut bytes = self.durable.clone();
+        if seed != 0 {
+            let kept = random.below(self.unsynced.len() as u64 + 1) as usize;
+            for change in &self.unsynced[..kept] {
+                apply(&mut bytes, change);
+            }
+            if let Some(Change::Write(offset, torn)) = self.unsynced.get(kept) {
+                let part = random.below(torn.len() as u64 + 1) as usize;
+                if part > 0 {
+                    apply(&mut bytes, &Change::Write(*offset, torn[..part].to_vec()));
+                }
+            }
+        }
+        Inode { durable: bytes.clone(), current: bytes, unsynced: Vec::new() }
+    }
+}
+
+fn apply(bytes: &mut Vec<u8>, change: &Change) {
+    match change {
+        Change::SetLen(length) => bytes.resize(*length as usize, 0),
+        Change::Write(offset, written) => {
+            let end = *offset as usize + written.len();
+            if bytes.len() < end {
+                bytes.resize(end, 0);
+            }
+            bytes[*offset as usize..end].copy_from_slice(written);
+        }
+    }
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound.max(1)
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    inode: usize,
+}
+
+impl Disk for SimDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.0.lock();
+        state.step()?;
+        if state.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if path.parent().is_some_and(|dir| !state.dirs.contains(dir)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.inodes.push(Inode::default());
+        let inode = state.inodes.len() - 1;
+        state.names.insert(path.to_owned(), inode);
+        Ok(Box::new(SimFile { disk: self.clone(), inode }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let inode = self.0.lock().find(path)?;
+        Ok(Box::new(SimFile { disk: self.clone(), inode }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.step()?;
+        let inode = state.find(from)?;
+        state.names.remove(from);
+        state.names.insert(to.to_owned(), inode);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.step()?;
+        state.find(path)?;
+        state.names.remove(path);
+        Ok(())
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.step()?;
+        state.dirs.insert(path.to_owned());
+        for above in path.ancestors().skip(1) {
+            state.dirs.insert(above.to_owned());
+            state.dirs_durable.insert(above.to_owned());
+        }
+        Ok(())
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.step()?;
+        if !state.dirs.contains(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.names.retain(|name, _| !name.starts_with(path));
+        state.dirs.retain(|dir| !dir.starts_with(path));
+        Ok(())
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let state = self.0.lock();
+        state.alive()?;
+        if !state.dirs.contains(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let inside = state.names.keys().chain(state.dirs.iter());
+        let inside = inside.filter(|name| name.parent() == Some(path));
+        let names = inside.filter_map(|name| name.file_name()?.to_str().map(str::to_owned));
+        let sorted: BTreeSet<String> = names.collect();
+        Ok(sorted.into_iter().collect())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut guard = self.0.lock();
+        guard.step()?;
+        let state = &mut *guard;
+        if !state.dirs.contains(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let gone: Vec<PathBuf> = state
+            .dirs_durable
+            .iter()
+            .filter(|dir| dir.parent() == Some(path) && !state.dirs.contains(*dir))
+            .cloned()
+            .collect();
+        for dir in gone {
+            state.dirs_durable.retain(|name| !name.starts_with(&dir));
+            state.names_durable.retain(|name, _| !name.starts_with(&dir));
+        }
+        let inside = state.dirs.iter().filter(|dir| dir.parent() == Some(path));
+        state.dirs_durable.extend(inside.cloned());
+        state.names_durable.retain(|name, _| name.parent() != Some(path));
+        let inside = state.names.iter().filter(|(name, _)| name.parent() == Some(path));
+        state.names_durable.extend(inside.map(|(name, inode)| (name.clone(), *inode)));
+        Ok(())
+    }
+
+    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
+        self.0.lock().alive().map(|()| 1 << 40)
+    }
+}
+
+impl DiskFile for SimFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let state = self.disk.0.lock();
+        state.alive()?;
+        let bytes = &state.inodes[self.inode].current;
+        let end = offset.checked_add(buffer.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let wanted = bytes.get(offset as usize..end as usize);
+        buffer.copy_from_slice(wanted.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.change(Change::Write(offset, bytes.to_vec()))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        state.step()?;
+        let inode = &mut state.inodes[self.inode];
+        for change in std::mem::take(&mut inode.unsynced) {
+            apply(&mut inode.durable, &change);
+        }
+        Ok(())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let state = self.disk.0.lock();
+        state.alive()?;
+        Ok(state.inodes[self.inode].current.len() as u64)
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.change(Change::SetLen(bytes))
+    }
+}
+
+impl SimFile {
+    fn change(&self, change: Change) -> io::Result<()> {
+        let mut state = self.disk.0.lock();
+        let outcome = state.step();
+        if outcome.is_ok() || state.crash_at == Some(state.operations) {
+            let inode = &mut state.inodes[self.inode];
+            apply(&mut inode.current, &change);
+            inode.unsynced.push(change);
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_synced_bytes_under_synced_names_survive() {
+        let disk = SimDisk::new();
+        let dir = Path::new("/d");
+        disk.create_dir_all(dir).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        let file = disk.create(&dir.join("a")).unwrap();
+        file.write_at(b"one", 0).unwrap();
+        file.sync().unwrap();
+        assert_eq!(disk.reboot(0).bytes(&dir.join("a")), None);
+        disk.sync_dir(dir).unwrap();
+        file.write_at(b"two", 3).unwrap();
+        assert_eq!(disk.reboot(0).bytes(&dir.join("a")).unwrap(), b"one");
+        for seed in 1..50 {
+            let after = disk.reboot(seed).bytes(&dir.join("a")).unwrap();
+            assert!(b"onetwo".starts_with(&after) && after.len() >= 3);
+        }
+        disk.crash_at(disk.operations() + 1);
+        assert!(disk.rename(&dir.join("a"), &dir.join("b")).is_err());
+        assert!(disk.list(dir).is_err() && file.len().is_err());
+    }
+}

@@ -1,0 +1,93 @@
+//! What can go wrong with one tablet or log on one disk.
+
+use oribi_model::{ColumnId, ColumnType, TabletId};
+use std::{io, path::PathBuf};
+
+/// An operating error: expected, handled by the caller, never a bug.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+
+    /// Stored bytes are not what was written.
+    #[error("{} is corrupt at byte {offset}: {reason}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where the damage was noticed.
+        offset: u64,
+        /// Which check failed.
+        reason: String,
+    },
+
+    /// The file was written by a version that this one does not know.
+    #[error("{} has format version {found}; this version of oribi reads up to {known}", path.display())]
+    FutureFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+
+    /// A write or sync failed earlier, so what is on disk is unknown.
+    #[error("the store has stopped after an earlier write failure: {0}")]
+    Poisoned(String),
+
+    /// A file that belongs to another tablet.
+    #[error("{} belongs to tablet {found}, not to tablet {expected}", path.display())]
+    WrongTablet {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: TabletId,
+        /// Whose it should be.
+        expected: TabletId,
+    },
+
+    /// The reader's schema is older than the rows.
+    #[error("column {column} holds {stored} values now, but was asked for as {asked}")]
+    StaleSchema {
+        /// Which column.
+        column: ColumnId,
+        /// Its type in the rows.
+        stored: ColumnType,
+        /// The type asked for.
+        asked: ColumnType,
+    },
+
+    /// Rows to be written to a new segment cannot be read.
+    #[error("cannot write {}: reading its rows failed: {reason}", path.display())]
+    Source {
+        /// The new segment.
+        path: PathBuf,
+        /// What the read answered.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anyone changing it.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Error::StaleSchema { .. })
+    }
+
+    /// Wraps a system error: `Error::io("sync", path)` for `map_err`.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Io { action, path, source }
+    }
+}
+
+/// The result of an operation of the store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,135 @@
+//! Building columns out of cells that lie in several arrays.
+
+use arrow_array::{
+    Array, ArrowPrimitiveType, BooleanArray, PrimitiveArray, StringArray,
+    builder::{BooleanBuilder, StringBuilder},
+    types::{Float64Type, Int64Type},
+};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer};
+use oribi_model::{ColumnType, ColumnValues};
+
+/// Which cells make up each row of the result.
+pub(crate) struct Picks {
+    /// (array, row) pairs; those of one result row stand together, the newest first.
+    pub(crate) cells: Vec<(u32, u32)>,
+    /// Where each result row ends in `cells`; `None`: one cell a row.
+    pub(crate) ends: Option<Vec<u32>>,
+}
+
+impl Picks {
+    fn rows(&self) -> usize {
+        self.ends.as_ref().map_or(self.cells.len(), Vec::len)
+    }
+
+    /// Calls `emit` for each result row with its newest cell that is not null.
+    fn each<'a, A: Array>(
+        &self,
+        arrays: &[Option<&'a A>],
+        mut emit: impl FnMut(Option<(&'a A, usize)>),
+    ) {
+        let cell = |(array, row): (u32, u32)| {
+            let array = arrays[array as usize]?;
+            array.is_valid(row as usize).then_some((array, row as usize))
+        };
+        match &self.ends {
+            None => self.cells.iter().for_each(|pick| emit(cell(*pick))),
+            Some(ends) => {
+                let mut start = 0;
+                for end in ends {
+                    let picks = &self.cells[start..*end as usize];
+                    emit(picks.iter().find_map(|pick| cell(*pick)));
+                    start = *end as usize;
+                }
+            }
+        }
+    }
+}
+
+/// The picked cells as one column. Arrays that are `None` hold nulls only; the others are of
+/// type `column_type`.
+pub(crate) fn gather(
+    column_type: ColumnType,
+    arrays: &[Option<ColumnValues>],
+    picks: &Picks,
+) -> ColumnValues {
+    macro_rules! typed {
+        ($kind:ident) => {
+            arrays
+                .iter()
+                .map(|array| match array {
+                    Some(ColumnValues::$kind(array)) => Some(array),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+        };
+    }
+    match column_type {
+        ColumnType::Int => ColumnValues::Int(primitive::<Int64Type>(&typed!(Int), picks)),
+        ColumnType::Float => ColumnValues::Float(primitive::<Float64Type>(&typed!(Float), picks)),
+        ColumnType::Bool => {
+            let mut out = BooleanBuilder::with_capacity(picks.rows());
+            picks.each(&typed!(Bool), |cell: Option<(&BooleanArray, usize)>| {
+                out.append_option(cell.map(|(array, row)| array.value(row)));
+            });
+            ColumnValues::Bool(out.finish())
+        }
+        ColumnType::Text => {
+            let mut out = StringBuilder::with_capacity(picks.rows(), picks.rows() * 8);
+            picks.each(&typed!(Text), |cell: Option<(&StringArray, usize)>| {
+                out.append_option(cell.map(|(array, row)| array.value(row)));
+            });
+            ColumnValues::Text(out.finish())
+        }
+    }
+}
+
+fn primitive<T: ArrowPrimitiveType>(
+    arrays: &[Option<&PrimitiveArray<T>>],
+    picks: &Picks,
+) -> PrimitiveArray<T> {
+    let full = |array: &Option<&PrimitiveArray<T>>| array.is_some_and(|a| a.null_count() == 0);
+    if picks.ends.is_none() && arrays.iter().all(full) {
+        let slices: Vec<&[T::Native]> = arrays.iter().flatten().map(|a| &a.values()[..]).collect();
+        let values: Vec<T::Native> =
+            picks.cells.iter().map(|(a, row)| slices[*a as usize][*row as usize]).collect();
+        return PrimitiveArray::new(values.into(), None);
+    }
+    let mut values = Vec::with_capacity(picks.rows());
+    let mut valid = BooleanBufferBuilder::new(picks.rows());
+    picks.each(arrays, |cell| {
+        values.push(cell.map(|(array, row)| array.value(row)).unwrap_or_default());
+        valid.append(cell.is_some());
+    });
+    let nulls = NullBuffer::new(valid.finish());
+    PrimitiveArray::new(values.into(), Some(nulls).filter(|nulls| nulls.null_count() > 0))
+}
+
+/// The columns one after the other; all are of type `column_type`.
+pub(crate) fn concat(column_type: ColumnType, parts: &[ColumnValues]) -> ColumnValues {
+    if let [one] = parts {
+        return one.clone();
+    }
+    macro_rules! numbers {
+        ($kind:ident, $array:ty) => {
+            if parts.iter().all(|part| part.null_count() == 0) {
+                let mut values = Vec::with_capacity(parts.iter().map(ColumnValues::len).sum());
+                for part in parts {
+                    if let ColumnValues::$kind(array) = part {
+                        values.extend_from_slice(array.values());
+                    }
+                }
+                return ColumnValues::$kind(<$array>::new(values.into(), None));
+            }
+        };
+    }
+    match column_type {
+        ColumnType::Int => numbers!(Int, arrow_array::Int64Array),
+        ColumnType::Float => numbers!(Float, arrow_array::Float64Array),
+        ColumnType::Bool | ColumnType::Text => {}
+    }
+    let cells = parts.iter().enumerate();
+    let cells =
+        cells.flat_map(|(at, part)| (0..part.len() as u32).map(move |row| (at as u32, row)));
+    let picks = Picks { cells: cells.collect(), ends: None };
+    gather(column_type, &parts.iter().cloned().map(Some).collect::<Vec<_>>(), &picks)
+}

@@ -1,0 +1,158 @@
+//! A scan: the rows of memtables and segments as one stream of blocks, the newest value winning.
+
+mod cursor;
+mod merge;
+
+use crate::{
+    Error, Result,
+    manifest::Delete,
+    memtable::MemoryView,
+    segment::{PAGE_ROWS, Segment},
+};
+use cursor::{Cursor, MemoryCursor, SegmentCursor};
+use merge::Merge;
+use oribi_model::{BlockIter, ColumnRead, ColumnType, ScanSpec, SeriesKey, TabletId, TimeRange};
+use std::{collections::HashMap, sync::Arc};
+
+/// Where rows come from.
+#[derive(Clone)]
+pub(crate) enum Rows {
+    Segment(Arc<Segment>),
+    Memory(Arc<MemoryView>),
+}
+
+/// Rows and the deletes that hide some of them.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) rows: Rows,
+    pub(crate) deletes: Vec<Delete>,
+}
+
+/// One series and its place in each source that has it, the oldest source first.
+pub(crate) struct PlanSeries {
+    key: SeriesKey,
+    places: Vec<(u32, u32)>,
+    rows: u64,
+}
+
+/// The columns of all sources with a type that holds every value of theirs.
+pub(crate) fn columns_of(sources: &[Source]) -> Vec<ColumnRead> {
+    let mut types = std::collections::BTreeMap::new();
+    for (id, column_type) in sources.iter().flat_map(source_columns) {
+        let known = types.entry(id).or_insert(column_type);
+        if column_type == ColumnType::Float {
+            *known = ColumnType::Float;
+        }
+    }
+    types.into_iter().map(|(id, column_type)| ColumnRead { id, column_type }).collect()
+}
+
+fn source_columns(source: &Source) -> HashMap<oribi_model::ColumnId, ColumnType> {
+    match &source.rows {
+        Rows::Segment(segment) => segment.columns().iter().copied().collect(),
+        Rows::Memory(view) => {
+            let mut types = HashMap::new();
+            for (id, values) in view.batches.iter().flat_map(|batch| &batch.columns) {
+                let known = types.entry(*id).or_insert(values.column_type());
+                if values.column_type() == ColumnType::Float {
+                    *known = ColumnType::Float;
+                }
+            }
+            types
+        }
+    }
+}
+
+/// Cuts a scan of `sources`, the oldest first, into at most `parts_max` parts.
+pub(crate) fn parts(
+    tablet: TabletId,
+    sources: &[Source],
+    spec: &ScanSpec,
+    parts_max: usize,
+) -> Result<Vec<BlockIter>> {
+    for (id, stored) in sources.iter().flat_map(source_columns) {
+        let asked = spec.columns.iter().find(|column| column.id == id);
+        let asked = asked.map_or(stored, |column| column.column_type);
+        if asked != stored && (stored, asked) != (ColumnType::Int, ColumnType::Float) {
+            return Err(Error::StaleSchema { column: id, stored, asked });
+        }
+    }
+    let plan = plan(sources, spec);
+    let total: u64 = plan.iter().map(|series| series.rows).sum();
+    let rows_min = total.div_ceil(parts_max.max(1) as u64).max(1);
+    let arrays: Vec<_> =
+        sources.iter().map(|source| cursor::arrays(source, &spec.columns)).collect();
+    let mut parts: Vec<BlockIter> = Vec::new();
+    let (mut part, mut rows) = (Vec::new(), 0);
+    let mut cut = |part: Vec<PlanSeries>| {
+        let cursors = sources.iter().enumerate().zip(&arrays).map(|((at, source), arrays)| {
+            let rows = match &source.rows {
+                Rows::Memory(view) => {
+                    Cursor::Memory(MemoryCursor::new(view.clone(), arrays.clone(), spec))
+                }
+                Rows::Segment(segment) => {
+                    let wanted = wanted_pages(segment, at as u32, &part, spec.time);
+                    Cursor::Segment(SegmentCursor::new(segment.clone(), spec, wanted))
+                }
+            };
+            (rows, source.deletes.clone())
+        });
+        let cursors = cursors.collect();
+        parts.push(Box::new(Merge::new(tablet, cursors, part, spec.columns.clone())));
+    };
+    for series in plan {
+        rows += series.rows;
+        part.push(series);
+        if rows >= rows_min {
+            cut(std::mem::take(&mut part));
+            rows = 0;
+        }
+    }
+    if !part.is_empty() {
+        cut(part);
+    }
+    Ok(parts)
+}
+
+fn plan(sources: &[Source], spec: &ScanSpec) -> Vec<PlanSeries> {
+    let mut found: Vec<(&SeriesKey, u32, u32, u64)> = Vec::new();
+    for (at, source) in sources.iter().enumerate() {
+        match &source.rows {
+            Rows::Segment(segment) => {
+                for (place, (key, _)) in segment.series().iter().enumerate() {
+                    let rows = segment.series_rows(place);
+                    found.push((key, at as u32, place as u32, rows.end - rows.start));
+                }
+            }
+            Rows::Memory(view) => {
+                for (place, series) in view.series.iter().enumerate() {
+                    found.push((&series.key, at as u32, place as u32, series.rows.len() as u64));
+                }
+            }
+        }
+    }
+    // Each source is sorted already, which the stable sort takes advantage of.
+    found.sort_by(|a, b| a.0.cmp(b.0));
+    let same = found.chunk_by(|a, b| a.0 == b.0).filter(|same| spec.series.wants(same[0].0));
+    let series = same.map(|same| PlanSeries {
+        key: same[0].0.clone(),
+        places: same.iter().map(|one| (one.1, one.2)).collect(),
+        rows: same.iter().map(|one| one.3).sum(),
+    });
+    series.collect()
+}
+
+/// For each page of a segment whether the scan has to read it.
+fn wanted_pages(segment: &Segment, source: u32, part: &[PlanSeries], time: TimeRange) -> Vec<bool> {
+    let mut wanted = vec![false; segment.page_times().len()];
+    let places = part.iter().flat_map(|series| &series.places);
+    for (_, place) in places.filter(|(at, _)| *at == source) {
+        let rows = segment.series_rows(*place as usize);
+        let pages = rows.start as usize / PAGE_ROWS..(rows.end as usize).div_ceil(PAGE_ROWS);
+        wanted[pages].fill(true);
+    }
+    for (wanted, (least, most)) in wanted.iter_mut().zip(segment.page_times()) {
+        *wanted &= time == TimeRange::ALL || (*least < time.end && *most >= time.start);
+    }
+    wanted
+}

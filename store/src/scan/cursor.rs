@@ -1,0 +1,221 @@
+//! The rows of one series in one source, piece by piece in order of time.
+
+use super::{Rows, Source};
+use crate::{
+    Result,
+    gather::{Picks, gather},
+    memtable::MemoryView,
+    segment::{CHUNK_PAGES, PAGE_ROWS, Segment},
+};
+use arrow_buffer::ScalarBuffer;
+use oribi_model::{ColumnRead, ColumnValues, ScanSpec, TimeRange};
+use std::{ops::Range, sync::Arc};
+
+/// Pages that are read and decoded at once.
+const WINDOW_PAGES: usize = 8;
+const MEMORY_PIECE_ROWS: usize = 8_192;
+
+/// Rows of one series, by strictly ascending time.
+#[derive(Clone)]
+pub(super) struct Piece {
+    pub(super) times: ScalarBuffer<i64>,
+    pub(super) columns: Vec<ColumnValues>,
+}
+
+impl Piece {
+    pub(super) fn rows(&self) -> usize {
+        self.times.len()
+    }
+
+    pub(super) fn slice(&self, start: usize, rows: usize) -> Piece {
+        Piece {
+            times: self.times.slice(start, rows),
+            columns: self.columns.iter().map(|column| column.slice(start, rows)).collect(),
+        }
+    }
+
+    fn trim(self, time: TimeRange) -> Piece {
+        let inside = inside(&self.times, time);
+        if inside == (0..self.rows()) { self } else { self.slice(inside.start, inside.len()) }
+    }
+}
+
+/// The places in ascending `times` that are in `time`.
+fn inside(times: &[i64], time: TimeRange) -> Range<usize> {
+    if time == TimeRange::ALL {
+        return 0..times.len();
+    }
+    let start = times.partition_point(|at| *at < time.start);
+    start..times.partition_point(|at| *at < time.end).max(start)
+}
+
+pub(super) enum Cursor {
+    Segment(SegmentCursor),
+    Memory(MemoryCursor),
+}
+
+impl Cursor {
+    /// Goes to a series by its place in the source.
+    pub(super) fn open(&mut self, place: u32) {
+        match self {
+            Cursor::Segment(cursor) => cursor.rows = cursor.segment.series_rows(place as usize),
+            Cursor::Memory(cursor) => cursor.open(place as usize),
+        }
+    }
+
+    /// The next rows; never empty.
+    pub(super) fn next(&mut self) -> Result<Option<Piece>> {
+        match self {
+            Cursor::Segment(cursor) => cursor.next(),
+            Cursor::Memory(cursor) => Ok(cursor.next()),
+        }
+    }
+}
+
+pub(super) struct SegmentCursor {
+    segment: Arc<Segment>,
+    columns: Vec<(Option<usize>, ColumnRead)>,
+    time: TimeRange,
+    wanted: Vec<bool>,
+    rows: Range<u64>,
+    window: Option<(u64, Piece)>,
+}
+
+impl SegmentCursor {
+    pub(super) fn new(segment: Arc<Segment>, spec: &ScanSpec, wanted: Vec<bool>) -> SegmentCursor {
+        let stored = segment.columns();
+        let place = |read: &ColumnRead| stored.iter().position(|(id, _)| *id == read.id);
+        let columns = spec.columns.iter().map(|read| (place(read), *read)).collect();
+        SegmentCursor { segment, columns, time: spec.time, wanted, rows: 0..0, window: None }
+    }
+
+    fn next(&mut self) -> Result<Option<Piece>> {
+        while self.rows.start < self.rows.end {
+            let page = self.rows.start as usize / PAGE_ROWS;
+            if !self.wanted[page] {
+                self.rows.start = self.rows.end.min(((page + 1) * PAGE_ROWS) as u64);
+                continue;
+            }
+            let (start, window) = match self.window.take() {
+                Some((start, window))
+                    if (start..start + window.rows() as u64).contains(&self.rows.start) =>
+                {
+                    (start, window)
+                }
+                _ => ((page * PAGE_ROWS) as u64, self.load(page)?),
+            };
+            let from = (self.rows.start - start) as usize;
+            let to = (self.rows.end - start).min(window.rows() as u64) as usize;
+            let piece = window.slice(from, to - from).trim(self.time);
+            self.rows.start = start + to as u64;
+            self.window = Some((start, window));
+            if piece.rows() > 0 {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Decodes the wanted pages that follow `page` without a gap.
+    fn load(&self, page: usize) -> Result<Piece> {
+        let chunk_end = (page / CHUNK_PAGES + 1) * CHUNK_PAGES;
+        let last = self.wanted.len().min(chunk_end).min(page + WINDOW_PAGES);
+        let end = (page..last).find(|page| !self.wanted[*page]).unwrap_or(last);
+        let times = self.segment.read_times(page..end)?;
+        let column = |(place, read): &(Option<usize>, ColumnRead)| match place {
+            Some(place) => {
+                Ok(self.segment.read_column(*place, page..end)?.read_as(read.column_type))
+            }
+            None => Ok(ColumnValues::nulls(read.column_type, times.len())),
+        };
+        let columns = self.columns.iter().map(column).collect::<Result<_>>()?;
+        Ok(Piece { times, columns })
+    }
+}
+
+/// For each column asked for, its array in each batch of a memtable.
+pub(super) type Arrays = Arc<Vec<Vec<Option<ColumnValues>>>>;
+
+pub(super) fn arrays(source: &Source, columns: &[ColumnRead]) -> Arrays {
+    let Rows::Memory(view) = &source.rows else { return Arrays::default() };
+    let array = |read: &ColumnRead| {
+        let column = |batch: &Arc<oribi_model::RowBatch>| {
+            batch.column(read.id).map(|values| values.clone().read_as(read.column_type))
+        };
+        view.batches.iter().map(column).collect()
+    };
+    Arc::new(columns.iter().map(array).collect())
+}
+
+pub(super) struct MemoryCursor {
+    view: Arc<MemoryView>,
+    arrays: Arrays,
+    columns: Vec<ColumnRead>,
+    time: TimeRange,
+    times: Vec<i64>,
+    cells: Vec<(u32, u32)>,
+    ends: Option<Vec<u32>>,
+    next: usize,
+    end: usize,
+}
+
+impl MemoryCursor {
+    pub(super) fn new(view: Arc<MemoryView>, arrays: Arrays, spec: &ScanSpec) -> MemoryCursor {
+        MemoryCursor {
+            view,
+            arrays,
+            columns: spec.columns.clone(),
+            time: spec.time,
+            times: Vec::new(),
+            cells: Vec::new(),
+            ends: None,
+            next: 0,
+            end: 0,
+        }
+    }
+
+    fn open(&mut self, place: usize) {
+        let series = &self.view.series[place];
+        let time =
+            |(batch, row): &(u32, u32)| self.view.batches[*batch as usize].times[*row as usize];
+        self.times.clear();
+        self.cells.clear();
+        self.ends = None;
+        if series.in_order {
+            self.times.extend(series.rows.iter().map(time));
+            self.cells.extend_from_slice(&series.rows);
+        } else {
+            let mut rows: Vec<_> = series.rows.iter().map(|cell| (time(cell), *cell)).collect();
+            rows.sort_by_key(|(time, _)| *time);
+            let mut ends = Vec::new();
+            for same in rows.chunk_by(|a, b| a.0 == b.0) {
+                self.times.push(same[0].0);
+                self.cells.extend(same.iter().rev().map(|(_, cell)| *cell));
+                ends.push(self.cells.len() as u32);
+            }
+            self.ends = Some(ends);
+        }
+        let inside = inside(&self.times, self.time);
+        (self.next, self.end) = (inside.start, inside.end);
+    }
+
+    fn next(&mut self) -> Option<Piece> {
+        let rows = self.next..self.end.min(self.next + MEMORY_PIECE_ROWS);
+        if rows.is_empty() {
+            return None;
+        }
+        self.next = rows.end;
+        let picks = match &self.ends {
+            None => Picks { cells: self.cells[rows.clone()].to_vec(), ends: None },
+            Some(ends) => {
+                let first = if rows.start == 0 { 0 } else { ends[rows.start - 1] };
+                let cells = self.cells[first as usize..ends[rows.end - 1] as usize].to_vec();
+                let ends = ends[rows.clone()].iter().map(|end| end - first).collect();
+                Picks { cells, ends: Some(ends) }
+            }
+        };
+        let columns = self.columns.iter().zip(self.arrays.iter());
+        let columns = columns.map(|(read, arrays)| gather(read.column_type, arrays, &picks));
+        Some(Piece { columns: columns.collect(), times: self.times[rows].to_vec().into() })
+    }
+}

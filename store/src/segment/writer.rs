@@ -1,0 +1,151 @@
+//! Writes a segment from blocks in scan order, one chunk in memory at a time.
+
+use super::{
+    CHUNK_ROWS, END_MAGIC, FORMAT_VERSION, MAGIC, PAGE_ROWS,
+    index::{Index, SECTION_PAGES, SECTION_SERIES},
+    page,
+};
+use crate::{
+    Error, Result,
+    disk::{Disk, DiskFile},
+    gather::concat,
+};
+use oribi_model::{Block, ColumnId, ColumnType, ColumnValues, TabletSpec};
+use std::path::{Path, PathBuf};
+
+pub(crate) struct SegmentWriter {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    offset: u64,
+    index: Index,
+    held: Vec<Block>,
+    held_rows: usize,
+}
+
+impl SegmentWriter {
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        spec: &TabletSpec,
+        columns: Vec<(ColumnId, ColumnType)>,
+    ) -> Result<SegmentWriter> {
+        let file = disk.create(path).map_err(Error::io("create", path))?;
+        let chunks = vec![Vec::new(); columns.len() + 1];
+        let index = Index { columns, chunks, ..Index::default() };
+        let (path, held) = (path.to_owned(), Vec::new());
+        let mut writer = SegmentWriter { file, path, offset: 0, index, held, held_rows: 0 };
+        let mut header = MAGIC.to_vec();
+        header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+        header.extend_from_slice(&spec.id.0.to_le_bytes());
+        header.extend_from_slice(&spec.table.0.to_le_bytes());
+        header.extend_from_slice(&[0; 4]);
+        header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
+        writer.append(&header)?;
+        Ok(writer)
+    }
+
+    /// Adds rows; the columns are those given to `create`, in that order.
+    pub(crate) fn push(&mut self, block: Block) -> Result<()> {
+        let mut row = self.index.rows + self.held_rows as u64;
+        for run in &block.runs {
+            if self.index.series.last().is_none_or(|(last, _)| *last != run.series) {
+                self.index.series.push((run.series.clone(), row));
+            }
+            row += run.rows as u64;
+        }
+        self.held_rows += block.rows();
+        self.held.push(Block { runs: Vec::new(), ..block });
+        if self.held_rows >= CHUNK_ROWS { self.write_chunks(CHUNK_ROWS) } else { Ok(()) }
+    }
+
+    /// Writes the rest, the indexes and the footer, syncs, and gives the file's length. The name
+    /// is not durable yet.
+    pub(crate) fn finish(mut self) -> Result<u64> {
+        self.write_chunks(1)?;
+        let mut footer = Vec::new();
+        let sections = [
+            (SECTION_PAGES, self.index.encode_pages()),
+            (SECTION_SERIES, self.index.encode_series()),
+        ];
+        for (kind, bytes) in sections {
+            footer.extend_from_slice(&kind.to_le_bytes());
+            footer.extend_from_slice(&self.offset.to_le_bytes());
+            footer.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            footer.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+            self.append(&bytes)?;
+        }
+        let trailer_at = footer.len();
+        footer.extend_from_slice(&(self.offset + trailer_at as u64 + 24).to_le_bytes());
+        footer.extend_from_slice(&(trailer_at as u32).to_le_bytes());
+        footer.extend_from_slice(&crc32c::crc32c(&footer).to_le_bytes());
+        footer.extend_from_slice(&END_MAGIC);
+        self.append(&footer)?;
+        self.file.sync().map_err(Error::io("sync", &self.path))?;
+        Ok(self.offset)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_at(bytes, self.offset).map_err(Error::io("write", &self.path))?;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes chunks while at least `rows_min` rows are held.
+    fn write_chunks(&mut self, rows_min: usize) -> Result<()> {
+        let held = std::mem::take(&mut self.held);
+        let mut start = 0;
+        while self.held_rows >= rows_min {
+            let rows = self.held_rows.min(CHUNK_ROWS);
+            self.write_chunk(&held, start, rows)?;
+            start += rows;
+            self.held_rows -= rows;
+        }
+        let mut skipped = 0;
+        for block in held {
+            let skip = start.saturating_sub(skipped).min(block.rows());
+            skipped += block.rows();
+            if skip < block.rows() {
+                self.held.push(slice(&block, skip, block.rows() - skip));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_chunk(&mut self, held: &[Block], start: usize, rows: usize) -> Result<()> {
+        let (mut at, mut parts) = (0, Vec::new());
+        for block in held {
+            let from = start.clamp(at, at + block.rows());
+            let to = (start + rows).clamp(at, at + block.rows());
+            if from < to {
+                parts.push(slice(block, from - at, to - from));
+            }
+            at += block.rows();
+        }
+        let times: Vec<i64> = parts.iter().flat_map(|part| part.times.iter().copied()).collect();
+        for page in times.chunks(PAGE_ROWS) {
+            let least = page.iter().copied().min().unwrap_or_default();
+            self.index.page_times.push((least, page.iter().copied().max().unwrap_or_default()));
+        }
+        let mut out = Vec::new();
+        let mut chunk = page::encode_times(&times, &mut out);
+        chunk.offset += self.offset;
+        self.index.chunks[0].push(chunk);
+        for (at, (_, column_type)) in self.index.columns.iter().enumerate() {
+            let columns: Vec<ColumnValues> =
+                parts.iter().map(|part| part.columns[at].clone()).collect();
+            let mut chunk = page::encode(&concat(*column_type, &columns), &mut out);
+            chunk.offset += self.offset;
+            self.index.chunks[at + 1].push(chunk);
+        }
+        self.index.rows += rows as u64;
+        self.append(&out)
+    }
+}
+
+fn slice(block: &Block, start: usize, rows: usize) -> Block {
+    Block {
+        runs: Vec::new(),
+        times: block.times.slice(start, rows),
+        columns: block.columns.iter().map(|column| column.slice(start, rows)).collect(),
+    }
+}

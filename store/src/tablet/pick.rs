@@ -1,0 +1,68 @@
+//! Which neighbouring segments to merge: a pure decision.
+
+use std::ops::Range;
+
+/// Segments of similar size that are worth a merge.
+const MERGE_COUNT_MIN: usize = 4;
+/// A size class spans this factor; everything below the first bound is one class.
+const CLASS_BYTES_MIN: u64 = 1 << 20;
+
+/// What the decision needs of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) bytes: u64,
+    /// Whether a pending delete has yet to be carried out in it.
+    pub(super) dirty: bool,
+}
+
+/// Neighbours to merge, by ascending log index, none of them larger than the rest together; a
+/// single one is rewritten without its deleted rows. `None`: there is nothing to do.
+pub(super) fn pick(segments: &[Candidate], bytes_max: u64) -> Option<Range<usize>> {
+    let mut best: Option<Range<usize>> = None;
+    for start in 0..segments.len() {
+        let class = class(segments[start].bytes);
+        let mut bytes = 0;
+        let alike = segments[start..].iter().take_while(|next| {
+            bytes += next.bytes;
+            self::class(next.bytes) <= class && bytes <= bytes_max
+        });
+        let found = start..start + alike.count();
+        let sizes = segments[found.clone()].iter().map(|one| one.bytes);
+        let even = sizes.clone().max().unwrap_or(0) <= sizes.sum::<u64>() / 2;
+        let longer = best.as_ref().is_none_or(|best| found.len() > best.len());
+        if found.len() >= MERGE_COUNT_MIN && even && longer {
+            best = Some(found);
+        }
+    }
+    best.or_else(|| segments.iter().position(|one| one.dirty).map(|at| at..at + 1))
+}
+
+/// 0 below the first bound, then one more for each factor of four.
+fn class(bytes: u64) -> u32 {
+    (bytes / CLASS_BYTES_MIN).checked_ilog2().map_or(0, |log| log / 2 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(megabytes: &[u64]) -> Vec<Candidate> {
+        let candidate = |size: &u64| Candidate { bytes: size << 20, dirty: false };
+        megabytes.iter().map(candidate).collect()
+    }
+
+    #[test]
+    fn only_enough_neighbours_of_like_size_merge() {
+        assert_eq!(pick(&sizes(&[1, 1, 1]), u64::MAX), None);
+        assert_eq!(pick(&sizes(&[100, 1, 1, 1, 1]), u64::MAX), Some(1..5));
+        assert_eq!(pick(&sizes(&[1, 1, 100, 1, 1]), u64::MAX), None);
+        assert_eq!(pick(&sizes(&[100, 1, 1, 1, 1]), 3 << 20), None);
+    }
+
+    #[test]
+    fn a_pending_delete_rewrites_one_segment() {
+        let mut segments = sizes(&[100, 1]);
+        segments[1].dirty = true;
+        assert_eq!(pick(&segments, u64::MAX), Some(1..2));
+    }
+}

@@ -1,0 +1,237 @@
+//! The tablet against a map that says what it should hold.
+
+use super::*;
+use crate::{
+    disk::sim::SimDisk,
+    testing::{Random, device, random_batch},
+};
+use oribi_model::{Bucket, ColumnId, ColumnRead, ColumnType, SeriesKey, TableId, TabletId, Value};
+use std::{collections::BTreeMap, path::Path};
+
+type Cells = BTreeMap<u32, Value>;
+type Model = BTreeMap<(SeriesKey, i64), Cells>;
+
+#[derive(Clone)]
+enum Entry {
+    Rows(Arc<RowBatch>),
+    Delete(TimeRange, TagPredicate),
+}
+
+fn spec() -> TabletSpec {
+    let bucket = Bucket { index: 0, count: 1 };
+    TabletSpec { id: TabletId(5), table: TableId(3), range: TimeRange::ALL, bucket }
+}
+
+fn open(disk: &SimDisk) -> Result<Tablet> {
+    Tablet::create(Arc::new(disk.clone()), "/data/5".into(), spec(), TabletOptions::default())
+}
+
+fn all_columns() -> Vec<ColumnRead> {
+    let types = [ColumnType::Int, ColumnType::Float, ColumnType::Bool, ColumnType::Text];
+    let read = |(at, column_type)| ColumnRead { id: ColumnId(10 + at as u32), column_type };
+    types.into_iter().enumerate().map(read).collect()
+}
+
+fn random_entry(random: &mut Random) -> Entry {
+    if random.below(12) == 0 {
+        let start = random.below(100) as i64 * 1_000;
+        let tag = TagPredicate::Equal(ColumnId(1), format!("dev{}", random.below(9)));
+        let tags = if random.below(2) == 0 { TagPredicate::Always } else { tag };
+        return Entry::Delete(TimeRange::new(start, start + 20_000), tags);
+    }
+    let rows = random.below(60) as usize;
+    Entry::Rows(Arc::new(random_batch(random, rows)))
+}
+
+fn apply_model(model: &mut Model, entry: &Entry) {
+    match entry {
+        Entry::Rows(batch) => {
+            for row in 0..batch.rows() {
+                let key = batch.series.key(batch.row_series[row] as usize);
+                let cells = model.entry((key, batch.times[row])).or_default();
+                for (id, values) in &batch.columns {
+                    if let Some(value) = values.get(row) {
+                        cells.insert(id.0, value);
+                    }
+                }
+            }
+        }
+        Entry::Delete(time, tags) => {
+            model.retain(|(key, at), _| !(time.contains(*at) && tags.matches(key)));
+        }
+    }
+}
+
+fn apply(tablet: &Tablet, index: u64, entry: &Entry) {
+    match entry {
+        Entry::Rows(batch) => tablet.apply(LogIndex(index), batch.clone()),
+        Entry::Delete(time, tags) => tablet.delete(LogIndex(index), *time, tags.clone()),
+    }
+}
+
+fn scanned(tablet: &Tablet, spec: &ScanSpec, parts_max: usize) -> Vec<((SeriesKey, i64), Cells)> {
+    let mut rows = Vec::new();
+    for block in tablet.scan(spec, parts_max).unwrap().into_iter().flatten() {
+        let block = block.unwrap();
+        for (series, range) in block.runs() {
+            for row in range {
+                let cells = spec.columns.iter().zip(&block.columns);
+                let cells = cells.filter_map(|(read, values)| Some((read.id.0, values.get(row)?)));
+                rows.push(((series.clone(), block.times[row]), cells.collect()));
+            }
+        }
+    }
+    rows
+}
+
+fn check(tablet: &Tablet, model: &Model, random: &mut Random) {
+    let mut columns = all_columns();
+    columns.retain(|_| random.below(4) > 0);
+    let start = random.below(100) as i64 * 1_000 - 5_000;
+    let ranges = [TimeRange::ALL, TimeRange::new(start, start + 30_000)];
+    let time = ranges[random.below(2) as usize];
+    let only = device(random.below(9));
+    let filtered = random.below(2) == 0;
+    let wanted = only.clone();
+    let series = match filtered {
+        true => SeriesFilter::Where(Arc::new(move |key| *key == wanted)),
+        false => SeriesFilter::All,
+    };
+    let expected =
+        model.iter().filter(|((key, at), _)| time.contains(*at) && (!filtered || *key == only));
+    let expected: Vec<_> = expected
+        .map(|(key, cells)| {
+            let mut cells = cells.clone();
+            cells.retain(|id, _| columns.iter().any(|read| read.id.0 == *id));
+            (key.clone(), cells)
+        })
+        .collect();
+    let scan = ScanSpec { columns, time, series };
+    assert_eq!(scanned(tablet, &scan, 1 + random.below(4) as usize), expected);
+}
+
+fn check_all(tablet: &Tablet, model: &Model) {
+    let scan = ScanSpec { columns: all_columns(), time: TimeRange::ALL, series: SeriesFilter::All };
+    let expected: Vec<_> = model.clone().into_iter().collect();
+    assert_eq!(scanned(tablet, &scan, 3), expected);
+}
+
+#[test]
+fn a_tablet_holds_what_a_map_would() {
+    for seed in 0..25 {
+        let mut random = Random(seed);
+        let disk = SimDisk::new();
+        let (mut tablet, mut model, mut log) = (open(&disk).unwrap(), Model::new(), Vec::new());
+        for _ in 0..60 {
+            match random.below(10) {
+                0 => tablet.seal(LogIndex(log.len() as u64), vec![7]),
+                1 => drop(tablet.flush().unwrap()),
+                2 => drop(tablet.compact().unwrap()),
+                3 if random.below(3) == 0 => tablet.compact_fully().unwrap(),
+                4 if random.below(3) == 0 => {
+                    tablet = open(&disk).unwrap();
+                    let flushed = tablet.flushed().map_or(0, |flushed| flushed.index.0);
+                    for (at, entry) in log.iter().enumerate().skip(flushed as usize) {
+                        apply(&tablet, at as u64 + 1, entry);
+                    }
+                }
+                _ => {
+                    let entry = random_entry(&mut random);
+                    log.push(entry.clone());
+                    apply(&tablet, log.len() as u64, &entry);
+                    apply_model(&mut model, &entry);
+                }
+            }
+            check(&tablet, &model, &mut random);
+        }
+        tablet.seal(LogIndex(log.len() as u64), vec![9]);
+        tablet.flush().unwrap();
+        tablet.compact_fully().unwrap();
+        assert!(tablet.stats().segments <= 1 && tablet.stats().memtable_rows == 0);
+        check_all(&open(&disk).unwrap(), &model);
+        tablet.verify().unwrap();
+    }
+}
+
+/// Applies a script until the disk fails; the entries that were applied stay in `log`.
+fn run(disk: &SimDisk, log: &[Entry]) -> Result<()> {
+    let tablet = open(disk)?;
+    for (at, entry) in log.iter().enumerate() {
+        let index = at as u64 + 1;
+        apply(&tablet, index, entry);
+        if index.is_multiple_of(4) {
+            tablet.seal(LogIndex(index), vec![index as u8]);
+            tablet.flush()?;
+        }
+        if index.is_multiple_of(9) {
+            tablet.compact()?;
+        }
+    }
+    tablet.compact_fully()
+}
+
+#[test]
+fn a_crash_at_any_operation_loses_nothing_that_was_flushed() {
+    let mut random = Random(3);
+    let mut log: Vec<Entry> = (0..22).map(|_| random_entry(&mut random)).collect();
+    log[9] = Entry::Delete(TimeRange::new(0, 50_000), TagPredicate::Always);
+    let mut model = Model::new();
+    log.iter().for_each(|entry| apply_model(&mut model, entry));
+    let calm = SimDisk::new();
+    run(&calm, &log).unwrap();
+    for at in 1..=calm.operations() {
+        let disk = SimDisk::new();
+        disk.crash_at(at);
+        let outcome = run(&disk, &log);
+        assert!(outcome.is_err() || at > calm.operations() - 10, "operation {at} did not fail");
+        for seed in [0, at] {
+            let tablet = open(&disk.reboot(seed)).unwrap();
+            let flushed = tablet.flushed().map_or(0, |flushed| flushed.index.0);
+            for (at, entry) in log.iter().enumerate().skip(flushed as usize) {
+                apply(&tablet, at as u64 + 1, entry);
+            }
+            check_all(&tablet, &model);
+        }
+    }
+}
+
+#[test]
+fn after_a_failed_flush_reads_go_on_and_writes_stop() {
+    let disk = SimDisk::new();
+    let tablet = open(&disk).unwrap();
+    tablet.apply(LogIndex(1), Arc::new(random_batch(&mut Random(4), 20)));
+    let rows = tablet.stats().rows;
+    tablet.seal(LogIndex(1), Vec::new());
+    disk.crash_at(disk.operations() + 2);
+    assert!(matches!(tablet.flush(), Err(Error::Io { .. })));
+    assert!(matches!(tablet.flush(), Err(Error::Poisoned(_))));
+    assert!(matches!(tablet.compact(), Err(Error::Poisoned(_))));
+    assert_eq!(tablet.stats().rows, rows);
+    let scan = ScanSpec { columns: all_columns(), time: TimeRange::ALL, series: SeriesFilter::All };
+    assert!(!scanned(&tablet, &scan, 1).is_empty());
+}
+
+#[test]
+fn any_flipped_byte_is_noticed() {
+    let disk = SimDisk::new();
+    let tablet = open(&disk).unwrap();
+    tablet.apply(LogIndex(1), Arc::new(random_batch(&mut Random(5), 60)));
+    tablet.seal(LogIndex(1), Vec::new());
+    tablet.flush().unwrap();
+    for name in ["MANIFEST", "00000001.seg"] {
+        let path = Path::new("/data/5").join(name);
+        let good = disk.bytes(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            disk.put(&path, bad);
+            let outcome = open(&disk).and_then(|tablet| tablet.verify());
+            assert!(outcome.is_err(), "byte {at} of {name} is not covered");
+        }
+        disk.put(&path, good);
+    }
+    let mut other = spec();
+    other.id = TabletId(6);
+    let outcome = Segment::open(&disk, Path::new("/data/5/00000001.seg"), &other);
+    assert!(matches!(outcome, Err(Error::WrongTablet { .. })));
+}

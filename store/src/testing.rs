@@ -1,0 +1,57 @@
+//! Random rows for this crate's tests.
+
+use arrow_array::{BooleanArray, Float64Array, Int64Array, StringArray};
+use oribi_model::{ColumnId, ColumnValues, RowBatch, SeriesKey, SeriesKeys, TableId};
+
+/// SplitMix64.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound.max(1)
+    }
+}
+
+pub(crate) fn device(number: u64) -> SeriesKey {
+    SeriesKey::from_tags([(ColumnId(1), format!("dev{number}").as_str()), (ColumnId(2), "x")])
+}
+
+/// Rows with columns 10 (int), 11 (float), 12 (bool) and 13 (text), some of them left out.
+pub(crate) fn random_batch(random: &mut Random, rows: usize) -> RowBatch {
+    let mut series = SeriesKeys::default();
+    let count = if rows == 0 { 0 } else { 1 + random.below(5) };
+    let first = random.below(8);
+    for number in 0..count {
+        series.push_bytes(device((first + number) % 9).as_bytes());
+    }
+    let unit = [1, 1_000, 1_000_000_000][random.below(3) as usize];
+    let time = |random: &mut Random| random.below(120) as i64 * unit - 10 * unit;
+    let times: Vec<i64> = (0..rows).map(|_| time(random)).collect();
+    let row_series = (0..rows).map(|_| random.below(count) as u32).collect();
+    let mut columns = Vec::new();
+    let nulls = random.below(2) == 0;
+    let null = |random: &mut Random| nulls && random.below(3) == 0;
+    if random.below(4) > 0 {
+        let cells = (0..rows).map(|_| (!null(random)).then_some(random.below(200) as i64 - 100));
+        columns.push((ColumnId(10), ColumnValues::Int(cells.collect::<Int64Array>())));
+    }
+    if random.below(4) > 0 {
+        let divisor = [1.0, 10.0, 3.0][random.below(3) as usize];
+        let float = |random: &mut Random| -(random.below(1000) as f64) / divisor;
+        let cells = (0..rows).map(|_| (!null(random)).then(|| float(random)));
+        columns.push((ColumnId(11), ColumnValues::Float(cells.collect::<Float64Array>())));
+    }
+    if random.below(4) > 0 {
+        let cells = (0..rows).map(|_| (!null(random)).then_some(random.below(2) == 0));
+        columns.push((ColumnId(12), ColumnValues::Bool(cells.collect::<BooleanArray>())));
+    }
+    if random.below(4) > 0 {
+        let cells = (0..rows).map(|_| (!null(random)).then(|| format!("t{}", random.below(20))));
+        columns.push((ColumnId(13), ColumnValues::Text(cells.collect::<StringArray>())));
+    }
+    RowBatch { table: TableId(3), schema_version: 2, series, row_series, times, columns }
+}
