@@ -1,1 +1,34 @@
+//! Questions and answers: window questions, SQL, and their HTTP interface.
+//!
+//! Rows come through [`oribi_model::ReadPath`]; which node or disk holds them is not known here.
 
+mod answer;
+mod encode;
+mod engine;
+mod error;
+mod filter;
+mod finish;
+mod functions;
+mod guard;
+pub mod http;
+mod kernel;
+mod lane;
+mod moment;
+mod operator;
+mod options;
+mod plan;
+mod pushdown;
+mod relation;
+mod select;
+mod sql;
+mod watch;
+mod windows;
+
+pub use answer::{Answer, Stats};
+pub use engine::QueryEngine;
+pub use error::{Error, Result};
+pub use filter::tag_predicate;
+pub use http::{ApiDoc, router};
+pub use moment::parse_moment;
+pub use options::QueryOptions;
+pub use plan::Question;

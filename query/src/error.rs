@@ -1,0 +1,196 @@
+//! What can go wrong with a question, and which HTTP status tells it.
+
+use datafusion::{common::SchemaError, error::DataFusionError};
+
+/// An operating error of a query. The text is what the asker reads.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A parameter that is missing, unknown or not in its grammar.
+    #[error("{detail}")]
+    Parameter {
+        /// Its name.
+        parameter: String,
+        /// What was wrong and what was expected.
+        detail: String,
+        /// Byte within the parameter's text, where known.
+        position: Option<usize>,
+    },
+    /// No such table.
+    #[error("cannot find table {table:?} in database {db:?}{}", near_text(near))]
+    UnknownTable {
+        /// The database asked.
+        db: String,
+        /// The table asked.
+        table: String,
+        /// Tables with similar names.
+        near: Vec<String>,
+    },
+    /// A name that is no column of the table.
+    #[error("cannot find column {column:?}; expected one of: {}", columns.join(", "))]
+    UnknownColumn {
+        /// The parameter that names it.
+        parameter: String,
+        /// The name.
+        column: String,
+        /// The columns there are.
+        columns: Vec<String>,
+    },
+    /// SQL that is malformed, refused or not supported.
+    #[error("{detail}")]
+    Sql {
+        /// What was wrong.
+        detail: String,
+    },
+    /// More windows than allowed.
+    #[error(
+        "the question spans more than {windows_max} windows, the limit windows_max; \
+         expected a longer window or a shorter range"
+    )]
+    TooManyWindows {
+        /// The limit.
+        windows_max: u64,
+    },
+    /// A sum of integers beyond 64 bits.
+    #[error("cannot compute {column}: the integer sum does not fit into 64 bits")]
+    Overflow {
+        /// The column of the answer.
+        column: String,
+    },
+    /// More memory than one query may hold.
+    #[error("the query needs more memory than memory_bytes_max = {memory_bytes_max} bytes")]
+    MemoryLimit {
+        /// The limit.
+        memory_bytes_max: usize,
+    },
+    /// An answer larger than allowed.
+    #[error("the answer exceeds the limit {name} = {limit}; expected a limit or a narrower range")]
+    AnswerLimit {
+        /// Name of the limit.
+        name: &'static str,
+        /// Its value.
+        limit: u64,
+    },
+    /// The query took too long.
+    #[error("the query was stopped after the limit time_ms_max = {time_ms_max} ms")]
+    TimeLimit {
+        /// The limit.
+        time_ms_max: u64,
+    },
+    /// Too many queries at once.
+    #[error("{running_max} queries run and {waiting_max} wait already; retry later")]
+    Busy {
+        /// How many may run.
+        running_max: usize,
+        /// How many may wait.
+        waiting_max: usize,
+    },
+    /// The asker has gone.
+    #[error("the query was cancelled")]
+    Cancelled,
+    /// A tablet could not be read.
+    #[error("cannot read rows: {0}")]
+    Read(#[from] oribi_model::Error),
+    /// A defect of this program.
+    #[error("cannot answer the query: {detail}")]
+    Internal {
+        /// Cause.
+        detail: String,
+    },
+}
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn near_text(near: &[String]) -> String {
+    if near.is_empty() {
+        return String::new();
+    }
+    format!("; similar names: {}", near.join(", "))
+}
+
+impl Error {
+    /// A malformed parameter.
+    pub(crate) fn parameter(parameter: &str, detail: impl Into<String>) -> Error {
+        Error::Parameter { parameter: parameter.into(), detail: detail.into(), position: None }
+    }
+
+    /// A malformed parameter, with the byte at which it goes wrong.
+    pub(crate) fn parameter_at(parameter: &str, position: usize, detail: String) -> Error {
+        Error::Parameter { parameter: parameter.into(), detail, position: Some(position) }
+    }
+
+    /// The HTTP status that tells this error.
+    pub fn status(&self) -> u16 {
+        match self {
+            Error::Parameter { .. }
+            | Error::UnknownColumn { .. }
+            | Error::Sql { .. }
+            | Error::TooManyWindows { .. } => 400,
+            Error::UnknownTable { .. } => 404,
+            Error::Overflow { .. } | Error::MemoryLimit { .. } | Error::AnswerLimit { .. } => 422,
+            Error::Busy { .. } => 429,
+            Error::TimeLimit { .. } => 504,
+            Error::Read(error) if error.is_retryable() => 503,
+            Error::Cancelled => 503,
+            Error::Read(_) | Error::Internal { .. } => 500,
+        }
+    }
+
+    /// A short, stable name of the kind of error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Parameter { .. } => "invalid-parameter",
+            Error::UnknownTable { .. } => "unknown-table",
+            Error::UnknownColumn { .. } => "unknown-column",
+            Error::Sql { .. } => "invalid-sql",
+            Error::TooManyWindows { .. } => "too-many-windows",
+            Error::Overflow { .. } => "integer-overflow",
+            Error::MemoryLimit { .. } => "memory-limit",
+            Error::AnswerLimit { .. } => "answer-limit",
+            Error::TimeLimit { .. } => "time-limit",
+            Error::Busy { .. } => "too-many-queries",
+            Error::Cancelled => "cancelled",
+            Error::Read(_) => "unreadable",
+            Error::Internal { .. } => "internal",
+        }
+    }
+
+    /// Whether the same question may succeed later without anyone changing it.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::Busy { .. } | Error::Cancelled | Error::TimeLimit { .. } => true,
+            Error::Read(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+
+    /// An error of DataFusion as an answer about `parameter`.
+    pub(crate) fn from_datafusion(
+        parameter: &str,
+        error: &DataFusionError,
+        memory_bytes_max: usize,
+    ) -> Error {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => Error::MemoryLimit { memory_bytes_max },
+            DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
+                Some(own) => own.clone(),
+                None => Error::Sql { detail: inner.to_string() },
+            },
+            DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
+                SchemaError::FieldNotFound { field, valid_fields } => Error::UnknownColumn {
+                    parameter: parameter.into(),
+                    column: field.name.clone(),
+                    columns: valid_fields.iter().map(|column| column.name.clone()).collect(),
+                },
+                other => Error::parameter(parameter, other.to_string()),
+            },
+            root => {
+                let text = root.strip_backtrace();
+                let text = text.lines().next().unwrap_or_default();
+                const CHARS_SHOWN: usize = 500;
+                Error::parameter(parameter, text.chars().take(CHARS_SHOWN).collect::<String>())
+            }
+        }
+    }
+}

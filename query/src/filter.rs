@@ -1,0 +1,290 @@
+//! `where`: split into a time range, a condition on series, and the rest.
+
+use crate::{
+    Error, QueryOptions, Result, functions, guard,
+    plan::Plan,
+    pushdown::{self, Pushed},
+    relation::Relation,
+};
+use arrow_array::{
+    Array, BooleanArray, RecordBatch,
+    cast::AsArray,
+    types::{Float64Type, Int64Type},
+};
+use datafusion::{
+    common::{DFSchema, DataFusionError},
+    logical_expr::{Expr, ExprSchemable, simplify::SimplifyContext, utils::conjunction},
+    optimizer::simplify_expressions::ExprSimplifier,
+    physical_plan::PhysicalExpr,
+};
+use oribi_model::{
+    Block, Column, ColumnKind, ColumnRead, ColumnValues, Run, SeriesFilter, SeriesKey, Table,
+    TableId, TagPredicate, TimeRange,
+};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc};
+
+/// Which rows are wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Filter {
+    /// Times wanted.
+    pub(crate) time: TimeRange,
+    /// Series wanted.
+    pub(crate) series: SeriesFilter,
+    /// Fields that the rest reads.
+    pub(crate) fields: Vec<Column>,
+    residual: Option<Residual>,
+}
+
+/// A predicate on rows, evaluated on arrays.
+#[derive(Debug, Clone)]
+struct Residual {
+    relation: Relation,
+    predicate: Arc<dyn PhysicalExpr>,
+}
+
+impl Default for Filter {
+    fn default() -> Filter {
+        Filter {
+            time: TimeRange::ALL,
+            series: SeriesFilter::All,
+            fields: Vec::new(),
+            residual: None,
+        }
+    }
+}
+
+/// Filters of earlier questions, which dashboards ask again and again.
+#[derive(Default)]
+pub(crate) struct FilterCache(Mutex<HashMap<(TableId, u32, String), Arc<Filter>>>);
+
+impl FilterCache {
+    /// The filter of `text`, parsed at most once for each schema.
+    pub(crate) fn get(
+        &self,
+        text: &str,
+        table: &Table,
+        options: &QueryOptions,
+    ) -> Result<Arc<Filter>> {
+        const FILTERS_MAX: usize = 256;
+        const TEXT_BYTES_MAX: usize = 1_024;
+        let lower = text.to_ascii_lowercase();
+        // What depends on the present is another filter each time.
+        let lasting =
+            !["now", "current", "today", "random", "uuid"].iter().any(|word| lower.contains(word));
+        if !lasting || text.len() > TEXT_BYTES_MAX {
+            return Filter::parse("where", text, table, options);
+        }
+        let key = (table.id, table.schema.version, text.to_owned());
+        if let Some(filter) = self.0.lock().get(&key) {
+            return Ok(filter.clone());
+        }
+        let filter = Filter::parse("where", text, table, options)?;
+        let mut filters = self.0.lock();
+        if filters.len() >= FILTERS_MAX {
+            filters.clear();
+        }
+        filters.insert(key, filter.clone());
+        Ok(filter)
+    }
+}
+
+impl Filter {
+    /// Parses an SQL predicate over the columns of `table`.
+    pub(crate) fn parse(
+        parameter: &str,
+        text: &str,
+        table: &Table,
+        options: &QueryOptions,
+    ) -> Result<Arc<Filter>> {
+        let relation = Relation::of(table);
+        let expr = parse_predicate(parameter, text, &relation, options)?;
+        let pushed = pushdown::split([&expr], &relation);
+        let refuse = |error| Error::from_datafusion(parameter, &error, options.memory_bytes_max);
+        let series = series_filter(&pushed, &relation).map_err(refuse)?;
+        let mut filter = Filter { time: pushed.time, series, ..Filter::default() };
+        if let Some(rest) = conjunction(pushed.rest) {
+            let residual = Residual::new(&rest, &relation).map_err(refuse)?;
+            let reads = residual.relation.reads();
+            filter.fields = table
+                .schema
+                .fields()
+                .filter(|field| reads.iter().any(|read| read.id == field.id))
+                .cloned()
+                .collect();
+            filter.residual = Some(residual);
+        }
+        Ok(Arc::new(filter))
+    }
+
+    /// The rows of `block` that the rest of the predicate wants.
+    pub(crate) fn apply(&self, block: Block, plan: &Plan) -> Result<Block> {
+        let Some(residual) = &self.residual else { return Ok(block) };
+        let failed = |error: DataFusionError| match Error::from_datafusion("where", &error, 0) {
+            Error::MemoryLimit { .. } => Error::parameter("where", error.strip_backtrace()),
+            other => other,
+        };
+        let mask = residual.mask(&block, &plan.scan_columns).map_err(failed)?;
+        if mask.true_count() == block.rows() {
+            return Ok(block);
+        }
+        select_rows(&block, &mask).map_err(|error| failed(error.into()))
+    }
+}
+
+/// Parses text into a predicate with types settled and constants folded.
+pub(crate) fn parse_predicate(
+    parameter: &str,
+    text: &str,
+    relation: &Relation,
+    options: &QueryOptions,
+) -> Result<Expr> {
+    guard::check(text, options).map_err(|detail| Error::parameter(parameter, detail))?;
+    let parse = || -> Result<Expr, DataFusionError> {
+        let state = functions::session_state();
+        let schema = DFSchema::try_from(relation.schema.as_ref().clone())?;
+        let expr = state.create_logical_expr(text, &schema)?;
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(schema.clone()))
+            .with_config_options(Arc::clone(state.config_options()))
+            .with_current_time()
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let expr = simplifier.simplify(simplifier.coerce(expr, &schema)?)?;
+        let data_type = expr.get_type(&schema)?;
+        if !matches!(data_type, arrow_schema::DataType::Boolean | arrow_schema::DataType::Null) {
+            return Err(DataFusionError::Plan(format!(
+                "the predicate is of type {data_type}; expected a condition such as site = 'north'"
+            )));
+        }
+        Ok(expr)
+    };
+    parse().map_err(|error| Error::from_datafusion(parameter, &error, options.memory_bytes_max))
+}
+
+/// The condition on series of pushed parts.
+pub(crate) fn series_filter(
+    pushed: &Pushed,
+    relation: &Relation,
+) -> Result<SeriesFilter, DataFusionError> {
+    let tags = pushed.tags.clone();
+    let Some(other) = conjunction(pushed.series.clone()) else {
+        return Ok(match tags {
+            TagPredicate::Always => SeriesFilter::All,
+            tags => SeriesFilter::Where(Arc::new(move |series| tags.matches(series))),
+        });
+    };
+    let residual = Residual::new(&other, relation)?;
+    Ok(SeriesFilter::Where(Arc::new(move |series: &SeriesKey| {
+        tags.matches(series) && residual.wants(series)
+    })))
+}
+
+impl Residual {
+    fn new(expr: &Expr, relation: &Relation) -> Result<Residual, DataFusionError> {
+        let names = expr.column_refs();
+        let places: Vec<usize> = (0..relation.origins.len())
+            .filter(|at| names.iter().any(|name| name.name == *relation.schema.field(*at).name()))
+            .collect();
+        let relation = relation.project(&places);
+        let schema = DFSchema::try_from(relation.schema.as_ref().clone())?;
+        let state = functions::session_state();
+        let predicate = state.create_physical_expr(pushdown::unqualified(expr)?, &schema)?;
+        Ok(Residual { relation, predicate })
+    }
+
+    fn mask(&self, block: &Block, scanned: &[ColumnRead]) -> Result<BooleanArray, DataFusionError> {
+        let batch: RecordBatch = self.relation.batch(block, scanned)?;
+        let mask = self.predicate.evaluate(&batch)?.into_array(batch.num_rows())?;
+        Ok(match mask.as_boolean_opt() {
+            Some(mask) if mask.null_count() == 0 => mask.clone(),
+            Some(mask) => arrow_select::filter::prep_null_mask_filter(mask),
+            None => BooleanArray::from(vec![false; block.rows()]),
+        })
+    }
+
+    fn wants(&self, series: &SeriesKey) -> bool {
+        let block = Block {
+            runs: vec![Run { series: series.clone(), rows: 1 }],
+            times: vec![0].into(),
+            columns: Vec::new(),
+        };
+        // A predicate that fails on a series, as by a division, wants it not.
+        self.mask(&block, &[]).is_ok_and(|mask| mask.value(0))
+    }
+}
+
+fn select_rows(block: &Block, mask: &BooleanArray) -> Result<Block, arrow_schema::ArrowError> {
+    let keep = |array: &dyn Array| arrow_select::filter::filter(array, mask);
+    let times = keep(&arrow_array::Int64Array::new(block.times.clone(), None))?;
+    let columns = block
+        .columns
+        .iter()
+        .map(|column| {
+            let kept = keep(column.as_array())?;
+            Ok(match column {
+                ColumnValues::Int(_) => ColumnValues::Int(kept.as_primitive::<Int64Type>().clone()),
+                ColumnValues::Float(_) => {
+                    ColumnValues::Float(kept.as_primitive::<Float64Type>().clone())
+                }
+                ColumnValues::Bool(_) => ColumnValues::Bool(kept.as_boolean().clone()),
+                ColumnValues::Text(_) => ColumnValues::Text(kept.as_string::<i32>().clone()),
+            })
+        })
+        .collect::<Result<Vec<_>, arrow_schema::ArrowError>>()?;
+    let runs = block
+        .runs()
+        .map(|(series, rows)| Run {
+            series: series.clone(),
+            rows: mask.values().slice(rows.start, rows.len()).count_set_bits(),
+        })
+        .filter(|run| run.rows > 0)
+        .collect();
+    Ok(Block { runs, times: times.as_primitive::<Int64Type>().values().clone(), columns })
+}
+
+/// A predicate over tags and time alone, in the form that a delete stores.
+///
+/// # Errors
+/// [`Error::Parameter`] for anything but `= != <> IN, NOT IN, IS NULL, AND, OR, NOT` over tags
+/// and comparisons of `time` at the top level.
+pub fn tag_predicate(
+    text: &str,
+    table: &Table,
+    options: &QueryOptions,
+) -> Result<(Option<TimeRange>, TagPredicate)> {
+    if table.schema.columns.iter().all(|column| column.kind != ColumnKind::Tag)
+        && text.trim().is_empty()
+    {
+        return Ok((None, TagPredicate::Always));
+    }
+    /// Enough for as many operators as the guard lets through.
+    const STACK_BYTES: usize = 32 << 20;
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let parsing = thread.spawn_scoped(scope, || split_tags(text, table, options));
+        let parsed = parsing.map_err(|error| error.to_string()).and_then(|parsing| {
+            parsing.join().map_err(|_| "the parsing thread panicked".to_owned())
+        });
+        parsed.map_err(|detail| Error::Internal { detail })?
+    })
+}
+
+fn split_tags(
+    text: &str,
+    table: &Table,
+    options: &QueryOptions,
+) -> Result<(Option<TimeRange>, TagPredicate)> {
+    let relation = Relation::of(table);
+    let expr = parse_predicate("where", text, &relation, options)?;
+    let pushed = pushdown::split([&expr], &relation);
+    if let Some(other) = pushed.series.first().or(pushed.rest.first()) {
+        let detail = format!(
+            "{other} cannot decide what to delete; expected conditions on tags with = != <> IN, \
+             NOT IN, IS NULL, AND, OR, NOT and parentheses"
+        );
+        return Err(Error::parameter("where", detail));
+    }
+    let time = (pushed.time != TimeRange::ALL).then_some(pushed.time);
+    Ok((time, pushed.tags))
+}

@@ -1,0 +1,141 @@
+//! SQL over the tables, by DataFusion, inside the limits of one query.
+
+mod catalog;
+mod scan;
+
+use crate::{
+    Error, QueryOptions, Result,
+    answer::{Answer, Stats},
+    functions, guard, plan,
+    watch::Watch,
+};
+use arrow_schema::Schema;
+use catalog::Catalog;
+use datafusion::{
+    common::DataFusionError,
+    execution::{
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::GreedyMemoryPool,
+        runtime_env::RuntimeEnvBuilder,
+        session_state::SessionStateBuilder,
+    },
+    prelude::{SQLOptions, SessionContext},
+    sql::{parser::Statement, sqlparser::ast},
+};
+use futures::StreamExt;
+use oribi_model::ReadPath;
+use std::sync::Arc;
+
+/// Answers one SQL statement.
+pub(crate) async fn answer(
+    read: Arc<dyn ReadPath>,
+    options: &QueryOptions,
+    db: Option<String>,
+    text: &str,
+    watch: &Arc<Watch>,
+) -> Result<Answer> {
+    if text.trim().is_empty() {
+        return Err(Error::parameter("q", "the parameter q is missing; expected an SQL query"));
+    }
+    guard::check(text, options).map_err(|detail| Error::Sql { detail })?;
+    let db = db.unwrap_or_else(|| oribi_model::name::DEFAULT_DB.into());
+    let context = context(&read, options, &db, watch)?;
+    let refuse = |error: DataFusionError| explain(read.as_ref(), &db, options, &error);
+    let state = context.state();
+    let statement = state.sql_to_statement(text, &state.config().options().sql_parser.dialect);
+    let statement = statement.map_err(refuse)?;
+    check_statement(&statement)?;
+    let logical = state.statement_to_plan(statement).await.map_err(refuse)?;
+    let allowed =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    allowed.verify_plan(&logical).map_err(refuse)?;
+    let frame = context.execute_logical_plan(logical).await.map_err(refuse)?;
+    let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
+    let mut rows = frame.execute_stream().await.map_err(refuse)?;
+    let (mut batches, mut row_count, mut bytes) = (Vec::new(), 0, 0);
+    while let Some(batch) = rows.next().await {
+        watch.check()?;
+        let batch = batch.map_err(refuse)?;
+        row_count += batch.num_rows();
+        bytes += batch.get_array_memory_size();
+        if row_count > options.answer_rows_max {
+            let limit = options.answer_rows_max as u64;
+            return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
+        }
+        if bytes > options.answer_bytes_max {
+            let limit = options.answer_bytes_max as u64;
+            return Err(Error::AnswerLimit { name: "answer_bytes_max", limit });
+        }
+        batches.push(batch);
+    }
+    Ok(Answer { schema, batches, stats: Stats::default() })
+}
+
+fn context(
+    read: &Arc<dyn ReadPath>,
+    options: &QueryOptions,
+    db: &str,
+    watch: &Arc<Watch>,
+) -> Result<SessionContext> {
+    let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_disk_manager_builder(disk)
+        .with_memory_pool(Arc::new(GreedyMemoryPool::new(options.memory_bytes_max)))
+        .build_arc()
+        .map_err(|error| Error::Internal { detail: error.strip_backtrace() })?;
+    let base = functions::session_state();
+    let mut config = base.config().clone().with_target_partitions(options.threads());
+    config.options_mut().catalog.default_schema = db.to_owned();
+    config.options_mut().catalog.create_default_catalog_and_schema = false;
+    let default_catalog = config.options().catalog.default_catalog.clone();
+    let state = SessionStateBuilder::new_from_existing(base.clone())
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_catalog_list(Arc::new(datafusion::catalog::MemoryCatalogProviderList::new()))
+        .build();
+    let context = SessionContext::new_with_state(state);
+    let catalog = Catalog::new(read.clone(), watch.clone(), options.threads());
+    context.register_catalog(default_catalog, Arc::new(catalog));
+    Ok(context)
+}
+
+fn check_statement(statement: &Statement) -> Result<()> {
+    let kind = match statement {
+        Statement::Statement(inner) => match inner.as_ref() {
+            ast::Statement::Query(_)
+            | ast::Statement::Explain { .. }
+            | ast::Statement::ExplainTable { .. }
+            | ast::Statement::ShowTables { .. }
+            | ast::Statement::ShowColumns { .. } => return Ok(()),
+            _ => "this statement",
+        },
+        Statement::Explain(explain) => return check_statement(&explain.statement),
+        Statement::CopyTo(_) => "COPY",
+        Statement::CreateExternalTable(_) => "CREATE EXTERNAL TABLE",
+        _ => "this statement",
+    };
+    let detail = format!("{kind} is refused; expected one SELECT, WITH, VALUES or EXPLAIN");
+    Err(Error::Sql { detail })
+}
+
+/// An error of DataFusion as an answer to the asker.
+fn explain(
+    read: &dyn ReadPath,
+    db: &str,
+    options: &QueryOptions,
+    error: &DataFusionError,
+) -> Error {
+    let error = Error::from_datafusion("q", error, options.memory_bytes_max);
+    let Error::Parameter { detail, .. } = error else { return error };
+    const MISSING: &str = "table '";
+    if let Some(name) = detail.split_once(MISSING).map(|(_, rest)| rest)
+        && let Some((name, _)) = name.split_once("' not found")
+    {
+        let mut parts = name.splitn(3, '.').skip(1);
+        if let (Some(schema), Some(table)) = (parts.next(), parts.next()) {
+            return plan::unknown_table(read, schema, table);
+        }
+        return plan::unknown_table(read, db, name);
+    }
+    Error::Sql { detail }
+}

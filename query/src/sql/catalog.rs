@@ -1,0 +1,145 @@
+//! Databases as schemas and tables as table providers.
+
+use crate::{
+    filter, pushdown,
+    pushdown::Part,
+    relation::Relation,
+    sql::scan::{Reopen, Scan},
+    watch::Watch,
+};
+use arrow_schema::SchemaRef;
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{CatalogProvider, SchemaProvider, Session, TableProvider},
+    common::DataFusionError,
+    logical_expr::{Expr, TableProviderFilterPushDown, TableType},
+    physical_plan::ExecutionPlan,
+};
+use oribi_model::{ReadPath, ScanSpec, Table};
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+/// What all providers of one query share.
+#[derive(Clone)]
+struct Source {
+    read: Arc<dyn ReadPath>,
+    watch: Arc<Watch>,
+    threads: usize,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Source")
+    }
+}
+
+/// All databases.
+#[derive(Debug)]
+pub(crate) struct Catalog(Source);
+
+impl Catalog {
+    /// The databases of `read`, for one query.
+    pub(crate) fn new(read: Arc<dyn ReadPath>, watch: Arc<Watch>, threads: usize) -> Catalog {
+        Catalog(Source { read, watch, threads })
+    }
+}
+
+impl CatalogProvider for Catalog {
+    fn schema_names(&self) -> Vec<String> {
+        let tables = self.0.read.tables();
+        let names: BTreeSet<String> = tables.iter().map(|table| table.db.to_string()).collect();
+        names.into_iter().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        Some(Arc::new(Database { source: self.0.clone(), name: name.to_owned() }))
+    }
+}
+
+#[derive(Debug)]
+struct Database {
+    source: Source,
+    name: String,
+}
+
+#[async_trait]
+impl SchemaProvider for Database {
+    fn table_names(&self) -> Vec<String> {
+        let tables = self.source.read.tables();
+        let own = tables.iter().filter(|table| table.db.as_str() == self.name);
+        own.map(|table| table.name.to_string()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let table = self.source.read.table(&self.name, name);
+        Ok(table.map(|table| -> Arc<dyn TableProvider> {
+            let relation = Relation::of(&table);
+            Arc::new(Rows { source: self.source.clone(), table, relation })
+        }))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.source.read.table(&self.name, name).is_some()
+    }
+}
+
+#[derive(Debug)]
+struct Rows {
+    source: Source,
+    table: Arc<Table>,
+    relation: Relation,
+}
+
+#[async_trait]
+impl TableProvider for Rows {
+    fn schema(&self) -> SchemaRef {
+        self.relation.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>, DataFusionError> {
+        let support = |expr: &&Expr| match pushdown::part(expr, &self.relation) {
+            Part::Row => TableProviderFilterPushDown::Unsupported,
+            _ => TableProviderFilterPushDown::Exact,
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+        let pushed = pushdown::split(filters, &self.relation);
+        let series = filter::series_filter(&pushed, &self.relation)?;
+        let relation = match projection {
+            Some(places) => self.relation.project(places),
+            None => self.relation.clone(),
+        };
+        let spec = ScanSpec { columns: relation.reads(), time: pushed.time, series };
+        let (read, table, threads) = (self.source.read.clone(), self.table.id, self.source.threads);
+        let scanned = spec.clone();
+        let reopen: Reopen = Arc::new(move || {
+            if scanned.time.is_empty() {
+                return Ok(Vec::new());
+            }
+            let tablets = read.scan(table, &scanned, threads)?;
+            Ok(tablets.into_iter().flat_map(|tablet| tablet.parts).collect())
+        });
+        // Opening a scan may touch the disk.
+        let open = reopen.clone();
+        let parts = tokio::task::spawn_blocking(move || open())
+            .await
+            .map_err(|error| DataFusionError::External(Box::new(error)))?
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let watch = self.source.watch.clone();
+        Ok(Arc::new(Scan::new(relation, spec, parts, reopen, threads, limit, watch)))
+    }
+}
