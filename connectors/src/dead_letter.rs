@@ -1,0 +1,104 @@
+//! What arrived and could not become rows: kept as rows of the table `_dead_letters`.
+
+use base64::Engine;
+use oribi_model::{
+    ArrivalClock, ColumnType, Name, Points, PointsBuilder, RejectReason, name::DEFAULT_DB,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The table of dead letters, in database `default`.
+pub const DEAD_LETTER_TABLE: &str = "_dead_letters";
+/// Bytes of a payload that are kept.
+pub const PAYLOAD_BYTES_MAX: usize = 48 * 1024;
+
+/// One message that could not be decoded or did not fit.
+#[derive(Debug, Clone, Copy)]
+pub struct DeadLetter<'a> {
+    /// Which connector it came by.
+    pub source: &'a str,
+    /// Why.
+    pub reason: RejectReason,
+    /// What was wrong, for a person.
+    pub detail: &'a str,
+    /// The topic.
+    pub topic: &'a str,
+    /// The payload, or as much of it as is at hand.
+    pub payload: &'a [u8],
+    /// Bytes of the whole payload.
+    pub payload_bytes: u64,
+    /// Who sent it.
+    pub client_id: &'a str,
+    /// The packet; 0 for QoS 0.
+    pub packet_id: u16,
+}
+
+/// Dead letters on their way to the write path.
+#[derive(Debug)]
+pub struct DeadLetters {
+    points: PointsBuilder,
+}
+
+impl DeadLetters {
+    /// No dead letters yet.
+    pub fn new() -> DeadLetters {
+        let db = Name::new(DEFAULT_DB).expect("the default database has a legal name");
+        let table = Name::new(DEAD_LETTER_TABLE).expect("the dead-letter table has a legal name");
+        DeadLetters { points: PointsBuilder::new(db, table) }
+    }
+
+    /// Number of dead letters.
+    pub fn len(&self) -> usize {
+        self.points.rows()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes held, roughly.
+    pub fn bytes(&self) -> usize {
+        self.points.bytes()
+    }
+
+    /// Adds one, at its arrival.
+    pub fn push(&mut self, letter: &DeadLetter<'_>, arrival: &ArrivalClock, origin: u32) {
+        let points = &mut self.points;
+        let series =
+            points.series(&[("source", letter.source), ("reason", letter.reason.as_str())]);
+        let mut text = |name: &str, value: &str| {
+            let field = points.field(name, ColumnType::Text);
+            points.set_text(field, value);
+        };
+        text("topic", letter.topic);
+        text("detail", letter.detail);
+        text("client_id", letter.client_id);
+        let kept = &letter.payload[..letter.payload.len().min(PAYLOAD_BYTES_MAX)];
+        match std::str::from_utf8(kept) {
+            Ok(payload) => text("payload", payload),
+            Err(_) => {
+                text("payload", &base64::engine::general_purpose::STANDARD.encode(kept));
+                text("encoding", "base64");
+            }
+        }
+        text("xxh3", &format!("{:016x}", xxh3_64(letter.payload)));
+        let mut int = |name: &str, value: i64| {
+            let field = points.field(name, ColumnType::Int);
+            points.set_int(field, value);
+        };
+        int("payload_bytes", i64::try_from(letter.payload_bytes).unwrap_or(i64::MAX));
+        int("packet_id", i64::from(letter.packet_id));
+        points.end_row(series, arrival.next_ns(), origin);
+    }
+
+    /// The dead letters as rows.
+    pub fn finish(self) -> Points {
+        self.points.finish()
+    }
+}
+
+impl Default for DeadLetters {
+    fn default() -> DeadLetters {
+        DeadLetters::new()
+    }
+}

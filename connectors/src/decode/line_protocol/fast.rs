@@ -1,0 +1,122 @@
+//! Lines that look like the ones before.
+
+use super::{Decoder, next_origin};
+use crate::decode::{table::TableBuilder, time};
+use memchr::memchr2;
+
+/// Longest number read here; longer ones go to the careful parser.
+const DIGITS_MAX: usize = 18;
+
+impl Decoder<'_, '_, '_> {
+    /// Reads one line if it is as predicted; otherwise nothing has happened.
+    #[inline]
+    pub(super) fn fast_line(&mut self) -> bool {
+        let line = &self.body[self.at..];
+        let Some(blank) = memchr2(b' ', b'\n', line) else { return false };
+        if line[blank] == b'\n' || !self.is_utf8 {
+            return false;
+        }
+        let Some(head) = self.heads.get(&line[..blank]).copied() else { return false };
+        let builder = self.tables.at(head.table);
+        if !builder.has_room() {
+            return false;
+        }
+        let Some((time, next)) = read_fields(builder, line, blank + 1) else {
+            builder.abandon_row();
+            return false;
+        };
+        let time = match time {
+            Some(count) => count.checked_mul(self.options.precision.ns()).filter(|time| {
+                time::check_ahead(*time, self.now_ns, self.options.ahead_ns_max).is_ok()
+            }),
+            None => Some(self.options.arrival.next_ns()),
+        };
+        let builder = self.tables.at(head.table);
+        let Some(time) = time else {
+            builder.abandon_row();
+            return false;
+        };
+        let origin = next_origin(&mut self.origin, self.line);
+        builder.end_row(head.series, time, origin);
+        self.at += next;
+        true
+    }
+}
+
+/// Sets the fields of a line; answers its time and where the next line starts.
+#[inline]
+fn read_fields(
+    builder: &mut TableBuilder,
+    line: &[u8],
+    mut at: usize,
+) -> Option<(Option<i64>, usize)> {
+    loop {
+        let name = builder.expected()?.as_bytes();
+        let end = at + name.len();
+        if line.get(at..end)? != name || *line.get(end)? != b'=' {
+            return None;
+        }
+        let field = builder.take_expected()?;
+        at = read_value(builder, field, line, end + 1)?;
+        match line.get(at) {
+            Some(b',') => at += 1,
+            Some(b' ') => break,
+            Some(b'\n') => return Some((None, at + 1)),
+            None => return Some((None, at)),
+            Some(_) => return None,
+        }
+    }
+    let (time, mut at) = read_int(line, at + 1)?;
+    if line.get(at) == Some(&b'\r') {
+        at += 1;
+    }
+    match line.get(at) {
+        Some(b'\n') => Some((Some(time), at + 1)),
+        None => Some((Some(time), at)),
+        Some(_) => None,
+    }
+}
+
+#[inline]
+fn read_value(
+    builder: &mut TableBuilder,
+    field: oribi_model::points::FieldRef,
+    line: &[u8],
+    start: usize,
+) -> Option<usize> {
+    if let Some((value, end)) = read_int(line, start)
+        && line.get(end) == Some(&b'i')
+    {
+        builder.points().set_int(field, value);
+        return Some(end + 1);
+    }
+    let value = &line[start..];
+    let length = value
+        .iter()
+        .position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))
+        .unwrap_or(value.len());
+    let number: f64 = fast_float2::parse(&value[..length]).ok().filter(|n: &f64| n.is_finite())?;
+    builder.points().set_float(field, number);
+    Some(start + length)
+}
+
+/// An integer of up to 19 characters that fits for sure, and where it ends.
+#[inline]
+fn read_int(line: &[u8], start: usize) -> Option<(i64, usize)> {
+    let negative = line.get(start) == Some(&b'-');
+    let first = start + usize::from(negative);
+    let mut at = first;
+    let mut value = 0i64;
+    while let Some(byte) = line.get(at) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
+        at += 1;
+    }
+    let digits = at - first;
+    // 19 digits fit as long as the first is below 9.
+    let fits = digits <= DIGITS_MAX || (digits == DIGITS_MAX + 1 && line[first] < b'9');
+    (digits > 0 && fits).then_some((if negative { -value } else { value }, at))
+}

@@ -1,0 +1,121 @@
+//! Numbers in text.
+
+use super::Fault;
+use oribi_model::RejectReason;
+
+/// A number as written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// Without point or exponent.
+    Int(i64),
+    /// With either; finite.
+    Float(f64),
+}
+
+/// Parses a decimal integer with an optional sign.
+///
+/// # Errors
+/// Text that is no integer, or one beyond 64 bits.
+pub fn parse_int(text: &[u8]) -> Result<i64, Fault> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        rest => (false, rest),
+    };
+    let shown = || super::excerpt(&String::from_utf8_lossy(text), 64);
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Fault::new(RejectReason::Number, format!("`{}` is no integer", shown())));
+    }
+    let mut value = 0i64;
+    for digit in digits {
+        let digit = i64::from(digit - b'0');
+        let next = value.checked_mul(10).and_then(|value| {
+            if negative { value.checked_sub(digit) } else { value.checked_add(digit) }
+        });
+        value = next.ok_or_else(|| {
+            let detail = format!("the integer {} does not fit into 64 bits", shown());
+            Fault::new(RejectReason::Number, detail)
+        })?;
+    }
+    Ok(value)
+}
+
+/// Parses a decimal float as both InfluxDB and JSON write them.
+///
+/// # Errors
+/// Text that is no number, NaN, infinity, and numbers beyond the range of a 64-bit float.
+pub fn parse_float(text: &[u8]) -> Result<f64, Fault> {
+    let shown = || super::excerpt(&String::from_utf8_lossy(text), 64);
+    let plain = !text.is_empty()
+        && text.iter().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+    let value: Option<f64> = if plain { fast_float2::parse(text).ok() } else { None };
+    match value {
+        Some(value) if value.is_finite() => Ok(value),
+        Some(_) => {
+            let detail = format!("the number {} is beyond the range of a float", shown());
+            Err(Fault::new(RejectReason::Number, detail))
+        }
+        None => Err(Fault::new(RejectReason::Number, format!("`{}` is no number", shown()))),
+    }
+}
+
+/// Parses a JSON number: an integer where it has neither point nor exponent.
+///
+/// # Errors
+/// Text that is no JSON number, or one that cannot be kept.
+pub fn parse_json_number(text: &[u8]) -> Result<Number, Fault> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let leading_zero = digits.len() > 1 && digits[0] == b'0' && digits[1].is_ascii_digit();
+    let shown = || super::excerpt(&String::from_utf8_lossy(text), 64);
+    if leading_zero || !digits.first().is_some_and(u8::is_ascii_digit) {
+        return Err(Fault::syntax(format!("`{}` is no JSON number", shown())));
+    }
+    if digits.iter().all(u8::is_ascii_digit) {
+        return parse_int(text).map(Number::Int);
+    }
+    let point_without_digit = text
+        .iter()
+        .position(|b| *b == b'.')
+        .is_some_and(|at| !text.get(at + 1).is_some_and(u8::is_ascii_digit));
+    if point_without_digit {
+        return Err(Fault::syntax(format!("`{}` is no JSON number", shown())));
+    }
+    parse_float(text).map(Number::Float)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_exact_or_refused() {
+        assert_eq!(parse_int(b"-9223372036854775808"), Ok(i64::MIN));
+        assert_eq!(parse_int(b"9223372036854775807"), Ok(i64::MAX));
+        for bad in ["9223372036854775808", "", "-", "1x", "18446744073709551616"] {
+            assert_eq!(
+                parse_int(bad.as_bytes()).unwrap_err().reason,
+                RejectReason::Number,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn floats_are_finite() {
+        assert_eq!(parse_float(b"-0"), Ok(-0.0));
+        assert_eq!(parse_float(b"1e3"), Ok(1000.0));
+        for bad in ["1e999", "NaN", "inf", "-Infinity", "", "0x10"] {
+            assert!(parse_float(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn json_numbers_keep_their_kind() {
+        assert_eq!(parse_json_number(b"1"), Ok(Number::Int(1)));
+        assert_eq!(parse_json_number(b"1.0"), Ok(Number::Float(1.0)));
+        assert_eq!(parse_json_number(b"1E2"), Ok(Number::Float(100.0)));
+        for bad in ["01", "1.", ".5", "+1", "-", "1e999", "18446744073709551616"] {
+            assert!(parse_json_number(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Rows of one table under construction, with the checks every decoder needs: names, duplicate
+//! fields, sizes. Field places are predicted from the row before.
+
+use super::{CELL_BYTES_MAX, CELLS_MAX, FIELDS_MAX, Fault, TAGS_MAX, excerpt};
+use oribi_model::{
+    ColumnType, Name, Points, PointsBuilder, RejectReason, name::TIME_COLUMN, points::FieldRef,
+};
+use std::collections::HashMap;
+
+/// Below this many fields a list is searched from its start.
+const LISTED_MAX: usize = 24;
+
+#[derive(Debug)]
+struct Slot {
+    name: Box<str>,
+    field: FieldRef,
+    /// The row that last set it.
+    stamp: u32,
+}
+
+/// What to do with the second of two values for one field of one row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duplicate {
+    /// The later one stands.
+    Replace,
+    /// The row is refused.
+    Refuse,
+}
+
+/// A [`PointsBuilder`] that knows its fields by name.
+#[derive(Debug)]
+pub struct TableBuilder {
+    points: PointsBuilder,
+    slots: Vec<Slot>,
+    by_name: HashMap<Box<str>, usize>,
+    /// Where the next field is expected.
+    next: usize,
+    stamp: u32,
+    /// Cells of the present row that wait for its end, since a text is set only once.
+    texts: Vec<(usize, String)>,
+}
+
+impl TableBuilder {
+    /// An empty builder.
+    pub fn new(db: Name, table: Name) -> TableBuilder {
+        TableBuilder {
+            points: PointsBuilder::new(db, table),
+            slots: Vec::new(),
+            by_name: HashMap::new(),
+            next: 0,
+            stamp: 1,
+            texts: Vec::new(),
+        }
+    }
+
+    /// Number of finished rows.
+    pub fn rows(&self) -> usize {
+        self.points.rows()
+    }
+
+    /// Bytes held, roughly.
+    pub fn bytes(&self) -> usize {
+        self.points.bytes()
+    }
+
+    /// The series with these tags; each name stands once.
+    ///
+    /// # Errors
+    /// Names and values that cannot be tags.
+    pub fn series(&mut self, tags: &[(&str, &str)]) -> Result<u32, Fault> {
+        if tags.len() > TAGS_MAX {
+            let detail = format!("{} tags on one row; at most {TAGS_MAX} are allowed", tags.len());
+            return Err(Fault::new(RejectReason::Limit, detail));
+        }
+        for (name, value) in tags {
+            check_tag(name, value)?;
+        }
+        Ok(self.points.series(tags))
+    }
+
+    /// The name of the field expected next, if the rows before had one there.
+    #[inline]
+    pub fn expected(&self) -> Option<&str> {
+        self.slots.get(self.next).map(|slot| &*slot.name)
+    }
+
+    /// Takes the expected field for the present row; the fast way past [`TableBuilder::field`].
+    /// `None` where this row has set it already.
+    #[inline]
+    pub fn take_expected(&mut self) -> Option<FieldRef> {
+        let slot = self.slots.get_mut(self.next)?;
+        if slot.stamp == self.stamp {
+            return None;
+        }
+        slot.stamp = self.stamp;
+        self.next += 1;
+        Some(slot.field)
+    }
+
+    /// Takes a field of the present row by name.
+    ///
+    /// # Errors
+    /// A name that cannot be a field, a second value where that is refused, too many fields.
+    fn slot(
+        &mut self,
+        name: &str,
+        column_type: ColumnType,
+        duplicate: Duplicate,
+    ) -> Result<(usize, bool), Fault> {
+        let at = match self.find(name) {
+            Some(at) => at,
+            None => self.add(name, column_type)?,
+        };
+        self.next = at + 1;
+        let slot = &mut self.slots[at];
+        let again = slot.stamp == self.stamp;
+        if again && duplicate == Duplicate::Refuse {
+            let detail = format!("the field {:?} stands twice in one row", excerpt(name, 64));
+            return Err(Fault::syntax(detail));
+        }
+        slot.stamp = self.stamp;
+        Ok((at, again))
+    }
+
+    #[inline]
+    fn find(&self, name: &str) -> Option<usize> {
+        if self.expected() == Some(name) {
+            return Some(self.next);
+        }
+        if self.slots.len() <= LISTED_MAX {
+            return self.slots.iter().position(|slot| &*slot.name == name);
+        }
+        self.by_name.get(name).copied()
+    }
+
+    fn add(&mut self, name: &str, column_type: ColumnType) -> Result<usize, Fault> {
+        check_name(name, "field")?;
+        if self.slots.len() >= FIELDS_MAX {
+            let detail = format!("more than {FIELDS_MAX} fields of one table in one batch");
+            return Err(Fault::new(RejectReason::Limit, detail));
+        }
+        if (self.slots.len() + 1).saturating_mul(self.points.rows()) > CELLS_MAX {
+            let detail = "too many rows times fields in one batch; send smaller ones";
+            return Err(Fault::new(RejectReason::Limit, detail));
+        }
+        let field = self.points.field(name, column_type);
+        self.by_name.insert(name.into(), self.slots.len());
+        self.slots.push(Slot { name: name.into(), field, stamp: 0 });
+        Ok(self.slots.len() - 1)
+    }
+
+    /// Sets an integer of the present row.
+    ///
+    /// # Errors
+    /// A field that cannot be, or that the row has already.
+    pub fn int(&mut self, name: &str, value: i64, duplicate: Duplicate) -> Result<(), Fault> {
+        let (at, again) = self.slot(name, ColumnType::Int, duplicate)?;
+        self.forget(at, again);
+        self.points.set_int(self.slots[at].field, value);
+        Ok(())
+    }
+
+    /// Sets a float of the present row; finite.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::int`].
+    pub fn float(&mut self, name: &str, value: f64, duplicate: Duplicate) -> Result<(), Fault> {
+        let (at, again) = self.slot(name, ColumnType::Float, duplicate)?;
+        self.forget(at, again);
+        self.points.set_float(self.slots[at].field, value);
+        Ok(())
+    }
+
+    /// Sets a boolean of the present row.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::int`].
+    pub fn bool(&mut self, name: &str, value: bool, duplicate: Duplicate) -> Result<(), Fault> {
+        let (at, again) = self.slot(name, ColumnType::Bool, duplicate)?;
+        self.forget(at, again);
+        self.points.set_bool(self.slots[at].field, value);
+        Ok(())
+    }
+
+    /// Sets a text of the present row.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::int`], and texts beyond the limit.
+    pub fn text(&mut self, name: &str, value: &str, duplicate: Duplicate) -> Result<(), Fault> {
+        check_cell(value)?;
+        let (at, again) = self.slot(name, ColumnType::Text, duplicate)?;
+        if duplicate == Duplicate::Refuse {
+            self.points.set_text(self.slots[at].field, value);
+            return Ok(());
+        }
+        self.forget(at, again);
+        self.texts.push((at, value.to_owned()));
+        Ok(())
+    }
+
+    fn forget(&mut self, at: usize, again: bool) {
+        if again {
+            self.texts.retain(|(slot, _)| *slot != at);
+        }
+    }
+
+    /// The builder underneath, to set cells of fields taken with
+    /// [`TableBuilder::take_expected`].
+    #[inline]
+    pub fn points(&mut self) -> &mut PointsBuilder {
+        &mut self.points
+    }
+
+    /// Whether another row of this table keeps within the bound on cells.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        (self.points.rows() + 1).saturating_mul(self.slots.len().max(1)) <= CELLS_MAX
+    }
+
+    /// Finishes the row under construction.
+    #[inline]
+    pub fn end_row(&mut self, series: u32, time: i64, origin: u32) {
+        if !self.texts.is_empty() {
+            for (at, value) in std::mem::take(&mut self.texts) {
+                self.points.set_text(self.slots[at].field, &value);
+            }
+        }
+        self.points.end_row(series, time, origin);
+        self.next = 0;
+        self.stamp += 1;
+    }
+
+    /// Forgets the cells of the row under construction.
+    pub fn abandon_row(&mut self) {
+        self.texts.clear();
+        self.points.abandon_row();
+        self.next = 0;
+        self.stamp += 1;
+    }
+
+    /// The rows.
+    pub fn finish(self) -> Points {
+        self.points.finish()
+    }
+}
+
+fn check_cell(value: &str) -> Result<(), Fault> {
+    if value.len() > CELL_BYTES_MAX {
+        let detail = format!("a text of {} bytes; at most {CELL_BYTES_MAX} fit", value.len());
+        return Err(Fault::new(RejectReason::Limit, detail));
+    }
+    Ok(())
+}
+
+fn check_name(name: &str, kind: &str) -> Result<(), Fault> {
+    if name == TIME_COLUMN {
+        let detail = format!("a {kind} cannot be named `time`");
+        return Err(Fault::new(RejectReason::Name, detail));
+    }
+    match Name::new(name) {
+        Ok(_) => Ok(()),
+        Err(wrong) => Err(Fault::new(RejectReason::Name, wrong.to_string())),
+    }
+}
+
+fn check_tag(name: &str, value: &str) -> Result<(), Fault> {
+    check_name(name, "tag")?;
+    if let Some(control) = value.chars().find(|c| c.is_control()) {
+        let name = excerpt(name, 64);
+        let detail = format!("the value of tag {name:?} holds the control character {control:?}");
+        return Err(Fault::syntax(detail));
+    }
+    check_cell(value)
+}
+
+/// Rows of several tables of one database.
+#[derive(Debug)]
+pub struct Tables {
+    db: Name,
+    builders: Vec<TableBuilder>,
+    by_name: HashMap<Name, usize>,
+}
+
+impl Tables {
+    /// No rows yet.
+    pub fn new(db: Name) -> Tables {
+        Tables { db, builders: Vec::new(), by_name: HashMap::new() }
+    }
+
+    /// The place of a user's table, made where it is new.
+    ///
+    /// # Errors
+    /// A name that cannot be a table.
+    pub fn table(&mut self, name: &str) -> Result<usize, Fault> {
+        if let Some(at) = self.by_name.get(name) {
+            return Ok(*at);
+        }
+        let name = Name::user_table(name)
+            .map_err(|wrong| Fault::new(RejectReason::Name, wrong.to_string()))?;
+        self.builders.push(TableBuilder::new(self.db.clone(), name.clone()));
+        self.by_name.insert(name, self.builders.len() - 1);
+        Ok(self.builders.len() - 1)
+    }
+
+    /// The builder at a place that [`Tables::table`] gave.
+    #[inline]
+    pub fn at(&mut self, place: usize) -> &mut TableBuilder {
+        &mut self.builders[place]
+    }
+
+    /// Number of finished rows.
+    pub fn rows(&self) -> usize {
+        self.builders.iter().map(TableBuilder::rows).sum()
+    }
+
+    /// Bytes held, roughly.
+    pub fn bytes(&self) -> usize {
+        self.builders.iter().map(TableBuilder::bytes).sum()
+    }
+
+    /// The rows of tables that have some.
+    pub fn finish(self) -> Vec<Points> {
+        let with_rows = self.builders.into_iter().filter(|builder| builder.rows() > 0);
+        with_rows.map(TableBuilder::finish).collect()
+    }
+}

@@ -1,0 +1,71 @@
+//! Rows over HTTP: InfluxDB's write paths and Oribi's own.
+
+mod body;
+mod influx;
+mod native;
+mod params;
+mod statements;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use oribi_ingest::Ingest;
+use oribi_model::ArrivalClock;
+use std::{sync::Arc, time::Duration};
+
+/// Bounds on writes over HTTP.
+#[derive(Debug, Clone)]
+pub struct WriteOptions {
+    /// Largest body as sent, bytes.
+    pub body_bytes_max: usize,
+    /// Largest body once decompressed, bytes.
+    pub decompressed_bytes_max: usize,
+    /// Most decompressed bytes for one compressed byte, past the first MiB.
+    pub ratio_max: usize,
+    /// Longest pause within a body.
+    pub idle_timeout: Duration,
+    /// How far ahead of now an event may lie, ns.
+    pub ahead_ns_max: i64,
+}
+
+impl Default for WriteOptions {
+    fn default() -> WriteOptions {
+        WriteOptions {
+            body_bytes_max: 16 << 20,
+            decompressed_bytes_max: 64 << 20,
+            ratio_max: 100,
+            idle_timeout: Duration::from_secs(30),
+            ahead_ns_max: crate::decode::AHEAD_NS_MAX,
+        }
+    }
+}
+
+/// What every handler needs.
+#[derive(Clone)]
+struct Writer {
+    ingest: Arc<dyn Ingest>,
+    arrival: ArrivalClock,
+    options: Arc<WriteOptions>,
+}
+
+/// The routes of all writes: `/api/v1/write`, `/api/v2/write`, `/write`, and of what InfluxDB's
+/// clients ask before they write: `/query`, `/ping`, `/ready`, `/api/v2/buckets`.
+pub fn write_router(
+    ingest: Arc<dyn Ingest>,
+    arrival: ArrivalClock,
+    options: WriteOptions,
+) -> Router {
+    Router::new()
+        .route("/api/v1/write", post(native::write))
+        .route("/api/v2/write", post(influx::write_v2))
+        .route("/write", post(influx::write_v1))
+        .route("/query", get(statements::query).post(statements::query))
+        .route("/ping", get(influx::ping))
+        .route("/ready", get(influx::ready))
+        .route("/api/v2/buckets", get(influx::buckets))
+        .with_state(Writer { ingest, arrival, options: Arc::new(options) })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! The MQTT listener: a front door for devices, not a broker.
+//!
+//! PUBACK and PUBREC go out only after the batch that holds the message is stored. Nothing is
+//! routed to subscribers and nothing is retained.
+
+mod batch;
+mod connection;
+mod counters;
+mod frame;
+mod options;
+mod packets;
+mod payload;
+mod session;
+mod topics;
+
+pub use counters::{ACK_BOUNDS_US, Counters};
+pub use options::{Decoder, MqttListenerOptions, TopicRule};
+
+use crate::{Error, Result};
+use batch::Shard;
+use connection::Common;
+use oribi_ingest::Ingest;
+use oribi_model::ArrivalClock;
+use session::Sessions;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use topics::TopicMap;
+
+/// After an accept failed (out of files, say).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A running listener.
+#[derive(Debug)]
+pub struct MqttListener {
+    task: JoinHandle<()>,
+    address: SocketAddr,
+    counters: Arc<Counters>,
+}
+
+impl MqttListener {
+    /// Serves MQTT on `listener` until `shutdown`. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// Options that cannot be, or a socket that cannot be used.
+    pub fn start(
+        listener: std::net::TcpListener,
+        options: MqttListenerOptions,
+        ingest: Arc<dyn Ingest>,
+        arrival: ArrivalClock,
+        shutdown: CancellationToken,
+    ) -> Result<MqttListener> {
+        options.validate()?;
+        let refused = |action| move |source| Error::Listen { action, source };
+        listener.set_nonblocking(true).map_err(refused("prepare"))?;
+        let listener = TcpListener::from_std(listener).map_err(refused("register"))?;
+        let address = listener.local_addr().map_err(refused("name"))?;
+        let counters = Arc::new(Counters::default());
+        let topics = TopicMap::new(&options.topics)?;
+        let options = Arc::new(options);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shards = (0..cores.min(4)).map(|_| {
+            let (options, counters) = (options.clone(), counters.clone());
+            Arc::new(Shard::new(topics.clone(), options, arrival.clone(), counters))
+        });
+        let common = Arc::new(Common {
+            shards: shards.collect(),
+            sessions: Sessions::new(options.sessions_max),
+            options,
+            counters: counters.clone(),
+            arrival,
+            shutdown,
+        });
+        let task = tokio::spawn(run(listener, common, ingest));
+        Ok(MqttListener { task, address, counters })
+    }
+
+    /// The address bound.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Waits until everything acked is stored and all connections are closed; after `shutdown`.
+    pub async fn join(self) {
+        if let Err(wrong) = self.task.await {
+            tracing::error!(%wrong, "the mqtt listener ended abnormally");
+        }
+    }
+}
+
+async fn run(listener: TcpListener, common: Arc<Common>, ingest: Arc<dyn Ingest>) {
+    let stop = CancellationToken::new();
+    let writers = TaskTracker::new();
+    for shard in &common.shards {
+        writers.spawn(shard.clone().run(ingest.clone(), stop.clone()));
+    }
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = common.shutdown.cancelled() => break,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        if connections.len() >= common.options.connections_max {
+            tracing::warn!("a connection was refused: mqtt.connections_max is reached");
+            continue;
+        }
+        // Acks are written in groups; waiting for more of them would only delay.
+        let _ = stream.set_nodelay(true);
+        let common = common.clone();
+        connections.spawn(async move {
+            common.counters.connections.fetch_add(1, Ordering::Relaxed);
+            let _open = Open(common.counters.clone());
+            connection::serve(common, stream).await;
+        });
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+    stop.cancel();
+    writers.close();
+    writers.wait().await;
+}
+
+/// Counts a connection as open, also when it ends by a panic.
+struct Open(Arc<Counters>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! Configuration of the MQTT listener.
+
+use crate::{Error, Result};
+use serde::Deserialize;
+
+/// How payloads of a topic are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decoder {
+    /// JSON, line protocol or a bare value, by the looks of the payload.
+    #[default]
+    Auto,
+    /// A JSON object or an array of them.
+    Json,
+    /// InfluxDB line protocol.
+    LineProtocol,
+    /// One number, boolean or text.
+    Value,
+    /// CSV with a header line.
+    Csv,
+}
+
+/// Which table the topics of one pattern feed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicRule {
+    /// Levels divided by `/`: text, `{name}` for a level that becomes the tag `name`, `+` for any
+    /// level, `#` at the end for any number of levels.
+    pub pattern: String,
+    /// The table.
+    pub table: String,
+    /// How payloads are read.
+    #[serde(default)]
+    pub decoder: Decoder,
+}
+
+/// Configuration of the listener, `[mqtt]` in the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttListenerOptions {
+    /// The first rule whose pattern fits a topic decides.
+    pub topics: Vec<TopicRule>,
+    /// Largest packet that is decoded; larger publishes become dead letters.
+    pub packet_bytes_max: usize,
+    /// How long a batch waits for more messages, ms.
+    pub linger_ms: u64,
+    /// A batch is written at once from this many rows on.
+    pub batch_rows_max: usize,
+    /// A batch is written at once from this many bytes of messages on.
+    pub batch_bytes_max: usize,
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Sessions of clients that are away, whose QoS 2 packet ids are remembered.
+    pub sessions_max: usize,
+    /// How long a new connection may take to say CONNECT, ms.
+    pub connect_timeout_ms: u64,
+    /// How far ahead of now an event may lie, ns.
+    pub ahead_ns_max: i64,
+}
+
+impl Default for MqttListenerOptions {
+    fn default() -> MqttListenerOptions {
+        MqttListenerOptions {
+            topics: vec![TopicRule {
+                pattern: "sensors/{site}/{device}".into(),
+                table: "sensors".into(),
+                decoder: Decoder::Auto,
+            }],
+            packet_bytes_max: 1 << 20,
+            linger_ms: 1,
+            batch_rows_max: 32_768,
+            batch_bytes_max: 8 << 20,
+            connections_max: 10_000,
+            sessions_max: 100_000,
+            connect_timeout_ms: 10_000,
+            ahead_ns_max: crate::decode::AHEAD_NS_MAX,
+        }
+    }
+}
+
+impl MqttListenerOptions {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the key.
+    pub fn validate(&self) -> Result<()> {
+        super::topics::TopicMap::new(&self.topics)?;
+        let bounds = [
+            ("packet_bytes_max", self.packet_bytes_max, 1024, 256 << 20),
+            ("batch_rows_max", self.batch_rows_max, 1, 1 << 20),
+            ("batch_bytes_max", self.batch_bytes_max, 1024, 256 << 20),
+            ("connections_max", self.connections_max, 1, 1 << 20),
+            ("sessions_max", self.sessions_max, 1, 1 << 24),
+            ("linger_ms", self.linger_ms as usize, 0, 1000),
+            ("connect_timeout_ms", self.connect_timeout_ms as usize, 1, 600_000),
+        ];
+        for (key, value, least, most) in bounds {
+            if !(least..=most).contains(&value) {
+                let reason = format!("{value} is not between {least} and {most}");
+                return Err(Error::config(format!("mqtt.{key}"), reason));
+            }
+        }
+        Ok(())
+    }
+}

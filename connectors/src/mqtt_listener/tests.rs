@@ -1,0 +1,249 @@
+use super::*;
+use crate::testing::{Memory, arrival};
+use oribi_model::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+struct Door {
+    listener: MqttListener,
+    shutdown: CancellationToken,
+}
+
+fn open(memory: &Arc<Memory>) -> Door {
+    open_with(memory, MqttListenerOptions::default())
+}
+
+fn open_with(memory: &Arc<Memory>, options: MqttListenerOptions) -> Door {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let shutdown = CancellationToken::new();
+    let options = MqttListenerOptions { packet_bytes_max: 64 * 1024, ..options };
+    let ingest = memory.clone();
+    let listener =
+        MqttListener::start(socket, options, ingest, arrival(), shutdown.clone()).unwrap();
+    Door { listener, shutdown }
+}
+
+impl Door {
+    async fn close(self) {
+        self.shutdown.cancel();
+        self.listener.join().await;
+    }
+
+    /// A 3.1.1 client with a session to keep.
+    async fn connect(&self, client: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.listener.local_addr()).await.unwrap();
+        let mut packet = vec![0x10, 12 + client.len() as u8];
+        packet.extend_from_slice(b"\0\x04MQTT\x04\0\0\0");
+        packet.extend_from_slice(&[0, client.len() as u8]);
+        packet.extend_from_slice(client.as_bytes());
+        stream.write_all(&packet).await.unwrap();
+        assert_eq!(read(&mut stream).await[..2], [0x20, 2]);
+        stream
+    }
+}
+
+/// One packet of at most 127 bytes.
+async fn read(stream: &mut TcpStream) -> Vec<u8> {
+    let mut head = [0; 2];
+    stream.read_exact(&mut head).await.unwrap();
+    let mut packet = head.to_vec();
+    packet.resize(2 + usize::from(head[1]), 0);
+    stream.read_exact(&mut packet[2..]).await.unwrap();
+    packet
+}
+
+fn publish(qos: u8, id: u16, topic: &str, payload: &[u8]) -> Vec<u8> {
+    let mut content = (topic.len() as u16).to_be_bytes().to_vec();
+    content.extend_from_slice(topic.as_bytes());
+    if qos > 0 {
+        content.extend_from_slice(&id.to_be_bytes());
+    }
+    content.extend_from_slice(payload);
+    let mut packet = vec![0x30 | qos << 1];
+    let mut length = content.len();
+    loop {
+        let more = length > 127;
+        packet.push((length & 127) as u8 | if more { 128 } else { 0 });
+        length >>= 7;
+        if !more {
+            break;
+        }
+    }
+    packet.extend(content);
+    packet
+}
+
+async fn closed(mut stream: TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    // A reset is as good as an end.
+    let _ = stream.read_to_end(&mut rest).await;
+    rest
+}
+
+#[tokio::test]
+async fn an_ack_waits_for_the_write() {
+    let memory = Memory::gated(0);
+    let door = open(&memory);
+    let mut client = door.connect("a").await;
+    let mut packets = publish(1, 7, "sensors/s/d", br#"{"t":21.5,"site":"s"}"#);
+    packets.extend(publish(2, 8, "sensors/s/d", b"5"));
+    packets.extend([0xc0, 0]);
+    client.write_all(&packets).await.unwrap();
+    // The ping behind them is answered, they are not.
+    assert_eq!(read(&mut client).await, [0xd0, 0]);
+    memory.gate.add_permits(1 << 20);
+    assert_eq!(read(&mut client).await, [0x40, 2, 0, 7]);
+    assert_eq!(read(&mut client).await, [0x50, 2, 0, 8]);
+    // The replay is answered and not stored again.
+    client.write_all(&publish(2, 8, "sensors/s/d", b"5")).await.unwrap();
+    assert_eq!(read(&mut client).await, [0x50, 2, 0, 8]);
+    client.write_all(&[0x62, 2, 0, 8]).await.unwrap();
+    assert_eq!(read(&mut client).await, [0x70, 2, 0, 8]);
+    assert_eq!(memory.rows("sensors"), 2);
+    {
+        let written = memory.written.lock();
+        let points = &written[0];
+        assert_eq!(points.fields[0].values.get(0), Some(Value::Float(21.5)));
+        assert_eq!((points.fields.len(), points.tags.len()), (2, 2));
+    }
+    door.close().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_decoded_becomes_a_dead_letter_and_is_acked() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let mut client = door.connect("a").await;
+    let large = vec![b'x'; 100_000];
+    let bad: [(&str, &[u8]); 7] = [
+        ("sensors/s/d", b"{\"t\":"),
+        ("sensors/s/d", br#"{"site":"other","t":1}"#),
+        ("sensors/s/d", b"\xff\xfe"),
+        ("_x/y", b"1"),
+        ("refused/x", b"1"),
+        ("sensors/s/d", &large),
+        ("sensors/s/d", b""),
+    ];
+    for (id, (topic, payload)) in (1u16..).zip(bad) {
+        client.write_all(&publish(1, id, topic, payload)).await.unwrap();
+        assert_eq!(read(&mut client).await, [0x40, 2, 0, id as u8]);
+    }
+    assert_eq!(memory.rows("_dead_letters"), bad.len());
+    for (id, (topic, payload)) in (1u16..).zip([
+        ("telegraf/h/cpu", &b"cpu,host=a v=1i 5\ncpu,host=b v=2i 5\n"[..]),
+        ("plant/temperature", b"21.5"),
+        ("plant/state", b"online"),
+        ("plant/x", b"[{\"v\":1},{\"v\":2}]\0"),
+    ]) {
+        client.write_all(&publish(1, id, topic, payload)).await.unwrap();
+        assert_eq!(read(&mut client).await, [0x40, 2, 0, id as u8]);
+    }
+    assert_eq!((memory.rows("cpu"), memory.rows("plant")), (2, 4));
+    door.close().await;
+}
+
+#[tokio::test]
+async fn subscriptions_fail_and_the_connection_stays() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let mut client = door.connect("a").await;
+    client.write_all(&[0x82, 6, 0, 1, 0, 1, b'a', 1]).await.unwrap();
+    assert_eq!(read(&mut client).await, [0x90, 3, 0, 1, 0x80]);
+    client.write_all(&[0xa2, 5, 0, 2, 0, 1, b'a']).await.unwrap();
+    assert_eq!(read(&mut client).await, [0xb0, 2, 0, 2]);
+    client.write_all(&[0xc0, 0]).await.unwrap();
+    assert_eq!(read(&mut client).await, [0xd0, 0]);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn broken_packets_end_only_their_connection() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let deep = "/".repeat(65_000);
+    for bad in [
+        publish(1, 0, "a", b"1"),
+        publish(2, 0, "a", b"1"),
+        publish(0, 0, "", b"1"),
+        publish(1, 1, "a/+", b"1"),
+        publish(3, 1, "a", b"1"),
+        vec![0x30, 0xff, 0xff, 0xff, 0xff, 0x7f],
+        vec![0x82, 1, 0],
+        vec![0, 0],
+    ] {
+        let mut client = door.connect("a").await;
+        client.write_all(&bad).await.unwrap();
+        assert!(closed(client).await.is_empty(), "{bad:?}");
+    }
+    let mut wrong = TcpStream::connect(door.listener.local_addr()).await.unwrap();
+    wrong.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(closed(wrong).await.is_empty());
+    let mut client = door.connect("a").await;
+    client.write_all(&publish(1, 1, &deep, b"1")).await.unwrap();
+    assert_eq!(read(&mut client).await, [0x40, 2, 0, 1]);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_second_client_of_one_name_takes_over_and_wills_are_stored() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let first = door.connect("same").await;
+    let mut second = door.connect("same").await;
+    assert!(closed(first).await.is_empty());
+    second.write_all(&[0xc0, 0]).await.unwrap();
+    assert_eq!(read(&mut second).await, [0xd0, 0]);
+
+    let mut doomed = TcpStream::connect(door.listener.local_addr()).await.unwrap();
+    let connect = b"\x10\x18\0\x04MQTT\x04\x06\0\0\0\x01w\0\x06will/x\0\x01\x35";
+    doomed.write_all(connect).await.unwrap();
+    assert_eq!(read(&mut doomed).await, [0x20, 2, 0, 0]);
+    drop(doomed);
+    while door.listener.counters().messages.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+    door.close().await;
+    assert_eq!(memory.rows("will"), 1);
+}
+
+#[tokio::test]
+async fn a_real_client_of_version_5_is_served() {
+    use rumqttc::v5::{AsyncClient, Event, Incoming, MqttOptions, mqttbytes::QoS};
+    let memory = Memory::open();
+    let door = open(&memory);
+    let address = door.listener.local_addr();
+    let options = MqttOptions::new("r5", address.ip().to_string(), address.port());
+    let (client, mut events) = AsyncClient::new(options, 100);
+    for message in 0..20 {
+        let payload = format!("{{\"v\":{message}}}");
+        let qos = if message % 2 == 0 { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+        client.publish("sensors/a/b", qos, true, payload).await.unwrap();
+    }
+    let mut done = 0;
+    while done < 20 {
+        if let Event::Incoming(Incoming::PubAck(_) | Incoming::PubComp(_)) =
+            events.poll().await.unwrap()
+        {
+            done += 1;
+        }
+    }
+    assert_eq!(memory.rows("sensors"), 20);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn full_batches_hold_the_reader_back_and_lose_nothing() {
+    let memory = Memory::open();
+    let door = open_with(&memory, MqttListenerOptions { batch_rows_max: 7, ..Default::default() });
+    let mut client = door.connect("a").await;
+    let packets: Vec<u8> =
+        (1..=100).flat_map(|id| publish(1, id, "sensors/s/d", b"{\"v\":1}")).collect();
+    client.write_all(&packets).await.unwrap();
+    for id in 1..=100 {
+        assert_eq!(read(&mut client).await, [0x40, 2, 0, id]);
+    }
+    assert_eq!(memory.rows("sensors"), 100);
+    door.close().await;
+}
