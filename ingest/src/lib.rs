@@ -4,6 +4,8 @@
 
 mod api;
 mod error;
+mod ingestor;
 
 pub use api::{Ingest, Receipt};
 pub use error::{Error, Result};
+pub use ingestor::{IngestOptions, Ingestor};

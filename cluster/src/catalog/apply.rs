@@ -1,0 +1,206 @@
+//! Changes applied: from one catalog to the next, the same on every node.
+
+use super::{Catalog, Change, ColumnSpec};
+use oribi_model::{
+    Bucket, Column, ColumnId, ColumnKind, ColumnType, Name, Schema, Table, TableId, TabletId,
+    TabletSpec, TimeRange,
+};
+use std::sync::Arc;
+
+/// Columns of one table, tags and fields together.
+pub(crate) const COLUMNS_MAX: usize = 2_048;
+
+impl Catalog {
+    /// The catalog after `change`, or why it is refused.
+    ///
+    /// # Errors
+    /// A text for the one who asked; the catalog stays as it was.
+    pub(crate) fn apply(&self, change: &Change) -> Result<Catalog, String> {
+        let mut next = self.clone();
+        match change {
+            Change::CreateDatabase { db } => {
+                next.databases.insert(db.clone());
+            }
+            Change::DropDatabase { db } => {
+                next.databases.remove(db);
+                let dropped = self.tables.values().filter(|table| table.db == *db);
+                dropped.for_each(|table| next.drop_table(table.id));
+            }
+            Change::EnsureColumns { db, table, columns } => {
+                next.ensure_columns(db, table, columns)?;
+            }
+            Change::SetOptions { table, options } => {
+                let found = next.tables.get_mut(table).ok_or("there is no such table")?;
+                Arc::make_mut(found).options = options.clone();
+            }
+            Change::DropTable { table } => next.drop_table(*table),
+            Change::CreateTablets { table, ranges, buckets } => {
+                if !next.tables.contains_key(table) {
+                    return Err("there is no such table".into());
+                }
+                ranges.iter().for_each(|range| next.create_tablets(*table, *range, *buckets));
+            }
+            Change::DropTablets { tablets } => {
+                next.tablets.retain(|id, _| !tablets.contains(id));
+            }
+        }
+        next.reindex();
+        Ok(next)
+    }
+
+    fn drop_table(&mut self, table: TableId) {
+        self.tables.remove(&table);
+        self.last_columns.remove(&table);
+        self.tablets.retain(|_, tablet| tablet.table != table);
+    }
+
+    fn ensure_columns(
+        &mut self,
+        db: &Name,
+        name: &Name,
+        columns: &[ColumnSpec],
+    ) -> Result<(), String> {
+        self.databases.insert(db.clone());
+        let table = match self.table(db, name).cloned() {
+            Some(table) => table,
+            None => {
+                self.last_table = TableId(self.last_table.0 + 1);
+                Arc::new(Table {
+                    id: self.last_table,
+                    db: db.clone(),
+                    name: name.clone(),
+                    schema: Schema::default(),
+                    options: Default::default(),
+                })
+            }
+        };
+        let mut last = self.last_columns.get(&table.id).copied().unwrap_or_default();
+        let mut schema = table.schema.clone();
+        let mut changed = false;
+        for wanted in columns {
+            changed |= ensure_column(&mut schema, &mut last, wanted)?;
+        }
+        if schema.columns.len() > COLUMNS_MAX {
+            return Err(format!("a table has at most {COLUMNS_MAX} columns"));
+        }
+        schema.version += u32::from(changed);
+        self.last_columns.insert(table.id, last);
+        self.tables.insert(table.id, Arc::new(Table { schema, ..Table::clone(&table) }));
+        Ok(())
+    }
+
+    fn create_tablets(&mut self, table: TableId, range: TimeRange, buckets: u32) {
+        let overlaps = |tablet: &TabletSpec| tablet.table == table && tablet.range.overlaps(range);
+        if range.is_empty() || buckets == 0 || self.tablets.values().any(overlaps) {
+            return;
+        }
+        for index in 0..buckets {
+            self.last_tablet = TabletId(self.last_tablet.0 + 1);
+            let bucket = Bucket { index, count: buckets };
+            let spec = TabletSpec { id: self.last_tablet, table, range, bucket };
+            self.tablets.insert(spec.id, spec);
+        }
+    }
+}
+
+/// Whether the schema had to change.
+fn ensure_column(
+    schema: &mut Schema,
+    last: &mut ColumnId,
+    wanted: &ColumnSpec,
+) -> Result<bool, String> {
+    let found = schema.columns.iter_mut().find(|column| column.name == wanted.name);
+    if let Some(found) = found {
+        if found.kind != wanted.kind {
+            let kind = |kind| if kind == ColumnKind::Tag { "tag" } else { "field" };
+            let (is, asked) = (kind(found.kind), kind(wanted.kind));
+            return Err(format!("{:?} is a {is} and cannot be a {asked}", wanted.name.as_str()));
+        }
+        let widens = (found.column_type, wanted.column_type) == (ColumnType::Int, ColumnType::Float);
+        if widens {
+            found.column_type = ColumnType::Float;
+        }
+        return Ok(widens);
+    }
+    *last = ColumnId(last.0 + 1);
+    let column_type = match wanted.kind {
+        ColumnKind::Tag => ColumnType::Text,
+        ColumnKind::Field => wanted.column_type,
+    };
+    let ColumnSpec { name, kind, .. } = wanted.clone();
+    schema.columns.push(Column { id: *last, name, kind, column_type });
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    fn spec(text: &str, kind: ColumnKind, column_type: ColumnType) -> ColumnSpec {
+        ColumnSpec { name: name(text), kind, column_type }
+    }
+
+    fn ensure(columns: Vec<ColumnSpec>) -> Change {
+        Change::EnsureColumns { db: name("default"), table: name("m"), columns }
+    }
+
+    fn with_table() -> Catalog {
+        let columns = vec![
+            spec("host", ColumnKind::Tag, ColumnType::Text),
+            spec("v", ColumnKind::Field, ColumnType::Int),
+        ];
+        Catalog::default().apply(&ensure(columns)).unwrap()
+    }
+
+    #[test]
+    fn a_table_grows_and_widens_and_never_changes_kind() {
+        let first = with_table();
+        let again = ensure(vec![spec("v", ColumnKind::Field, ColumnType::Int)]);
+        assert_eq!(first.apply(&again).unwrap(), first);
+        let widened =
+            first.apply(&ensure(vec![spec("v", ColumnKind::Field, ColumnType::Float)])).unwrap();
+        let column = |catalog: &Catalog| {
+            let table = catalog.table("default", "m").unwrap();
+            (table.schema.version, table.schema.column("v").unwrap().column_type)
+        };
+        assert_eq!(column(&first), (1, ColumnType::Int));
+        assert_eq!(column(&widened), (2, ColumnType::Float));
+        let narrowed = widened.apply(&ensure(vec![spec("v", ColumnKind::Field, ColumnType::Int)]));
+        assert_eq!(narrowed.unwrap(), widened);
+        let kind = ensure(vec![spec("host", ColumnKind::Field, ColumnType::Int)]);
+        assert!(first.apply(&kind).unwrap_err().contains("host"));
+    }
+
+    #[test]
+    fn tablets_never_overlap_and_ids_are_never_reused() {
+        let catalog = with_table();
+        let table = catalog.table("default", "m").unwrap().id;
+        let create = |start, end| Change::CreateTablets {
+            table,
+            ranges: vec![TimeRange::new(start, end)],
+            buckets: 2,
+        };
+        let catalog = catalog.apply(&create(0, 10)).unwrap();
+        let same = catalog.apply(&create(5, 15)).unwrap();
+        assert_eq!(same.tablets_of(table).len(), 2);
+        assert_eq!(catalog.tablets_at(table, 9).len(), 2);
+        assert!(catalog.tablets_at(table, 10).is_empty());
+        let ids = catalog.tablets().map(|tablet| tablet.id).collect();
+        let emptied = catalog.apply(&Change::DropTablets { tablets: ids }).unwrap();
+        let after = emptied.apply(&create(0, 10)).unwrap();
+        assert_eq!(after.tablets().map(|tablet| tablet.id.0).collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn dropping_a_database_drops_what_is_in_it() {
+        let catalog = with_table();
+        let dropped = catalog.apply(&Change::DropDatabase { db: name("default") }).unwrap();
+        assert_eq!((dropped.databases().count(), dropped.tables().count()), (0, 0));
+        let back = dropped.apply(&ensure(Vec::new())).unwrap();
+        assert_eq!(back.table("default", "m").unwrap().id, TableId(2));
+    }
+}

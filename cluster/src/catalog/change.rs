@@ -1,0 +1,69 @@
+//! What may be changed in the catalog. A change is what a log entry of the catalog carries.
+
+use oribi_model::{ColumnKind, ColumnType, Name, TableId, TableOptions, TabletId, TimeRange};
+use serde::{Deserialize, Serialize};
+
+/// A column that a table should have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnSpec {
+    /// Its name.
+    pub name: Name,
+    /// Tag or field.
+    pub kind: ColumnKind,
+    /// The type; text for a tag.
+    #[serde(rename = "type")]
+    pub column_type: ColumnType,
+}
+
+/// One change. All are idempotent: what is there already is left as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Makes a database.
+    CreateDatabase {
+        /// Its name.
+        db: Name,
+    },
+    /// Drops a database with its tables and their rows.
+    DropDatabase {
+        /// Its name.
+        db: Name,
+    },
+    /// Makes a table, and its database where that is missing, or gives a table more columns.
+    /// A column that exists with another type is left alone, unless it is an integer and a float
+    /// is asked for: then it is widened for good. A column of the other kind refuses the change.
+    EnsureColumns {
+        /// The database.
+        db: Name,
+        /// The table.
+        table: Name,
+        /// What it should have, in the order of their appearance.
+        columns: Vec<ColumnSpec>,
+    },
+    /// Sets a table's options as a whole.
+    SetOptions {
+        /// The table.
+        table: TableId,
+        /// All of them; they concern new tablets, and retention.
+        options: TableOptions,
+    },
+    /// Drops a table with its rows.
+    DropTable {
+        /// The table.
+        table: TableId,
+    },
+    /// Makes the tablets of new time ranges. A range that overlaps a present one is left out.
+    CreateTablets {
+        /// The table.
+        table: TableId,
+        /// New ranges.
+        ranges: Vec<TimeRange>,
+        /// Hash buckets of each.
+        buckets: u32,
+    },
+    /// Drops tablets with their rows.
+    DropTablets {
+        /// Which ones.
+        tablets: Vec<TabletId>,
+    },
+}

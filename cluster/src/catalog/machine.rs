@@ -1,0 +1,1 @@
+//! The catalog as the state machine of group 0.

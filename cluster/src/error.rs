@@ -1,0 +1,64 @@
+//! What can go wrong with agreement and with the node as a whole.
+
+use oribi_model::TabletId;
+use std::path::PathBuf;
+
+/// An operating error: expected, handled by the caller, never a bug.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The disk or what lies on it.
+    #[error(transparent)]
+    Store(#[from] oribi_store::Error),
+
+    /// Another process has the data directory open.
+    #[error("the data directory {} is in use by another process", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// The data directory cannot be what this version writes.
+    #[error("cannot use the data directory {}: {reason}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What was found and what was expected.
+        reason: String,
+    },
+
+    /// A change that the catalog does not allow; nothing was changed.
+    #[error("{0}")]
+    Refused(String),
+
+    /// A tablet that was dropped or never existed.
+    #[error("there is no tablet {0}")]
+    NoTablet(TabletId),
+
+    /// The consensus group cannot take the write now; whether it happened is unknown.
+    #[error("cannot commit to group {group}: {reason}")]
+    Unavailable {
+        /// Which group: 0 is the catalog, others are tablets.
+        group: u64,
+        /// Why.
+        reason: String,
+    },
+
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl Error {
+    /// Whether the same call may succeed later without anyone changing it.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Error::Store(error) => error.is_retryable(),
+            Error::Unavailable { .. } | Error::Stopping => true,
+            _ => false,
+        }
+    }
+}
+
+/// The result of an operation of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,1 @@
+//! Where a table is cut: pure decisions.
