@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    disk::{DiskFile, sim::SimDisk},
+    disk::{DiskFile, DiskLock, sim::SimDisk},
     testing::Random,
 };
 use std::path::Path;
@@ -332,6 +332,9 @@ fn a_read_sees_what_is_still_waiting() {
         }
         fn free_bytes(&self, path: &Path) -> std::io::Result<u64> {
             self.0.free_bytes(path)
+        }
+        fn lock(&self, path: &Path) -> std::io::Result<Option<DiskLock>> {
+            self.0.lock(path)
         }
     }
     let gate = Arc::new(Mutex::new(()));
