@@ -2,7 +2,6 @@
 
 mod apply;
 mod change;
-pub(crate) mod machine;
 
 pub use change::{Change, ColumnSpec};
 
@@ -91,7 +90,8 @@ impl Catalog {
         ranges
     }
 
-    fn reindex(&mut self) {
+    /// Makes the look-ups of a catalog that was read from a file.
+    pub(crate) fn reindex(&mut self) {
         let mut index = Index::default();
         for table in self.tables.values() {
             index

@@ -1,10 +1,11 @@
 //! Agreement and placement: the catalog, the replicas of tablets, and the node that hosts them.
 //!
-//! Only [`mod@replica`] names the consensus library. HTTP and connectors are not known here.
+//! Only the module `replica` names the consensus library. HTTP and connectors are not known here.
 
 pub mod catalog;
 mod command;
 mod error;
+mod machine;
 pub mod node;
 mod partition;
 mod replica;
