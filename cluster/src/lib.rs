@@ -2,14 +2,14 @@
 //!
 //! Only the module `replica` names the consensus library. HTTP and connectors are not known here.
 
-pub mod catalog;
+mod catalog;
 mod command;
 mod error;
 mod machine;
-pub mod node;
+mod node;
 mod partition;
 mod replica;
 
-pub use catalog::{Catalog, Change, ColumnSpec};
+pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec};
 pub use error::{Error, Result};
-pub use node::{Node, NodeOptions, NodeStats};
+pub use node::{Cover, Node, NodeOptions, NodeStats};

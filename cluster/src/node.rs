@@ -43,6 +43,17 @@ const CATALOG_GROUP: GroupId = GroupId(0);
 /// The only node that there is so far.
 const THIS_NODE: NodeId = NodeId(1);
 
+/// What [`Node::cover`] did.
+#[derive(Debug)]
+pub struct Cover {
+    /// The catalog with the new tablets.
+    pub catalog: Arc<Catalog>,
+    /// New time ranges.
+    pub made: usize,
+    /// New time ranges that it would have taken beyond those allowed.
+    pub missing: usize,
+}
+
 /// A running node.
 pub struct Node {
     options: NodeOptions,
@@ -173,33 +184,25 @@ impl Node {
         }
     }
 
-    /// A catalog in which every one of `times` lies in a tablet of the table; makes at most
-    /// `ranges_max` new ranges.
+    /// Makes tablets for those of `times` that lie in none, in at most `ranges_max` new ranges.
     ///
     /// # Errors
-    /// [`Error::Refused`] where that takes more new ranges, or the table is gone.
-    pub async fn cover(
-        &self,
-        table: TableId,
-        times: &[i64],
-        ranges_max: usize,
-    ) -> Result<(Arc<Catalog>, usize)> {
+    /// [`Error::Refused`] where the table is gone, or as [`Node::change`].
+    pub async fn cover(&self, table: TableId, times: &[i64], ranges_max: usize) -> Result<Cover> {
         let _one = self.covering.lock().await;
         let catalog = self.catalog();
         let Some((cutting, buckets)) = self.cutting(&catalog, table) else {
             return Err(Error::Refused("the table was dropped".into()));
         };
-        let ranges = cutting.cover(times, &catalog.ranges_of(table), self.clock.now_ns());
-        let count = ranges.len();
-        if count == 0 {
-            return Ok((catalog, 0));
+        let mut ranges = cutting.cover(times, &catalog.ranges_of(table), self.clock.now_ns());
+        let missing = ranges.len().saturating_sub(ranges_max);
+        ranges.truncate(ranges_max);
+        let made = ranges.len();
+        if made == 0 {
+            return Ok(Cover { catalog, made, missing });
         }
-        if count > ranges_max {
-            return Err(Error::Refused(format!(
-                "the rows lie in {count} new time ranges; {ranges_max} may be made now"
-            )));
-        }
-        Ok((self.change(Change::CreateTablets { table, ranges, buckets }).await?, count))
+        let catalog = self.change(Change::CreateTablets { table, ranges, buckets }).await?;
+        Ok(Cover { catalog, made, missing })
     }
 
     /// Removes the matching rows of a table as of now.
@@ -296,6 +299,11 @@ impl Node {
             hosted.replica.rest().await;
         }
         self.catalog_replica.rest().await;
+        let log = self.hosting.log.clone();
+        let closed = tokio::task::spawn_blocking(move || log.close()).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "closing the log ended abnormally");
+        }
     }
 
     fn check(&self) -> Result<()> {

@@ -51,7 +51,12 @@ impl Cutting {
     /// New ranges that, with the `present` ones (ascending, disjoint), hold all of `times`. Rows
     /// about now and ahead get ranges of the live length, late rows the longest that overlaps
     /// none and does not reach the live ones.
-    pub(crate) fn cover(&self, times: &[i64], present: &[TimeRange], now_ns: i64) -> Vec<TimeRange> {
+    pub(crate) fn cover(
+        &self,
+        times: &[i64],
+        present: &[TimeRange],
+        now_ns: i64,
+    ) -> Vec<TimeRange> {
         let mut missing: Vec<i64> =
             times.iter().copied().filter(|time| holder(present, *time).is_none()).collect();
         missing.sort_unstable();

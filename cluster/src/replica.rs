@@ -13,8 +13,8 @@ mod recover;
 mod tests;
 mod types;
 
-use applied::Applied;
 use crate::{Error, Result, command::Command, machine::Machine};
+use applied::Applied;
 use log_store::GroupLog;
 use machine::MachineAdapter;
 use openraft::{
@@ -127,7 +127,8 @@ impl Replica {
             raft.trigger().purge_log(upto).await.map_err(|error| self.unavailable(error))?;
             return self.purged(upto).await;
         }
-        let applied = Applied::decode(&flushed.raft_state).map_err(|reason| self.unavailable(reason))?;
+        let applied =
+            Applied::decode(&flushed.raft_state).map_err(|reason| self.unavailable(reason))?;
         let Some(mark) = applied.last_mark() else { return Ok(()) };
         // The log's writer runs on its own thread, and nobody waits for this step.
         self.log.submit(self.group, Op::Purge { upto, mark }, Box::new(|_| {}));

@@ -166,7 +166,10 @@ struct Waiting {
 }
 
 enum Action {
-    Op { op: Op, ticket: u64 },
+    Op {
+        op: Op,
+        ticket: u64,
+    },
     /// Begins a new file.
     Rotate,
 }
@@ -320,9 +323,9 @@ impl Log {
     }
 }
 
-impl Drop for Log {
-    /// Writes and syncs what waits.
-    fn drop(&mut self) {
+impl Log {
+    /// Writes and syncs what waits, and takes nothing from then on. Blocks.
+    pub fn close(&self) {
         {
             let mut queue = self.shared.queue.lock();
             if queue.is_running() {
@@ -335,6 +338,12 @@ impl Drop for Log {
         {
             tracing::error!("the log's writer ended abnormally");
         }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

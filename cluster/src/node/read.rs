@@ -1,9 +1,7 @@
 //! The node as a read path.
 
 use super::Node;
-use oribi_model::{
-    ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletScan, TimeRange,
-};
+use oribi_model::{ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletScan, TimeRange};
 use std::sync::Arc;
 
 impl ReadPath for Node {
@@ -25,9 +23,7 @@ impl ReadPath for Node {
             sum.bytes += stats.bytes;
             let time = stats.time.map(|time| time.intersect(kept)).filter(|time| !time.is_empty());
             sum.time = match (sum.time, time) {
-                (Some(a), Some(b)) => {
-                    Some(TimeRange::new(a.start.min(b.start), a.end.max(b.end)))
-                }
+                (Some(a), Some(b)) => Some(TimeRange::new(a.start.min(b.start), a.end.max(b.end))),
                 (a, b) => a.or(b),
             };
         }

@@ -64,7 +64,7 @@ fn batch(table: TableId, times: &[i64], value: i64) -> RowBatch {
 }
 
 async fn write(node: &Node, table: TableId, times: &[i64], value: i64) -> Result<()> {
-    let (catalog, _) = node.cover(table, times, 100).await?;
+    let catalog = node.cover(table, times, 100).await?.catalog;
     for time in times {
         let tablet = catalog.tablets_at(table, *time)[0].id;
         node.write(tablet, batch(table, &[*time], value)).await?;
@@ -74,8 +74,7 @@ async fn write(node: &Node, table: TableId, times: &[i64], value: i64) -> Result
 
 fn rows(node: &Node, table: TableId) -> Vec<(i64, i64)> {
     let column = ColumnRead { id: oribi_model::ColumnId(2), column_type: ColumnType::Int };
-    let spec =
-        ScanSpec { columns: vec![column], time: TimeRange::ALL, series: SeriesFilter::All };
+    let spec = ScanSpec { columns: vec![column], time: TimeRange::ALL, series: SeriesFilter::All };
     let parts = node.scan(table, &spec, 2).unwrap().into_iter().flat_map(|scan| scan.parts);
     let mut rows = Vec::new();
     for block in parts.flatten() {
@@ -150,7 +149,7 @@ async fn memtables_are_flushed_before_memory_runs_out_and_the_log_shrinks() {
     let (disk, clock) = (SimDisk::new(), clock());
     let node = open(&disk, &clock).await.unwrap();
     let table = table(&node).await.unwrap();
-    let (catalog, _) = node.cover(table, &[NOW], 1).await.unwrap();
+    let catalog = node.cover(table, &[NOW], 1).await.unwrap().catalog;
     let tablet = catalog.tablets_at(table, NOW)[0].id;
     for round in 0..60 {
         let times: Vec<i64> = (0..1_000).map(|at| NOW + round * 1_000 + at).collect();

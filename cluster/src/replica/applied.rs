@@ -45,7 +45,11 @@ impl Applied {
     }
 
     /// Notes an entry that was applied.
-    pub(super) fn advance(&mut self, id: LogId, membership: Option<Membership<u64, openraft::EmptyNode>>) {
+    pub(super) fn advance(
+        &mut self,
+        id: LogId,
+        membership: Option<Membership<u64, openraft::EmptyNode>>,
+    ) {
         self.last = Some(id);
         if let Some(membership) = membership {
             self.membership = StoredMembership::new(Some(id), membership);

@@ -100,7 +100,8 @@ impl LogIdForm {
     }
 
     pub(super) fn to_id(self) -> LogId {
-        let leader = openraft::impls::leader_id_adv::LeaderId { term: self.term, node_id: self.node };
+        let leader =
+            openraft::impls::leader_id_adv::LeaderId { term: self.term, node_id: self.node };
         LogId::new(leader, self.index)
     }
 }

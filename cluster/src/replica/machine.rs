@@ -8,7 +8,8 @@ use super::{
 use crate::machine::Machine;
 use futures::{Stream, StreamExt};
 use openraft::{
-    EntryPayload, OptionalSend, RaftSnapshotBuilder, alias::SnapshotOf,
+    EntryPayload, OptionalSend, RaftSnapshotBuilder,
+    alias::SnapshotOf,
     storage::{EntryResponder, RaftStateMachine},
 };
 use oribi_model::LogIndex;
@@ -40,8 +41,7 @@ impl MachineAdapter {
     fn flushed(&self) -> io::Result<Option<Snapshot>> {
         let Some(flushed) = self.machine.flushed() else { return Ok(None) };
         let applied = Applied::decode(&flushed.raft_state).map_err(io::Error::other)?;
-        let meta =
-            SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership };
+        let meta = SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership };
         Ok(Some(Snapshot { meta, snapshot: FlushedRows }))
     }
 }

@@ -147,6 +147,7 @@ async fn a_replica_comes_back_with_all_that_was_acked() {
         assert_eq!(applied.len(), (round + 1) * 10);
         assert!(applied.windows(2).all(|pair| pair[0].0 < pair[1].0));
         replica.rest().await;
+        log.close();
     }
 }
 
@@ -170,7 +171,7 @@ async fn what_was_flushed_is_purged_and_not_applied_again() {
     }
     replica.rest().await;
     machine.applied.lock().clear();
-    drop((replica, log));
+    log.close();
 
     let log = open_log(&disk);
     let replica = recover(&log, &machine);

@@ -161,9 +161,18 @@ pub(super) fn parse_frame(bytes: &[u8]) -> Option<(&[u8], u64)> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Record<'a> {
     /// Offset of the record's head within the body, and length of the entry.
-    Entry { index: u64, at: usize, length: usize },
-    Truncate { from: u64 },
-    Purge { upto: u64, mark: &'a [u8] },
+    Entry {
+        index: u64,
+        at: usize,
+        length: usize,
+    },
+    Truncate {
+        from: u64,
+    },
+    Purge {
+        upto: u64,
+        mark: &'a [u8],
+    },
     Vote(&'a [u8]),
     Committed(&'a [u8]),
     Forget,

@@ -105,8 +105,7 @@ impl Index {
                     return false;
                 }
                 let offset = start + *at as u64;
-                let place =
-                    Place::Stored { file: file.clone(), offset, length: *length as u32 };
+                let place = Place::Stored { file: file.clone(), offset, length: *length as u32 };
                 known.places.push_back(place);
                 self.keep(file.number, 1);
             }

@@ -20,7 +20,9 @@ fn open(disk: &SimDisk) -> Result<Log> {
 
 /// What each group should hold: its state, and the bodies of its entries.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Model(BTreeMap<GroupId, (GroupState, Vec<Arc<[u8]>>)>);
+struct Model(BTreeMap<GroupId, (GroupState, Bodies)>);
+
+type Bodies = Vec<Arc<[u8]>>;
 
 impl Model {
     fn of(log: &Log) -> Model {
