@@ -3,6 +3,7 @@
 mod admin;
 mod bodies;
 mod delete;
+mod drain;
 mod guard;
 mod health;
 mod node;
@@ -94,6 +95,7 @@ fn admin_router(admin: Arc<Admin>) -> Router {
 fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions) -> Router {
     let routes = routes
         .layer(from_fn(problem::reshape))
+        .layer(from_fn(drain::rest))
         .layer(from_fn_with_state(Arc::<[String]>::from(&*options.cors_origins), guard::same_site))
         .layer(CompressionLayer::new());
     let routes = match cors(&options.cors_origins) {

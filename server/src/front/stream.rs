@@ -1,7 +1,7 @@
 //! A client's socket whose progress is watched, with bytes that were read ahead given back first.
 
 use super::progress::Progress;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::{
     io,
     pin::Pin,
@@ -43,25 +43,53 @@ impl Stream {
     /// # Errors
     /// What the socket answers; an end of file before a byte is [`io::ErrorKind::UnexpectedEof`].
     pub(super) async fn protocol(&mut self) -> io::Result<Protocol> {
-        let mut head = [0; PREFACE.len()];
-        let mut filled = 0;
-        while filled < head.len() && head[..filled] == PREFACE[..filled] {
-            let read = self.socket.read(&mut head[filled..]).await?;
-            if read == 0 {
-                if filled == 0 {
+        const READ_BYTES: usize = 4 << 10;
+        let mut head = BytesMut::with_capacity(READ_BYTES);
+        while head.len() < PREFACE.len() && PREFACE.starts_with(&head) {
+            if self.socket.read_buf(&mut head).await? == 0 {
+                if head.is_empty() {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 break;
             }
-            filled += read;
             self.progress.has_read();
         }
-        self.ahead = Bytes::copy_from_slice(&head[..filled]);
-        if head == *PREFACE {
+        if head.starts_with(PREFACE) {
             self.progress.is_multiplexed();
+            self.ahead = head.freeze();
             return Ok(Protocol::Http2);
         }
+        self.ahead = with_encoded_target(head.freeze());
         Ok(Protocol::Http1)
+    }
+}
+
+/// Percent-encodes what people type into a URL and the parser of requests refuses without a word:
+/// `where=v>1`. Only for the first request of a connection: there, nothing that came before can
+/// have left the place of its beginning open.
+fn with_encoded_target(head: Bytes) -> Bytes {
+    let Some(end) = head.iter().position(|byte| *byte == b'\n') else { return head };
+    let (line, rest) = head.split_at(end);
+    if !line.iter().any(|byte| encoded(*byte).is_some()) {
+        return head;
+    }
+    let mut out = BytesMut::with_capacity(head.len() + 64);
+    for byte in line {
+        match encoded(*byte) {
+            Some(text) => out.extend_from_slice(text),
+            None => out.put_u8(*byte),
+        }
+    }
+    out.extend_from_slice(rest);
+    out.freeze()
+}
+
+fn encoded(byte: u8) -> Option<&'static [u8; 3]> {
+    match byte {
+        b'"' => Some(b"%22"),
+        b'<' => Some(b"%3C"),
+        b'>' => Some(b"%3E"),
+        _ => None,
     }
 }
 
@@ -126,5 +154,25 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_line_is_encoded() {
+        let cases = [
+            (
+                "GET /q?where=v>1 HTTP/1.1\r\nA: <\r\n\r\n",
+                "GET /q?where=v%3E1 HTTP/1.1\r\nA: <\r\n\r\n",
+            ),
+            ("GET / HTTP/1.1\r\nA: <\r\n\r\n", "GET / HTTP/1.1\r\nA: <\r\n\r\n"),
+            ("GET /q?where=v>1 HT", "GET /q?where=v>1 HT"),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(with_encoded_target(Bytes::from_static(given.as_bytes())), expected);
+        }
     }
 }
