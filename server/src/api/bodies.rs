@@ -36,6 +36,18 @@ impl Bodies {
         Bodies { bytes: Arc::default(), bytes_max }
     }
 
+    /// A share of so many bytes, as of a request that is in progress.
+    #[cfg(test)]
+    pub(super) fn hold(&self, bytes: usize) -> impl Drop {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Share {
+            bodies: self.clone(),
+            weight: 1,
+            bytes: AtomicUsize::new(bytes),
+            cut: AtomicBool::new(false),
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= self.bytes_max
     }
