@@ -2,8 +2,8 @@
 
 mod apply;
 mod change;
-pub(crate) mod machine;
 
+pub use apply::COLUMNS_MAX;
 pub use change::{Change, ColumnSpec};
 
 use oribi_model::{ColumnId, Name, Table, TableId, TabletId, TabletSpec, TimeRange};
@@ -91,14 +91,11 @@ impl Catalog {
         ranges
     }
 
-    fn reindex(&mut self) {
+    /// Makes the look-ups of a catalog that was read from a file.
+    pub(crate) fn reindex(&mut self) {
         let mut index = Index::default();
         for table in self.tables.values() {
-            index
-                .by_name
-                .entry(table.db.clone())
-                .or_default()
-                .insert(table.name.clone(), table.id);
+            index.by_name.entry(table.db.clone()).or_default().insert(table.name.clone(), table.id);
         }
         for tablet in self.tablets.values() {
             index.by_table.entry(tablet.table).or_default().push(*tablet);

@@ -1,1 +1,99 @@
-//! What log entries carry.
+//! What log entries carry: rows or a delete for a tablet, a change for the catalog.
+
+use crate::Change;
+use oribi_model::{RowBatch, TagPredicate, TimeRange};
+use oribi_store::codec;
+use serde::{Deserialize, Serialize};
+use std::{fmt, sync::Arc};
+
+const ROWS: u8 = 1;
+const DELETE: u8 = 2;
+const CHANGE: u8 = 3;
+
+/// One command with the form in which it is logged. Clones share memory.
+#[derive(Clone)]
+pub(crate) struct Command {
+    body: Body,
+    /// `kind: u8`, then the form of that kind.
+    encoded: Arc<[u8]>,
+}
+
+/// What a state machine sees of a command.
+#[derive(Clone)]
+pub(crate) enum Body {
+    Rows(Arc<RowBatch>),
+    Delete(Delete),
+    Change(Arc<Change>),
+}
+
+/// Hides the matching rows of lower log index.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Delete {
+    pub(crate) time: TimeRange,
+    pub(crate) tags: TagPredicate,
+}
+
+impl Command {
+    pub(crate) fn rows(batch: RowBatch) -> Command {
+        let mut bytes = vec![ROWS];
+        codec::encode_batch(&batch, &mut bytes);
+        Command { body: Body::Rows(Arc::new(batch)), encoded: bytes.into() }
+    }
+
+    pub(crate) fn delete(time: TimeRange, tags: TagPredicate) -> Command {
+        let delete = Delete { time, tags };
+        let encoded = encode_json(DELETE, &delete);
+        Command { body: Body::Delete(delete), encoded }
+    }
+
+    pub(crate) fn change(change: Change) -> Command {
+        let encoded = encode_json(CHANGE, &change);
+        Command { body: Body::Change(Arc::new(change)), encoded }
+    }
+
+    pub(crate) fn body(&self) -> &Body {
+        &self.body
+    }
+
+    pub(crate) fn encoded(&self) -> &[u8] {
+        &self.encoded
+    }
+
+    /// Reads what [`Command::encoded`] gave.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Command, String> {
+        let (kind, rest) = bytes.split_first().ok_or("a command without a kind")?;
+        let body = match *kind {
+            ROWS => Body::Rows(Arc::new(codec::decode_batch(rest)?)),
+            DELETE => Body::Delete(decode_json(rest)?),
+            CHANGE => Body::Change(Arc::new(decode_json(rest)?)),
+            kind => return Err(format!("a command of the unknown kind {kind}")),
+        };
+        Ok(Command { body, encoded: bytes.into() })
+    }
+}
+
+fn encode_json(kind: u8, form: &impl Serialize) -> Arc<[u8]> {
+    let mut bytes = vec![kind];
+    serde_json::to_writer(&mut bytes, form).expect("a command is plain data");
+    bytes.into()
+}
+
+fn decode_json<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.body {
+            Body::Rows(batch) => write!(f, "{} rows", batch.rows()),
+            Body::Delete(_) => f.write_str("a delete"),
+            Body::Change(change) => write!(f, "{change:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,14 +1,15 @@
 //! Agreement and placement: the catalog, the replicas of tablets, and the node that hosts them.
 //!
-//! Only [`mod@replica`] names the consensus library. HTTP and connectors are not known here.
+//! Only the module `replica` names the consensus library. HTTP and connectors are not known here.
 
-pub mod catalog;
+mod catalog;
 mod command;
 mod error;
-pub mod node;
+mod machine;
+mod node;
 mod partition;
 mod replica;
 
-pub use catalog::{Catalog, Change, ColumnSpec};
+pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec};
 pub use error::{Error, Result};
-pub use node::{Node, NodeOptions, NodeStats};
+pub use node::{Cover, Node, NodeOptions, NodeStats};

@@ -1,11 +1,23 @@
-//! The write path on this node.
+//! The write path on this node: admit, fit to the schema, cut by tablet, commit, answer.
 
-use crate::{Ingest, Receipt, Result};
-use futures::future::BoxFuture;
-use oribi_cluster::Node;
-use oribi_model::{Clock, Name, Points, Table};
+use crate::{
+    Error, Ingest, Receipt, Result,
+    admission::Admission,
+    fit,
+    reject::Rejects,
+    split::{self, Split},
+};
+use futures::future::{BoxFuture, try_join_all};
+use oribi_cluster::{Change, Node};
+use oribi_model::{
+    Name, Points, RejectReason, Rejection, RowBatch, SeriesKeys, Table, TableId, TimeRange,
+    series::push_tag,
+};
 use serde::Deserialize;
 use std::sync::Arc;
+
+/// How often a write starts over because its table or tablets changed under it.
+const TRIES_MAX: usize = 5;
 
 /// Bounds of the write path, `[ingest]` in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -15,7 +27,7 @@ pub struct IngestOptions {
     pub inflight_bytes_max: usize,
     /// How long a write waits for room before it is refused, ms.
     pub wait_ms_max: u64,
-    /// New tablets that writes may cause in a minute.
+    /// New time ranges that writes may cause in a minute.
     pub tablets_per_minute_max: u32,
 }
 
@@ -29,23 +41,168 @@ impl Default for IngestOptions {
     }
 }
 
+impl IngestOptions {
+    /// Checks that the bounds let something through.
+    ///
+    /// # Errors
+    /// Names the key that does not, and what was expected.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.inflight_bytes_max < 1 << 20 {
+            return Err("inflight_bytes_max is below 1 MiB; expected 1048576 or more".into());
+        }
+        if self.tablets_per_minute_max == 0 {
+            return Err("tablets_per_minute_max is 0; expected at least 1".into());
+        }
+        Ok(())
+    }
+}
+
 /// The write path on this node.
 pub struct Ingestor {
     node: Arc<Node>,
+    admission: Admission,
 }
 
 impl Ingestor {
     /// A write path into `node`.
-    pub fn new(node: Arc<Node>, options: IngestOptions, clock: Arc<dyn Clock>) -> Ingestor {
-        let _ = (options, clock);
-        Ingestor { node }
+    pub fn new(node: Arc<Node>, options: IngestOptions) -> Ingestor {
+        Ingestor { node, admission: Admission::new(options) }
+    }
+
+    async fn write_all(&self, points: Vec<Points>) -> Result<Receipt> {
+        let bytes = points.iter().map(bytes_of).sum();
+        let _admitted = self.admission.admit(&self.node, bytes).await?;
+        let written = points.iter().map(|points| self.write_table(points));
+        let mut receipt = Receipt::default();
+        for part in try_join_all(written).await? {
+            receipt.rows += part.rows;
+            receipt.rejected.extend(part.rejected);
+        }
+        receipt.rejected.sort_by_key(|rejection| rejection.origin);
+        Ok(receipt)
+    }
+
+    async fn write_table(&self, points: &Points) -> Result<Receipt> {
+        if points.rows() == 0 {
+            return Ok(Receipt::default());
+        }
+        for _ in 0..TRIES_MAX {
+            let Some(table) = self.grown_table(points).await? else { continue };
+            let (batch, rejected) = self.fit(points, &table);
+            let rows = batch.rows() as u64;
+            if rows == 0 || self.write_batch(batch).await? {
+                return Ok(Receipt { rows, rejected });
+            }
+        }
+        Err(Error::Busy { reason: "the table keeps changing", retry_after_s: 1 })
+    }
+
+    /// The table with every column that the rows need. `None`: it changed meanwhile.
+    async fn grown_table(&self, points: &Points) -> Result<Option<Arc<Table>>> {
+        let catalog = self.node.catalog();
+        let table = catalog.table(&points.db, &points.table);
+        let schema = table.map(|table| table.schema.clone()).unwrap_or_default();
+        let columns = fit::wanted(points, &schema);
+        if let (Some(table), true) = (table, columns.is_empty()) {
+            return Ok(Some(table.clone()));
+        }
+        let (db, table) = (points.db.clone(), points.table.clone());
+        match self.node.change(Change::EnsureColumns { db, table, columns }).await {
+            Ok(_) => Ok(None),
+            // Another write gave a column of this name another kind: look again.
+            Err(oribi_cluster::Error::Refused(_)) => Ok(None),
+            Err(error) => Err(translate(error)),
+        }
+    }
+
+    /// The rows that fit the table, and the others with their reasons.
+    fn fit(&self, points: &Points, table: &Table) -> (RowBatch, Vec<Rejection>) {
+        let mut rejects = Rejects::default();
+        let tags = fit::tags(points, &table.schema, &mut rejects);
+        let mut series = SeriesKeys::default();
+        for at in 0..points.series_count {
+            series.push_with(|key| {
+                tags.iter().for_each(|(id, tag)| push_tag(key, *id, tag.value(at)));
+            });
+        }
+        let mut columns = fit::fields(points, &table.schema, &mut rejects);
+        let kept = self.node.kept(&self.node.catalog(), table.id);
+        if kept != TimeRange::ALL {
+            for (row, _) in points.times.iter().enumerate().filter(|(_, time)| **time < kept.start)
+            {
+                rejects.add(row, RejectReason::Time, || "the time is past the retention".into());
+            }
+        }
+        columns.retain(|(_, values)| values.null_count() < values.len());
+        let mut batch = RowBatch {
+            table: table.id,
+            schema_version: table.schema.version,
+            series,
+            row_series: points.row_series.clone(),
+            times: points.times.clone(),
+            columns,
+        };
+        if !rejects.is_empty() {
+            batch = split::gather(&batch, rejects.kept(points.rows()));
+        }
+        (batch, rejects.into_rejections(points).collect())
+    }
+
+    /// Commits a batch, making tablets where there are none. `false`: a tablet was dropped under
+    /// it.
+    async fn write_batch(&self, mut batch: RowBatch) -> Result<bool> {
+        let parts = loop {
+            match split::split(batch, &self.node.catalog()) {
+                Split::Whole(parts) => break parts,
+                Split::Uncovered(same, times) => {
+                    if !self.cover(same.table, &times).await? {
+                        return Ok(false);
+                    }
+                    batch = same;
+                }
+            }
+        };
+        let writes = parts.into_iter().map(|(tablet, batch)| self.node.write(tablet, batch));
+        match try_join_all(writes).await {
+            Ok(_) => Ok(true),
+            Err(oribi_cluster::Error::NoTablet(_)) => Ok(false),
+            Err(error) => Err(translate(error)),
+        }
+    }
+
+    /// `false`: the table was dropped meanwhile.
+    async fn cover(&self, table: TableId, times: &[i64]) -> Result<bool> {
+        let allowed = self.admission.new_tablets();
+        let cover = match self.node.cover(table, times, allowed).await {
+            Err(oribi_cluster::Error::Refused(_)) => return Ok(false),
+            outcome => outcome.map_err(translate)?,
+        };
+        self.admission.made_tablets(cover.made);
+        if cover.missing > 0 {
+            let reason = "its rows lie in more new time ranges than may be made in a minute \
+                          (ingest.tablets_per_minute_max)";
+            return Err(Error::Busy { reason, retry_after_s: 60 });
+        }
+        Ok(true)
+    }
+}
+
+fn bytes_of(points: &Points) -> usize {
+    let fields: usize = points.fields.iter().map(|field| field.values.bytes()).sum();
+    fields + points.rows() * 16
+}
+
+fn translate(error: oribi_cluster::Error) -> Error {
+    match error {
+        oribi_cluster::Error::Stopping => Error::Stopping,
+        oribi_cluster::Error::Refused(reason) => Error::Invalid(reason),
+        other => Error::Storage(other.to_string()),
     }
 }
 
 impl Ingest for Ingestor {
     fn write(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
-        let _ = points;
-        unimplemented!()
+        Box::pin(self.write_all(points))
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
@@ -57,12 +214,12 @@ impl Ingest for Ingestor {
     }
 
     fn create_database(&self, db: Name) -> BoxFuture<'_, Result<()>> {
-        let _ = db;
-        unimplemented!()
+        let change = Change::CreateDatabase { db };
+        Box::pin(async { self.node.change(change).await.map(drop).map_err(translate) })
     }
 
     fn drop_database(&self, db: Name) -> BoxFuture<'_, Result<()>> {
-        let _ = db;
-        unimplemented!()
+        let change = Change::DropDatabase { db };
+        Box::pin(async { self.node.change(change).await.map(drop).map_err(translate) })
     }
 }

@@ -2,9 +2,15 @@
 //!
 //! Where rows come from is not known here; see `oribi-connectors`.
 
+mod admission;
 mod api;
 mod error;
+mod fit;
 mod ingestor;
+mod reject;
+mod split;
+#[cfg(test)]
+mod tests;
 
 pub use api::{Ingest, Receipt};
 pub use error::{Error, Result};

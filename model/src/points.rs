@@ -411,7 +411,8 @@ impl PointsBuilder {
                 FieldCells::Bool(cells) => cells.clear_last(rows),
                 FieldCells::Text(cells, bytes) => {
                     cells.clear_last(rows);
-                    let kept = cells.values.iter().rev().copied().find(|end| *end != 0).unwrap_or(0);
+                    let kept =
+                        cells.values.iter().rev().copied().find(|end| *end != 0).unwrap_or(0);
                     bytes.truncate(kept as usize);
                 }
             }

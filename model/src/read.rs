@@ -1,8 +1,6 @@
 //! The seam between those who ask for rows and the tablets that hold them.
 
-use crate::{
-    Block, ColumnId, ColumnType, Result, SeriesKey, Table, TableId, TabletId, TimeRange,
-};
+use crate::{Block, ColumnId, ColumnType, Result, SeriesKey, Table, TableId, TabletId, TimeRange};
 use std::{fmt, sync::Arc};
 
 /// A condition on series, asked once for each series that a scan meets.

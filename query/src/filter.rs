@@ -2,7 +2,6 @@
 
 use crate::{
     Error, QueryOptions, Result, functions, guard,
-    plan::Plan,
     pushdown::{self, Pushed},
     relation::Relation,
 };
@@ -118,13 +117,13 @@ impl Filter {
     }
 
     /// The rows of `block` that the rest of the predicate wants.
-    pub(crate) fn apply(&self, block: Block, plan: &Plan) -> Result<Block> {
+    pub(crate) fn apply(&self, block: Block, scan_columns: &[ColumnRead]) -> Result<Block> {
         let Some(residual) = &self.residual else { return Ok(block) };
         let failed = |error: DataFusionError| match Error::from_datafusion("where", &error, 0) {
             Error::MemoryLimit { .. } => Error::parameter("where", error.strip_backtrace()),
             other => other,
         };
-        let mask = residual.mask(&block, &plan.scan_columns).map_err(failed)?;
+        let mask = residual.mask(&block, scan_columns).map_err(failed)?;
         if mask.true_count() == block.rows() {
             return Ok(block);
         }

@@ -253,7 +253,7 @@ pub(crate) fn run(
             let Some(mut part) = queue.lock().pop_front() else { return Ok(None) };
             while let Some(block) = part.next() {
                 watch.check()?;
-                let block = plan.filter.apply(block?, plan)?;
+                let block = plan.filter.apply(block?, &plan.scan_columns)?;
                 figures.take(plan, &block, limits.windows_max, watch)?;
                 if figures.rows >= rows_max {
                     return Ok(Some(part));

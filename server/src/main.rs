@@ -1,1 +1,23 @@
-fn main() {}
+//! The binary `oribi`: command line, configuration, start and stop order, administration.
+
+mod api;
+mod cli;
+mod commands;
+mod config;
+mod demo;
+mod front;
+mod length;
+mod listen;
+mod page;
+mod serve;
+mod serve_demo;
+mod telemetry;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run()
+}

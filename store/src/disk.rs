@@ -5,7 +5,7 @@
 pub mod sim;
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     os::unix::fs::FileExt,
     path::Path,
@@ -36,7 +36,13 @@ pub trait Disk: Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Bytes that may still be written to the file system of `path`.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// Takes the lock file at `path`, made where it is missing, for as long as the answer lives;
+    /// `None` while another process has it.
+    fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>>;
 }
+
+/// A lock file that is held.
+pub type DiskLock = Box<dyn Send + Sync>;
 
 /// An open file.
 pub trait DiskFile: Send + Sync {
@@ -104,6 +110,15 @@ impl Disk for RealDisk {
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 

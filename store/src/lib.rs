@@ -10,6 +10,7 @@ mod manifest;
 mod memtable;
 mod scan;
 mod segment;
+pub mod small_file;
 pub mod tablet;
 #[cfg(test)]
 mod testing;

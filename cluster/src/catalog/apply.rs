@@ -8,7 +8,7 @@ use oribi_model::{
 use std::sync::Arc;
 
 /// Columns of one table, tags and fields together.
-pub(crate) const COLUMNS_MAX: usize = 2_048;
+pub const COLUMNS_MAX: usize = 1_024;
 
 impl Catalog {
     /// The catalog after `change`, or why it is refused.
@@ -116,7 +116,8 @@ fn ensure_column(
             let (is, asked) = (kind(found.kind), kind(wanted.kind));
             return Err(format!("{:?} is a {is} and cannot be a {asked}", wanted.name.as_str()));
         }
-        let widens = (found.column_type, wanted.column_type) == (ColumnType::Int, ColumnType::Float);
+        let widens =
+            (found.column_type, wanted.column_type) == (ColumnType::Int, ColumnType::Float);
         if widens {
             found.column_type = ColumnType::Float;
         }

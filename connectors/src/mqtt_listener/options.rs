@@ -84,7 +84,6 @@ impl MqttListenerOptions {
     /// # Errors
     /// [`Error::Config`] names the key.
     pub fn validate(&self) -> Result<()> {
-        super::topics::TopicMap::new(&self.topics)?;
         let bounds = [
             ("packet_bytes_max", self.packet_bytes_max, 1024, 256 << 20),
             ("batch_rows_max", self.batch_rows_max, 1, 1 << 20),

@@ -1,1 +1,0 @@
-//! The catalog as the state machine of group 0.

@@ -1,0 +1,89 @@
+//! What may be set for a node's storage, and what can be measured of it.
+
+use serde::Deserialize;
+
+/// What may be set for a node's storage, `[storage]` in the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeOptions {
+    /// Memory of all memtables together, bytes. Past it writes wait for a flush.
+    pub memtable_bytes_max: usize,
+    /// Bytes of log files beyond which the tablets that pin the oldest one are flushed.
+    pub log_bytes_max: u64,
+    /// Size at which a log file is closed and the next one begun, bytes.
+    pub log_file_bytes: u64,
+    /// Segments whose bytes add up to more are not merged.
+    pub compact_bytes_max: u64,
+    /// Free bytes of the file system below which writes are refused.
+    pub disk_reserve_bytes: u64,
+    /// A memtable that was not written to for so long is flushed, s.
+    pub idle_flush_s: u64,
+}
+
+impl Default for NodeOptions {
+    fn default() -> NodeOptions {
+        NodeOptions {
+            memtable_bytes_max: 160 << 20,
+            log_bytes_max: 512 << 20,
+            log_file_bytes: 32 << 20,
+            compact_bytes_max: 1 << 30,
+            disk_reserve_bytes: 256 << 20,
+            idle_flush_s: 600,
+        }
+    }
+}
+
+impl NodeOptions {
+    /// Checks that the bounds leave room to work.
+    ///
+    /// # Errors
+    /// Names the key that does not, and what was expected.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.memtable_bytes_max < 1 << 20 {
+            return Err("memtable_bytes_max is below 1 MiB; expected 1048576 or more".into());
+        }
+        if self.log_file_bytes < 64 << 10 {
+            return Err("log_file_bytes is below 64 KiB; expected 65536 or more".into());
+        }
+        if self.log_bytes_max < 2 * self.log_file_bytes {
+            return Err("log_bytes_max is less than two log files; expected at least twice \
+                        log_file_bytes"
+                .into());
+        }
+        if self.idle_flush_s == 0 {
+            return Err("idle_flush_s is 0; expected at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+/// Figures of a node, for `/metrics` and `/api/v1/node`. Totals count since the start.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NodeStats {
+    /// Tables.
+    pub tables: usize,
+    /// Tablets hosted.
+    pub tablets: usize,
+    /// Segments of all tablets.
+    pub segments: usize,
+    /// Bytes of all segments.
+    pub segment_bytes: u64,
+    /// Rows that are in memtables only.
+    pub memtable_rows: u64,
+    /// Bytes of all memtables.
+    pub memtable_bytes: usize,
+    /// Bytes of log files.
+    pub log_bytes: u64,
+    /// Frames written to the log, each with one sync, in total.
+    pub log_syncs: u64,
+    /// Bytes written to the log, in total.
+    pub log_written_bytes: u64,
+    /// Time spent in writes and syncs of the log, in total, µs.
+    pub log_sync_us: u64,
+    /// Flushes, in total.
+    pub flushes: u64,
+    /// Compactions, in total.
+    pub compactions: u64,
+    /// Bytes free on the data directory's file system.
+    pub disk_free_bytes: u64,
+}

@@ -1,0 +1,40 @@
+//! A tablet as the state machine of its group.
+
+use crate::{
+    command::{Body, Command, Delete},
+    machine::Machine,
+};
+use oribi_model::LogIndex;
+use oribi_store::{Flushed, Tablet};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// Bytes that a memtable holds for a row beside its batch.
+const ROW_BYTES: usize = 8;
+
+pub(super) struct TabletMachine {
+    pub(super) tablet: Arc<Tablet>,
+    /// Bytes of all memtables of the node: grows here, and is counted anew after each flush.
+    pub(super) memtable_bytes: Arc<AtomicUsize>,
+}
+
+impl Machine for TabletMachine {
+    fn apply(&self, index: LogIndex, command: &Command) -> Result<(), String> {
+        match command.body() {
+            Body::Rows(batch) => {
+                let bytes = batch.bytes() + batch.rows() * ROW_BYTES;
+                self.memtable_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.tablet.apply(index, batch.clone());
+            }
+            Body::Delete(Delete { time, tags }) => self.tablet.delete(index, *time, tags.clone()),
+            Body::Change(_) => return Err(format!("a tablet has no use for {command}")),
+        }
+        Ok(())
+    }
+
+    fn flushed(&self) -> Option<Flushed> {
+        self.tablet.flushed()
+    }
+}

@@ -1,0 +1,58 @@
+//! How far a machine is, and who its group's members are as of there.
+
+use super::{
+    forms::{LogIdForm, StoredMembershipForm, encode_log_id, from_json, to_json},
+    types::{LogId, StoredMembership},
+};
+use openraft::Membership;
+use oribi_model::LogIndex;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The newest applied entry and the membership as of it. Stored with every flush.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct Applied {
+    pub(super) last: Option<LogId>,
+    pub(super) membership: StoredMembership,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    last: Option<LogIdForm>,
+    membership: StoredMembershipForm,
+}
+
+impl Applied {
+    pub(super) fn index(&self) -> Option<LogIndex> {
+        self.last.map(|last| LogIndex(last.index))
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let membership = StoredMembershipForm::of(&self.membership);
+        to_json(&Form { last: self.last.as_ref().map(LogIdForm::of), membership })
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Applied, String> {
+        let form: Form = from_json(bytes)?;
+        let last = form.last.map(LogIdForm::to_id);
+        Ok(Applied { last, membership: form.membership.to_stored() })
+    }
+
+    /// The newest applied log id as a purge notes it.
+    pub(super) fn last_mark(&self) -> Option<Arc<[u8]>> {
+        self.last.as_ref().map(encode_log_id)
+    }
+
+    /// Notes an entry that was applied.
+    pub(super) fn advance(
+        &mut self,
+        id: LogId,
+        membership: Option<Membership<u64, openraft::EmptyNode>>,
+    ) {
+        self.last = Some(id);
+        if let Some(membership) = membership {
+            self.membership = StoredMembership::new(Some(id), membership);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What was committed before the node ended, applied again.
+
+use super::{applied::Applied, forms, types::StoredMembership};
+use crate::{Error, Result, machine::Machine};
+use openraft::EntryPayload;
+use oribi_model::{LogIndex, NodeId};
+use oribi_store::log::{GroupId, GroupState, Log};
+
+/// Entries read at once.
+const CHUNK_ENTRIES: u64 = 32;
+
+/// Applies what lies in the log behind the machine's last flush, as far as it is known to be
+/// committed: all of it in a group whose only voter is this node.
+pub(super) fn recover(
+    node: NodeId,
+    group: GroupId,
+    log: &Log,
+    machine: &dyn Machine,
+) -> Result<Applied> {
+    let fail = |reason: String| Error::Unavailable { group: group.0, reason };
+    let mut applied = match machine.flushed() {
+        Some(flushed) => Applied::decode(&flushed.raft_state).map_err(fail)?,
+        None => Applied::default(),
+    };
+    let state = log.group(group).unwrap_or_default();
+    let start = applied.index().map_or(0, |index| index.0 + 1);
+    if state.entries.start > start {
+        return Err(fail(format!(
+            "entries {start} to {} are neither flushed nor in the log",
+            state.entries.start - 1
+        )));
+    }
+    let membership = newest_membership(group, log, &state, &applied)?;
+    let voters: Vec<u64> = membership.voter_ids().collect();
+    let end = match (voters == [node.0], &state.committed) {
+        (true, _) => state.entries.end,
+        (false, Some(bytes)) => forms::decode_log_id(bytes).map_err(fail)?.index + 1,
+        (false, None) => start,
+    };
+    let mut next = start;
+    while next < end {
+        let chunk = log.read(group, next..end.min(next + CHUNK_ENTRIES))?;
+        if chunk.is_empty() {
+            return Err(fail(format!("entry {next} was committed but is not in the log")));
+        }
+        for (index, bytes) in chunk {
+            let entry = forms::decode_entry(index, &bytes)
+                .map_err(|reason| fail(format!("entry {index} cannot be read: {reason}")))?;
+            let membership = match entry.payload {
+                EntryPayload::Blank => None,
+                EntryPayload::Membership(membership) => Some(membership),
+                EntryPayload::Normal(command) => {
+                    // A refusal was the answer then, and is again.
+                    drop(machine.apply(LogIndex(index), &command));
+                    None
+                }
+            };
+            applied.advance(entry.log_id, membership);
+            next = index + 1;
+        }
+    }
+    Ok(applied)
+}
+
+/// Memberships count from the moment they are appended.
+fn newest_membership(
+    group: GroupId,
+    log: &Log,
+    state: &GroupState,
+    applied: &Applied,
+) -> Result<StoredMembership> {
+    let mut newest = applied.membership.clone();
+    let start = applied.index().map_or(0, |index| index.0 + 1);
+    let mut next = start.max(state.entries.start);
+    while next < state.entries.end {
+        for (index, bytes) in log.read(group, next..state.entries.end.min(next + CHUNK_ENTRIES))? {
+            if let Some(membership) = forms::decode_membership_entry(index, &bytes) {
+                newest = membership;
+            }
+            next = index + 1;
+        }
+    }
+    Ok(newest)
+}

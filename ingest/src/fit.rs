@@ -1,0 +1,288 @@
+//! Rows as decoded against the schema of their table: what has to grow, what is refused.
+
+use crate::reject::Rejects;
+use arrow_array::{Array, Float64Array, builder::Float64Builder};
+use oribi_cluster::{COLUMNS_MAX, ColumnSpec};
+use oribi_model::{
+    ColumnId, ColumnKind, ColumnType, ColumnValues, Name, Points, RejectReason, Schema, Value,
+    column::INT_EXACT_IN_FLOAT_MAX,
+    name::TIME_COLUMN,
+    points::{FieldColumn, TagColumn},
+};
+use std::collections::HashSet;
+
+/// The columns that `points` need and `schema` does not have as needed. Those that can never be
+/// are left out; [`tags`] and [`fields`] refuse their rows.
+pub(crate) fn wanted(points: &Points, schema: &Schema) -> Vec<ColumnSpec> {
+    let mut wanted: Vec<ColumnSpec> = Vec::new();
+    let mut room = COLUMNS_MAX.saturating_sub(schema.columns.len());
+    let tag_names: HashSet<&str> = points.tags.iter().map(|tag| tag.name.as_str()).collect();
+    let mut want = |name: &str, kind, column_type| {
+        let new = schema.column(name).is_none();
+        if name == TIME_COLUMN || (new && room == 0) {
+            return;
+        }
+        if let Ok(name) = Name::new(name) {
+            room -= usize::from(new);
+            wanted.push(ColumnSpec { name, kind, column_type });
+        }
+    };
+    for tag in &points.tags {
+        if schema.column(&tag.name).is_none() {
+            want(&tag.name, ColumnKind::Tag, ColumnType::Text);
+        }
+    }
+    for field in &points.fields {
+        let written = written_type(field);
+        match schema.column(&field.name) {
+            None if !tag_names.contains(field.name.as_str()) => {
+                want(&field.name, ColumnKind::Field, written);
+            }
+            Some(column)
+                if column.kind == ColumnKind::Field
+                    && column.column_type == ColumnType::Int
+                    && has_float(field) =>
+            {
+                want(&field.name, ColumnKind::Field, ColumnType::Float);
+            }
+            _ => {}
+        }
+    }
+    wanted
+}
+
+fn has_float(field: &FieldColumn) -> bool {
+    field.values.column_type() == ColumnType::Float
+        || field.odd.iter().any(|(_, value)| matches!(value, Value::Float(_)))
+}
+
+/// The type that a new column gets: that of its first cell, floats winning over integers.
+fn written_type(field: &FieldColumn) -> ColumnType {
+    let first = (0..field.values.len()).find(|row| !field.values.is_null(*row));
+    let first_type = match (first, field.odd.first()) {
+        (Some(row), Some((odd, value))) if (*odd as usize) < row => value.column_type(),
+        (None, Some((_, value))) => value.column_type(),
+        _ => field.values.column_type(),
+    };
+    match first_type {
+        ColumnType::Int if has_float(field) => ColumnType::Float,
+        other => other,
+    }
+}
+
+/// The tags of `points` by ascending id; refuses the rows of series with a tag that cannot be.
+pub(crate) fn tags<'a>(
+    points: &'a Points,
+    schema: &Schema,
+    rejects: &mut Rejects,
+) -> Vec<(ColumnId, &'a TagColumn)> {
+    let mut tags = Vec::with_capacity(points.tags.len());
+    for tag in &points.tags {
+        let column = schema.column(&tag.name);
+        let refusal = match column {
+            Some(column) if column.kind == ColumnKind::Tag => {
+                tags.push((column.id, tag));
+                continue;
+            }
+            Some(_) => {
+                let detail = format!("{:?} is a field and cannot be a tag", tag.name);
+                (RejectReason::KindConflict, detail)
+            }
+            None => missing_column("tag", &tag.name),
+        };
+        for row in 0..points.rows() {
+            if !tag.value(points.row_series[row] as usize).is_empty() {
+                rejects.add(row, refusal.0, || refusal.1.clone());
+            }
+        }
+    }
+    tags.sort_unstable_by_key(|(id, _)| *id);
+    tags
+}
+
+/// Why a column that a row has is not in the schema.
+fn missing_column(kind: &str, name: &str) -> (RejectReason, String) {
+    if name == TIME_COLUMN {
+        let detail = format!("a {kind} cannot be called `time`: that is the time of the row");
+        return (RejectReason::KindConflict, detail);
+    }
+    match Name::new(name) {
+        Err(error) => (RejectReason::Name, error.to_string()),
+        Ok(_) => {
+            let detail = format!(
+                "the {kind} {name:?} is one too many: a table has at most {COLUMNS_MAX} columns"
+            );
+            (RejectReason::Limit, detail)
+        }
+    }
+}
+
+/// The fields of `points` by ascending id, as they are stored; refuses rows with a field that
+/// cannot be.
+pub(crate) fn fields(
+    points: &Points,
+    schema: &Schema,
+    rejects: &mut Rejects,
+) -> Vec<(ColumnId, ColumnValues)> {
+    let mut fields = Vec::with_capacity(points.fields.len());
+    for field in &points.fields {
+        match schema.column(&field.name) {
+            Some(column) if column.kind == ColumnKind::Field => {
+                let values = fit(field, column.column_type, rejects);
+                fields.push((column.id, values));
+            }
+            Some(_) => {
+                let detail = || format!("{:?} is a tag and cannot be a field", field.name);
+                refuse_all(field, RejectReason::KindConflict, detail, rejects);
+            }
+            None if points.tags.iter().any(|tag| tag.name == field.name) => {
+                let detail = || format!("{:?} is a tag and cannot be a field", field.name);
+                refuse_all(field, RejectReason::KindConflict, detail, rejects);
+            }
+            None => {
+                let (reason, detail) = missing_column("field", &field.name);
+                refuse_all(field, reason, || detail.clone(), rejects);
+            }
+        }
+    }
+    fields.sort_unstable_by_key(|(id, _)| *id);
+    fields
+}
+
+fn refuse_all(
+    field: &FieldColumn,
+    reason: RejectReason,
+    detail: impl Fn() -> String,
+    rejects: &mut Rejects,
+) {
+    for row in (0..field.values.len()).filter(|row| !field.values.is_null(*row)) {
+        rejects.add(row, reason, &detail);
+    }
+    for (row, _) in &field.odd {
+        rejects.add(*row as usize, reason, &detail);
+    }
+}
+
+/// The cells as the column stores them: integers stay integers where all are, and become floats
+/// beside floats.
+fn fit(field: &FieldColumn, column_type: ColumnType, rejects: &mut Rejects) -> ColumnValues {
+    let written = field.values.column_type();
+    let conflict = |found: ColumnType| {
+        format!("field type conflict: {:?} is {found}, but the column is {column_type}", field.name)
+    };
+    let numbers = matches!(
+        (written, column_type),
+        (ColumnType::Int, ColumnType::Float) | (ColumnType::Float, ColumnType::Float)
+    );
+    if written != column_type && !numbers {
+        for row in (0..field.values.len()).filter(|row| !field.values.is_null(*row)) {
+            rejects.add(row, RejectReason::TypeConflict, || conflict(written));
+        }
+        return odd_only(field, column_type, rejects, conflict);
+    }
+    if column_type != ColumnType::Float {
+        for (row, value) in &field.odd {
+            rejects
+                .add(*row as usize, RejectReason::TypeConflict, || conflict(value.column_type()));
+        }
+        return field.values.clone();
+    }
+    if let ColumnValues::Int(ints) = &field.values {
+        refuse_inexact(ints.iter().enumerate(), &field.name, rejects);
+    }
+    if field.odd.is_empty() {
+        return field.values.clone();
+    }
+    let floats = match field.values.clone().read_as(ColumnType::Float) {
+        ColumnValues::Float(floats) => floats,
+        _ => unreachable!("numbers read as floats are floats"),
+    };
+    ColumnValues::Float(with_odd(&floats, field, rejects, conflict))
+}
+
+/// The odd cells alone, where all others were refused.
+fn odd_only(
+    field: &FieldColumn,
+    column_type: ColumnType,
+    rejects: &mut Rejects,
+    conflict: impl Fn(ColumnType) -> String,
+) -> ColumnValues {
+    let rows = field.values.len();
+    let mut cells: Vec<Option<&Value>> = vec![None; rows];
+    for (row, value) in &field.odd {
+        let found = value.column_type();
+        if found == column_type || (found, column_type) == (ColumnType::Int, ColumnType::Float) {
+            cells[*row as usize] = Some(value);
+        } else {
+            rejects.add(*row as usize, RejectReason::TypeConflict, || conflict(found));
+        }
+    }
+    match column_type {
+        ColumnType::Float => {
+            let nulls = Float64Array::new_null(rows);
+            ColumnValues::Float(with_odd(&nulls, field, rejects, conflict))
+        }
+        ColumnType::Int => ColumnValues::Int(
+            cells
+                .iter()
+                .map(|cell| if let Some(Value::Int(v)) = cell { Some(*v) } else { None })
+                .collect(),
+        ),
+        ColumnType::Bool => ColumnValues::Bool(
+            cells
+                .iter()
+                .map(|cell| if let Some(Value::Bool(v)) = cell { Some(*v) } else { None })
+                .collect(),
+        ),
+        ColumnType::Text => ColumnValues::Text(
+            cells
+                .iter()
+                .map(|cell| if let Some(Value::Text(v)) = cell { Some(v) } else { None })
+                .collect(),
+        ),
+    }
+}
+
+fn with_odd(
+    floats: &Float64Array,
+    field: &FieldColumn,
+    rejects: &mut Rejects,
+    conflict: impl Fn(ColumnType) -> String,
+) -> Float64Array {
+    let mut builder = Float64Builder::with_capacity(floats.len());
+    let mut odd = field.odd.iter().peekable();
+    for row in 0..floats.len() {
+        let mut cell = floats.is_valid(row).then(|| floats.value(row));
+        while let Some((_, value)) = odd.next_if(|(at, _)| *at as usize == row) {
+            match value {
+                Value::Float(value) => cell = Some(*value),
+                Value::Int(value) => {
+                    refuse_inexact(std::iter::once((row, Some(*value))), &field.name, rejects);
+                    cell = Some(*value as f64);
+                }
+                other => {
+                    rejects.add(row, RejectReason::TypeConflict, || conflict(other.column_type()))
+                }
+            }
+        }
+        builder.append_option(cell);
+    }
+    builder.finish()
+}
+
+/// Refuses integers that a float column cannot hold exactly.
+fn refuse_inexact(
+    ints: impl Iterator<Item = (usize, Option<i64>)>,
+    name: &str,
+    rejects: &mut Rejects,
+) {
+    for (row, value) in ints {
+        if let Some(value) =
+            value.filter(|value| value.unsigned_abs() > INT_EXACT_IN_FLOAT_MAX as u64)
+        {
+            rejects.add(row, RejectReason::Number, || {
+                format!("{value} in {name:?} is beyond 2^53, and the column is float")
+            });
+        }
+    }
+}

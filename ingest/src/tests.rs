@@ -1,0 +1,171 @@
+//! The write path into a node on a simulated disk.
+
+use super::*;
+use oribi_cluster::{Node, NodeOptions};
+use oribi_model::{
+    ColumnRead, ColumnType, Name, Points, PointsBuilder, ReadPath, RejectReason, ScanSpec,
+    SeriesFilter, SystemClock, TimeRange, Value, time::NS_PER_DAY,
+};
+use oribi_store::disk::sim::SimDisk;
+use std::{collections::BTreeMap, sync::Arc};
+
+const START: i64 = 20_000 * NS_PER_DAY;
+
+async fn node() -> Arc<Node> {
+    let (disk, clock) = (Arc::new(SimDisk::new()), Arc::new(SystemClock));
+    Node::open("/data".into(), NodeOptions::default(), disk, clock).await.unwrap()
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+type Row<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, Value)]);
+
+/// Rows of table `m`, one second apart, numbered from 1.
+fn points(rows: &[Row<'_>]) -> Points {
+    let mut builder = PointsBuilder::new(name("default"), name("m"));
+    for (at, (tags, fields)) in rows.iter().enumerate() {
+        let series = builder.series(tags);
+        for (field, value) in *fields {
+            let field = builder.field(field, value.column_type());
+            builder.set(field, value);
+        }
+        builder.end_row(series, START + at as i64 * 1_000_000_000, at as u32 + 1);
+    }
+    builder.finish()
+}
+
+/// Time in seconds and the fields of each row.
+fn stored(node: &Node) -> Vec<(i64, BTreeMap<String, Value>)> {
+    let catalog = node.catalog();
+    let table = catalog.table("default", "m").unwrap();
+    let fields: Vec<_> = table.schema.fields().cloned().collect();
+    let columns = fields.iter().map(|f| ColumnRead { id: f.id, column_type: f.column_type });
+    let spec =
+        ScanSpec { columns: columns.collect(), time: TimeRange::ALL, series: SeriesFilter::All };
+    let parts = node.scan(table.id, &spec, 1).unwrap().into_iter().flat_map(|scan| scan.parts);
+    let mut rows = Vec::new();
+    for block in parts.flatten() {
+        let block = block.unwrap();
+        for row in 0..block.rows() {
+            let cells = fields.iter().zip(&block.columns);
+            let cells = cells.filter_map(|(f, v)| Some((f.name.to_string(), v.get(row)?)));
+            rows.push(((block.times[row] - START) / 1_000_000_000, cells.collect()));
+        }
+    }
+    rows.sort_by_key(|(time, _)| *time);
+    rows
+}
+
+fn reasons(receipt: &Receipt) -> Vec<(u32, RejectReason)> {
+    receipt.rejected.iter().map(|one| (one.origin, one.reason)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn types_follow_the_rules() {
+    use Value::{Bool, Float, Int, Text};
+    let node = node().await;
+    let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
+    let tags: &[(&str, &str)] = &[("host", "a")];
+    let v = |value: Value| vec![("v", value)];
+    let rows = [v(Int(1)), v(Text("x".into())), v(Int(2)), v(Bool(true))];
+    let rows: Vec<Row<'_>> = rows.iter().map(|fields| (tags, &fields[..])).collect();
+    let receipt = ingestor.write(vec![points(&rows)]).await.unwrap();
+    assert_eq!(receipt.rows, 2);
+    assert_eq!(
+        reasons(&receipt),
+        [(2, RejectReason::TypeConflict), (4, RejectReason::TypeConflict)]
+    );
+    assert!(receipt.rejected[0].detail.contains("\"v\" is string"), "{receipt:?}");
+
+    // A float widens the column for good; integers beyond 2^53 are refused from then on.
+    let big = (1i64 << 53) + 1;
+    let rows = [v(Int(3)), v(Float(4.5)), v(Int(big))];
+    let rows: Vec<Row<'_>> = rows.iter().map(|fields| (tags, &fields[..])).collect();
+    let receipt = ingestor.write(vec![points(&rows)]).await.unwrap();
+    assert_eq!(reasons(&receipt), [(3, RejectReason::Number)]);
+    let catalog = node.catalog();
+    let column = catalog.table("default", "m").unwrap().schema.column("v").unwrap().clone();
+    assert_eq!(column.column_type, ColumnType::Float);
+    let found: Vec<_> = stored(&node).into_iter().map(|(t, mut c)| (t, c.remove("v"))).collect();
+    let float = |value| Some(Float(value));
+    assert_eq!(found, [(0, float(3.0)), (1, float(4.5)), (2, float(2.0))]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_and_fields_never_trade_places_and_names_are_checked() {
+    use Value::Int;
+    let node = node().await;
+    let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
+    let fields = [("v", Int(1))];
+    let as_field = [("host", Int(1))];
+    let as_time = [("time", Int(1)), ("v", Int(2))];
+    let bad_name = [("a\u{202e}b", Int(1))];
+    let rows: [Row<'_>; 5] = [
+        (&[("host", "a")], &fields),
+        (&[("host", "a")], &as_field),
+        (&[("v", "tag")], &fields),
+        (&[("host", "b")], &as_time),
+        (&[("host", "c")], &bad_name),
+    ];
+    let receipt = ingestor.write(vec![points(&rows[..1])]).await.unwrap();
+    assert_eq!((receipt.rows, receipt.rejected.len()), (1, 0));
+    let receipt = ingestor.write(vec![points(&rows)]).await.unwrap();
+    use RejectReason::{KindConflict, Name};
+    let expected = [(2, KindConflict), (3, KindConflict), (4, KindConflict), (5, Name)];
+    assert_eq!(reasons(&receipt), expected);
+    assert_eq!(stored(&node).len(), 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_cut_by_time_and_bucket_and_new_tablets_are_bounded() {
+    let node = node().await;
+    let options = IngestOptions { tablets_per_minute_max: 4, ..IngestOptions::default() };
+    let ingestor = Ingestor::new(node.clone(), options);
+    let mut builder = PointsBuilder::new(name("default"), name("m"));
+    let field = builder.field("v", ColumnType::Int);
+    let days = [0, 1, 40, 41, 80];
+    for (at, day) in days.iter().enumerate() {
+        let series = builder.series(&[("host", &format!("h{at}"))]);
+        builder.set_int(field, at as i64);
+        builder.end_row(series, START - day * NS_PER_DAY, at as u32 + 1);
+    }
+    let rows = builder.finish();
+    let receipt = ingestor.write(vec![rows.clone()]).await.unwrap();
+    assert_eq!((receipt.rows, stored(&node).len()), (5, 5));
+    let table = node.catalog().table("default", "m").unwrap().id;
+    assert_eq!(node.catalog().tablets_of(table).len(), 4);
+
+    let far = Points { times: rows.times.iter().map(|t| t - 1_000 * NS_PER_DAY).collect(), ..rows };
+    let refused = ingestor.write(vec![far]).await.unwrap_err();
+    assert!(matches!(refused, Error::Busy { .. }) && refused.is_retryable());
+    assert_eq!(stored(&node).len(), 5);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_writers_agree_on_one_schema() {
+    let node = node().await;
+    let ingestor = Arc::new(Ingestor::new(node.clone(), IngestOptions::default()));
+    let writers = (0..16).map(|at| {
+        let ingestor = ingestor.clone();
+        tokio::spawn(async move {
+            let field = format!("f{}", at % 5);
+            let value = if at % 2 == 0 { Value::Int(at) } else { Value::Float(at as f64) };
+            let (host, fields) = (format!("h{at}"), [(&field[..], value)]);
+            let tags = [("host", &host[..])];
+            let rows: [Row<'_>; 1] = [(&tags, &fields)];
+            ingestor.write(vec![points(&rows)]).await.unwrap()
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    for writer in writers {
+        let receipt = writer.await.unwrap();
+        assert_eq!((receipt.rows, receipt.rejected.len()), (1, 0));
+    }
+    assert_eq!(stored(&node).len(), 16);
+    node.stop().await;
+}

@@ -1,0 +1,128 @@
+//! The HTTP interface as a whole: writes, questions, administration.
+
+mod admin;
+mod bodies;
+mod delete;
+mod guard;
+mod health;
+mod node;
+mod openapi;
+mod params;
+mod problem;
+mod schema;
+mod tables;
+
+pub(crate) use admin::{Addresses, Admin};
+pub(crate) use bodies::Bodies;
+
+use crate::{config::HttpOptions, page, telemetry::Metrics};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, HeaderValue, Method, header},
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post, put},
+};
+use oribi_connectors::write_router;
+use oribi_ingest::Ingest;
+use oribi_model::ArrivalClock;
+use oribi_query::QueryEngine;
+use std::{sync::Arc, time::Duration};
+use tower_http::{
+    compression::CompressionLayer,
+    cors::{AllowOrigin, CorsLayer},
+    timeout::RequestBodyTimeoutLayer,
+};
+
+/// What the routes need.
+pub(crate) struct Parts {
+    /// The node and what is told of it.
+    pub(crate) admin: Arc<Admin>,
+    /// The write path.
+    pub(crate) ingest: Arc<dyn Ingest>,
+    /// Times of rows without one.
+    pub(crate) arrival: ArrivalClock,
+    /// The read path.
+    pub(crate) engine: QueryEngine,
+    /// What is counted of requests.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Bounds.
+    pub(crate) options: HttpOptions,
+}
+
+/// All routes of a node that is open.
+pub(crate) fn router(parts: Parts) -> Router {
+    let Parts { admin, ingest, arrival, engine, metrics, options } = parts;
+    let bodies = Bodies::new(options.inflight_bytes_max);
+    let writes = write_router(ingest, arrival, options.write_options())
+        .layer(from_fn_with_state(bodies, bodies::bound));
+    let asked = admin_router(admin)
+        .merge(oribi_query::router(engine))
+        .layer(RequestBodyTimeoutLayer::new(options.body_idle()));
+    let routes = writes
+        .merge(asked)
+        .merge(page::router())
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed);
+    finish(routes, metrics, &options)
+}
+
+/// The routes of a node that is not open yet: all but `/health` is to be tried again.
+pub(crate) fn starting(metrics: Arc<Metrics>, options: &HttpOptions) -> Router {
+    let routes = Router::new()
+        .route("/health", get(health::starting))
+        .fallback(problem::starting)
+        .method_not_allowed_fallback(problem::method_not_allowed);
+    finish(routes, metrics, options)
+}
+
+fn admin_router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/metrics", get(node::metrics))
+        .route("/openapi.json", get(openapi::document))
+        .route("/api/v1/node", get(node::node))
+        .route("/api/v1/compact", post(node::compact))
+        .route("/api/v1/tables", get(tables::list))
+        .route("/api/v1/tables/{table}", put(tables::put).delete(tables::drop))
+        .route("/api/v1/tables/{table}/delete", post(delete::rows))
+        .layer(DefaultBodyLimit::max(params::BODY_BYTES_MAX))
+        .with_state(admin)
+}
+
+/// What holds for every route.
+fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions) -> Router {
+    let routes = routes
+        .layer(from_fn(problem::reshape))
+        .layer(from_fn_with_state(Arc::<[String]>::from(&*options.cors_origins), guard::same_site))
+        .layer(CompressionLayer::new());
+    let routes = match cors(&options.cors_origins) {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    let access_log = if options.access_log { guard::AccessLog::On } else { guard::AccessLog::Off };
+    routes.layer(from_fn_with_state((metrics, access_log), guard::count))
+}
+
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    const AGE_MAX: Duration = Duration::from_secs(3_600);
+    if origins.is_empty() {
+        return None;
+    }
+    let allowed = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    let headers: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ACCEPT];
+    Some(
+        CorsLayer::new()
+            .allow_origin(allowed)
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_headers(headers)
+            .max_age(AGE_MAX),
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! What administrative paths know of the node.
+
+use super::problem::{ApiError, Result};
+use crate::{
+    front::FrontCounters,
+    telemetry::{IngestCounters, Metrics},
+};
+use axum::extract::{Path, rejection::PathRejection};
+use oribi_cluster::Node;
+use oribi_connectors::mqtt_listener::Counters;
+use oribi_model::{Clock, Name, ReadPath, Table};
+use oribi_query::QueryOptions;
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+/// The addresses bound.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    /// HTTP.
+    pub(crate) http: SocketAddr,
+    /// MQTT.
+    pub(crate) mqtt: SocketAddr,
+    /// Other nodes.
+    pub(crate) node: SocketAddr,
+}
+
+/// The node, and what is told of it.
+pub(crate) struct Admin {
+    /// The node.
+    pub(crate) node: Arc<Node>,
+    /// Bounds on predicates.
+    pub(crate) query: QueryOptions,
+    /// What relative times are relative to.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where it listens.
+    pub(crate) addresses: Addresses,
+    /// When the process started.
+    pub(crate) started: Instant,
+    /// What the MQTT listener counts.
+    pub(crate) mqtt: Arc<Counters>,
+    /// What the write path counts.
+    pub(crate) ingest: Arc<IngestCounters>,
+    /// What the HTTP front door counts.
+    pub(crate) front: Arc<FrontCounters>,
+    /// All of it, for Prometheus.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Held while everything is compacted, which one at a time is enough for.
+    pub(crate) compacting: tokio::sync::Mutex<()>,
+}
+
+impl Admin {
+    /// The table of a path.
+    ///
+    /// # Errors
+    /// 404 with the names that are alike.
+    pub(super) fn table(&self, db: &Name, name: &Name) -> Result<Arc<Table>> {
+        if let Some(table) = self.node.table(db, name) {
+            return Ok(table);
+        }
+        const NEAR_MAX: usize = 5;
+        let limit = name.chars().count().max(3) / 3;
+        let tables = self.node.tables();
+        let near = tables
+            .iter()
+            .filter(|table| {
+                strsim::damerau_levenshtein(&table.name.to_lowercase(), &name.to_lowercase())
+                    <= limit
+            })
+            .map(|table| match table.db == *db {
+                true => table.name.to_string(),
+                false => format!("{}.{}", table.db, table.name),
+            })
+            .take(NEAR_MAX)
+            .collect();
+        Err(ApiError::unknown_table(db, name, near))
+    }
+}
+
+/// The name in a path, decoded and checked.
+///
+/// # Errors
+/// 400 where the rules of names refuse it.
+pub(super) fn name_of_path(path: Result<Path<String>, PathRejection>) -> Result<Name> {
+    let Path(name) = path.map_err(|wrong| ApiError::parameter("table", wrong.body_text()))?;
+    Name::new(&name).map_err(|wrong| ApiError::parameter("table", wrong.to_string()))
+}

@@ -1,0 +1,20 @@
+//! Commands that talk to a running node over HTTP.
+
+mod client;
+pub(crate) mod export;
+pub(crate) mod import;
+mod splice;
+mod split;
+pub(crate) mod sql;
+pub(crate) mod status;
+mod text_table;
+
+use clap::Args;
+
+/// Which node.
+#[derive(Debug, Args)]
+pub(crate) struct NodeUrl {
+    /// Where the node's HTTP is.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8640", env = "ORIBI_URL")]
+    url: String,
+}

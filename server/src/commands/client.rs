@@ -1,0 +1,143 @@
+//! Requests to a node, with its refusals as errors.
+
+use super::NodeUrl;
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
+use std::{fmt::Write, time::Duration};
+use ureq::{
+    Agent, Body,
+    http::{Response, StatusCode, header},
+};
+
+/// Largest answer that is held in memory, bytes.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
+
+/// A node as a client sees it.
+pub(super) struct Client {
+    agent: Agent,
+    url: String,
+}
+
+impl Client {
+    /// A client of this node.
+    ///
+    /// # Errors
+    /// An address that is none.
+    pub(super) fn new(node: &NodeUrl) -> Result<Client> {
+        const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+        let url = node.url.trim_end_matches('/').to_owned();
+        if !url.starts_with("http://") {
+            bail!("cannot use the url {url:?}: expected http://HOST:PORT");
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .user_agent(concat!("oribi/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Client { agent: config.into(), url })
+    }
+
+    /// GET with parameters.
+    ///
+    /// # Errors
+    /// Names the node where nothing answers.
+    pub(super) fn get(&self, path: &str, pairs: &[(&str, &str)]) -> Result<Response<Body>> {
+        let request = self.agent.get(self.address(path, pairs));
+        request.call().with_context(|| self.unreachable())
+    }
+
+    /// POST with parameters in the URL.
+    ///
+    /// # Errors
+    /// Names the node where nothing answers.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        pairs: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Response<Body>> {
+        let request = self.agent.post(self.address(path, pairs));
+        request.send(body).with_context(|| self.unreachable())
+    }
+
+    /// SQL, answered in `format`; the text goes in the body, where it may be long.
+    ///
+    /// # Errors
+    /// What the node refuses, in its words.
+    pub(super) fn sql(&self, q: &str, db: Option<&str>, format: &str) -> Result<Response<Body>> {
+        let mut body = serde_json::json!({"q": q, "format": format});
+        if let Some(db) = db {
+            body["db"] = db.into();
+        }
+        accepted(self.post("/api/v1/sql", &[], body.to_string().as_bytes())?)
+    }
+
+    fn address(&self, path: &str, pairs: &[(&str, &str)]) -> String {
+        let mut address = format!("{}{path}", self.url);
+        for (at, (name, value)) in pairs.iter().enumerate() {
+            address.push(if at == 0 { '?' } else { '&' });
+            address.push_str(name);
+            address.push('=');
+            encode(&mut address, value);
+        }
+        address
+    }
+
+    fn unreachable(&self) -> String {
+        format!("cannot reach a node at {}; is `oribi serve` running there?", self.url)
+    }
+}
+
+/// Lets a success through.
+///
+/// # Errors
+/// What the node refuses, in its words.
+pub(super) fn accepted(answer: Response<Body>) -> Result<Response<Body>> {
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let problem = json(answer).unwrap_or_default();
+    let detail = ["detail", "message", "error"].into_iter().find_map(|name| problem[name].as_str());
+    Err(anyhow!("{}", detail.unwrap_or_else(|| reason(status))))
+}
+
+/// The body as JSON.
+///
+/// # Errors
+/// A body that is none.
+pub(super) fn json(answer: Response<Body>) -> Result<Value> {
+    serde_json::from_slice(&bytes(answer)?).context("the answer is no JSON; is this an Oribi node?")
+}
+
+/// The body's bytes.
+///
+/// # Errors
+/// An answer that breaks off.
+pub(super) fn bytes(answer: Response<Body>) -> Result<Vec<u8>> {
+    let mut body = answer.into_body();
+    body.with_config().limit(ANSWER_BYTES_MAX).read_to_vec().context("the answer broke off")
+}
+
+/// Seconds that the node asks to wait.
+pub(super) fn retry_after_s(answer: &Response<Body>) -> Option<u64> {
+    answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+fn reason(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("the node refused")
+}
+
+fn encode(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            // Writing to a string cannot fail.
+            byte => {
+                let _ = write!(out, "%{byte:02X}");
+            }
+        }
+    }
+}

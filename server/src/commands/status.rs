@@ -1,0 +1,108 @@
+//! `oribi status`.
+
+use super::{
+    NodeUrl,
+    client::{self, Client},
+    sql::print,
+    text_table,
+};
+use crate::length;
+use anyhow::Result;
+use clap::Args;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Flags of `oribi status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    node: NodeUrl,
+}
+
+/// Shows health, figures and tables. Status 1 where the node does not serve.
+///
+/// # Errors
+/// A node that cannot be reached.
+pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode> {
+    let client = Client::new(&args.node)?;
+    let health = client.get("/health", &[])?;
+    let is_healthy = health.status().is_success();
+    let health = client::json(health)?;
+    let message = health["message"].as_str().unwrap_or("unknown");
+    let version = health["version"].as_str().unwrap_or("?");
+    print(format!("oribi {version}: {message}\n").as_bytes())?;
+    if !is_healthy {
+        return Ok(ExitCode::FAILURE);
+    }
+    let node = client::json(client::accepted(client.get("/api/v1/node", &[])?)?)?;
+    print(summary(&node).as_bytes())?;
+    let tables = client::json(client::accepted(client.get("/api/v1/tables", &[])?)?)?;
+    print(table_list(&tables).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summary(node: &Value) -> String {
+    const NS_PER_SECOND: i64 = 1_000_000_000;
+    let address = |name: &str| node[name].as_str().unwrap_or("?").to_owned();
+    let count = |name: &str| node["stats"][name].as_u64().unwrap_or(0);
+    let up_s = node["uptime_s"].as_f64().unwrap_or(0.0) as i64;
+    let mean_ms = |total: &str, number: &str| match count(number) {
+        0 => "–".to_owned(),
+        n => format!("{:.2} ms", count(total) as f64 / n as f64 / 1e3),
+    };
+    format!(
+        "http {}   mqtt {}   nodes {}   up {}\n\
+         rows written {}, rejected {}; mean time to ack {} over all writes, {} over mqtt\n\
+         tablets {}, segments {} ({}), rows in memory {} ({}), log {}, free {}\n\n",
+        address("http"),
+        address("mqtt"),
+        address("node"),
+        length::format(up_s.saturating_mul(NS_PER_SECOND)),
+        count("rows_written"),
+        count("rows_rejected"),
+        mean_ms("write_us", "writes"),
+        mean_ms("mqtt_ack_us", "mqtt_acks"),
+        count("tablets"),
+        count("segments"),
+        bytes(count("segment_bytes")),
+        count("memtable_rows"),
+        bytes(count("memtable_bytes")),
+        bytes(count("log_bytes")),
+        bytes(count("disk_free_bytes")),
+    )
+}
+
+fn table_list(answer: &Value) -> String {
+    let columns = ["db", "table", "columns", "rows", "bytes", "first", "last"].map(str::to_owned);
+    let tables = answer["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows: Vec<Vec<Value>> = tables
+        .iter()
+        .map(|table| {
+            let columns = table["columns"].as_array().map_or(0, Vec::len);
+            vec![
+                table["db"].clone(),
+                table["name"].clone(),
+                json!(columns),
+                table["rows"].clone(),
+                json!(bytes(table["bytes"].as_u64().unwrap_or(0))),
+                table["start"].clone(),
+                table["end"].clone(),
+            ]
+        })
+        .collect();
+    if rows.is_empty() { "no tables yet\n".into() } else { text_table::format(&columns, &rows) }
+}
+
+/// Bytes with a unit that leaves up to four digits.
+fn bytes(bytes: u64) -> String {
+    const STEP: f64 = 1024.0;
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < STEP {
+            let decimals = usize::from(unit != "B" && value < 100.0);
+            return format!("{value:.decimals$} {unit}");
+        }
+        value /= STEP;
+    }
+    format!("{value:.1} TiB")
+}

@@ -1,0 +1,80 @@
+//! Configuration: one TOML file, over which come the environment and flags.
+
+mod http;
+mod keys;
+mod layers;
+
+pub(crate) use http::HttpOptions;
+pub(crate) use layers::{Sources, load};
+
+use oribi_cluster::NodeOptions;
+use oribi_connectors::MqttListenerOptions;
+use oribi_ingest::IngestOptions;
+use oribi_query::QueryOptions;
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where all data lies; made where it is missing.
+    pub(crate) data_dir: PathBuf,
+    /// Address of HTTP.
+    pub(crate) http_listen: String,
+    /// Address of the MQTT listener.
+    pub(crate) mqtt_listen: String,
+    /// Address for other nodes.
+    pub(crate) node_listen: String,
+    /// Whether listeners may be bound to other addresses than loopback.
+    pub(crate) insecure: bool,
+    /// What is logged: a level, or directives such as `info,oribi_query=debug`.
+    pub(crate) log: String,
+    /// The node's storage.
+    pub(crate) storage: NodeOptions,
+    /// The write path.
+    pub(crate) ingest: IngestOptions,
+    /// The HTTP front door.
+    pub(crate) http: HttpOptions,
+    /// The MQTT listener.
+    pub(crate) mqtt: MqttListenerOptions,
+    /// Limits of queries.
+    pub(crate) query: QueryOptions,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data_dir: "oribi-data".into(),
+            http_listen: "127.0.0.1:8640".into(),
+            mqtt_listen: "127.0.0.1:1883".into(),
+            node_listen: "127.0.0.1:8641".into(),
+            insecure: false,
+            log: "info".into(),
+            storage: NodeOptions::default(),
+            ingest: IngestOptions::default(),
+            http: HttpOptions::default(),
+            mqtt: MqttListenerOptions::default(),
+            query: QueryOptions::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// Names the key, what it is and what was expected.
+    fn validate(&self) -> Result<(), String> {
+        let within = |section: &'static str| move |wrong: String| format!("{section}.{wrong}");
+        self.storage.validate().map_err(within("storage"))?;
+        self.ingest.validate().map_err(within("ingest"))?;
+        self.http.validate().map_err(within("http"))?;
+        self.query.validate().map_err(within("query"))?;
+        self.mqtt.validate().map_err(|wrong| wrong.to_string())?;
+        if self.data_dir.as_os_str().is_empty() {
+            return Err("data_dir is empty; expected a folder".into());
+        }
+        Ok(())
+    }
+}

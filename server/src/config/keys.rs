@@ -1,0 +1,131 @@
+//! The keys that exist, taken from the types that are configured.
+
+use super::{Config, HttpOptions};
+use oribi_cluster::NodeOptions;
+use oribi_connectors::{MqttListenerOptions, TopicRule};
+use oribi_ingest::IngestOptions;
+use oribi_query::QueryOptions;
+use serde::{
+    Deserialize,
+    de::{Deserializer, Visitor, value::Error},
+    forward_to_deserialize_any,
+};
+
+/// Keys whose values are text, so that `ORIBI_DATA_DIR=7` names a folder.
+pub(super) const TEXT_KEYS: [&str; 5] =
+    ["data_dir", "http_listen", "mqtt_listen", "node_listen", "log"];
+
+/// The keys of one section; `""` is the top level, `mqtt.topics` an element of that list.
+pub(super) fn of_section(section: &str) -> Option<&'static [&'static str]> {
+    Some(match section {
+        "" => fields_of::<Config>(),
+        "storage" => fields_of::<NodeOptions>(),
+        "ingest" => fields_of::<IngestOptions>(),
+        "http" => fields_of::<HttpOptions>(),
+        "mqtt" => fields_of::<MqttListenerOptions>(),
+        "mqtt.topics" => fields_of::<TopicRule>(),
+        "query" => fields_of::<QueryOptions>(),
+        _ => return None,
+    })
+}
+
+/// All keys that hold a value, as `section.key`.
+pub(super) fn all() -> Vec<String> {
+    let mut keys = Vec::new();
+    for key in of_section("").unwrap_or_default() {
+        match of_section(key) {
+            Some(inner) => keys.extend(inner.iter().map(|inner| format!("{key}.{inner}"))),
+            None => keys.push((*key).to_owned()),
+        }
+    }
+    keys
+}
+
+/// What to say about a key that does not exist: the key, and the nearest one that does.
+pub(super) fn unknown(key: &str) -> String {
+    let mut known = all();
+    known.extend(
+        of_section("mqtt.topics")
+            .unwrap_or_default()
+            .iter()
+            .map(|key| format!("mqtt.topics.{key}")),
+    );
+    known.extend(["storage", "ingest", "http", "mqtt", "query"].map(str::to_owned));
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let distance = |other: &String| {
+        let whole = strsim::damerau_levenshtein(key, other);
+        whole.min(strsim::damerau_levenshtein(&last(key), &last(other)) + 1)
+    };
+    let nearest = known.iter().min_by_key(|other| distance(other));
+    match nearest.filter(|other| distance(other) <= last(key).chars().count().max(2) / 2) {
+        Some(nearest) => format!("the key {key:?} is not known; did you mean {nearest:?}?"),
+        None => format!("the key {key:?} is not known; docs/configuration.md lists all keys"),
+    }
+}
+
+/// The names of the fields that `T` reads.
+fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let mut fields: &'static [&'static str] = &[];
+    // The probe always ends in an error: it gives nothing to read.
+    let _ = T::deserialize(Probe(&mut fields));
+    fields
+}
+
+/// A deserializer that only remembers which fields were asked for.
+struct Probe<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Probe<'_> {
+    type Error = Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Error> {
+        *self.0 = fields;
+        Err(serde::de::Error::custom("probed"))
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
+        Err(serde::de::Error::custom("probed"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_from_the_types_and_stand_in_the_documentation() {
+        let keys = all();
+        assert!(keys.contains(&"storage.memtable_bytes_max".to_owned()));
+        assert!(keys.contains(&"data_dir".to_owned()));
+        let page = include_str!("../../../docs/configuration.md");
+        for key in keys {
+            let name = key.rsplit('.').next().unwrap_or_default();
+            assert!(page.contains(&format!("| `{name}`")), "docs/configuration.md lacks {key}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_gets_its_nearest() {
+        let cases = [
+            ("storage.memtable_byte_max", "storage.memtable_bytes_max"),
+            ("memtable_bytes_max", "storage.memtable_bytes_max"),
+            ("http_lisen", "http_listen"),
+            ("mqqt", "mqtt"),
+            ("mqtt.topics.patern", "mqtt.topics.pattern"),
+        ];
+        for (wrong, right) in cases {
+            let text = unknown(wrong);
+            assert!(text.contains(&format!("{wrong:?}")) && text.contains(right), "{text}");
+        }
+        assert!(!unknown("zzzzzzzzzzzz").contains("did you mean"));
+    }
+}

@@ -1,0 +1,41 @@
+//! The HTTP front door: connections with bounds, over which requests reach a router.
+
+mod accept;
+mod connection;
+mod progress;
+mod stream;
+
+pub(crate) use accept::{FrontCounters, FrontDoor};
+
+use crate::config::HttpOptions;
+use std::time::Duration;
+
+/// What a connection may do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    header_bytes_max: usize,
+    connections_max: usize,
+    /// Until a request's headers are complete.
+    header_ms_max: u64,
+    /// Between two requests.
+    keep_alive_ms_max: u64,
+    /// While the client does not read its answer.
+    write_ms_max: u64,
+    /// After the stop, for requests in progress.
+    drain_max: Duration,
+}
+
+impl Bounds {
+    /// The bounds that the configuration asks for.
+    pub(crate) fn of(options: &HttpOptions) -> Bounds {
+        const DRAIN_MAX: Duration = Duration::from_secs(10);
+        Bounds {
+            header_bytes_max: options.header_bytes_max,
+            connections_max: options.connections_max,
+            header_ms_max: options.header_ms_max,
+            keep_alive_ms_max: options.keep_alive_ms_max,
+            write_ms_max: options.body_idle_ms_max,
+            drain_max: DRAIN_MAX,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! One connection: its requests go to the router of the moment.
+
+use super::{
+    Bounds,
+    progress::Progress,
+    stream::{Protocol, Stream},
+};
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::RwLock;
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+/// The router that answers, which changes once the node is open.
+pub(super) type SharedRouter = Arc<RwLock<Router>>;
+
+/// Serves one connection to its end; after `stop`, to the end of the requests in progress.
+pub(super) async fn serve(
+    socket: TcpStream,
+    router: SharedRouter,
+    progress: Arc<Progress>,
+    bounds: Bounds,
+    stop: CancellationToken,
+) {
+    let mut stream = Stream::new(socket, progress.clone());
+    let protocol = tokio::select! {
+        protocol = stream.protocol() => protocol,
+        () = progress.closed() => return,
+        () = stop.cancelled() => return,
+    };
+    let Ok(protocol) = protocol else { return };
+    let io = TokioIo::new(stream);
+    let service = service_fn({
+        let progress = progress.clone();
+        move |request| answer(router.read().clone(), InProgress::new(&progress), request)
+    });
+    match protocol {
+        Protocol::Http1 => {
+            let connection = http1(&bounds).serve_connection(io, service);
+            until(connection, |one| one.graceful_shutdown(), &progress, &stop).await;
+        }
+        Protocol::Http2 => {
+            let connection = http2(&bounds).serve_connection(io, service);
+            until(connection, |one| one.graceful_shutdown(), &progress, &stop).await;
+        }
+    }
+}
+
+async fn until<C: Future>(
+    connection: C,
+    finish: impl Fn(Pin<&mut C>),
+    progress: &Progress,
+    stop: &CancellationToken,
+) {
+    let mut connection = pin!(connection);
+    // A client that breaks off is its own affair.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = progress.closed() => return,
+        () = stop.cancelled() => finish(connection.as_mut()),
+    }
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = progress.closed() => {}
+    }
+}
+
+fn http1(bounds: &Bounds) -> http1::Builder {
+    /// Bytes read at once; the bound on headers is a smaller one.
+    const BUFFER_BYTES_MAX: usize = 256 << 10;
+    let mut builder = http1::Builder::new();
+    builder
+        .max_header_size(bounds.header_bytes_max)
+        .max_buf_size(BUFFER_BYTES_MAX.max(2 * bounds.header_bytes_max))
+        .header_read_timeout(None)
+        .half_close(true)
+        .timer(TokioTimer::new());
+    builder
+}
+
+fn http2(bounds: &Bounds) -> http2::Builder<TokioExecutor> {
+    const STREAMS_MAX: u32 = 128;
+    const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+    const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .max_header_list_size(u32::try_from(bounds.header_bytes_max).unwrap_or(u32::MAX))
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .timer(TokioTimer::new());
+    builder
+}
+
+async fn answer(
+    mut router: Router,
+    progress: InProgress,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let answer = router.call(request.map(Body::new)).await.into_response();
+    Ok(answer.map(|body| Body::new(Answering { body, _progress: progress })))
+}
+
+/// A request from its head to the end of its answer.
+struct InProgress(Arc<Progress>);
+
+impl InProgress {
+    fn new(progress: &Arc<Progress>) -> InProgress {
+        progress.request_begins();
+        InProgress(progress.clone())
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.request_ends();
+    }
+}
+
+/// A body whose end is the end of the request.
+struct Answering {
+    body: Body,
+    _progress: InProgress,
+}
+
+impl http_body::Body for Answering {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

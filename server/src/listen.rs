@@ -1,0 +1,154 @@
+//! Sockets to listen on: bound first, so that a taken port is told before anything is touched.
+
+use crate::config::Config;
+use anyhow::{Context, Result, anyhow, bail};
+use socket2::{Domain, Protocol, Socket, Type};
+use std::{
+    io::{self, ErrorKind},
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+};
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1_024;
+
+/// What to do about a port that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Say so and stop.
+    Refuse,
+    /// Take a free port.
+    TakeFree,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// It listens already.
+    pub(crate) socket: TcpListener,
+    /// Its address, with the real port.
+    pub(crate) address: SocketAddr,
+    /// Whether it is another port than asked for, as that was taken.
+    pub(crate) is_elsewhere: bool,
+}
+
+/// The sockets of a node.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    /// HTTP.
+    pub(crate) http: Bound,
+    /// MQTT.
+    pub(crate) mqtt: Bound,
+    /// Other nodes.
+    pub(crate) node: Bound,
+}
+
+impl Listeners {
+    /// Binds all addresses of the configuration.
+    ///
+    /// # Errors
+    /// Names the flag of an address that cannot be bound, or must not be without `insecure`.
+    pub(crate) fn bind(config: &Config, taken: Taken) -> Result<Listeners> {
+        let addresses = [
+            ("--http-listen", &config.http_listen),
+            ("--mqtt-listen", &config.mqtt_listen),
+            ("--node-listen", &config.node_listen),
+        ];
+        let mut resolved = Vec::new();
+        for (flag, text) in addresses {
+            let address = resolve(flag, text)?;
+            if !address.ip().to_canonical().is_loopback() && !config.insecure {
+                bail!(
+                    "{flag} {text} is not a loopback address: TLS and tokens do not exist in this \
+                     version, so that anybody who can reach it could read, write and delete; pass \
+                     --insecure if that is what you want"
+                );
+            }
+            resolved.push((flag, address));
+        }
+        let mut sockets = resolved.into_iter().map(|(flag, address)| bind(flag, address, taken));
+        let mut next = || sockets.next().unwrap_or_else(|| Err(anyhow!("no address is left")));
+        Ok(Listeners { http: next()?, mqtt: next()?, node: next()? })
+    }
+}
+
+fn resolve(flag: &str, text: &str) -> Result<SocketAddr> {
+    let expected = "expected HOST:PORT such as 127.0.0.1:8640";
+    let mut found = text
+        .to_socket_addrs()
+        .with_context(|| format!("cannot use {flag} {text:?}; {expected}"))?;
+    found.next().ok_or_else(|| anyhow!("{flag} {text:?} names no address; {expected}"))
+}
+
+fn bind(flag: &str, address: SocketAddr, taken: Taken) -> Result<Bound> {
+    let port = address.port();
+    let mut is_elsewhere = false;
+    let socket = match listen(address) {
+        Err(wrong) if wrong.kind() == ErrorKind::AddrInUse && taken == Taken::TakeFree => {
+            is_elsewhere = true;
+            let free = SocketAddr::new(address.ip(), 0);
+            listen(free).with_context(|| format!("cannot bind a free port for {flag}"))?
+        }
+        Err(wrong) if wrong.kind() == ErrorKind::AddrInUse => bail!(
+            "port {port} of {flag} is taken by another program; stop that, or choose another port \
+             with {flag} {}:PORT (0 picks a free one)",
+            address.ip()
+        ),
+        Err(wrong) if wrong.kind() == ErrorKind::PermissionDenied => bail!(
+            "port {port} of {flag} may not be bound by this user; choose one above 1023 with {flag}"
+        ),
+        socket => socket.with_context(|| format!("cannot bind {address} of {flag}"))?,
+    };
+    let address = socket.local_addr().with_context(|| format!("cannot name {flag}'s address"))?;
+    Ok(Bound { socket, address, is_elsewhere })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for connections of the process before.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(http: &str) -> Config {
+        let free = "127.0.0.1:0".to_owned();
+        Config {
+            http_listen: http.into(),
+            mqtt_listen: free.clone(),
+            node_listen: free,
+            ..Config::default()
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_told_with_its_flag_or_replaced() {
+        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = holder.local_addr().unwrap();
+        let config = config(&taken.to_string());
+        let text = Listeners::bind(&config, Taken::Refuse).unwrap_err().to_string();
+        assert!(
+            text.contains(&format!("port {} of --http-listen is taken", taken.port())),
+            "{text}"
+        );
+        let bound = Listeners::bind(&config, Taken::TakeFree).unwrap();
+        assert_ne!(bound.http.address.port(), taken.port());
+    }
+
+    #[test]
+    fn other_addresses_need_to_be_asked_for() {
+        let mut config = config("0.0.0.0:0");
+        let text = Listeners::bind(&config, Taken::Refuse).unwrap_err().to_string();
+        assert!(text.contains("--http-listen") && text.contains("--insecure"), "{text}");
+        config.insecure = true;
+        assert!(Listeners::bind(&config, Taken::Refuse).is_ok());
+        config.http_listen = "8640".into();
+        let text = format!("{:#}", Listeners::bind(&config, Taken::Refuse).unwrap_err());
+        assert!(text.contains("HOST:PORT"), "{text}");
+    }
+}

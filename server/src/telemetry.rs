@@ -1,0 +1,11 @@
+//! What the process says of itself: log lines and figures.
+
+mod ingest;
+mod log;
+mod metrics;
+mod process;
+
+pub(crate) use ingest::{CountedIngest, IngestCounters};
+pub(crate) use log::start_log;
+pub(crate) use metrics::{Metrics, Sources};
+pub(crate) use process::{raise_file_limit, resident_bytes};

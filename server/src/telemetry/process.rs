@@ -1,0 +1,27 @@
+//! The process itself.
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Files, sockets included, that a node may need at once.
+const FILES_WANTED: u64 = 65_536;
+
+/// Memory held, bytes; `None` where the system does not tell.
+pub(crate) fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Lets the process open as many files as the system allows, up to what a node may need.
+pub(crate) fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.unwrap_or(u64::MAX).min(FILES_WANTED);
+    if limit.current.is_none_or(|current| current >= allowed) {
+        return;
+    }
+    limit.current = Some(allowed);
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, allowed, "cannot raise the limit of open files");
+    }
+}
