@@ -1,0 +1,57 @@
+// Oribi's HTTP API, asked relative to the page so that it also works behind a proxy's path.
+
+/** What the server, or the way to it, said no to. `problem` is the problem JSON, where there is one. */
+export class ApiError extends Error {
+  constructor(title, detail, problem = {}) {
+    super(detail);
+    this.title = title;
+    this.problem = problem;
+  }
+}
+
+/** The full address of a path of the API with these parameters; absent and empty ones are left out. */
+export function address(path, params = {}) {
+  const url = new URL(path, document.baseURI);
+  url.hash = "";
+  for (const [name, value] of Object.entries(params)) {
+    if (value !== undefined && value !== null && value !== "") url.searchParams.append(name, value);
+  }
+  return url;
+}
+
+async function ask(path, params, signal) {
+  let response;
+  try {
+    response = await fetch(address(path, params), { signal, cache: "no-store" });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("No answer", `The server at ${location.host} does not answer. Trying again.`);
+  }
+  if (response.ok) return response;
+  const text = await response.text();
+  let problem = {};
+  try {
+    problem = JSON.parse(text) ?? {};
+  } catch {
+    problem = { detail: text.slice(0, 2000) };
+  }
+  const title = problem.title ?? `Status ${response.status}`;
+  throw new ApiError(title, problem.detail || `The server answered ${response.status}.`, problem);
+}
+
+const json = async (path, params, signal) => (await ask(path, params, signal)).json();
+
+/** All tables with their columns, rows and times. */
+export const tables = async (signal) => (await json("api/v1/tables", {}, signal)).tables;
+
+/** Version, addresses and figures of the node. */
+export const node = (signal) => json("api/v1/node", {}, signal);
+
+/** A window question. */
+export const query = (params, signal) => json("api/v1/query", params, signal);
+
+/** A question in SQL. */
+export const sql = (q, signal) => json("api/v1/sql", { q }, signal);
+
+/** The node's figures as Prometheus text. */
+export const metrics = async (signal) => (await ask("metrics", {}, signal)).text();
