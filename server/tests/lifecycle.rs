@@ -37,6 +37,28 @@ fn sigterm_ends_with_status_0_and_the_rows_are_back_after_it() {
 }
 
 #[test]
+fn clients_that_stay_do_not_hold_up_the_stop() {
+    use rumqttc::{Client, Event, Incoming, MqttOptions, QoS};
+    let dir = tempdir().unwrap();
+    let mut oribi = Oribi::start(dir.path(), &[]);
+    let (host, port) = oribi.mqtt.split_once(':').unwrap();
+    let options = MqttOptions::new("stays", host, port.parse().unwrap());
+    let (client, mut events) = Client::new(options, 10);
+    client.publish("sensors/a/b", QoS::AtLeastOnce, false, "{\"v\":1}").unwrap();
+    assert!(events.iter().any(|event| matches!(event, Ok(Event::Incoming(Incoming::PubAck(_))))));
+    let mut half = std::net::TcpStream::connect(&oribi.http).unwrap();
+    half.write_all(b"GET /health HTTP/1.1\r\n").unwrap();
+    assert_eq!(oribi.end(Signal::TERM).code(), Some(0), "{:#?}", oribi.log);
+}
+
+#[test]
+fn a_stop_during_the_start_is_a_stop() {
+    let dir = tempdir().unwrap();
+    let mut oribi = Oribi::spawn(dir.path(), &[]);
+    assert_eq!(oribi.end(Signal::TERM).code(), Some(0), "{:#?}", oribi.log);
+}
+
+#[test]
 fn sigkill_loses_nothing_that_was_acked() {
     let dir = tempdir().unwrap();
     for round in 0..3 {

@@ -38,14 +38,18 @@ impl Stream {
         Stream { socket, ahead: Bytes::new(), progress }
     }
 
-    /// Reads ahead until it is clear what the client speaks.
+    /// Reads ahead until the first head is complete, so that one that never gets there costs
+    /// little, and says what the client speaks.
     ///
     /// # Errors
     /// What the socket answers; an end of file before a byte is [`io::ErrorKind::UnexpectedEof`].
-    pub(super) async fn protocol(&mut self) -> io::Result<Protocol> {
-        const READ_BYTES: usize = 4 << 10;
+    pub(super) async fn first_head(&mut self, bytes_max: usize) -> io::Result<Protocol> {
+        const READ_BYTES: usize = 512;
         let mut head = BytesMut::with_capacity(READ_BYTES);
-        while head.len() < PREFACE.len() && PREFACE.starts_with(&head) {
+        let mut seen = 0;
+        while head.len() < bytes_max && !head.starts_with(PREFACE) && !is_complete(&head, seen) {
+            seen = head.len();
+            head.reserve(READ_BYTES);
             if self.socket.read_buf(&mut head).await? == 0 {
                 if head.is_empty() {
                     return Err(io::ErrorKind::UnexpectedEof.into());
@@ -62,6 +66,13 @@ impl Stream {
         self.ahead = with_encoded_target(head.freeze());
         Ok(Protocol::Http1)
     }
+}
+
+/// Whether a blank line ends the head; none does among the first `seen` bytes.
+fn is_complete(head: &[u8], seen: usize) -> bool {
+    const BLANK_LINE_BYTES_MAX: usize = 4;
+    let tail = &head[seen.saturating_sub(BLANK_LINE_BYTES_MAX)..];
+    tail.windows(2).any(|pair| pair == b"\n\n") || tail.windows(3).any(|three| three == b"\n\r\n")
 }
 
 /// Percent-encodes what people type into a URL and the parser of requests refuses without a word:
@@ -103,6 +114,10 @@ impl AsyncRead for Stream {
             let bytes = self.ahead.len().min(buffer.remaining());
             buffer.put_slice(&self.ahead[..bytes]);
             self.ahead.advance(bytes);
+            if self.ahead.is_empty() {
+                // Gives the memory back.
+                self.ahead = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -160,6 +175,19 @@ impl AsyncWrite for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_blank_line_ends_the_head() {
+        for (head, seen, complete) in [
+            ("GET / HTTP/1.1\r\n\r\n", 0, true),
+            ("GET / HTTP/1.1\r\n\r\n", 17, true),
+            ("GET / HTTP/1.1\n\nrest", 15, true),
+            ("GET / HTTP/1.1\r\nA: b\r\n", 0, false),
+            ("", 0, false),
+        ] {
+            assert_eq!(is_complete(head.as_bytes(), seen), complete, "{head:?}");
+        }
+    }
 
     #[test]
     fn only_the_first_line_is_encoded() {
