@@ -1,0 +1,101 @@
+"""Asks DuckDB, inside this process, the questions that arrive on standard input.
+
+Every line is a kind, a tab and SQL. Results are appended in the shape of `oribi-bench`:
+step, system, name, value, with tabs between.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+
+import duckdb
+
+TAGS = (
+    "hostname region datacenter rack os arch team service service_version service_environment"
+).split()
+FIELDS = (
+    "usage_user usage_system usage_idle usage_nice usage_iowait usage_irq usage_softirq "
+    "usage_steal usage_guest usage_guest_nice"
+).split()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--database", required=True)
+    parser.add_argument("--csv", required=True)
+    parser.add_argument("--results", required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kind-s", type=float, default=40)
+    options = parser.parse_args()
+
+    connection = duckdb.connect(options.database)
+    rows = load(connection, options.csv)
+    stored = os.path.getsize(options.database)
+    put(options.results, "disk", "bytes", stored)
+    put(options.results, "disk", "bytes_per_metric", f"{stored / (rows * len(FIELDS)):.4f}")
+
+    for kind, questions in read_questions().items():
+        digest = [digest_of(connection, sql) for sql in questions]
+        put(options.results, "answers", kind, f"{sum(d[0] for d in digest)} {sum(d[1] for d in digest)!r}")
+        median_ms = ask(connection, questions, options)
+        put(options.results, "queries", kind, f"{median_ms:.4f}")
+        print(f"{kind:<24} {median_ms:>10.3f}")
+
+
+def load(connection, csv):
+    tags = ", ".join(f"{tag} VARCHAR" for tag in TAGS)
+    fields = ", ".join(f"{field} BIGINT" for field in FIELDS)
+    connection.execute(f"CREATE TABLE cpu (time TIMESTAMP, {tags}, {fields})")
+    columns = ["seconds", *TAGS, *FIELDS]
+    types = {name: "VARCHAR" if name in TAGS else "BIGINT" for name in columns}
+    start = time.monotonic()
+    connection.execute(
+        f"INSERT INTO cpu SELECT make_timestamp(seconds * 1000000), * EXCLUDE (seconds) "
+        f"FROM read_csv(?, header = false, columns = {types})",
+        [csv],
+    )
+    connection.execute("CHECKPOINT")
+    (rows,) = connection.execute("SELECT count(*) FROM cpu").fetchone()
+    print(f"duckdb {duckdb.__version__}: {rows} rows from CSV in {time.monotonic() - start:.1f} s")
+    return rows
+
+
+def read_questions():
+    questions = {}
+    for line in sys.stdin:
+        kind, sql = line.rstrip("\n").split("\t")
+        questions.setdefault(kind, []).append(sql)
+    return questions
+
+
+def ask(connection, questions, options):
+    for sql in questions:
+        connection.execute(sql).to_arrow_table()
+    times = []
+    start = time.perf_counter()
+    for _ in range(options.rounds):
+        for sql in questions:
+            if len(times) >= len(questions) and time.perf_counter() - start > options.kind_s:
+                break
+            asked = time.perf_counter()
+            connection.execute(sql).to_arrow_table()
+            times.append(time.perf_counter() - asked)
+    return statistics.median(times) * 1e3
+
+
+def digest_of(connection, sql):
+    """Rows, and the sum of everything that is a number."""
+    cursor = connection.execute(sql)
+    numbers = [i for i, column in enumerate(cursor.description) if column[1] in ("BIGINT", "DOUBLE", "NUMBER")]
+    rows = cursor.fetchall()
+    return len(rows), float(sum(row[i] for row in rows for i in numbers))
+
+
+def put(path, step, name, value):
+    with open(path, "a", encoding="utf-8") as results:
+        results.write(f"{step}\tduckdb\t{name}\t{value}\n")
+
+
+main()
