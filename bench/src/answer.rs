@@ -31,7 +31,7 @@ impl Digest {
                 let Some(series) = answer["results"][0]["series"].as_array() else { return Ok(()) };
                 series.iter().try_for_each(|one| self.take_rows(&one["values"]))
             }
-            Dialect::Victoria | Dialect::VictoriaUncached | Dialect::Duckdb => Ok(()),
+            Dialect::Victoria | Dialect::Duckdb => Ok(()),
         }
     }
 
@@ -62,7 +62,7 @@ pub(crate) fn count(dialect: Dialect, body: &[u8]) -> Result<u64> {
         Dialect::Influx => {
             Ok(answer["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or(0))
         }
-        Dialect::Victoria | Dialect::VictoriaUncached => {
+        Dialect::Victoria => {
             let text = answer["data"]["result"][0]["value"][1].as_str().unwrap_or("0");
             Ok(text.parse()?)
         }

@@ -17,13 +17,13 @@ use crate::{
 /// How many questions are asked, how often, and for how long at most.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Extent {
-    /// Questions of each kind.
+    /// Questions of each kind and round.
     #[arg(long, default_value_t = 20)]
     pub(crate) questions: usize,
-    /// Measured rounds over them, after one that warms up.
+    /// Measured rounds, each of so many new questions; one more before them warms up.
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,
-    /// Time after which a kind ends early, s; every question is measured once at least.
+    /// Time after which a kind ends early, s; one round is always measured.
     #[arg(long, default_value_t = 40)]
     pub(crate) kind_s: u64,
 }
@@ -42,6 +42,14 @@ struct Asked {
     slowest: Duration,
     times: usize,
     bytes: usize,
+}
+
+impl Extent {
+    /// Questions of each kind in all rounds. None is asked twice, so that a cache of answers helps
+    /// as little as it helps different questions from different people.
+    pub(crate) fn questions_in_all(self) -> usize {
+        self.questions * (self.rounds + 1)
+    }
 }
 
 impl Asker {
@@ -63,7 +71,7 @@ impl Asker {
     }
 
     fn kind(&mut self, kind: Kind, workload: Workload, sink: &Sink) -> Result<()> {
-        let questions = kind.questions(workload, self.extent.questions);
+        let questions = kind.questions(workload, self.extent.questions_in_all());
         let phrases: Vec<Vec<Phrase>> =
             questions.iter().map(|question| self.dialect.phrases(question)).collect();
         let ways = phrases.first().map_or(0, Vec::len);
@@ -71,7 +79,7 @@ impl Asker {
         for way in 0..ways {
             let texts: Vec<&Phrase> = phrases.iter().map(|ways| &ways[way]).collect();
             if way == 0 {
-                self.keep_digest(kind, &texts, sink)?;
+                self.keep_digest(kind, &texts[..self.extent.questions], sink)?;
             }
             let asked = self.measure(&texts)?;
             print_row(kind, &asked);
@@ -87,37 +95,35 @@ impl Asker {
         sink.at("queries").put(&[(kind.name, format!("{:.4}", best.median.as_secs_f64() * 1e3))])
     }
 
-    /// Asks once, which also warms up, and keeps what the answers say.
+    /// Asks the questions that warm up, and keeps what the answers say.
     fn keep_digest(&mut self, kind: Kind, texts: &[&Phrase], sink: &Sink) -> Result<()> {
         let mut digest = Digest::default();
         for phrase in texts {
             self.connection.get(&phrase.text)?;
             digest.take(self.dialect, self.connection.body())?;
         }
-        if matches!(self.dialect, Dialect::Victoria | Dialect::VictoriaUncached) {
+        if self.dialect == Dialect::Victoria {
             return Ok(());
         }
         sink.at("answers").put(&[(kind.name, format!("{} {}", digest.rows, digest.sum))])
     }
 
     fn measure(&mut self, texts: &[&Phrase]) -> Result<Asked> {
-        let mut bytes = 0;
-        for phrase in texts {
+        let (warm_up, measured) = texts.split_at(self.extent.questions);
+        for phrase in warm_up {
             self.connection.get(&phrase.text)?;
-            bytes += self.connection.body().len();
         }
-        let mut times = Vec::new();
+        let (mut times, mut bytes) = (Vec::new(), 0);
         let start = Instant::now();
         let time_max = Duration::from_secs(self.extent.kind_s);
-        for round in 0..self.extent.rounds {
-            for phrase in texts {
-                if round > 0 && start.elapsed() > time_max {
-                    break;
-                }
-                let asked = Instant::now();
-                self.connection.get(&phrase.text)?;
-                times.push(asked.elapsed());
+        for phrase in measured {
+            if times.len() >= self.extent.questions && start.elapsed() > time_max {
+                break;
             }
+            let asked = Instant::now();
+            self.connection.get(&phrase.text)?;
+            times.push(asked.elapsed());
+            bytes += self.connection.body().len();
         }
         times.sort_unstable();
         ensure!(!times.is_empty(), "no question was asked");
@@ -126,7 +132,7 @@ impl Asker {
             median: quantile(&times, 0.5)?,
             slowest: quantile(&times, 1.0)?,
             times: times.len(),
-            bytes: bytes / texts.len(),
+            bytes: bytes / times.len(),
         })
     }
 }

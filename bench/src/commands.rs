@@ -127,7 +127,7 @@ pub(crate) fn wait_for_rows(
 /// Prints every question that a dialect can express.
 pub(crate) fn print_questions(dialect: Dialect, extent: Extent, workload: Workload) {
     for kind in KINDS {
-        for question in kind.questions(workload, extent.questions) {
+        for question in kind.questions(workload, extent.questions_in_all()) {
             for phrase in dialect.phrases(&question) {
                 println!("{}\t{}", kind.name, phrase.text);
             }

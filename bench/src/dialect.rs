@@ -18,8 +18,6 @@ pub(crate) enum Dialect {
     Oribi,
     /// VictoriaMetrics: MetricsQL.
     Victoria,
-    /// VictoriaMetrics with its cache of answers off.
-    VictoriaUncached,
     /// InfluxDB 1.x: InfluxQL.
     Influx,
     /// QuestDB: SQL over HTTP.
@@ -51,8 +49,7 @@ impl Dialect {
     pub(crate) fn phrases(self, question: &Question) -> Vec<Phrase> {
         match self {
             Dialect::Oribi => oribi::phrases(question),
-            Dialect::Victoria => victoria::phrases(question, ""),
-            Dialect::VictoriaUncached => victoria::phrases(question, "&nocache=1"),
+            Dialect::Victoria => victoria::phrases(question),
             Dialect::Influx => influx::phrases(question),
             Dialect::Questdb => sql::questdb(question),
             Dialect::Duckdb => sql::duckdb(question),
@@ -63,7 +60,7 @@ impl Dialect {
     pub(crate) fn count_path(self, data_end_ns: i64) -> String {
         match self {
             Dialect::Oribi => oribi::count_path(),
-            Dialect::Victoria | Dialect::VictoriaUncached => victoria::count_path(data_end_ns),
+            Dialect::Victoria => victoria::count_path(data_end_ns),
             Dialect::Influx => influx::count_path(),
             Dialect::Questdb | Dialect::Duckdb => sql::count_path(),
         }

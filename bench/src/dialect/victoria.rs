@@ -5,16 +5,16 @@ use crate::{
     dialect::{EASIER, Phrase},
     http::encode,
     questions::{Question, Shape},
-    workload::FIELDS,
+    workload::{FIELDS, START_NS},
 };
 
-pub(super) fn phrases(question: &Question, options: &str) -> Vec<Phrase> {
+pub(super) fn phrases(question: &Question) -> Vec<Phrase> {
     let fields = question.shape.fields();
     let series = selector(fields, &question.hosts);
     let (start_s, end_s) = (question.start_ns / 1_000_000_000, question.end_ns / 1_000_000_000);
     let range = |way: &'static str, query: String, start_s: i64, step_s: u32| {
         let path = format!(
-            "/api/v1/query_range?query={}&start={start_s}&end={end_s}&step={step_s}{options}",
+            "/api/v1/query_range?query={}&start={start_s}&end={end_s}&step={step_s}",
             encode(&query)
         );
         vec![Phrase::new(way, path)]
@@ -37,7 +37,7 @@ pub(super) fn phrases(question: &Question, options: &str) -> Vec<Phrase> {
         Shape::LastPoint => {
             let query = encode(&format!("last_over_time({}[5m])", selector(&FIELDS, &[])));
             let time_s = question.data_end_ns / 1_000_000_000;
-            let path = format!("/api/v1/query?query={query}&time={time_s}{options}");
+            let path = format!("/api/v1/query?query={query}&time={time_s}");
             vec![Phrase::new(EASIER, path)]
         }
         // Told that the five minutes before the end have rows.
@@ -49,7 +49,8 @@ pub(super) fn phrases(question: &Question, options: &str) -> Vec<Phrase> {
 }
 
 pub(super) fn count_path(data_end_ns: i64) -> String {
-    let query = encode("sum(count_over_time(cpu_usage_user[100y]))");
+    let hours = (data_end_ns - START_NS) / 3_600_000_000_000 + 1;
+    let query = encode(&format!("sum(count_over_time(cpu_usage_user[{hours}h]))"));
     format!("/api/v1/query?query={query}&time={}&nocache=1", data_end_ns / 1_000_000_000)
 }
 
