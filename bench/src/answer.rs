@@ -8,7 +8,7 @@ use crate::dialect::Dialect;
 /// Rows of one or more answers, and the sum of all their numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Digest {
-    /// Rows.
+    /// Rows that hold a number.
     pub(crate) rows: u64,
     /// Sum of everything that is written as a number.
     pub(crate) sum: f64,
@@ -37,9 +37,11 @@ impl Digest {
 
     fn take_rows(&mut self, rows: &Value) -> Result<()> {
         let rows = rows.as_array().context("the answer has no rows")?;
-        self.rows += rows.len() as u64;
         for cells in rows.iter().filter_map(Value::as_array) {
-            self.sum += cells.iter().filter_map(Value::as_f64).sum::<f64>();
+            let mut numbers = cells.iter().filter_map(Value::as_f64).peekable();
+            // InfluxDB also shows windows without rows, all their cells null.
+            self.rows += u64::from(numbers.peek().is_some());
+            self.sum += numbers.sum::<f64>();
         }
         Ok(())
     }
@@ -82,7 +84,8 @@ mod tests {
         };
         let expected = Digest { rows: 2, sum: 7.5 };
         let oribi = r#"{"columns":[],"rows":[["2016-01-01T00:00:00Z",3],["x",4.5]],"stats":{}}"#;
-        let influx = r#"{"results":[{"series":[{"values":[["t",3]]},{"values":[["t",4.5]]}]}]}"#;
+        let influx =
+            r#"{"results":[{"series":[{"values":[["t",3]]},{"values":[["t",4.5],["t",null]]}]}]}"#;
         let questdb = r#"{"dataset":[["t",3],["t",4.5]]}"#;
         assert_eq!(digest(Dialect::Oribi, oribi), expected);
         assert_eq!(digest(Dialect::Influx, influx), expected);

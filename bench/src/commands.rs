@@ -202,8 +202,13 @@ pub(crate) fn ask_once(method: &str, url: &Target, wait: Duration) -> Result<()>
 ///
 /// # Errors
 /// The results cannot be written.
-pub(crate) fn keep_disk(bytes: u64, workload: Workload, sink: &Sink) -> Result<()> {
-    let each = bytes as f64 / workload.metrics() as f64;
-    println!("{}: {bytes} bytes on disk, {each:.3} a metric", sink.system);
-    sink.put(&[("bytes", bytes.to_string()), ("bytes_per_metric", format!("{each:.4}"))])
+pub(crate) fn keep_disk(bytes: u64, blocks: u64, workload: Workload, sink: &Sink) -> Result<()> {
+    let each = |bytes: u64| bytes as f64 / workload.metrics() as f64;
+    let (length, taken) = (each(bytes), each(blocks));
+    println!("{}: {bytes} bytes of files, {length:.3} a metric; on disk {taken:.3}", sink.system);
+    sink.put(&[
+        ("bytes", bytes.to_string()),
+        ("bytes_per_metric", format!("{length:.4}")),
+        ("blocks_per_metric", format!("{taken:.4}")),
+    ])
 }

@@ -146,3 +146,73 @@ pub(crate) fn quantile(sorted: &[Duration], share: f64) -> Result<Duration> {
     let last = sorted.len().checked_sub(1).context("nothing was measured")?;
     Ok(sorted[(last as f64 * share).round() as usize])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env, fs,
+        io::{BufRead, BufReader, Read, Write},
+        net::{TcpListener, TcpStream},
+        sync::Mutex,
+    };
+
+    use super::*;
+    use crate::workload::Workload;
+
+    /// Answers every first body of a connection with 503 and all later ones with 204; keeps the
+    /// lines that it took.
+    fn serve(stream: TcpStream, lines: &Mutex<Vec<String>>) {
+        let mut answer = stream.try_clone().unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut refused = false;
+        loop {
+            let (mut length, mut line) = (0, String::new());
+            loop {
+                line.clear();
+                if reader.read_line(&mut line).unwrap() == 0 {
+                    return;
+                }
+                if let Some(value) = line.strip_prefix("Content-Length: ") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            if refused {
+                let text = String::from_utf8(body).unwrap();
+                lines.lock().unwrap().extend(text.lines().map(str::to_owned));
+                answer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            } else {
+                refused = true;
+                let head = b"HTTP/1.1 503 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n";
+                answer.write_all(head).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_arrives_once_also_after_a_refusal() {
+        let dir = env::temp_dir().join(format!("oribi-bench-load-{}", std::process::id()));
+        let workload = Workload { hosts: 3, hours: 1, seed: 1 };
+        let bodies = Bodies::prepare(&dir, workload, 100).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = format!("http://{}/write", listener.local_addr().unwrap()).parse().unwrap();
+        let lines = Mutex::new(Vec::new());
+        let load = Load::new(&bodies, &target);
+        thread::scope(|scope| {
+            scope.spawn(|| serve(listener.accept().unwrap().0, &lines));
+            load.run(1).unwrap();
+        });
+        assert_eq!((load.acked_rows(), load.refused()), (workload.rows(), 1));
+        let mut lines = lines.into_inner().unwrap();
+        lines.sort();
+        let mut sent: Vec<String> =
+            fs::read_to_string(&bodies.path).unwrap().lines().map(str::to_owned).collect();
+        sent.sort();
+        assert_eq!(lines, sent);
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -157,9 +157,12 @@ enum Command {
     },
     /// Keeps a size on disk as a result.
     Disk {
-        /// Bytes of everything in the data directory.
+        /// Length of all files in the data directory, bytes.
         #[arg(long)]
         bytes: u64,
+        /// What their blocks take: less where files are made ahead and still empty, bytes.
+        #[arg(long)]
+        blocks: u64,
         #[command(flatten)]
         workload: Workload,
         #[command(flatten)]
@@ -203,7 +206,9 @@ fn main() -> Result<()> {
             free_ports(count)?.iter().for_each(|port| println!("{port}"));
             Ok(())
         }
-        Command::Disk { bytes, workload, sink } => commands::keep_disk(bytes, workload, &sink),
+        Command::Disk { bytes, blocks, workload, sink } => {
+            commands::keep_disk(bytes, blocks, workload, &sink)
+        }
         Command::Report { results } => {
             print!("{}", report::report(&Results::read(&results)?));
             Ok(())

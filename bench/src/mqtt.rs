@@ -84,3 +84,87 @@ impl Publishing {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    fn read_packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        let (kind, mut length, mut shift) = (byte[0], 0, 0);
+        loop {
+            stream.read_exact(&mut byte).ok()?;
+            length |= usize::from(byte[0] & 0x7f) << shift;
+            shift += 7;
+            if byte[0] < 0x80 {
+                break;
+            }
+        }
+        let mut rest = vec![0; length];
+        stream.read_exact(&mut rest).ok()?;
+        Some((kind, rest))
+    }
+
+    /// Acks in pairs, the later message first; answers the topics with their payloads' times.
+    fn serve(mut stream: TcpStream) -> Vec<(String, u64)> {
+        stream.set_nodelay(true).unwrap();
+        let (mut seen, mut waiting) = (Vec::new(), None);
+        while let Some((kind, rest)) = read_packet(&mut stream) {
+            match kind {
+                0x10 => stream.write_all(&[0x20, 2, 0, 0]).unwrap(),
+                0x32 => {
+                    let end = 2 + usize::from(rest[1]);
+                    let topic = String::from_utf8(rest[2..end].to_vec()).unwrap();
+                    let id = [rest[end], rest[end + 1]];
+                    let payload: serde_json::Value =
+                        serde_json::from_slice(&rest[end + 2..]).unwrap();
+                    seen.push((topic, payload["time"].as_u64().unwrap()));
+                    match waiting.take() {
+                        None => waiting = Some(id),
+                        Some(first) => {
+                            stream.write_all(&[0x40, 2, id[0], id[1]]).unwrap();
+                            stream.write_all(&[0x40, 2, first[0], first[1]]).unwrap();
+                        }
+                    }
+                }
+                _ => return seen,
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn every_message_has_a_key_of_its_own_and_is_acked() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let publishing = Publishing {
+            addr: listener.local_addr().unwrap().to_string(),
+            messages: 140_000,
+            connections: 2,
+            window: 50,
+            devices: 7,
+        };
+        let broker = thread::spawn(move || {
+            let accept = |_| {
+                thread::spawn({
+                    let stream = listener.accept().unwrap().0;
+                    move || serve(stream)
+                })
+            };
+            let threads: Vec<_> = (0..2).map(accept).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        let published = publishing.run().unwrap();
+        assert_eq!(published.acked, 140_000);
+        let mut keys = broker.join().unwrap();
+        assert_eq!(keys.len(), 140_000);
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 140_000);
+    }
+}

@@ -67,8 +67,11 @@ pub(super) fn duckdb(question: &Question) -> Vec<Phrase> {
         Shape::HighOfOne | Shape::HighOfAll => {
             format!("SELECT * FROM cpu WHERE usage_user > 90 AND {range}")
         }
+        // Far faster there than DISTINCT ON, row_number() or arg_max().
         Shape::LastPoint => {
-            "SELECT DISTINCT ON (hostname) * FROM cpu ORDER BY hostname, time DESC".to_owned()
+            "SELECT cpu.* FROM cpu JOIN (SELECT hostname, max(time) AS time FROM cpu \
+             GROUP BY hostname) last ON cpu.hostname = last.hostname AND cpu.time = last.time"
+                .to_owned()
         }
         Shape::LastMinutes => format!(
             "SELECT date_trunc('minute', time) AS t, max(usage_user) FROM cpu WHERE time < {end} \
