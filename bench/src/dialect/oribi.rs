@@ -59,8 +59,8 @@ fn windows(question: &Question, select: &str, window: &str, group_by: &str) -> P
 
 fn high(question: &Question) -> String {
     let mut sql = format!(
-        "SELECT * FROM cpu WHERE usage_user > 90 AND time >= TIMESTAMP '{}' \
-         AND time < TIMESTAMP '{}'",
+        "SELECT * FROM cpu WHERE usage_user > 90 AND time >= '{}' \
+         AND time < '{}'",
         rfc3339(question.start_ns),
         rfc3339(question.end_ns)
     );
