@@ -42,7 +42,7 @@ def main():
         warm_up, measured = questions[: options.questions], questions[options.questions :]
         digests = [digest_of(connection, sql) for sql in warm_up]
         rows, total = (sum(column) for column in zip(*digests))
-        put(options.results, "answers", kind, f"{rows} {total!r}")
+        put(options.results, f"answers-{len(warm_up)}", kind, f"{rows} {total!r}")
         median_ms = ask(connection, measured, options)
         put(options.results, "queries", kind, f"{median_ms:.4f}")
         print(f"{kind:<24} {median_ms:>10.3f}")
