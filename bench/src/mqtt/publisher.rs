@@ -24,6 +24,9 @@ use crate::{
 /// Payloads made ahead; each device walks through them from another place.
 const PAYLOADS: usize = 4096;
 
+/// Packets are written in groups of this part of the window.
+const GROUPS: u64 = 8;
+
 /// How long a broker may stay silent while messages are in flight.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -36,6 +39,10 @@ pub(super) struct Publisher {
     messages: u64,
     window: u64,
 }
+
+/// What a reader waits for before its next read when the last one brought few acks. A broker that
+/// writes every ack by itself would else wake the reader as often, on cores that it needs itself.
+const ACKS_GATHER: Duration = Duration::from_micros(500);
 
 /// What both threads know. A slot belongs to a packet id: 0 while it is free, else when its
 /// message was sent, in µs after the start, plus 1.
@@ -71,9 +78,9 @@ impl Publisher {
         let slots = (0..=u16::MAX).map(|_| AtomicU32::new(0)).collect();
         let flight = Arc::new(Flight { slots, acked: AtomicU64::new(0) });
         let (shared, messages, writer) = (Arc::clone(&flight), self.messages, thread::current());
-        let acks = self.acks;
+        let (acks, group) = (self.acks, self.window.div_ceil(GROUPS));
         let reader = thread::spawn(move || {
-            let read = shared.read(acks, messages, start, &writer);
+            let read = shared.read(acks, messages, group, start, &writer);
             if read.is_err() {
                 shared.acked.store(u64::MAX, Ordering::SeqCst);
                 writer.unpark();
@@ -107,8 +114,7 @@ impl Publisher {
 }
 
 impl Flight {
-    /// How many messages may be sent now; waits until it is an eighth of the window, so that
-    /// packets are written in groups. `None` when the reader failed.
+    /// How many messages may be sent now, a group at least. `None` when the reader failed.
     fn wait_for_room(&self, sent: u64, window: u64) -> Option<u64> {
         loop {
             let acked = self.acked.load(Ordering::SeqCst);
@@ -116,7 +122,7 @@ impl Flight {
                 return None;
             }
             let room = window - (sent - acked);
-            if room > 0 && (room * 8 >= window || acked == sent) {
+            if room >= window.div_ceil(GROUPS) {
                 return Some(room);
             }
             thread::park();
@@ -136,12 +142,15 @@ impl Flight {
         &self,
         mut acks: Acks<TcpStream>,
         messages: u64,
+        group: u64,
         start: Instant,
         writer: &Thread,
     ) -> Result<Vec<Duration>> {
         let mut waits = Vec::with_capacity(messages as usize);
+        let mut told = 0;
         while (waits.len() as u64) < messages {
             let mut now = None;
+            let before = waits.len() as u64;
             let read = acks.next(|id| {
                 let now_us = *now.get_or_insert_with(|| micros(start));
                 let sent = self.slots[usize::from(id)].swap(0, Ordering::SeqCst);
@@ -149,9 +158,16 @@ impl Flight {
                 waits.push(Duration::from_micros(u64::from((now_us + 1).saturating_sub(sent))));
                 Ok(())
             });
-            read.with_context(|| format!("after {} of {messages} acks", waits.len()))?;
-            self.acked.store(waits.len() as u64, Ordering::SeqCst);
-            writer.unpark();
+            read.with_context(|| format!("after {before} of {messages} acks"))?;
+            let acked = waits.len() as u64;
+            self.acked.store(acked, Ordering::SeqCst);
+            if acked - told >= group {
+                told = acked;
+                writer.unpark();
+            }
+            if acked - before < group / 2 && acked < messages {
+                thread::sleep(ACKS_GATHER);
+            }
         }
         Ok(waits)
     }
