@@ -51,6 +51,11 @@ impl<'a> Load<'a> {
         }
     }
 
+    /// HOST:PORT of the server.
+    pub(crate) fn authority(&self) -> &str {
+        &self.target.authority
+    }
+
     /// Rows that the server acknowledged so far.
     pub(crate) fn acked_rows(&self) -> u64 {
         self.acked_rows.load(Ordering::SeqCst)

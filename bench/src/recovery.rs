@@ -21,6 +21,8 @@ use crate::{
     results::Sink,
 };
 
+const MIB: f64 = 1_048_576.0;
+
 /// How a recovery is provoked.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Recovery {
@@ -39,6 +41,9 @@ pub(crate) struct Recovery {
     /// The node is killed when its memtables hold this share of the bound.
     #[arg(long, default_value_t = 0.9)]
     fill: f64,
+    /// Further arguments of `oribi serve`.
+    #[arg(last = true)]
+    serve_args: Vec<String>,
 }
 
 /// What a node says about its memtables.
@@ -48,33 +53,65 @@ struct Memtables {
     bytes: u64,
 }
 
+/// How a load ended.
+enum Filled {
+    /// The memtables hold what was wanted.
+    Enough(Memtables),
+    /// Everything was loaded first; the most that the memtables ever held, and what they hold now.
+    Never { most: Memtables, last: Memtables },
+}
+
 impl Recovery {
     /// Fills, kills, starts again, counts.
     ///
     /// # Errors
     /// The node does not start, or does not come back with every acked row.
     pub(crate) fn run(&self, bodies: &Bodies, sink: &Sink) -> Result<()> {
-        ensure!(!self.data_dir.exists(), "{} exists already", self.data_dir.display());
-        fs::create_dir_all(&self.data_dir)?;
+        let wanted = (self.memtable_mib_max as f64 * self.fill * MIB) as u64;
         let authority = format!("127.0.0.1:{}", free_ports(1)?[0]);
-        let mut node = Node::start(&self.oribi, &self.data_dir, &authority)?;
-        node.wait_until_healthy(&authority)?;
         let target: Target = format!("http://{authority}/write?db=benchmark").parse()?;
         let load = Load::new(bodies, &target);
-        let full = thread::scope(|scope| -> Result<Memtables> {
+        let held = match self.fill_and_kill(&load, wanted)? {
+            Filled::Enough(held) => return self.recover(&load, held, sink),
+            Filled::Never { most, last } if most.bytes - last.bytes <= most.bytes / 10 => last,
+            Filled::Never { most, .. } => {
+                println!("memtables never held more than {:.1} MiB", most.bytes as f64 / MIB);
+                fs::remove_dir_all(&self.data_dir)?;
+                let again = Load::new(bodies, &target);
+                return match self.fill_and_kill(&again, most.bytes / 10 * 9)? {
+                    Filled::Enough(held) | Filled::Never { last: held, .. } => {
+                        self.recover(&again, held, sink)
+                    }
+                };
+            }
+        };
+        self.recover(&load, held, sink)
+    }
+
+    /// Loads until the memtables hold so many bytes, or everything is loaded, and kills the node.
+    fn fill_and_kill(&self, load: &Load, wanted: u64) -> Result<Filled> {
+        ensure!(!self.data_dir.exists(), "{} exists already", self.data_dir.display());
+        fs::create_dir_all(&self.data_dir)?;
+        let mut node = self.start(load.authority())?;
+        thread::scope(|scope| {
             let loading = scope.spawn(|| load.run(self.clients));
-            let watched = self.watch(&load, &authority, || loading.is_finished());
+            let filled = watch(load.authority(), wanted, || loading.is_finished());
             node.kill()?;
             load.stop();
-            // The clients fail because their server was killed; what counts is what it acked.
-            drop(loading.join().map_err(|_| anyhow!("the loader panicked"))?);
-            watched
-        })?;
+            let loaded = loading.join().map_err(|_| anyhow!("the loader panicked"))?;
+            // Clients whose server was killed fail; what counts is what it acked.
+            if let Ok(Filled::Never { .. }) = filled {
+                loaded?;
+            }
+            filled
+        })
+    }
+
+    fn recover(&self, load: &Load, held: Memtables, sink: &Sink) -> Result<()> {
         let start = Instant::now();
-        let mut node = Node::start(&self.oribi, &self.data_dir, &authority)?;
-        node.wait_until_healthy(&authority)?;
+        let mut node = self.start(load.authority())?;
         let down = start.elapsed();
-        let mut connection = Connection::new(&authority);
+        let mut connection = Connection::new(load.authority());
         connection.get(&Dialect::Oribi.count_path(0))?;
         let stored = count(Dialect::Oribi, connection.body())?;
         let replayed = memtables(&mut connection)?;
@@ -83,13 +120,13 @@ impl Recovery {
         println!(
             "killed with {} rows ({:.1} MiB) in memtables, {acked} rows acked; serving again after \
              {:.3} s with {} rows replayed into memtables; {stored} rows stored",
-            full.rows,
-            full.bytes as f64 / f64::from(1 << 20),
+            held.rows,
+            held.bytes as f64 / MIB,
             down.as_secs_f64(),
             replayed.rows
         );
         sink.put(&[
-            ("rows_unflushed", full.rows.to_string()),
+            ("rows_unflushed", held.rows.to_string()),
             ("rows_replayed", replayed.rows.to_string()),
             ("rows_acked", acked.to_string()),
             ("rows_stored", stored.to_string()),
@@ -100,26 +137,30 @@ impl Recovery {
         Ok(())
     }
 
-    /// Waits until the memtables are full or everything is loaded.
-    fn watch(
-        &self,
-        load: &Load,
-        authority: &str,
-        finished: impl Fn() -> bool,
-    ) -> Result<Memtables> {
-        let wanted = (self.memtable_mib_max as f64 * self.fill * f64::from(1 << 20)) as u64;
-        let mut connection = Connection::new(authority);
-        loop {
-            let held = memtables(&mut connection)?;
-            if held.bytes >= wanted {
-                return Ok(held);
-            }
-            if finished() {
-                println!("all {} rows were loaded before memtables were full", load.acked_rows());
-                return Ok(held);
-            }
-            thread::sleep(Duration::from_millis(10));
+    /// Starts a node and waits until it is healthy.
+    fn start(&self, authority: &str) -> Result<Node> {
+        let mut node = Node::start(&self.oribi, &self.data_dir, authority, &self.serve_args)?;
+        node.wait_until_healthy(authority)?;
+        Ok(node)
+    }
+}
+
+/// Waits until the memtables hold so many bytes or everything is loaded.
+fn watch(authority: &str, wanted: u64, finished: impl Fn() -> bool) -> Result<Filled> {
+    let mut connection = Connection::new(authority);
+    let mut most = Memtables::default();
+    loop {
+        let last = memtables(&mut connection)?;
+        if last.bytes > most.bytes {
+            most = last;
         }
+        if last.bytes >= wanted {
+            return Ok(Filled::Enough(last));
+        }
+        if finished() {
+            return Ok(Filled::Never { most, last });
+        }
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -140,7 +181,7 @@ struct Node {
 }
 
 impl Node {
-    fn start(oribi: &Path, data_dir: &Path, authority: &str) -> Result<Node> {
+    fn start(oribi: &Path, data_dir: &Path, authority: &str, more: &[String]) -> Result<Node> {
         let log = File::options().create(true).append(true).open(data_dir.with_extension("log"))?;
         let child = Command::new(oribi)
             .arg("serve")
@@ -148,6 +189,7 @@ impl Node {
             .arg(data_dir)
             .args(["--http-listen", authority])
             .args(["--mqtt-listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
