@@ -6,8 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CRATES: [&str; 7] =
-    ["model", "store", "cluster", "ingest", "connectors", "query", "server"];
+const CRATES: [&str; 7] = ["model", "store", "cluster", "ingest", "connectors", "query", "server"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
