@@ -1,0 +1,317 @@
+//! Devices that publish recorded series over MQTT as if they happened now, and what they show.
+
+mod ask;
+mod device;
+mod payload;
+mod recordings;
+mod replay;
+mod screen;
+mod sparkline;
+mod summary;
+mod tally;
+mod text;
+mod view;
+
+use anyhow::{Context, Result};
+use ask::{Client, Windows};
+use clap::Args;
+use device::{Device, now_ns};
+use parking_lot::Mutex;
+use replay::Pace;
+use screen::Screen;
+use std::{
+    io::Write,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use summary::Summary;
+use tally::{Counts, Tally};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use view::{Scene, Size};
+
+const NS_PER_S: i64 = 1_000_000_000;
+const HISTORY_S: i64 = 28 * 86_400;
+/// So much of the history has rows as dense as those of now.
+const RECENT_S: i64 = 2 * 3_600;
+/// Copies of a device begin at another place of the recording.
+const COPY_SHIFT_S: i64 = 37 * 3_600;
+const FRAME: Duration = Duration::from_millis(500);
+const LINE: Duration = Duration::from_secs(2);
+const ASK: Duration = Duration::from_secs(1);
+/// How long acks may still come once the devices stopped.
+const SETTLE: Duration = Duration::from_secs(30);
+
+/// What the demo does.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// End by itself after so long, such as 20s or 5m.
+    #[arg(long = "for", value_name = "DURATION", value_parser = crate::length::parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Devices that publish.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) devices: u32,
+    /// Rows per second of all devices together, once they have sent their history.
+    #[arg(long, value_name = "ROWS", default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) rate: u32,
+}
+
+/// Runs devices against a server until `stop` or the end of `--for`, shows them, and says whether
+/// the rows sent, acked and counted are equal.
+///
+/// # Errors
+/// Where the recordings cannot be read, or the rows not be counted at the end.
+pub(crate) async fn run(
+    args: &DemoArgs,
+    http: SocketAddr,
+    mqtt: SocketAddr,
+    data_dir: &Path,
+    stop: CancellationToken,
+) -> Result<bool> {
+    let (http, mqtt) = (reachable(http), reachable(mqtt));
+    let started = Instant::now();
+    let run = now_ns() / NS_PER_S;
+    let devices = plan(args, run)?;
+    let tally = Arc::new(Tally::default());
+    let (publishing, over) = (CancellationToken::new(), CancellationToken::new());
+    let mut tasks = JoinSet::new();
+    for device in devices.clone() {
+        tasks.spawn(device.run(mqtt, tally.clone(), publishing.clone(), over.clone()));
+    }
+    let client = Client::new(http);
+    let watched = Arc::new(Mutex::new(Watched::default()));
+    let watch = tokio::spawn(watch(client.clone(), fields_of(&devices), watched.clone()));
+    let shown = Show { devices: &devices, tally: &tally, watched: &watched, http, mqtt, started };
+    shown.until(args.duration, stop).await;
+    publishing.cancel();
+    let settled = tokio::time::timeout(SETTLE, tally.settled()).await;
+    over.cancel();
+    watch.abort();
+    tasks.join_all().await;
+    if settled.is_err() {
+        eprintln!("demo: some rows were not acked within {} s", SETTLE.as_secs());
+    }
+    let counted = tokio::task::spawn_blocking(move || client.count(run))
+        .await
+        .context("the count broke off")?
+        .context("cannot count the rows of this run")?;
+    let Counts { sent, acked, refused } = tally.counts();
+    let disk_bytes = summary::folder_bytes(data_dir).context("cannot read the data directory")?;
+    let summary = Summary { sent, acked, counted, disk_bytes };
+    say(&summary.to_string());
+    if !summary.is_equal() {
+        eprintln!("demo: sent, acked and counted rows differ ({refused} rows were refused)");
+    }
+    Ok(summary.is_equal())
+}
+
+/// An address as bound, as a client on this machine reaches it.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let mut address = bound;
+    match bound {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            address.set_ip(Ipv4Addr::LOCALHOST.into())
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            address.set_ip(Ipv6Addr::LOCALHOST.into())
+        }
+        _ => {}
+    }
+    address
+}
+
+fn plan(args: &DemoArgs, run: i64) -> Result<Vec<Device>> {
+    let number = args.devices as usize;
+    let recordings: Vec<_> = recordings::shipped(number)?.into_iter().map(Arc::new).collect();
+    let now_ns = now_ns();
+    let step_ns = round(i64::from(args.devices) * NS_PER_S / i64::from(args.rate));
+    let pace = |place: usize, copy: usize| Pace {
+        history_from_ns: now_ns - HISTORY_S * NS_PER_S,
+        recent_from_ns: (now_ns / NS_PER_S - RECENT_S) * NS_PER_S,
+        now_ns,
+        recent_step_ns: NS_PER_S,
+        step_ns,
+        phase_ns: round(step_ns.min(NS_PER_S) * place as i64 / number as i64),
+        shift_s: COPY_SHIFT_S * copy as i64,
+    };
+    let device = |place: usize| {
+        let recording = &recordings[place % recordings.len()];
+        let copy = place / recordings.len();
+        let name = match copy {
+            0 => recording.device.to_owned(),
+            copy => format!("{}-{}", recording.device, copy + 1),
+        };
+        Device {
+            site: recording.site,
+            name,
+            recording: recording.clone(),
+            pace: pace(place, copy),
+            run,
+        }
+    };
+    Ok((0..number).map(device).collect())
+}
+
+/// Whole ms, as devices count them, where that is fine enough.
+fn round(ns: i64) -> i64 {
+    const NS_PER_MS: i64 = 1_000_000;
+    const COARSE_NS: i64 = 10 * NS_PER_MS;
+    if ns >= COARSE_NS { ns - ns % NS_PER_MS } else { ns.max(1) }
+}
+
+/// The fields that the view shows, each once.
+fn fields_of(devices: &[Device]) -> Vec<String> {
+    let firsts = devices.iter().filter_map(|device| device.recording.fields.first());
+    let mut fields: Vec<String> = firsts.map(|field| field.name.clone()).collect();
+    fields.sort_unstable();
+    fields.dedup();
+    fields
+}
+
+/// What the server said last about the devices' windows.
+#[derive(Debug, Default)]
+struct Watched {
+    windows: Windows,
+    failure: Option<String>,
+}
+
+/// Asks for the windows again and again.
+async fn watch(client: Client, fields: Vec<String>, watched: Arc<Mutex<Watched>>) {
+    loop {
+        tokio::time::sleep(ASK).await;
+        let (client, fields) = (client.clone(), fields.clone());
+        let asked = tokio::task::spawn_blocking(move || client.windows(&fields)).await;
+        let mut watched = watched.lock();
+        match asked {
+            Ok(Ok(windows)) => *watched = Watched { windows, failure: None },
+            Ok(Err(error)) => watched.failure = Some(format!("{error:#}")),
+            Err(error) => watched.failure = Some(error.to_string()),
+        }
+    }
+}
+
+/// What is shown while the devices publish.
+struct Show<'a> {
+    devices: &'a [Device],
+    tally: &'a Tally,
+    watched: &'a Mutex<Watched>,
+    http: SocketAddr,
+    mqtt: SocketAddr,
+    started: Instant,
+}
+
+impl Show<'_> {
+    /// Shows until `stop` or the end of `duration`: a picture in a terminal, else lines.
+    async fn until(&self, duration: Option<Duration>, stop: CancellationToken) {
+        let mut screen = Screen::open();
+        if screen.is_none() {
+            for line in view::hints(self.http, self.mqtt) {
+                say(&line.into_iter().map(|(_, piece)| piece).collect::<String>());
+            }
+        }
+        let every = if screen.is_some() { FRAME } else { LINE };
+        let mut ticks = tokio::time::interval_at(self.started + every, every);
+        let mut rates = Rates::new(self.started);
+        let end = duration.map(|duration| self.started + duration);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => break,
+                () = until(end) => break,
+            }
+            rates.take(Instant::now(), self.tally.counts());
+            match &mut screen {
+                Some(screen) => {
+                    let size = screen.size();
+                    screen.draw(&self.picture(&rates, duration, size));
+                }
+                None => say(&self.line(&rates)),
+            }
+        }
+    }
+
+    fn picture(&self, rates: &Rates, ends: Option<Duration>, size: Size) -> Vec<view::Line> {
+        let watched = self.watched.lock();
+        let (sent_rate, acked_rate) = rates.per_second();
+        let scene = Scene {
+            elapsed: self.started.elapsed(),
+            ends,
+            devices: self.devices,
+            live: self.tally.live(),
+            counts: self.tally.counts(),
+            sent_rate,
+            acked_rate,
+            latency: self.tally.latency(),
+            windows: &watched.windows,
+            failure: watched.failure.as_deref(),
+            http: self.http,
+            mqtt: self.mqtt,
+        };
+        view::frame(&scene, size)
+    }
+
+    fn line(&self, rates: &Rates) -> String {
+        let Counts { sent, acked, .. } = self.tally.counts();
+        let (sent_rate, _) = rates.per_second();
+        let latency = self.tally.latency().map_or(String::new(), |latency| {
+            format!(", ack p50 {} p99 {}", text::ms(latency.p50), text::ms(latency.p99))
+        });
+        format!(
+            "demo: {} sent {} rows, acked {}, {} rows/s{latency}",
+            text::clock(self.started.elapsed()),
+            text::count(sent),
+            text::count(acked),
+            text::count(sent_rate.round() as u64),
+        )
+    }
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Counts of the last few seconds.
+struct Rates {
+    taken: std::collections::VecDeque<(Instant, u64, u64)>,
+}
+
+impl Rates {
+    const SPAN: usize = 6;
+
+    fn new(started: Instant) -> Rates {
+        Rates { taken: [(started, 0, 0)].into() }
+    }
+
+    fn take(&mut self, at: Instant, counts: Counts) {
+        self.taken.push_back((at, counts.sent, counts.acked));
+        if self.taken.len() > Rates::SPAN {
+            self.taken.pop_front();
+        }
+    }
+
+    /// Rows sent and acked a second.
+    fn per_second(&self) -> (f64, f64) {
+        let (Some(first), Some(last)) = (self.taken.front(), self.taken.back()) else {
+            return (0.0, 0.0);
+        };
+        let elapsed_s = (last.0 - first.0).as_secs_f64();
+        if elapsed_s <= 0.0 {
+            return (0.0, 0.0);
+        }
+        ((last.1 - first.1) as f64 / elapsed_s, (last.2 - first.2) as f64 / elapsed_s)
+    }
+}
+
+/// Prints a line. Whoever reads it may have gone away, which is no failure of the demo.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests;
