@@ -3,8 +3,8 @@
 use super::*;
 use oribi_cluster::{Node, NodeOptions};
 use oribi_model::{
-    ColumnRead, ColumnType, Name, Points, PointsBuilder, ReadPath, RejectReason, ScanSpec,
-    SeriesFilter, SystemClock, TimeRange, Value, time::NS_PER_DAY,
+    ColumnRead, ColumnType, Name, Points, PointsBuilder, ReadPath, RejectReason, RowsWanted,
+    ScanSpec, SeriesFilter, SystemClock, TimeRange, Value, time::NS_PER_DAY,
 };
 use oribi_store::disk::sim::SimDisk;
 use std::{collections::BTreeMap, sync::Arc};
@@ -42,8 +42,12 @@ fn stored(node: &Node) -> Vec<(i64, BTreeMap<String, Value>)> {
     let table = catalog.table("default", "m").unwrap();
     let fields: Vec<_> = table.schema.fields().cloned().collect();
     let columns = fields.iter().map(|f| ColumnRead { id: f.id, column_type: f.column_type });
-    let spec =
-        ScanSpec { columns: columns.collect(), time: TimeRange::ALL, series: SeriesFilter::All };
+    let spec = ScanSpec {
+        columns: columns.collect(),
+        time: TimeRange::ALL,
+        series: SeriesFilter::All,
+        rows: RowsWanted::All,
+    };
     let parts = node.scan(table.id, &spec, 1).unwrap().into_iter().flat_map(|scan| scan.parts);
     let mut rows = Vec::new();
     for block in parts.flatten() {

@@ -25,7 +25,9 @@ pub use id::{ColumnId, LogIndex, NodeId, TableId, TabletId};
 pub use name::Name;
 pub use points::{Points, PointsBuilder, RejectReason, Rejection};
 pub use predicate::TagPredicate;
-pub use read::{BlockIter, ColumnRead, ReadPath, ScanSpec, SeriesFilter, TableStats, TabletScan};
+pub use read::{
+    BlockIter, ColumnRead, ReadPath, RowsWanted, ScanSpec, SeriesFilter, TableStats, TabletScan,
+};
 pub use schema::{Column, ColumnKind, Schema};
 pub use series::{SeriesKey, SeriesKeys};
 pub use table::{Bucket, Table, TableOptions, TabletSpec};

@@ -41,6 +41,16 @@ pub struct ColumnRead {
     pub column_type: ColumnType,
 }
 
+/// Which rows of each series a scan yields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RowsWanted {
+    /// All.
+    #[default]
+    All,
+    /// The last one within the range, whole. Of earlier ones any may be missing, or lack cells.
+    Last,
+}
+
 /// Which rows and columns a scan yields.
 #[derive(Debug, Clone)]
 pub struct ScanSpec {
@@ -50,6 +60,8 @@ pub struct ScanSpec {
     pub time: TimeRange,
     /// Series wanted.
     pub series: SeriesFilter,
+    /// Rows wanted of each.
+    pub rows: RowsWanted,
 }
 
 /// Blocks of one part of one tablet: series in ascending order of key, rows of a series in

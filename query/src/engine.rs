@@ -7,11 +7,13 @@ use crate::{
     finish,
     operator::{self, Limits},
     plan::{self, Fill, Order, Plan, Question},
+    select::Function,
     sql,
     watch::Watch,
     windows::Windows,
 };
-use oribi_model::{Clock, ReadPath, ScanSpec, SystemClock, TimeRange};
+use hashbrown::HashMap;
+use oribi_model::{BlockIter, Clock, ReadPath, RowsWanted, ScanSpec, SystemClock, TimeRange};
 use std::{collections::VecDeque, future::Future, sync::Arc};
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinHandle};
 
@@ -174,12 +176,58 @@ pub(crate) fn answer_plan(
 ) -> Result<Answer> {
     let stored = read.stats(plan.table.id).time;
     let span = stored.map(|stored| plan.range.intersect(stored)).filter(|span| !span.is_empty());
+    if let Some(answer) = latest(read, plan, options, watch)? {
+        return Ok(answer);
+    }
     if let Some(span) = span
         && let Some(answer) = newest(read, plan, span, options, watch)?
     {
         return Ok(answer);
     }
     scan(read, plan, plan.range, span, options, watch)
+}
+
+/// Answers a question for nothing but last values from the last row of each series. `None`: some
+/// series lacks a value there, so all must be read.
+fn latest(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    options: &QueryOptions,
+    watch: &Watch,
+) -> Result<Option<Answer>> {
+    let only_last = plan.items.iter().all(|item| item.function == Function::Last);
+    let whole = matches!(plan.windows, Windows::Whole) && plan.filter.is_of_series();
+    if !only_last || !whole || plan.range.is_empty() {
+        return Ok(None);
+    }
+    let spec = spec(plan, plan.range, RowsWanted::Last);
+    let mut blocks = Vec::new();
+    let mut whole_last_rows = HashMap::new();
+    let tablets = read.scan(plan.table.id, &spec, 1)?;
+    let count = tablets.len();
+    for block in tablets.into_iter().flat_map(|tablet| tablet.parts).flatten() {
+        watch.check()?;
+        let block = block?;
+        for (series, rows) in block.runs().filter(|(_, rows)| !rows.is_empty()) {
+            let whole = block.columns.iter().all(|column| !column.is_null(rows.end - 1));
+            whole_last_rows.insert(series.clone(), whole);
+        }
+        blocks.push(Ok(block));
+    }
+    if whole_last_rows.values().any(|whole| !whole) {
+        return Ok(None);
+    }
+    let parts: VecDeque<BlockIter> = VecDeque::from([Box::new(blocks.into_iter()) as BlockIter]);
+    let limits = Limits { windows_max: options.windows_max, threads: 1 };
+    let figures = operator::run(plan, parts, Some((0, 0)), limits, watch)?;
+    let mut answer = finish::finish(plan, figures, options, watch)?;
+    answer.stats.tablets = Some(count as u64);
+    Ok(Some(answer))
+}
+
+fn spec(plan: &Plan, time: TimeRange, rows: RowsWanted) -> ScanSpec {
+    let (columns, series) = (plan.scan_columns.clone(), plan.filter.series.clone());
+    ScanSpec { columns, time, series, rows }
 }
 
 /// Answers `order=desc` with a limit from the end of the range, in growing steps, as long as that
@@ -229,11 +277,7 @@ fn scan(
     let mut parts = VecDeque::new();
     let mut tablets = 0;
     if !range.is_empty() {
-        let spec = ScanSpec {
-            columns: plan.scan_columns.clone(),
-            time: range,
-            series: plan.filter.series.clone(),
-        };
+        let spec = spec(plan, range, RowsWanted::All);
         for tablet in read.scan(plan.table.id, &spec, options.threads())? {
             tablets += 1;
             parts.extend(tablet.parts);

@@ -116,6 +116,11 @@ impl Filter {
         Ok(Arc::new(filter))
     }
 
+    /// Whether times and series decide alone, so that no row is looked at.
+    pub(crate) fn is_of_series(&self) -> bool {
+        self.residual.is_none()
+    }
+
     /// The rows of `block` that the rest of the predicate wants.
     pub(crate) fn apply(&self, block: Block, scan_columns: &[ColumnRead]) -> Result<Block> {
         let Some(residual) = &self.residual else { return Ok(block) };

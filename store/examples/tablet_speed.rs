@@ -96,7 +96,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("open                     {:>8.2} ms", started.elapsed().as_secs_f64() * 1e3);
     let column = |at| ColumnRead { id: ColumnId(10 + at as u32), column_type: ColumnType::Int };
     let columns = (0..COLUMNS).map(column).collect();
-    let scan = ScanSpec { columns, time: TimeRange::ALL, series: SeriesFilter::All };
+    let scan = ScanSpec {
+        columns,
+        time: TimeRange::ALL,
+        series: SeriesFilter::All,
+        rows: RowsWanted::All,
+    };
     let started = Instant::now();
     for block in tablet.scan(&scan, 1)?.into_iter().flatten() {
         black_box(block?);

@@ -12,7 +12,9 @@ use crate::{
 };
 use cursor::{Cursor, MemoryCursor, SegmentCursor};
 use merge::Merge;
-use oribi_model::{BlockIter, ColumnRead, ColumnType, ScanSpec, SeriesKey, TabletId, TimeRange};
+use oribi_model::{
+    BlockIter, ColumnRead, ColumnType, RowsWanted, ScanSpec, SeriesKey, TabletId, TimeRange,
+};
 use std::{collections::HashMap, sync::Arc};
 
 /// Where rows come from.
@@ -80,6 +82,7 @@ pub(crate) fn parts(
             return Err(Error::StaleSchema { column: id, stored, asked });
         }
     }
+    let wanted_rows = rows_of(sources, spec);
     let plan = plan(sources, spec);
     let total: u64 = plan.iter().map(|series| series.rows).sum();
     let rows_min = total.div_ceil(parts_max.max(1) as u64).max(1);
@@ -94,7 +97,7 @@ pub(crate) fn parts(
                     Cursor::Memory(MemoryCursor::new(view.clone(), arrays.clone(), spec))
                 }
                 Rows::Segment(segment) => {
-                    let wanted = wanted_pages(segment, at as u32, &part, spec.time);
+                    let wanted = wanted_pages(segment, at as u32, &part, (spec.time, wanted_rows));
                     let (segment, cache) = (segment.clone(), cache.cloned());
                     Cursor::Segment(SegmentCursor::new(segment, cache, spec, wanted))
                 }
@@ -146,14 +149,35 @@ fn plan(sources: &[Source], spec: &ScanSpec) -> Vec<PlanSeries> {
     series.collect()
 }
 
+/// Whether the last row of each series is enough, and lies on the last page that the series has:
+/// nothing may hide it, and it must not lie behind the range.
+fn rows_of(sources: &[Source], spec: &ScanSpec) -> RowsWanted {
+    let ends_inside = |source: &Source| match &source.rows {
+        Rows::Segment(segment) => {
+            segment.page_times().iter().all(|(_, most)| *most < spec.time.end)
+        }
+        Rows::Memory(_) => true,
+    };
+    let plain = |source: &Source| source.deletes.is_empty() && ends_inside(source);
+    if sources.iter().all(plain) { spec.rows } else { RowsWanted::All }
+}
+
 /// For each page of a segment whether the scan has to read it.
-fn wanted_pages(segment: &Segment, source: u32, part: &[PlanSeries], time: TimeRange) -> Vec<bool> {
+fn wanted_pages(
+    segment: &Segment,
+    source: u32,
+    part: &[PlanSeries],
+    (time, rows): (TimeRange, RowsWanted),
+) -> Vec<bool> {
     let mut wanted = vec![false; segment.page_times().len()];
     let places = part.iter().flat_map(|series| &series.places);
     for (_, place) in places.filter(|(at, _)| *at == source) {
-        let rows = segment.series_rows(*place as usize);
-        let pages = rows.start as usize / PAGE_ROWS..(rows.end as usize).div_ceil(PAGE_ROWS);
-        wanted[pages].fill(true);
+        let range = segment.series_rows(*place as usize);
+        let pages = range.start as usize / PAGE_ROWS..(range.end as usize).div_ceil(PAGE_ROWS);
+        match rows {
+            RowsWanted::All => wanted[pages].fill(true),
+            RowsWanted::Last => wanted[pages.end - 1] = true,
+        }
     }
     for (wanted, (least, most)) in wanted.iter_mut().zip(segment.page_times()) {
         *wanted &= time == TimeRange::ALL || (*least < time.end && *most >= time.start);

@@ -4,8 +4,8 @@ use super::*;
 use crate::ColumnSpec;
 use arrow_array::Int64Array;
 use oribi_model::{
-    ColumnKind, ColumnRead, ColumnType, ColumnValues, Name, ReadPath, ScanSpec, SeriesFilter,
-    SeriesKey, SeriesKeys, TableOptions, time::NS_PER_DAY,
+    ColumnKind, ColumnRead, ColumnType, ColumnValues, Name, ReadPath, RowsWanted, ScanSpec,
+    SeriesFilter, SeriesKey, SeriesKeys, TableOptions, time::NS_PER_DAY,
 };
 use oribi_store::disk::sim::SimDisk;
 use std::sync::atomic::AtomicI64;
@@ -74,7 +74,12 @@ async fn write(node: &Node, table: TableId, times: &[i64], value: i64) -> Result
 
 fn rows(node: &Node, table: TableId) -> Vec<(i64, i64)> {
     let column = ColumnRead { id: oribi_model::ColumnId(2), column_type: ColumnType::Int };
-    let spec = ScanSpec { columns: vec![column], time: TimeRange::ALL, series: SeriesFilter::All };
+    let spec = ScanSpec {
+        columns: vec![column],
+        time: TimeRange::ALL,
+        series: SeriesFilter::All,
+        rows: RowsWanted::All,
+    };
     let parts = node.scan(table, &spec, 2).unwrap().into_iter().flat_map(|scan| scan.parts);
     let mut rows = Vec::new();
     for block in parts.flatten() {

@@ -15,7 +15,7 @@ use datafusion::{
     logical_expr::{Expr, TableProviderFilterPushDown, TableType},
     physical_plan::ExecutionPlan,
 };
-use oribi_model::{ReadPath, ScanSpec, Table};
+use oribi_model::{ReadPath, RowsWanted, ScanSpec, Table};
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// What all providers of one query share.
@@ -123,7 +123,12 @@ impl TableProvider for Rows {
             Some(places) => self.relation.project(places),
             None => self.relation.clone(),
         };
-        let spec = ScanSpec { columns: relation.reads(), time: pushed.time, series };
+        let spec = ScanSpec {
+            columns: relation.reads(),
+            time: pushed.time,
+            series,
+            rows: RowsWanted::All,
+        };
         let (read, table, threads) = (self.source.read.clone(), self.table.id, self.source.threads);
         let scanned = spec.clone();
         let reopen: Reopen = Arc::new(move || {

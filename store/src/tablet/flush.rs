@@ -7,7 +7,7 @@ use crate::{
     scan::{self, Source},
     segment::{Segment, SegmentWriter},
 };
-use oribi_model::{LogIndex, ScanSpec, SeriesFilter, TimeRange};
+use oribi_model::{LogIndex, RowsWanted, ScanSpec, SeriesFilter, TimeRange};
 use std::sync::Arc;
 
 impl Tablet {
@@ -63,7 +63,12 @@ impl Tablet {
     ) -> Result<Option<OpenSegment>> {
         let columns = scan::columns_of(sources);
         let stored = columns.iter().map(|read| (read.id, read.column_type)).collect();
-        let spec = ScanSpec { columns, time: TimeRange::ALL, series: SeriesFilter::All };
+        let spec = ScanSpec {
+            columns,
+            time: TimeRange::ALL,
+            series: SeriesFilter::All,
+            rows: RowsWanted::All,
+        };
         let mut blocks =
             scan::parts(self.spec.id, sources, &spec, 1, None)?.into_iter().flatten().peekable();
         if blocks.peek().is_none() {

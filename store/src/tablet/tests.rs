@@ -5,7 +5,9 @@ use crate::{
     disk::sim::SimDisk,
     testing::{Random, device, random_batch},
 };
-use oribi_model::{Bucket, ColumnId, ColumnRead, ColumnType, SeriesKey, TableId, TabletId, Value};
+use oribi_model::{
+    Bucket, ColumnId, ColumnRead, ColumnType, RowsWanted, SeriesKey, TableId, TabletId, Value,
+};
 use std::{collections::BTreeMap, path::Path};
 
 type Cells = BTreeMap<u32, Value>;
@@ -106,12 +108,31 @@ fn check(tablet: &Tablet, model: &Model, random: &mut Random) {
             (key.clone(), cells)
         })
         .collect();
-    let scan = ScanSpec { columns, time, series };
+    let scan = ScanSpec { columns, time, series, rows: RowsWanted::All };
     assert_eq!(scanned(tablet, &scan, 1 + random.below(4) as usize), expected);
 }
 
+/// The last row of each series must come, whole, also where nothing more was asked for.
+fn check_last(tablet: &Tablet, model: &Model, random: &mut Random) {
+    let end = if random.below(2) == 0 { i64::MAX } else { random.below(100) as i64 * 1_000 };
+    let time = TimeRange::new(i64::MIN, end);
+    let (series, rows) = (SeriesFilter::All, RowsWanted::Last);
+    let scan = ScanSpec { columns: all_columns(), time, series, rows };
+    let last = |rows: Vec<((SeriesKey, i64), Cells)>| -> BTreeMap<SeriesKey, (i64, Cells)> {
+        rows.into_iter().map(|((key, at), cells)| (key, (at, cells))).collect()
+    };
+    let inside = model.iter().filter(|((_, at), _)| time.contains(*at));
+    let expected = last(inside.map(|(key, cells)| (key.clone(), cells.clone())).collect());
+    assert_eq!(last(scanned(tablet, &scan, 1)), expected);
+}
+
 fn check_all(tablet: &Tablet, model: &Model) {
-    let scan = ScanSpec { columns: all_columns(), time: TimeRange::ALL, series: SeriesFilter::All };
+    let scan = ScanSpec {
+        columns: all_columns(),
+        time: TimeRange::ALL,
+        series: SeriesFilter::All,
+        rows: RowsWanted::All,
+    };
     let expected: Vec<_> = model.clone().into_iter().collect();
     assert_eq!(scanned(tablet, &scan, 3), expected);
 }
@@ -143,6 +164,7 @@ fn a_tablet_holds_what_a_map_would() {
                 }
             }
             check(&tablet, &model, &mut random);
+            check_last(&tablet, &model, &mut random);
         }
         tablet.seal(LogIndex(log.len() as u64), vec![9]);
         tablet.flush().unwrap();
@@ -207,7 +229,12 @@ fn after_a_failed_flush_reads_go_on_and_writes_stop() {
     assert!(matches!(tablet.flush(), Err(Error::Poisoned(_))));
     assert!(matches!(tablet.compact(), Err(Error::Poisoned(_))));
     assert_eq!(tablet.stats().rows, rows);
-    let scan = ScanSpec { columns: all_columns(), time: TimeRange::ALL, series: SeriesFilter::All };
+    let scan = ScanSpec {
+        columns: all_columns(),
+        time: TimeRange::ALL,
+        series: SeriesFilter::All,
+        rows: RowsWanted::All,
+    };
     assert!(!scanned(&tablet, &scan, 1).is_empty());
 }
 
