@@ -67,7 +67,7 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn serve(args: &NodeArgs) -> Result<ExitCode> {
-    let Some(config) = args.configure()? else { return Ok(ExitCode::from(2)) };
+    let Some(config) = args.configure(Vec::new())? else { return Ok(ExitCode::from(2)) };
     telemetry::raise_file_limit();
     let listeners = Listeners::bind(&config, Taken::Refuse)?;
     runtime()?.block_on(async {
