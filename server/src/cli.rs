@@ -61,9 +61,20 @@ pub(crate) fn run() -> ExitCode {
         Command::Export(args) => commands::export::run(&args),
     };
     done.unwrap_or_else(|wrong| {
-        eprintln!("oribi: {wrong:#}");
+        eprintln!("oribi: {}", describe(&wrong));
         ExitCode::FAILURE
     })
+}
+
+/// An error with its causes, each told once: many texts hold that of their cause already.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn serve(args: &NodeArgs) -> Result<ExitCode> {
