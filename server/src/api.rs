@@ -3,6 +3,7 @@
 mod admin;
 mod bodies;
 mod delete;
+mod drain;
 mod guard;
 mod health;
 mod node;
@@ -29,7 +30,8 @@ use oribi_model::ArrivalClock;
 use oribi_query::QueryEngine;
 use std::{sync::Arc, time::Duration};
 use tower_http::{
-    compression::CompressionLayer,
+    CompressionLevel,
+    compression::{CompressionLayer, DefaultPredicate, Predicate, predicate::SizeAbove},
     cors::{AllowOrigin, CorsLayer},
     timeout::RequestBodyTimeoutLayer,
 };
@@ -53,7 +55,7 @@ pub(crate) struct Parts {
 /// All routes of a node that is open.
 pub(crate) fn router(parts: Parts) -> Router {
     let Parts { admin, ingest, arrival, engine, metrics, options } = parts;
-    let bodies = Bodies::new(options.inflight_bytes_max);
+    let bodies = Bodies::new(options.inflight_bytes_max, options.wait_max());
     let writes = write_router(ingest, arrival, options.write_options())
         .layer(from_fn_with_state(bodies, bodies::bound));
     let asked = admin_router(admin)
@@ -94,14 +96,23 @@ fn admin_router(admin: Arc<Admin>) -> Router {
 fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions) -> Router {
     let routes = routes
         .layer(from_fn(problem::reshape))
+        .layer(from_fn(drain::rest))
         .layer(from_fn_with_state(Arc::<[String]>::from(&*options.cors_origins), guard::same_site))
-        .layer(CompressionLayer::new());
+        .layer(compression());
     let routes = match cors(&options.cors_origins) {
         Some(cors) => routes.layer(cors),
         None => routes,
     };
     let access_log = if options.access_log { guard::AccessLog::On } else { guard::AccessLog::Off };
     routes.layer(from_fn_with_state((metrics, access_log), guard::count))
+}
+
+/// Many clients ask for gzip without need; it must not cost more than the answer did.
+fn compression() -> CompressionLayer<impl Predicate> {
+    const BYTES_MIN: u64 = 1_024;
+    CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(DefaultPredicate::new().and(SizeAbove::new(BYTES_MIN)))
 }
 
 fn cors(origins: &[String]) -> Option<CorsLayer> {

@@ -8,6 +8,7 @@ mod demo;
 mod front;
 mod length;
 mod listen;
+mod node_args;
 mod page;
 mod serve;
 mod serve_demo;

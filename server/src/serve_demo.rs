@@ -1,10 +1,10 @@
 //! `oribi demo`: a node on a fresh folder, and devices that publish to it.
 
 use crate::{
-    cli::NodeArgs,
     config::Config,
     demo::{self, DemoArgs},
     listen::{Listeners, Taken},
+    node_args::NodeArgs,
     serve::Server,
 };
 use anyhow::{Context, Result};

@@ -1,4 +1,5 @@
 //! Rules of the tree that neither cargo nor clippy enforces.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

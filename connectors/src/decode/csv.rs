@@ -96,3 +96,6 @@ fn is_numeric(text: &str) -> bool {
     digits.bytes().all(|b| b.is_ascii_digit())
         || fast_float2::parse::<f64, _>(text).is_ok_and(|value: f64| !value.is_finite())
 }
+
+#[cfg(test)]
+mod tests;

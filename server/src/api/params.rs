@@ -73,11 +73,13 @@ impl Params {
 
     fn add(&mut self, name: String, value: Value, known: &[&str]) -> Result<()> {
         if !known.contains(&name.as_str()) {
-            let expected = match known {
-                [] => "none are".to_owned(),
-                known => format!("one of: {}", known.join(", ")),
+            let detail = match known {
+                [] => format!("{name:?} is no parameter here; there are none"),
+                known => {
+                    let known = known.join(", ");
+                    format!("{name:?} is no parameter here; expected one of: {known}")
+                }
             };
-            let detail = format!("{name:?} is no parameter here; expected {expected}");
             return Err(ApiError::parameter(&name, detail));
         }
         if self.0.contains_key(&name) {

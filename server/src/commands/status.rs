@@ -73,7 +73,7 @@ fn summary(node: &Value) -> String {
 }
 
 fn table_list(answer: &Value) -> String {
-    let columns = ["db", "table", "columns", "rows", "bytes", "first", "last"].map(str::to_owned);
+    let columns = ["db", "table", "columns", "rows", "bytes", "start", "end"].map(str::to_owned);
     let tables = answer["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
     let rows: Vec<Vec<Value>> = tables
         .iter()

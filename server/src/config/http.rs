@@ -14,8 +14,10 @@ pub(crate) struct HttpOptions {
     pub(crate) decompressed_bytes_max: usize,
     /// Most decompressed bytes for one compressed byte, past the first MiB.
     pub(crate) ratio_max: usize,
-    /// Bodies of writes in progress, as sent, bytes; past it writes are refused with 503.
+    /// Bodies of writes in progress, as sent, bytes; past it writes wait.
     pub(crate) inflight_bytes_max: usize,
+    /// How long a write waits for room before it is refused with 503, ms.
+    pub(crate) wait_ms_max: u64,
     /// How far ahead of now an event may lie, ns.
     pub(crate) ahead_ns_max: i64,
     /// Request line and headers, bytes.
@@ -41,7 +43,8 @@ impl Default for HttpOptions {
             body_bytes_max: write.body_bytes_max,
             decompressed_bytes_max: write.decompressed_bytes_max,
             ratio_max: write.ratio_max,
-            inflight_bytes_max: 256 << 20,
+            inflight_bytes_max: 64 << 20,
+            wait_ms_max: 10_000,
             ahead_ns_max: write.ahead_ns_max,
             header_bytes_max: 16 << 10,
             header_ms_max: 10_000,
@@ -65,6 +68,7 @@ impl HttpOptions {
             ("decompressed_bytes_max", self.decompressed_bytes_max as u64, 1024, 4 << 30),
             ("ratio_max", self.ratio_max as u64, 1, 10_000),
             ("header_bytes_max", self.header_bytes_max as u64, 1024, 1 << 20),
+            ("wait_ms_max", self.wait_ms_max, 0, 600_000),
             ("header_ms_max", self.header_ms_max, 1, 600_000),
             ("body_idle_ms_max", self.body_idle_ms_max, 1, 600_000),
             ("keep_alive_ms_max", self.keep_alive_ms_max, 1, 86_400_000),
@@ -102,6 +106,11 @@ impl HttpOptions {
             idle_timeout: self.body_idle(),
             ahead_ns_max: self.ahead_ns_max,
         }
+    }
+
+    /// How long a write waits for room.
+    pub(crate) fn wait_max(&self) -> Duration {
+        Duration::from_millis(self.wait_ms_max)
     }
 
     /// Longest pause within a body.

@@ -138,17 +138,27 @@ impl Door {
         });
     }
 
-    /// Whether one more connection may come; the one that is idle longest makes room for it.
+    /// Whether one more connection may come. Those that are idle longest make room; several at
+    /// once, so that a flood does not search them all each time.
     fn make_room(&self) -> bool {
-        let open = self.open.lock();
+        const SHARE: usize = 16;
+        let mut open = self.open.lock();
         if open.len() < self.bounds.connections_max {
             return true;
         }
-        let idle = open.values().filter_map(|one| one.idle_ms().map(|ms| (ms, one)));
-        let Some((_, longest)) = idle.max_by_key(|(ms, _)| *ms) else { return false };
-        longest.close();
-        self.counters.cut.fetch_add(1, Ordering::Relaxed);
-        true
+        let mut idle: Vec<(u64, u64)> = open
+            .iter()
+            .filter_map(|(number, one)| one.idle_ms().map(|idle_ms| (idle_ms, *number)))
+            .collect();
+        idle.sort_unstable_by(|one, other| other.cmp(one));
+        idle.truncate((self.bounds.connections_max / SHARE).max(1));
+        for (_, number) in &idle {
+            if let Some(progress) = open.remove(number) {
+                progress.close();
+            }
+        }
+        self.counters.cut.fetch_add(idle.len() as u64, Ordering::Relaxed);
+        !idle.is_empty()
     }
 
     fn sweep(&self) {

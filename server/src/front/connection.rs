@@ -44,7 +44,7 @@ pub(super) async fn serve(
 ) {
     let mut stream = Stream::new(socket, progress.clone());
     let protocol = tokio::select! {
-        protocol = stream.protocol() => protocol,
+        protocol = stream.first_head(bounds.header_bytes_max) => protocol,
         () = progress.closed() => return,
         () = stop.cancelled() => return,
     };
@@ -57,11 +57,12 @@ pub(super) async fn serve(
     match protocol {
         Protocol::Http1 => {
             let connection = http1(&bounds).serve_connection(io, service);
-            until(connection, |one| one.graceful_shutdown(), &progress, &stop).await;
+            // Boxed, so that a connection takes the memory of its own protocol only.
+            Box::pin(until(connection, |one| one.graceful_shutdown(), &progress, &stop)).await;
         }
         Protocol::Http2 => {
             let connection = http2(&bounds).serve_connection(io, service);
-            until(connection, |one| one.graceful_shutdown(), &progress, &stop).await;
+            Box::pin(until(connection, |one| one.graceful_shutdown(), &progress, &stop)).await;
         }
     }
 }
@@ -87,7 +88,7 @@ async fn until<C: Future>(
 
 fn http1(bounds: &Bounds) -> http1::Builder {
     /// Bytes read at once; the bound on headers is a smaller one.
-    const BUFFER_BYTES_MAX: usize = 256 << 10;
+    const BUFFER_BYTES_MAX: usize = 64 << 10;
     let mut builder = http1::Builder::new();
     builder
         .max_header_size(bounds.header_bytes_max)

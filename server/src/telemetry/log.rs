@@ -4,8 +4,9 @@ use anyhow::{Result, anyhow};
 use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Directives that come before the configured ones: libraries speak at their warnings only.
-const LIBRARIES: &str = "openraft=warn,hyper=warn,h2=warn,datafusion=warn,rumqttc=warn";
+/// Directives that come before the configured ones: libraries speak up
+/// when something is wrong; the consensus library also warns of what is in order at a start.
+const LIBRARIES: &str = "openraft=error,hyper=warn,h2=warn,datafusion=warn,rumqttc=warn";
 
 /// Begins to log; `directives` is a level, or directives such as `info,oribi_query=debug`.
 ///

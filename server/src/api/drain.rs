@@ -1,0 +1,68 @@
+//! The rest of a body that was refused early, read so that the client comes to read the answer.
+
+use axum::{body::Body, extract::Request, http::header, middleware::Next, response::Response};
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// A client that sends more than this is cut off after all.
+const BYTES_MAX: usize = 32 << 20;
+const TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Answers, and where the answer is an error reads what the handler left of the body.
+pub(super) async fn rest(request: Request, next: Next) -> Response {
+    // Who waits for leave to send has sent nothing.
+    if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let kept = Kept(Arc::new(Mutex::new(body)));
+    let answer = next.run(Request::from_parts(parts, Body::new(kept.clone()))).await;
+    let status = answer.status();
+    if (status.is_client_error() || status.is_server_error()) && !kept.is_end_stream() {
+        // Whether all came or not, the answer goes out now.
+        let _ = tokio::time::timeout(TIME_MAX, drain(kept)).await;
+    }
+    answer
+}
+
+async fn drain(mut body: Kept) {
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+        if bytes > BYTES_MAX {
+            return;
+        }
+    }
+}
+
+/// A body that can still be had after its handler dropped it.
+#[derive(Clone)]
+struct Kept(Arc<Mutex<Body>>);
+
+impl http_body::Body for Kept {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.0.lock()).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.lock().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.lock().size_hint()
+    }
+}

@@ -1,0 +1,87 @@
+//! The flags of a node, and the configuration that they and all other sources make.
+
+use crate::{
+    config::{self, Config},
+    telemetry,
+};
+use anyhow::{Result, anyhow, bail};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Flags of a node.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// Where all data lies; made where it is missing.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Configuration file.
+    #[arg(long, value_name = "FILE", env = "ORIBI_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address of HTTP [default: 127.0.0.1:8640]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http_listen: Option<String>,
+    /// Address of the MQTT listener [default: 127.0.0.1:1883]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtt_listen: Option<String>,
+    /// Address for other nodes [default: 127.0.0.1:8641]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) node_listen: Option<String>,
+    /// A node of the cluster to join; not in this version.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) join: Option<String>,
+    /// Listen on other addresses than loopback without TLS and tokens.
+    #[arg(long)]
+    pub(crate) insecure: bool,
+    /// Set any key of the configuration, such as storage.log_bytes_max=268435456; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+impl NodeArgs {
+    /// The configuration out of all sources; the log begins. `None`: it was refused, and said so.
+    pub(crate) fn configure(&self) -> Result<Option<Config>> {
+        match self.load() {
+            Ok(config) => Ok(Some(config)),
+            Err(wrong) => {
+                eprintln!("oribi: {wrong:#}");
+                Ok(None)
+            }
+        }
+    }
+
+    fn load(&self) -> Result<Config> {
+        if let Some(other) = &self.join {
+            bail!(
+                "cannot join {other}: replication to other nodes is not part of this version; \
+                 start without --join"
+            );
+        }
+        let mut flags = Vec::new();
+        let named = [
+            ("--data-dir", "data_dir", self.data_dir.as_ref().map(|dir| dir.display().to_string())),
+            ("--http-listen", "http_listen", self.http_listen.clone()),
+            ("--mqtt-listen", "mqtt_listen", self.mqtt_listen.clone()),
+            ("--node-listen", "node_listen", self.node_listen.clone()),
+            ("--insecure", "insecure", self.insecure.then(|| "true".to_owned())),
+        ];
+        for pair in &self.set {
+            let (key, value) = pair
+                .split_once('=')
+                .ok_or_else(|| anyhow!("cannot use --set {pair}: expected --set KEY=VALUE"))?;
+            flags.push((format!("--set {pair}"), key.trim().to_owned(), value.to_owned()));
+        }
+        for (flag, key, value) in named {
+            flags.extend(value.map(|value| (flag.to_owned(), key.to_owned(), value)));
+        }
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let sources = config::Sources { file: self.config.as_deref(), environment, flags };
+        let (config, warnings) = config::load(sources)?;
+        telemetry::start_log(&config.log)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
+    }
+}

@@ -1,0 +1,112 @@
+//! The commands that talk to a node.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use serde_json::json;
+use std::{path::Path, process::Output};
+use support::{Oribi, run, stderr, stdout};
+use tempfile::tempdir;
+
+fn oribi(oribi: &Oribi, args: &[&str]) -> Output {
+    let url = oribi.url("");
+    run(&[args, &["--url", &url]].concat())
+}
+
+fn import(node: &Oribi, file: &Path, args: &[&str]) -> Output {
+    oribi(node, &[&["import", file.to_str().unwrap()], args].concat())
+}
+
+#[test]
+fn files_go_in_and_tables_come_out() {
+    let dir = tempdir().unwrap();
+    let node = Oribi::start(&dir.path().join("data"), &[]);
+    // More than one batch, and a text that holds an end of line.
+    let note = "n".repeat(400);
+    let csv: String = (1..=20_000)
+        .map(|row| format!("d{},{row}000000000,{row},\"{note}\n\"\"{row}\"\"\"\n", row % 3))
+        .collect();
+    let file = dir.path().join("rows.csv");
+    std::fs::write(&file, format!("device,time,v,note\n{csv}")).unwrap();
+    let done = import(&node, &file, &["--table", "m", "--tags", "device", "--precision", "ns"]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    let rows = node.rows("table=m&select=count(*),sum(v)");
+    assert_eq!(rows, json!([[null, 20_000, 200_010_000]]));
+
+    for format in ["csv", "ndjson", "arrow"] {
+        let out = oribi(&node, &["export", "--table", "m", "--format", format]);
+        assert!(out.status.success(), "{}", stderr(&out));
+        let file = dir.path().join(format!("again.{format}"));
+        std::fs::write(&file, &out.stdout).unwrap();
+        let done = import(&node, &file, &["--table", format, "--tags", "device"]);
+        assert!(done.status.success(), "{format}: {}", stderr(&done));
+        let query = format!(
+            "SELECT count(*) AS n FROM m JOIN {format} AS o ON m.time = o.time \
+             AND m.device = o.device AND m.v = o.v AND m.note = o.note"
+        );
+        let answer = oribi(&node, &["sql", &query, "--format", "csv"]);
+        assert_eq!(stdout(&answer), "n\r\n20000\r\n", "{format}: {}", stderr(&answer));
+    }
+    let some = oribi(
+        &node,
+        &[
+            "export",
+            "--table",
+            "m",
+            "--start",
+            "10s",
+            "--end",
+            "1970-01-01T00:00:20Z",
+            "--where",
+            "device = 'd0'",
+            "--format",
+            "ndjson",
+        ],
+    );
+    assert_eq!(stdout(&some).lines().count(), 3, "{}", stderr(&some));
+}
+
+#[test]
+fn rejected_rows_are_told_by_their_line() {
+    let dir = tempdir().unwrap();
+    let node = Oribi::start(&dir.path().join("data"), &[]);
+    let file = dir.path().join("rows.lp");
+    std::fs::write(&file, "m v=1i 1\nm v= 2\nm v=3i 3\n").unwrap();
+    let done = import(&node, &file, &["--db", "lp"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(stderr(&done).contains("line 2:") && stderr(&done).contains("1 rejected"));
+    assert_eq!(node.rows("db=lp&table=m&select=count(*)"), json!([[null, 2]]));
+
+    let file = dir.path().join("rows.json");
+    std::fs::write(&file, "[{\"time\":\"1970-01-01T00:00:00Z\",\n\"v\":1}, 7]").unwrap();
+    let done = import(&node, &file, &["--table", "j"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(stderr(&done).contains("row 2:"), "{}", stderr(&done));
+    let done = import(&node, &file, &["--table", "_j"]);
+    assert!(stderr(&done).contains("Oribi's own tables"), "{}", stderr(&done));
+    let done = import(&node, &dir.path().join("rows.xyz"), &["--table", "j"]);
+    assert!(stderr(&done).contains("--format"), "{}", stderr(&done));
+}
+
+#[test]
+fn sql_and_status_are_readable() {
+    let dir = tempdir().unwrap();
+    let node = Oribi::start(dir.path(), &[]);
+    assert_eq!(node.post("/write?db=plant", "m,host=a v=1i 1000000000").status, 204);
+    let answer = oribi(&node, &["sql", "SELECT host, v FROM m", "--db", "plant"]);
+    assert_eq!(stdout(&answer), "host  v\n────  ─\na     1\n");
+    assert!(stderr(&answer).contains("1 row in"));
+    let answer = oribi(&node, &["sql", "SELECT * FROM m"]);
+    assert_eq!(answer.status.code(), Some(1));
+    assert!(stderr(&answer).starts_with("oribi: "), "{}", stderr(&answer));
+    let status = oribi(&node, &["status"]);
+    let text = stdout(&status);
+    assert!(
+        text.contains("ready") && text.contains("plant") && text.contains(&node.http),
+        "{text}"
+    );
+    drop(node);
+    let gone = run(&["status", "--url", "http://127.0.0.1:1"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(stderr(&gone).contains("oribi serve"), "{}", stderr(&gone));
+}
