@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// Rows of one message while a device catches up.
 const MESSAGE_ROWS_MAX: usize = 200;
 /// Messages on their way to the server and back.
-const IN_FLIGHT_MAX: u16 = 32;
+const IN_FLIGHT_MAX: u16 = 8;
 /// Messages between the device and its connection.
 const QUEUE_MAX: usize = 4;
 const RECONNECT: Duration = Duration::from_millis(250);
