@@ -170,10 +170,10 @@ impl Connection {
 
     fn went_out(&mut self, packet_id: u16) {
         // One that is known goes out again after a lost connection.
-        if !self.in_flight.contains_key(&packet_id) {
-            if let Some(rows) = self.outbox.lock().pop_front() {
-                self.in_flight.insert(packet_id, (Instant::now(), rows));
-            }
+        if !self.in_flight.contains_key(&packet_id)
+            && let Some(rows) = self.outbox.lock().pop_front()
+        {
+            self.in_flight.insert(packet_id, (Instant::now(), rows));
         }
     }
 
