@@ -23,7 +23,7 @@ use oribi_model::{
     Clock, NodeId, RowBatch, TableId, TabletId, TagPredicate, TimeRange, time::NS_PER_SECOND,
 };
 use oribi_store::{
-    TabletOptions,
+    PageCache, TabletOptions,
     disk::Disk,
     log::{GroupId, Log, LogOptions},
 };
@@ -107,7 +107,9 @@ impl Node {
         let catalog = Arc::new(CatalogMachine::open(disk.clone(), dir.catalog())?);
         let catalog_replica =
             Replica::recover(THIS_NODE, CATALOG_GROUP, log.clone(), catalog.clone())?;
-        let tablet_options = TabletOptions { compact_bytes_max: options.compact_bytes_max };
+        let pages = Arc::new(PageCache::new(options.page_cache_bytes_max));
+        let compact_bytes_max = options.compact_bytes_max;
+        let tablet_options = TabletOptions { compact_bytes_max, pages };
         let hosting = Hosting::new(THIS_NODE, disk, dir, log, tablet_options);
         hosting.open_all(&catalog.current())?;
         let node = Node {
@@ -242,6 +244,7 @@ impl Node {
         let log = self.hosting.log.stats();
         let mut stats = NodeStats {
             tables: self.catalog().tables().count(),
+            page_cache_bytes: self.hosting.options.pages.bytes(),
             log_bytes: log.bytes,
             log_syncs: log.syncs,
             log_written_bytes: log.written_bytes,

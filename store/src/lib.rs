@@ -8,6 +8,7 @@ mod gather;
 pub mod log;
 mod manifest;
 mod memtable;
+mod page_cache;
 mod scan;
 mod segment;
 pub mod small_file;
@@ -16,4 +17,5 @@ pub mod tablet;
 mod testing;
 
 pub use error::{Error, Result};
+pub use page_cache::PageCache;
 pub use tablet::{Flushed, Tablet, TabletOptions, TabletStats};

@@ -7,6 +7,7 @@ use crate::{
     Error, Result,
     manifest::Delete,
     memtable::MemoryView,
+    page_cache::PageCache,
     segment::{PAGE_ROWS, Segment},
 };
 use cursor::{Cursor, MemoryCursor, SegmentCursor};
@@ -63,12 +64,14 @@ fn source_columns(source: &Source) -> HashMap<oribi_model::ColumnId, ColumnType>
     }
 }
 
-/// Cuts a scan of `sources`, the oldest first, into at most `parts_max` parts.
+/// Cuts a scan of `sources`, the oldest first, into at most `parts_max` parts. Pages come from
+/// `cache` and go there, if there is one.
 pub(crate) fn parts(
     tablet: TabletId,
     sources: &[Source],
     spec: &ScanSpec,
     parts_max: usize,
+    cache: Option<&Arc<PageCache>>,
 ) -> Result<Vec<BlockIter>> {
     for (id, stored) in sources.iter().flat_map(source_columns) {
         let asked = spec.columns.iter().find(|column| column.id == id);
@@ -92,7 +95,8 @@ pub(crate) fn parts(
                 }
                 Rows::Segment(segment) => {
                     let wanted = wanted_pages(segment, at as u32, &part, spec.time);
-                    Cursor::Segment(SegmentCursor::new(segment.clone(), spec, wanted))
+                    let (segment, cache) = (segment.clone(), cache.cloned());
+                    Cursor::Segment(SegmentCursor::new(segment, cache, spec, wanted))
                 }
             };
             (rows, source.deletes.clone())

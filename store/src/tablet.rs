@@ -14,6 +14,7 @@ use crate::{
     disk::Disk,
     manifest::{Delete, SegmentEntry},
     memtable::Memtable,
+    page_cache::PageCache,
     scan::{self, Rows, Source},
     segment::Segment,
 };
@@ -24,15 +25,17 @@ use parking_lot::{Mutex, RwLock};
 use std::{path::PathBuf, sync::Arc};
 
 /// What may be set for a tablet.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TabletOptions {
     /// Segments whose bytes add up to more are not merged by [`Tablet::compact`].
     pub compact_bytes_max: u64,
+    /// Decoded pages, shared by the tablets of a node.
+    pub pages: Arc<PageCache>,
 }
 
 impl Default for TabletOptions {
     fn default() -> Self {
-        TabletOptions { compact_bytes_max: 1 << 30 }
+        TabletOptions { compact_bytes_max: 1 << 30, pages: Arc::new(PageCache::new(1 << 20)) }
     }
 }
 
@@ -160,7 +163,7 @@ impl Tablet {
             sources.extend(memory_source(memtable, &state.deletes, spec.time, &spec.series));
         }
         drop(state);
-        scan::parts(self.spec.id, &sources, spec, parts_max)
+        scan::parts(self.spec.id, &sources, spec, parts_max, Some(&self.options.pages))
     }
 
     /// How much there is.

@@ -14,6 +14,8 @@ pub struct NodeOptions {
     pub log_file_bytes: u64,
     /// Segments whose bytes add up to more are not merged.
     pub compact_bytes_max: u64,
+    /// Memory of decoded pages that were read lately, bytes; 0 keeps none.
+    pub page_cache_bytes_max: usize,
     /// Free bytes of the file system below which writes are refused.
     pub disk_reserve_bytes: u64,
     /// A memtable that was not written to for so long is flushed, s.
@@ -27,6 +29,7 @@ impl Default for NodeOptions {
             log_bytes_max: 512 << 20,
             log_file_bytes: 32 << 20,
             compact_bytes_max: 1 << 30,
+            page_cache_bytes_max: 160 << 20,
             disk_reserve_bytes: 256 << 20,
             idle_flush_s: 600,
         }
@@ -72,6 +75,8 @@ pub struct NodeStats {
     pub memtable_rows: u64,
     /// Bytes of all memtables.
     pub memtable_bytes: usize,
+    /// Bytes of decoded pages held.
+    pub page_cache_bytes: usize,
     /// Bytes of log files.
     pub log_bytes: u64,
     /// Frames written to the log, each with one sync, in total.

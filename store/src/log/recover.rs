@@ -13,10 +13,19 @@ use std::{
 
 /// Where writing goes on.
 pub(super) struct Tail {
-    /// The newest file and its length; `None` where there is no log yet.
-    pub(super) file: Option<(Arc<LogFile>, u64)>,
+    /// `None` where there is no log yet.
+    pub(super) file: Option<LastFile>,
     /// Sequence of the next frame.
     pub(super) sequence: u64,
+}
+
+/// The newest file.
+pub(super) struct LastFile {
+    pub(super) file: Arc<LogFile>,
+    /// End of its last frame.
+    pub(super) end: u64,
+    /// Its length; zeros stand from `end` to here.
+    pub(super) allocated: u64,
 }
 
 pub(super) struct Recovered {
@@ -72,7 +81,8 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
         tail.sequence = first;
         index.set_file(&file, bytes.len() as u64);
         let end = replay_file(&bytes, &file, &mut tail.sequence, &mut index)?;
-        if end < bytes.len() {
+        let mut allocated = bytes.len();
+        if bytes[end..].iter().any(|byte| *byte != 0) {
             if !last || has_frame_after(&bytes, end, tail.sequence) {
                 return Err(corrupt(&file.path, end as u64, "a frame that was synced is damaged"));
             }
@@ -83,9 +93,11 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
             );
             file.file.set_len(end as u64).map_err(Error::io("cut", &file.path))?;
             file.file.sync().map_err(Error::io("sync", &file.path))?;
+            allocated = end;
         }
         index.set_file(&file, end as u64);
-        tail.file = Some((file, end as u64));
+        let (end, allocated) = (end as u64, allocated as u64);
+        tail.file = Some(LastFile { file, end, allocated });
     }
     Ok(Recovered { index, tail })
 }

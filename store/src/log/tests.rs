@@ -194,14 +194,17 @@ fn damage_to_what_was_synced_is_refused() {
     let path = recover::file_path(Path::new(DIR), 1);
     let good = disk.bytes(&path).unwrap();
     let last_frame = memchr::memmem::rfind(&good, &frame::FRAME_MAGIC).unwrap();
-    for at in 0..good.len() {
-        let mut bad = good.clone();
+    let (body, _) = frame::parse_frame(&good[last_frame..]).unwrap();
+    let end = last_frame + frame::FRAME_HEAD_BYTES + body.len();
+    for at in 0..end + 9 {
+        let mut bad = good[..end + 9].to_vec();
         bad[at] ^= 1 << (at % 8);
         disk.put(&path, bad);
         match open(&disk) {
             Ok(log) => {
                 assert!(at >= last_frame, "byte {at} is not covered");
-                assert_eq!(log.group(GroupId(1)).unwrap().entries, 0..5);
+                let kept = if at < end { 5 } else { 6 };
+                assert_eq!(log.group(GroupId(1)).unwrap().entries, 0..kept);
             }
             Err(Error::Corrupt { .. } | Error::FutureFormat { .. }) => assert!(at < last_frame),
             Err(other) => panic!("{other}"),

@@ -12,11 +12,17 @@ use std::{
     time::Instant,
 };
 
+/// What part of a file's bound is allocated ahead.
+const ALLOCATE_SHARE: u64 = 8;
+
 pub(super) struct Writer {
     shared: Arc<Shared>,
     file: Arc<LogFile>,
-    /// Length of `file`.
+    /// End of the last frame in `file`.
     end: u64,
+    /// Length of `file`. Up to there its blocks are in place, so that a sync has only data to
+    /// write and need not wait for the file system's journal.
+    allocated: u64,
     /// Of the next frame.
     sequence: u64,
     frame: FrameBuilder,
@@ -26,8 +32,8 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, tail: Tail) -> Result<Writer> {
-        let (file, end, sequence) = match tail.file {
-            Some((file, end)) => (file, end, tail.sequence),
+        let (file, end, allocated, sequence) = match tail.file {
+            Some(last) => (last.file, last.end, last.allocated, tail.sequence),
             None => {
                 let mut frame = FrameBuilder::new();
                 let bytes = frame.seal(tail.sequence);
@@ -37,11 +43,11 @@ impl Writer {
                 }
                 let (file, end) = recover::begin_file(disk, dir, 1, tail.sequence, bytes)?;
                 shared.index.write().set_file(&file, end);
-                (file, end, tail.sequence + 1)
+                (file, end, end, tail.sequence + 1)
             }
         };
         let frame = FrameBuilder::new();
-        Ok(Writer { shared, file, end, sequence, frame, placed: Vec::new() })
+        Ok(Writer { shared, file, end, allocated, sequence, frame, placed: Vec::new() })
     }
 
     pub(super) fn run(mut self) {
@@ -112,6 +118,12 @@ impl Writer {
             let bytes = self.frame.seal(self.sequence);
             let path = &self.file.path;
             self.file.file.write_at(bytes, self.end).map_err(Error::io("write", path))?;
+            let end = self.end + length;
+            if end > self.allocated {
+                self.allocated = end + self.shared.options.file_bytes / ALLOCATE_SHARE;
+                let zeros = vec![0; (self.allocated - end) as usize];
+                self.file.file.write_at(&zeros, end).map_err(Error::io("write", path))?;
+            }
             self.file.file.sync().map_err(Error::io("sync", path))?;
             self.count(length, started);
             let mut index = self.shared.index.write();
@@ -145,7 +157,9 @@ impl Writer {
         let number = self.file.number + 1;
         let (file, end) = recover::begin_file(disk, dir, number, self.sequence, bytes)?;
         self.shared.index.write().set_file(&file, end);
-        (self.file, self.end) = (file, end);
+        let path = &self.file.path;
+        self.file.file.set_len(self.end).map_err(Error::io("cut", path))?;
+        (self.file, self.end, self.allocated) = (file, end, end);
         self.sequence += 1;
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::{
     Result,
     gather::{Picks, gather},
     memtable::MemoryView,
+    page_cache::{Page, PageCache, PageKey},
     segment::{CHUNK_PAGES, PAGE_ROWS, Segment},
 };
 use arrow_buffer::ScalarBuffer;
@@ -74,6 +75,7 @@ impl Cursor {
 
 pub(super) struct SegmentCursor {
     segment: Arc<Segment>,
+    cache: Option<Arc<PageCache>>,
     columns: Vec<(Option<usize>, ColumnRead)>,
     time: TimeRange,
     wanted: Vec<bool>,
@@ -82,11 +84,17 @@ pub(super) struct SegmentCursor {
 }
 
 impl SegmentCursor {
-    pub(super) fn new(segment: Arc<Segment>, spec: &ScanSpec, wanted: Vec<bool>) -> SegmentCursor {
+    pub(super) fn new(
+        segment: Arc<Segment>,
+        cache: Option<Arc<PageCache>>,
+        spec: &ScanSpec,
+        wanted: Vec<bool>,
+    ) -> SegmentCursor {
         let stored = segment.columns();
         let place = |read: &ColumnRead| stored.iter().position(|(id, _)| *id == read.id);
         let columns = spec.columns.iter().map(|read| (place(read), *read)).collect();
-        SegmentCursor { segment, columns, time: spec.time, wanted, rows: 0..0, window: None }
+        let time = spec.time;
+        SegmentCursor { segment, cache, columns, time, wanted, rows: 0..0, window: None }
     }
 
     fn next(&mut self) -> Result<Option<Piece>> {
@@ -116,20 +124,66 @@ impl SegmentCursor {
         Ok(None)
     }
 
-    /// Decodes the wanted pages that follow `page` without a gap.
+    /// The page from the cache, or the wanted pages that follow without a gap and are not there.
     fn load(&self, page: usize) -> Result<Piece> {
+        if let Some(piece) = self.cached(page) {
+            return Ok(piece);
+        }
         let chunk_end = (page / CHUNK_PAGES + 1) * CHUNK_PAGES;
         let last = self.wanted.len().min(chunk_end).min(page + WINDOW_PAGES);
-        let end = (page..last).find(|page| !self.wanted[*page]).unwrap_or(last);
+        let stops = |next: &usize| !self.wanted[*next] || self.cached(*next).is_some();
+        let end = (page + 1..last).find(stops).unwrap_or(last);
         let times = self.segment.read_times(page..end)?;
+        self.keep(None, page..end, |rows| Page::Times(times.slice(rows.start, rows.len())));
         let column = |(place, read): &(Option<usize>, ColumnRead)| match place {
             Some(place) => {
-                Ok(self.segment.read_column(*place, page..end)?.read_as(read.column_type))
+                let cells = self.segment.read_column(*place, page..end)?;
+                self.keep(Some(*place), page..end, |rows| {
+                    Page::Cells(cells.slice(rows.start, rows.len()))
+                });
+                Ok(cells.read_as(read.column_type))
             }
             None => Ok(ColumnValues::nulls(read.column_type, times.len())),
         };
         let columns = self.columns.iter().map(column).collect::<Result<_>>()?;
         Ok(Piece { times, columns })
+    }
+
+    fn key(&self, column: Option<usize>, page: usize) -> PageKey {
+        let column = column.map(|column| column as u32);
+        PageKey { segment: self.segment.number(), column, page: page as u32 }
+    }
+
+    /// The page, if the cache has every column of it.
+    fn cached(&self, page: usize) -> Option<Piece> {
+        let cache = self.cache.as_ref()?;
+        let Page::Times(times) = cache.get(self.key(None, page))? else { return None };
+        let column = |(place, read): &(Option<usize>, ColumnRead)| match place {
+            Some(place) => match cache.get(self.key(Some(*place), page))? {
+                Page::Cells(cells) => Some(cells.read_as(read.column_type)),
+                Page::Times(_) => None,
+            },
+            None => Some(ColumnValues::nulls(read.column_type, times.len())),
+        };
+        let columns = self.columns.iter().map(column).collect::<Option<_>>()?;
+        Some(Piece { times, columns })
+    }
+
+    /// Keeps the pages of a column; `part` gives the cells of a page by their rows.
+    fn keep(
+        &self,
+        column: Option<usize>,
+        pages: Range<usize>,
+        part: impl Fn(Range<usize>) -> Page,
+    ) {
+        let Some(cache) = &self.cache else { return };
+        let rows = self.segment.rows() as usize;
+        let first = pages.start * PAGE_ROWS;
+        cache.put(pages.map(|page| {
+            let start = page * PAGE_ROWS - first;
+            let end = ((page + 1) * PAGE_ROWS).min(rows) - first;
+            (self.key(column, page), part(start..end))
+        }));
     }
 }
 

@@ -15,10 +15,14 @@ use oribi_model::{ColumnId, ColumnType, ColumnValues, SeriesKey, TabletId, Table
 use std::{
     ops::Range,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
+
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// An open segment: its indexes in memory, its pages on disk.
 pub(crate) struct Segment {
+    number: u64,
     file: Box<dyn DiskFile>,
     path: PathBuf,
     index: Index,
@@ -28,7 +32,9 @@ impl Segment {
     pub(crate) fn open(disk: &dyn Disk, path: &Path, spec: &TabletSpec) -> Result<Segment> {
         let file = disk.open(path).map_err(Error::io("open", path))?;
         let length = file.len().map_err(Error::io("measure", path))?;
-        let mut segment = Segment { file, path: path.to_owned(), index: Index::default() };
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (path_owned, index) = (path.to_owned(), Index::default());
+        let mut segment = Segment { number, file, path: path_owned, index };
         if length < (HEADER_BYTES + TRAILER_BYTES) as u64 {
             return Err(segment.corrupt(0, "the file is too short for a segment"));
         }
@@ -46,6 +52,11 @@ impl Segment {
         }
         segment.read_index(&footer[..footer_bytes as usize], length - tail)?;
         Ok(segment)
+    }
+
+    /// A number that no other open segment of this process has or had.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(crate) fn path(&self) -> &Path {

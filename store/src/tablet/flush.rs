@@ -65,7 +65,7 @@ impl Tablet {
         let stored = columns.iter().map(|read| (read.id, read.column_type)).collect();
         let spec = ScanSpec { columns, time: TimeRange::ALL, series: SeriesFilter::All };
         let mut blocks =
-            scan::parts(self.spec.id, sources, &spec, 1)?.into_iter().flatten().peekable();
+            scan::parts(self.spec.id, sources, &spec, 1, None)?.into_iter().flatten().peekable();
         if blocks.peek().is_none() {
             return Ok(None);
         }
