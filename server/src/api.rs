@@ -31,6 +31,7 @@ use oribi_query::QueryEngine;
 use std::{sync::Arc, time::Duration};
 use tower_http::{
     CompressionLevel,
+    catch_panic::CatchPanicLayer,
     compression::{CompressionLayer, DefaultPredicate, Predicate, predicate::SizeAbove},
     cors::{AllowOrigin, CorsLayer},
     timeout::RequestBodyTimeoutLayer,
@@ -95,6 +96,7 @@ fn admin_router(admin: Arc<Admin>) -> Router {
 /// What holds for every route.
 fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions) -> Router {
     let routes = routes
+        .layer(CatchPanicLayer::new())
         .layer(from_fn(problem::reshape))
         .layer(from_fn(drain::rest))
         .layer(from_fn_with_state(Arc::<[String]>::from(&*options.cors_origins), guard::same_site))

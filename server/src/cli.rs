@@ -61,13 +61,24 @@ pub(crate) fn run() -> ExitCode {
         Command::Export(args) => commands::export::run(&args),
     };
     done.unwrap_or_else(|wrong| {
-        eprintln!("oribi: {wrong:#}");
+        eprintln!("oribi: {}", describe(&wrong));
         ExitCode::FAILURE
     })
 }
 
+/// An error with its causes, each told once: many texts hold that of their cause already.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 fn serve(args: &NodeArgs) -> Result<ExitCode> {
-    let Some(config) = args.configure()? else { return Ok(ExitCode::from(2)) };
+    let Some(config) = args.configure(Vec::new())? else { return Ok(ExitCode::from(2)) };
     telemetry::raise_file_limit();
     let listeners = Listeners::bind(&config, Taken::Refuse)?;
     runtime()?.block_on(async {

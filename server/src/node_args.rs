@@ -38,9 +38,13 @@ pub(crate) struct NodeArgs {
 }
 
 impl NodeArgs {
-    /// The configuration out of all sources; the log begins. `None`: it was refused, and said so.
-    pub(crate) fn configure(&self) -> Result<Option<Config>> {
-        match self.load() {
+    /// The configuration out of all sources, over other `defaults` than usual; the log begins.
+    /// `None`: it was refused, and said so.
+    pub(crate) fn configure(
+        &self,
+        defaults: Vec<(&'static str, String)>,
+    ) -> Result<Option<Config>> {
+        match self.load(defaults) {
             Ok(config) => Ok(Some(config)),
             Err(wrong) => {
                 eprintln!("oribi: {wrong:#}");
@@ -49,7 +53,7 @@ impl NodeArgs {
         }
     }
 
-    fn load(&self) -> Result<Config> {
+    fn load(&self, defaults: Vec<(&'static str, String)>) -> Result<Config> {
         if let Some(other) = &self.join {
             bail!(
                 "cannot join {other}: replication to other nodes is not part of this version; \
@@ -76,7 +80,8 @@ impl NodeArgs {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let sources = config::Sources { file: self.config.as_deref(), environment, flags };
+        let file = self.config.as_deref();
+        let sources = config::Sources { defaults, file, environment, flags };
         let (config, warnings) = config::load(sources)?;
         telemetry::start_log(&config.log)?;
         for warning in warnings {

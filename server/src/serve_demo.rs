@@ -1,7 +1,6 @@
 //! `oribi demo`: a node on a fresh folder, and devices that publish to it.
 
 use crate::{
-    config::Config,
     demo::{self, DemoArgs},
     listen::{Listeners, Taken},
     node_args::NodeArgs,
@@ -18,15 +17,14 @@ pub(crate) async fn run(
     args: &DemoArgs,
     stop: CancellationToken,
 ) -> Result<ExitCode> {
-    let Some(mut config) = node.configure()? else { return Ok(ExitCode::from(2)) };
-    let is_given = config.data_dir != Config::default().data_dir || node.data_dir.is_some();
     // Removed with all in it once the demo is over.
-    let fresh = (!is_given)
-        .then(|| TempDir::with_prefix("oribi-demo-").context("cannot make a temporary folder"))
-        .transpose()?;
-    if let Some(fresh) = &fresh {
-        config.data_dir = fresh.path().to_owned();
-    }
+    let fresh = TempDir::with_prefix("oribi-demo-").context("cannot make a temporary folder")?;
+    let defaults = vec![
+        ("data_dir", fresh.path().display().to_string()),
+        // What goes well shows on the screen.
+        ("log", "warn".to_owned()),
+    ];
+    let Some(config) = node.configure(defaults)? else { return Ok(ExitCode::from(2)) };
     let listeners = Listeners::bind(&config, Taken::TakeFree)?;
     for (what, asked, bound) in [
         ("http", &config.http_listen, &listeners.http),

@@ -6,7 +6,7 @@ mod support;
 use rustix::process::Signal;
 use serde_json::json;
 use std::{io::Write, net::TcpListener, os::unix::fs::PermissionsExt};
-use support::{FREE_PORTS, Oribi, run, stderr};
+use support::{FREE_PORTS, Oribi, run, stderr, stdout};
 use tempfile::tempdir;
 
 #[test]
@@ -168,4 +168,27 @@ fn a_folder_that_is_none_of_ours_is_left_alone() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains(file.to_str().unwrap()), "{}", stderr(&output));
     assert_eq!(std::fs::read(&file).unwrap(), b"x");
+}
+
+#[test]
+fn the_demo_takes_a_free_port_says_so_and_counts_what_it_sent() {
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap().to_string();
+    let mut args = vec!["demo", "--for", "1s", "--devices", "2"];
+    args.extend(FREE_PORTS);
+    let at = args.iter().position(|arg| *arg == "--mqtt-listen").unwrap();
+    args[at + 1] = &taken;
+    let output = run(&args);
+    let (out, text) = (stdout(&output), stderr(&output));
+    assert_eq!(output.status.code(), Some(0), "{out}{text}");
+    assert!(out.contains(&format!("{taken} is taken; mqtt listens on 127.0.0.1:")), "{out}{text}");
+    let summary = out.lines().last().unwrap();
+    let counts: Vec<u64> = ["sent ", "acked ", "counted "]
+        .iter()
+        .map(|word| {
+            let (_, rest) = summary.split_once(word).unwrap();
+            rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+        })
+        .collect();
+    assert!(counts[0] > 0 && counts.iter().all(|count| *count == counts[0]), "{summary}");
 }

@@ -120,3 +120,12 @@ async fn bodies_beyond_the_bound_are_refused_but_one_alone_never() {
     drop(held);
     assert_eq!(ask(&routes, Method::POST, "/write", "xx").await.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_defect_is_a_problem_of_one_request() {
+    let routes = Router::new().route("/defect", get(async || -> &'static str { panic!("defect") }));
+    let routes = finish(routes, Arc::new(Metrics::new()), &HttpOptions::default());
+    let answer = ask(&routes, Method::GET, "/defect", "").await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(answer.body["type"], "/problems/internal");
+}

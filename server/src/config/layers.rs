@@ -12,6 +12,8 @@ const OTHER_VARIABLES: [&str; 2] = ["ORIBI_CONFIG", "ORIBI_URL"];
 /// What was given.
 #[derive(Debug, Default)]
 pub(crate) struct Sources<'a> {
+    /// Top-level keys whose defaults are others than usual.
+    pub(crate) defaults: Vec<(&'static str, String)>,
     /// The configuration file.
     pub(crate) file: Option<&'a Path>,
     /// The environment.
@@ -30,6 +32,11 @@ pub(crate) fn load(sources: Sources<'_>) -> Result<(Config, Vec<String>)> {
         Some(path) => read_file(path, &mut warnings)?,
         None => Table::new(),
     };
+    for (key, value) in sources.defaults {
+        if !table.contains_key(key) {
+            set(&mut table, key, &value, key)?;
+        }
+    }
     let mut variables = sources.environment;
     variables.sort();
     // `RUST_LOG` is what Rust programs are used to; the name of our own wins.
@@ -175,6 +182,7 @@ mod tests {
                 variable("RUST_LOG", "warn"),
             ],
             flags: vec![flag("storage.idle_flush_s", "7")],
+            ..Sources::default()
         })
         .unwrap();
         assert_eq!(config.http_listen, "127.0.0.1:1");
