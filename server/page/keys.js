@@ -18,6 +18,12 @@ export function listen({ onRange }) {
     act();
   });
   byId("help").addEventListener("click", () => byId("keys").showModal());
+  byId("skip").addEventListener("click", (event) => {
+    // The address says what is asked, so this link must not change it.
+    event.preventDefault();
+    byId("view").focus();
+    byId("view").scrollIntoView();
+  });
 }
 
 function toCondition() {

@@ -11,6 +11,7 @@ export class Legend {
   #onPoint;
   #model = null;
   #cells = [];
+  #keys = [];
   #when = null;
   #built = "";
 
@@ -23,24 +24,28 @@ export class Legend {
   /** Shows the series of a model (see `Charts.show`); `isShown(key)` says which are drawn. */
   show(model, isShown) {
     this.#model = model;
-    const built = JSON.stringify([model.key, model.fields, model.groups, model.groups.map(({ key }) => isShown(key)), model.dark]);
-    if (built === this.#built) return;
+    const built = JSON.stringify([model.key, model.fields, model.groups, model.dark]);
+    if (built !== this.#built) this.#build(model);
     this.#built = built;
+    model.groups.forEach(({ key }, place) => this.#keys[place].setAttribute("aria-pressed", String(isShown(key))));
+  }
+
+  #build(model) {
     this.#when = make("th", { scope: "col" });
     const names = model.fields.map((field) => make("th", { scope: "col", class: "number", textContent: field }));
-    const rows = model.groups.map((group, place) => this.#row(group, place, isShown(group.key)));
+    const rows = model.groups.map((group, place) => this.#row(group, place));
     this.#cells = rows.map(({ cells }) => cells);
+    this.#keys = rows.map(({ key }) => key);
     this.#table.replaceChildren(
       make("thead", {}, make("tr", {}, this.#when, names)),
       make("tbody", {}, rows.map(({ row }) => row)),
     );
   }
 
-  #row(group, place, isPressed) {
+  #row(group, place) {
     const key = make("button", {
       class: "key",
       type: "button",
-      "aria-pressed": String(isPressed),
       title: "Show or hide",
       onclick: () => this.#onToggle(group.key),
       onfocus: () => this.#onPoint(group.key),
@@ -48,7 +53,7 @@ export class Legend {
     }, swatch(style(place)), group.label);
     const cells = this.#model.fields.map(() => make("td", { class: "number" }));
     const row = make("tr", { onmouseenter: () => this.#onPoint(group.key), onmouseleave: () => this.#onPoint(null) }, make("td", {}, key), cells);
-    return { row, cells };
+    return { row, cells, key };
   }
 
   /** Fills in the values at a place of the times; `null`: the last ones. */

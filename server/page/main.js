@@ -18,6 +18,7 @@ import { clearRows, showRows } from "./rows.js";
 import { shape, withoutCutEdges } from "./series.js";
 import { copy } from "./share.js";
 import { read, write } from "./state.js";
+import { likelyTag } from "./suggest.js";
 
 const ANSWER_MS = 1_000;
 const ROWS_MS = 2_000;
@@ -43,8 +44,8 @@ const rates = new Poller(quietly(showRates), RATES_MS);
 const lists = new Poller(reported("tables", readTables), TABLES_MS);
 
 // Takes over what the user changed, and asks anew.
-function change(changes) {
-  if ("key" in changes) choose(tables.find((each) => tableKey(each) === changes.key));
+async function change(changes) {
+  if ("key" in changes) await choose(tables.find((each) => tableKey(each) === changes.key));
   else Object.assign(state, changes);
   if (changes.range === "custom" && !(state.from < state.to)) {
     const now = Date.now() / 1000;
@@ -54,7 +55,8 @@ function change(changes) {
 }
 
 // Goes to a table and asks for what is likely of use there.
-function choose(next, keep = new Set()) {
+async function choose(next, keep = new Set(), signal = undefined) {
+  const tag = keep.has("by") ? undefined : await likelyTag(next, signal);
   table = next;
   state.db = next.db;
   state.table = next.name;
@@ -63,7 +65,7 @@ function choose(next, keep = new Set()) {
   const first = numbers.find(({ type }) => type === "float") ?? numbers[0];
   if (!keep.has("fields")) state.fields = first ? [first.name] : of("field").slice(0, 1).map(({ name }) => name);
   if (!keep.has("fn")) state.fn = first ? "mean" : "count";
-  if (!keep.has("by")) state.by = of("tag").slice(-1).map(({ name }) => name);
+  if (!keep.has("by")) state.by = tag === undefined ? [] : [tag];
   if (!keep.has("range")) state.range = rangeFor(next);
   if (keep.size === 0) Object.assign(state, { tag: "", is: "", where: "" });
 }
@@ -165,7 +167,7 @@ async function readTables(signal) {
     if (grew) form.show(state, tables, table);
     return;
   }
-  choose(now ?? tables[0], now ? given : new Set());
+  await choose(now ?? tables[0], now ? given : new Set(), signal);
   given = new Set();
   present();
 }

@@ -47,7 +47,8 @@ function settle(name, error) {
 function content({ title, message, problem }) {
   const hints = [
     problem.parameter && `Parameter ${problem.parameter}${problem.position === undefined ? "" : `, at byte ${problem.position}`}`,
-    problem.columns?.length > 0 && `Columns: ${problem.columns.join(", ")}`,
+    // Most details name the columns already.
+    problem.columns?.length > 0 && !message.includes(problem.columns.join(", ")) && `Columns: ${problem.columns.join(", ")}`,
     problem.near?.length > 0 && `Did you mean: ${problem.near.join(", ")}`,
   ];
   return [

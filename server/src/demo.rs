@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 use replay::Pace;
 use screen::Screen;
 use std::{
+    collections::VecDeque,
     io::Write,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
@@ -278,11 +279,11 @@ async fn until(end: Option<Instant>) {
 
 /// Counts of the last few seconds.
 struct Rates {
-    taken: std::collections::VecDeque<(Instant, u64, u64)>,
+    taken: VecDeque<(Instant, u64, u64)>,
 }
 
 impl Rates {
-    const SPAN: usize = 6;
+    const SPAN: Duration = Duration::from_secs(3);
 
     fn new(started: Instant) -> Rates {
         Rates { taken: [(started, 0, 0)].into() }
@@ -290,7 +291,7 @@ impl Rates {
 
     fn take(&mut self, at: Instant, counts: Counts) {
         self.taken.push_back((at, counts.sent, counts.acked));
-        if self.taken.len() > Rates::SPAN {
+        while self.taken.get(1).is_some_and(|(second, ..)| at - *second >= Rates::SPAN) {
             self.taken.pop_front();
         }
     }

@@ -39,7 +39,7 @@ macro_rules! asset {
 const INDEX: Asset =
     Asset { path: "/", content_type: HTML, body: include_bytes!("../page/index.html") };
 
-const ASSETS: [Asset; 26] = [
+const ASSETS: [Asset; 27] = [
     INDEX,
     asset!("api.js", SCRIPT),
     asset!("base.css", CSS),
@@ -63,6 +63,7 @@ const ASSETS: [Asset; 26] = [
     asset!("series.js", SCRIPT),
     asset!("share.js", SCRIPT),
     asset!("state.js", SCRIPT),
+    asset!("suggest.js", SCRIPT),
     asset!("theme.js", SCRIPT),
     asset!("uplot-1.6.32/uPlot.iife.min.js", SCRIPT),
     asset!("uplot-1.6.32/uPlot.min.css", CSS),

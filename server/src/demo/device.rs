@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 /// Rows of one message while a device catches up.
 const MESSAGE_ROWS_MAX: usize = 200;
 /// Messages on their way to the server and back.
-const IN_FLIGHT_MAX: u16 = 32;
+const IN_FLIGHT_MAX: u16 = 8;
 /// Messages between the device and its connection.
 const QUEUE_MAX: usize = 4;
 const RECONNECT: Duration = Duration::from_millis(250);
@@ -170,10 +170,10 @@ impl Connection {
 
     fn went_out(&mut self, packet_id: u16) {
         // One that is known goes out again after a lost connection.
-        if !self.in_flight.contains_key(&packet_id) {
-            if let Some(rows) = self.outbox.lock().pop_front() {
-                self.in_flight.insert(packet_id, (Instant::now(), rows));
-            }
+        if !self.in_flight.contains_key(&packet_id)
+            && let Some(rows) = self.outbox.lock().pop_front()
+        {
+            self.in_flight.insert(packet_id, (Instant::now(), rows));
         }
     }
 

@@ -42,10 +42,12 @@ impl Recording {
         self.times_s.len()
     }
 
-    /// The whole days after which it starts over, s: the time of day stays.
+    /// The whole days after which it starts over, s: the time of day stays. The first sample of a
+    /// round comes after the last one of the round before.
     pub(super) fn period_s(&self) -> i64 {
-        let last_s = self.times_s.last().copied().unwrap_or_default();
-        (last_s / DAY_S + 1) * DAY_S
+        let long_s = self.times_s.last().zip(self.times_s.first());
+        let long_s = long_s.map_or(0, |(last_s, first_s)| last_s - first_s);
+        (long_s / DAY_S + 1) * DAY_S
     }
 
     /// Reads a recording out of CSV: `step_s`, then the fields.

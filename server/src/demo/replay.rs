@@ -50,8 +50,14 @@ impl Replay {
     pub(super) fn new(recording: Arc<Recording>, pace: Pace) -> Replay {
         let from_s = pace.history_from_ns.div_euclid(NS_PER_S) + pace.shift_s;
         let period_s = recording.period_s();
-        let round_s = from_s - from_s.rem_euclid(period_s);
-        let next = recording.times_s.partition_point(|at_s| round_s + at_s < from_s);
+        let first = |round_s| recording.times_s.partition_point(|at_s| round_s + at_s < from_s);
+        // The end of a round reaches into the first day of the next.
+        let later_s = from_s - from_s.rem_euclid(period_s);
+        let earlier_s = later_s - period_s;
+        let (round_s, next) = match first(earlier_s) {
+            next if next < recording.len() => (earlier_s, next),
+            _ => (later_s, first(later_s)),
+        };
         Replay { recording, pace, round_s, next, time_ns: None }
     }
 
@@ -71,11 +77,11 @@ impl Iterator for Replay {
 
     fn next(&mut self) -> Option<Due> {
         let pace = self.pace;
-        if self.time_ns.is_none() {
-            if let Some(due) = self.history() {
-                self.next += 1;
-                return Some(due);
-            }
+        if self.time_ns.is_none()
+            && let Some(due) = self.history()
+        {
+            self.next += 1;
+            return Some(due);
         }
         let time_ns = self.time_ns.unwrap_or(pace.recent_from_ns + pace.phase_ns);
         let due = Due { time_ns, sample: self.next % self.recording.len() };
@@ -119,6 +125,17 @@ mod tests {
         assert_eq!(hours, [6, 18, 30, 42, 54, 66, 72]);
         let samples: Vec<usize> = history.iter().map(|due| due.sample).collect();
         assert_eq!(samples, [0, 1, 2, 3, 0, 1, 2]);
+    }
+
+    #[test]
+    fn a_round_follows_another_without_a_gap() {
+        // From noon to noon: the last sample lies in the first day of the next round.
+        let csv = "step_s,a\n43200,1\n43200,2\n36000,3\n";
+        let recording = Arc::new(Recording::parse("s", "d", csv).unwrap());
+        let history: Vec<Due> = Replay::new(recording, pace()).take(7).collect();
+        let hours: Vec<i64> =
+            history.iter().map(|due| due.time_ns / NS_PER_S / 3_600 - 240).collect();
+        assert_eq!(hours, [0, 10, 12, 24, 34, 36, 48]);
     }
 
     #[test]

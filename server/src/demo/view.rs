@@ -85,29 +85,38 @@ pub(super) fn frame(scene: &Scene<'_>, size: Size) -> Vec<Line> {
 pub(super) fn hints(http: SocketAddr, mqtt: SocketAddr) -> Vec<Line> {
     let port = if mqtt.port() == 1883 { String::new() } else { format!(" -p {}", mqtt.port()) };
     let host = if mqtt.ip().is_loopback() { String::new() } else { format!(" -h {}", mqtt.ip()) };
-    [
-        ("Page  ", format!("http://{http}/")),
+    // Each fits into 80 columns, and can be copied as it stands.
+    let lines = [
+        ("Page", vec![format!("http://{http}/")]),
         (
             "Window",
-            format!(
-                "curl 'http://{http}/api/v1/query?table=sensors&select=mean(temperature)\
-                 &window=1h&start=-1d&group_by=site'"
-            ),
+            vec![
+                format!("curl -G http://{http}/api/v1/query -d table=sensors \\"),
+                "  -d 'select=mean(temperature)' -d window=1d -d group_by=site".to_owned(),
+            ],
         ),
         (
-            "SQL   ",
-            format!(
-                "curl -G http://{http}/api/v1/sql --data-urlencode 'q=SELECT device, max(temperature) \
-                 FROM sensors GROUP BY device'"
-            ),
+            "SQL",
+            vec![
+                format!("curl -G http://{http}/api/v1/sql --data-urlencode \\"),
+                "  'q=SELECT device, max(temperature) FROM sensors GROUP BY device'".to_owned(),
+            ],
         ),
         (
-            "Send  ",
-            format!("mosquitto_pub{host}{port} -q 1 -t sensors/site1/dev7 -m '{{\"temperature\":21.5}}'"),
+            "Send",
+            vec![format!(
+                "mosquitto_pub{host}{port} -q 1 -t sensors/site1/dev7 -m '{{\"temperature\":21.5}}'"
+            )],
         ),
-    ]
-    .map(|(word, what)| vec![(Style::Faint, format!("{word}  ")), (Style::Plain, what)])
-    .to_vec()
+    ];
+    let mut out = Vec::new();
+    for (word, whats) in lines {
+        for (place, what) in whats.into_iter().enumerate() {
+            let word = if place == 0 { word } else { "" };
+            out.push(vec![(Style::Faint, format!("{word:<8}")), (Style::Plain, what)]);
+        }
+    }
+    out
 }
 
 fn title(scene: &Scene<'_>) -> Line {
