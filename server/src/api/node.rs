@@ -49,6 +49,7 @@ pub(super) struct StatsView {
     segment_bytes: u64,
     memtable_rows: u64,
     memtable_bytes: usize,
+    page_cache_bytes: usize,
     log_bytes: u64,
     /// Each made one frame of the log safe.
     log_syncs: u64,
@@ -166,6 +167,7 @@ fn stats(admin: &Admin) -> StatsView {
         segment_bytes: node.segment_bytes,
         memtable_rows: node.memtable_rows,
         memtable_bytes: node.memtable_bytes,
+        page_cache_bytes: node.page_cache_bytes,
         log_bytes: node.log_bytes,
         log_syncs: node.log_syncs,
         log_written_bytes: node.log_written_bytes,

@@ -153,6 +153,8 @@ impl Sources {
         page.gauge("oribi_segment_bytes", "Bytes of all segments", stats.segment_bytes)?;
         page.gauge("oribi_memtable_rows", "Rows that are in memtables only", stats.memtable_rows)?;
         page.gauge("oribi_memtable_bytes", "Bytes of memtables", stats.memtable_bytes as u64)?;
+        let cached = stats.page_cache_bytes as u64;
+        page.gauge("oribi_page_cache_bytes", "Bytes of decoded pages held", cached)?;
         page.gauge("oribi_log_bytes", "Bytes of log files", stats.log_bytes)?;
         page.counter("oribi_log_syncs", "Synced frames of the log", stats.log_syncs)?;
         page.counter(
