@@ -99,6 +99,7 @@ pub(crate) fn parts(
                 Rows::Segment(segment) => {
                     let wanted = wanted_pages(segment, at as u32, &part, (spec.time, wanted_rows));
                     let (segment, cache) = (segment.clone(), cache.cloned());
+                    let wanted = (wanted, wanted_rows);
                     Cursor::Segment(SegmentCursor::new(segment, cache, spec, wanted))
                 }
             };

@@ -10,6 +10,8 @@ use http_body_util::BodyExt;
 use std::{io::Write, time::Duration};
 
 /// Decompressed bytes before the ratio counts.
+/// What is reserved for a body before it comes; untouched memory of it costs nothing.
+const CAPACITY_BYTES_MAX: usize = 4 << 20;
 const RATIO_FREE_BYTES: usize = 1 << 20;
 /// After a refusal, so much of the body is still read so that the client sees the answer.
 const DRAIN_BYTES_MAX: usize = 32 << 20;
@@ -59,7 +61,7 @@ async fn read_bounded(
     if gzip {
         return read_gzip(body, options).await;
     }
-    let mut bytes = Vec::with_capacity(capacity.min(1 << 20));
+    let mut bytes = Vec::with_capacity(capacity.min(CAPACITY_BYTES_MAX));
     while let Some(chunk) = next_chunk(body, options).await? {
         if bytes.len() + chunk.len() > options.body_bytes_max {
             return Err(too_large(options));

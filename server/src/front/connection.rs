@@ -88,7 +88,7 @@ async fn until<C: Future>(
 
 fn http1(bounds: &Bounds) -> http1::Builder {
     /// Bytes read at once; the bound on headers is a smaller one.
-    const BUFFER_BYTES_MAX: usize = 64 << 10;
+    const BUFFER_BYTES_MAX: usize = 512 << 10;
     let mut builder = http1::Builder::new();
     builder
         .max_header_size(bounds.header_bytes_max)

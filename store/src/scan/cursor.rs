@@ -9,7 +9,7 @@ use crate::{
     segment::{CHUNK_PAGES, PAGE_ROWS, Segment},
 };
 use arrow_buffer::ScalarBuffer;
-use oribi_model::{ColumnRead, ColumnValues, ScanSpec, TimeRange};
+use oribi_model::{ColumnRead, ColumnValues, RowsWanted, ScanSpec, TimeRange};
 use std::{ops::Range, sync::Arc};
 
 /// Pages that are read and decoded at once.
@@ -59,7 +59,7 @@ impl Cursor {
     /// Goes to a series by its place in the source.
     pub(super) fn open(&mut self, place: u32) {
         match self {
-            Cursor::Segment(cursor) => cursor.rows = cursor.segment.series_rows(place as usize),
+            Cursor::Segment(cursor) => cursor.open(place as usize),
             Cursor::Memory(cursor) => cursor.open(place as usize),
         }
     }
@@ -78,7 +78,9 @@ pub(super) struct SegmentCursor {
     cache: Option<Arc<PageCache>>,
     columns: Vec<(Option<usize>, ColumnRead)>,
     time: TimeRange,
+    /// Pages to read.
     wanted: Vec<bool>,
+    rows_wanted: RowsWanted,
     rows: Range<u64>,
     window: Option<(u64, Piece)>,
 }
@@ -88,13 +90,21 @@ impl SegmentCursor {
         segment: Arc<Segment>,
         cache: Option<Arc<PageCache>>,
         spec: &ScanSpec,
-        wanted: Vec<bool>,
+        (wanted, rows_wanted): (Vec<bool>, RowsWanted),
     ) -> SegmentCursor {
         let stored = segment.columns();
         let place = |read: &ColumnRead| stored.iter().position(|(id, _)| *id == read.id);
         let columns = spec.columns.iter().map(|read| (place(read), *read)).collect();
         let time = spec.time;
-        SegmentCursor { segment, cache, columns, time, wanted, rows: 0..0, window: None }
+        let (rows, window) = (0..0, None);
+        SegmentCursor { segment, cache, columns, time, wanted, rows_wanted, rows, window }
+    }
+
+    fn open(&mut self, place: usize) {
+        self.rows = self.segment.series_rows(place);
+        if self.rows_wanted == RowsWanted::Last {
+            self.rows.start = self.rows.end - 1;
+        }
     }
 
     fn next(&mut self) -> Result<Option<Piece>> {
