@@ -14,7 +14,7 @@ use crate::{
 };
 use hashbrown::HashMap;
 use oribi_model::{BlockIter, Clock, ReadPath, RowsWanted, ScanSpec, SystemClock, TimeRange};
-use std::{collections::VecDeque, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 use tokio::{runtime::Runtime, sync::Semaphore, task::JoinHandle};
 
 /// Answers questions over a read path. Clones share limits and threads.
@@ -123,10 +123,12 @@ impl QueryEngine {
     /// # Errors
     /// See [`Error`].
     pub async fn sql(&self, db: Option<String>, text: String) -> Result<Answer> {
-        let read = self.shared.read.clone();
-        let options = self.shared.options.clone();
+        let shared = self.shared.clone();
         self.admit(move |watch, runtime| {
-            runtime.spawn(async move { sql::answer(read, &options, db, &text, &watch).await })
+            runtime.spawn(async move {
+                let Shared { read, options, filters, .. } = shared.as_ref();
+                sql::answer(read, options, filters, db, &text, &watch).await
+            })
         })
         .await
     }
@@ -217,7 +219,7 @@ fn latest(
     if whole_last_rows.values().any(|whole| !whole) {
         return Ok(None);
     }
-    let parts: VecDeque<BlockIter> = VecDeque::from([Box::new(blocks.into_iter()) as BlockIter]);
+    let parts: Vec<BlockIter> = vec![Box::new(blocks.into_iter())];
     let limits = Limits { windows_max: options.windows_max, threads: 1 };
     let figures = operator::run(plan, parts, Some((0, 0)), limits, watch)?;
     let mut answer = finish::finish(plan, figures, options, watch)?;
@@ -274,7 +276,7 @@ fn scan(
     let hint = span
         .filter(|span| !span.is_empty())
         .map(|span| (plan.windows.at(span.start).index, plan.windows.at(span.end - 1).index));
-    let mut parts = VecDeque::new();
+    let mut parts = Vec::new();
     let mut tablets = 0;
     if !range.is_empty() {
         let spec = spec(plan, range, RowsWanted::All);

@@ -10,6 +10,7 @@ use arrow_array::{
     cast::AsArray,
     types::{Float64Type, Int64Type},
 };
+use arrow_select::filter::FilterBuilder;
 use datafusion::{
     common::{DFSchema, DataFusionError},
     logical_expr::{Expr, ExprSchemable, simplify::SimplifyContext, utils::conjunction},
@@ -219,7 +220,8 @@ impl Residual {
 }
 
 fn select_rows(block: &Block, mask: &BooleanArray) -> Result<Block, arrow_schema::ArrowError> {
-    let keep = |array: &dyn Array| arrow_select::filter::filter(array, mask);
+    let rows = FilterBuilder::new(mask).optimize().build();
+    let keep = |array: &dyn Array| rows.filter(array);
     let times = keep(&arrow_array::Int64Array::new(block.times.clone(), None))?;
     let columns = block
         .columns

@@ -16,6 +16,7 @@ mod lane;
 mod moment;
 mod operator;
 mod options;
+mod parallel;
 mod plan;
 mod pushdown;
 mod relation;

@@ -3,6 +3,7 @@
 use crate::{
     Error, Result, kernel,
     lane::{Lane, Slice},
+    parallel,
     plan::{Grouping, Plan},
     select::Input,
     watch::Watch,
@@ -10,8 +11,7 @@ use crate::{
 };
 use hashbrown::HashMap;
 use oribi_model::{Block, BlockIter, SeriesKey};
-use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 /// Values of the tags of a group, in the order asked; `None` is null.
 pub(crate) type GroupKey = Box<[Option<Box<str>>]>;
@@ -237,71 +237,24 @@ fn group_key(plan: &Plan, series: &SeriesKey) -> GroupKey {
     plan.group.iter().map(|tag| series.tag(tag.id).map(Box::from)).collect()
 }
 
-/// Folds all parts, on as many threads as are worth it.
+/// Folds all parts.
 pub(crate) fn run(
     plan: &Plan,
-    parts: VecDeque<BlockIter>,
+    parts: Vec<BlockIter>,
     hint: Option<(i64, i64)>,
     limits: Limits,
     watch: &Watch,
 ) -> Result<Figures> {
-    /// Rows after which a helper thread is cheaper than waiting.
-    const ROWS_ALONE_MAX: u64 = 50_000;
-    let queue = Mutex::new(parts);
-    let worker = |figures: &mut Figures, rows_max: u64| -> Result<Option<BlockIter>> {
-        loop {
-            let Some(mut part) = queue.lock().pop_front() else { return Ok(None) };
-            while let Some(block) = part.next() {
-                watch.check()?;
-                let block = plan.filter.apply(block?, &plan.scan_columns)?;
-                figures.take(plan, &block, limits.windows_max, watch)?;
-                if figures.rows >= rows_max {
-                    return Ok(Some(part));
-                }
-            }
-        }
+    let make = || Figures::new(plan, hint);
+    let take = |figures: &mut Figures, _: usize, block: Block| {
+        let block = plan.filter.apply(block, &plan.scan_columns)?;
+        figures.take(plan, &block, limits.windows_max, watch).map(ControlFlow::Continue)
     };
-    let mut figures = Figures::new(plan, hint);
-    let Some(rest) = worker(&mut figures, ROWS_ALONE_MAX)? else {
-        return figures.settle(plan, limits.windows_max, watch);
-    };
-    let helpers = limits.threads.saturating_sub(1).min(queue.lock().len());
-    queue.lock().push_front(rest);
-    std::thread::scope(|scope| -> Result<()> {
-        let helpers: Vec<_> = (0..helpers)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut figures = Figures::new(plan, hint);
-                    let done = worker(&mut figures, u64::MAX).inspect_err(|_| watch.cancel());
-                    done.map(|_| figures)
-                })
-            })
-            .collect();
-        let own = worker(&mut figures, u64::MAX);
-        if own.is_err() {
-            watch.cancel();
-        }
-        let mut first_error = own.err();
-        for helper in helpers {
-            let theirs = helper
-                .join()
-                .map_err(|_| Error::Internal { detail: "a reading thread panicked".into() })
-                .and_then(|figures| figures);
-            match theirs {
-                Ok(theirs) if first_error.is_none() => {
-                    figures.merge(plan, theirs, limits.windows_max, watch)?;
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    // A thread that failed stops the others, whose own error is then the echo.
-                    if first_error.is_none() || matches!(first_error, Some(Error::Cancelled)) {
-                        first_error = Some(error);
-                    }
-                }
-            }
-        }
-        first_error.map_or(Ok(()), Err)
-    })?;
+    let mut states = parallel::fold(parts, limits.threads, watch, make, take)?.into_iter();
+    let mut figures = states.next().unwrap_or_else(make);
+    for theirs in states {
+        figures.merge(plan, theirs, limits.windows_max, watch)?;
+    }
     figures.settle(plan, limits.windows_max, watch)
 }
 

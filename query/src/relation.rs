@@ -2,7 +2,9 @@
 
 use arrow_array::{
     ArrayRef, RecordBatch, RecordBatchOptions, StringViewArray, TimestampNanosecondArray,
+    builder::make_view,
 };
+use arrow_buffer::{Buffer, NullBufferBuilder};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use oribi_model::{Block, Column, ColumnId, ColumnRead, ColumnType, Table, name::TIME_COLUMN};
 use std::sync::Arc;
@@ -104,24 +106,27 @@ pub(crate) fn times(block: &Block) -> TimestampNanosecondArray {
     TimestampNanosecondArray::new(block.times.clone(), None).with_timezone("UTC")
 }
 
+/// The values of a tag; all rows of a run share one view.
 fn tag_values(block: &Block, tag: ColumnId) -> StringViewArray {
-    let mut builder = arrow_array::builder::StringViewBuilder::with_capacity(block.rows())
-        .with_fixed_block_size(64 << 10);
+    const INLINE_BYTES_MAX: usize = 12;
+    let mut views = Vec::with_capacity(block.rows());
+    let mut nulls = NullBufferBuilder::new(block.rows());
+    let mut long = Vec::new();
     for run in &block.runs {
-        match run.series.tag(tag) {
-            Some(value) if value.len() > 12 && run.rows > 1 => {
-                let start = builder.append_block(value.as_bytes().into());
-                for _ in 0..run.rows {
-                    builder
-                        .try_append_view(start, 0, value.len() as u32)
-                        .expect("the view lies within the block just added");
-                }
-            }
-            Some(value) => (0..run.rows).for_each(|_| builder.append_value(value)),
-            None => (0..run.rows).for_each(|_| builder.append_null()),
+        let value = run.series.tag(tag);
+        let text = value.unwrap_or_default().as_bytes();
+        let view = make_view(text, 0, long.len() as u32);
+        if text.len() > INLINE_BYTES_MAX {
+            long.extend_from_slice(text);
+        }
+        views.extend(std::iter::repeat_n(view, run.rows));
+        match value {
+            Some(_) => nulls.append_n_non_nulls(run.rows),
+            None => nulls.append_n_nulls(run.rows),
         }
     }
-    builder.finish()
+    StringViewArray::try_new(views.into(), vec![Buffer::from_vec(long)], nulls.finish())
+        .expect("each view is of a text put into the buffer")
 }
 
 /// How a type is called in answers.

@@ -1,11 +1,13 @@
 //! SQL over the tables, by DataFusion, inside the limits of one query.
 
 mod catalog;
+mod plain;
 mod scan;
 
 use crate::{
     Error, QueryOptions, Result,
     answer::{Answer, Stats},
+    filter::FilterCache,
     functions, guard, plan,
     watch::Watch,
 };
@@ -24,12 +26,14 @@ use datafusion::{
 };
 use futures::StreamExt;
 use oribi_model::ReadPath;
+use plain::Plain;
 use std::sync::Arc;
 
 /// Answers one SQL statement.
 pub(crate) async fn answer(
-    read: Arc<dyn ReadPath>,
+    read: &Arc<dyn ReadPath>,
     options: &QueryOptions,
+    filters: &FilterCache,
     db: Option<String>,
     text: &str,
     watch: &Arc<Watch>,
@@ -39,12 +43,22 @@ pub(crate) async fn answer(
     }
     guard::check(text, options).map_err(|detail| Error::Sql { detail })?;
     let db = db.unwrap_or_else(|| oribi_model::name::DEFAULT_DB.into());
-    let context = context(&read, options, &db, watch)?;
     let refuse = |error: DataFusionError| explain(read.as_ref(), &db, options, &error);
-    let state = context.state();
-    let statement = state.sql_to_statement(text, &state.config().options().sql_parser.dialect);
+    let base = functions::session_state();
+    let statement = base.sql_to_statement(text, &base.config().options().sql_parser.dialect);
     let statement = statement.map_err(refuse)?;
     check_statement(&statement)?;
+    if let Statement::Statement(inner) = &statement
+        && let Some(plain) = Plain::recognise(inner, &db, read.as_ref(), filters, options)
+    {
+        let (read, options, watch) = (read.clone(), options.clone(), watch.clone());
+        let reading = move || plain.answer(read.as_ref(), &options, &watch);
+        return tokio::task::spawn_blocking(reading)
+            .await
+            .map_err(|error| Error::Internal { detail: format!("a query stopped: {error}") })?;
+    }
+    let context = context(read, options, &db, watch)?;
+    let state = context.state();
     let logical = state.statement_to_plan(statement).await.map_err(refuse)?;
     let allowed =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);

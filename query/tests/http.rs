@@ -439,6 +439,53 @@ async fn sql_sees_databases_as_schemas() {
 }
 
 #[tokio::test]
+async fn plain_selects_answer_as_planned_ones() {
+    let engine = engine();
+    let columns = ["*", "time, device, n", "n AS number, site", "temperature", "note, \"time\""];
+    let predicates = [
+        "",
+        " WHERE temperature > 12.5",
+        " WHERE device = 'a' AND n >= 2",
+        " WHERE site IS NULL AND time < '1970-01-01T00:04:00Z'",
+        " WHERE device IN ('a', 'b') AND (temperature < 12 OR note LIKE 'b%')",
+        " WHERE time >= '1970-01-01T00:02:00Z' AND time < '1970-01-01T00:05:00Z' AND NOT ok",
+        " WHERE n % 20 = 0 AND device <> 'b'",
+        " WHERE false",
+    ];
+    for columns in columns {
+        for predicate in predicates {
+            let plain = format!("SELECT {columns} FROM sensors{predicate}");
+            let planned = format!("SELECT {columns} FROM (SELECT * FROM sensors) AS s{predicate}");
+            let mut answers = Vec::new();
+            for text in [&plain, &planned] {
+                let (status, answer) = get(&engine, "/api/v1/sql", &[("q", text)]).await;
+                assert_eq!(status, 200, "{text}: {answer}");
+                let mut rows: Vec<String> =
+                    answer["rows"].as_array().unwrap().iter().map(Json::to_string).collect();
+                rows.sort();
+                answers.push((answer["columns"].clone(), rows));
+            }
+            assert_eq!(answers[0], answers[1], "{plain}");
+        }
+    }
+    let limited = [("q", "SELECT n FROM sensors LIMIT 3")];
+    let (_, answer) = get(&engine, "/api/v1/sql", &limited).await;
+    assert_eq!(answer["rows"].as_array().unwrap().len(), 3, "{answer}");
+    let (_, answer) = get(&engine, "/api/v1/sql", &[("q", "SELECT n FROM sensors LIMIT 0")]).await;
+    assert_eq!(answer["rows"], json!([]), "{answer}");
+    for (text, status) in [
+        ("SELECT n FROM sensors WHERE nothing = 1", 400),
+        ("SELECT n FROM sensors WHERE temperature = 'warm'", 400),
+        ("SELECT nothing FROM sensors", 400),
+        ("SELECT n FROM nothing", 404),
+        ("SELECT n FROM sensors WHERE n / (n - n) = 1", 400),
+    ] {
+        let (found, problem) = get(&engine, "/api/v1/sql", &[("q", text)]).await;
+        assert_eq!(found, status, "{text}: {problem}");
+    }
+}
+
+#[tokio::test]
 async fn bad_sql_is_refused_in_time() {
     let options =
         QueryOptions { time_ms_max: 1_000, answer_rows_max: 10_000, ..QueryOptions::default() };

@@ -1,27 +1,38 @@
-//! Decoded pages that were read lately, within a bound of bytes. Pages of immutable files never
-//! change, so there is nothing to invalidate.
+//! Decoded pages that were written or read lately, within a bound of bytes. Pages of immutable
+//! files never change, so there is nothing to invalidate.
 
-use arrow_buffer::ScalarBuffer;
+mod page;
+
+pub(crate) use page::{Cells, Numbers};
+
 use hashbrown::HashMap;
-use oribi_model::ColumnValues;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// A page of one column of one open segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PageKey {
     /// The open segment; a number that is given once in the life of the process.
-    pub(crate) segment: u64,
+    segment: u64,
     /// Place of the column in the segment; `None` is the times.
-    pub(crate) column: Option<u32>,
-    pub(crate) page: u32,
+    column: Option<u32>,
+    page: u32,
+}
+
+impl PageKey {
+    pub(crate) fn new(segment: u64, column: Option<usize>, page: usize) -> PageKey {
+        PageKey { segment, column: column.map(|column| column as u32), page: page as u32 }
+    }
 }
 
 /// What a page holds once decoded. Clones share memory.
 #[derive(Debug, Clone)]
 pub(crate) enum Page {
-    Times(ScalarBuffer<i64>),
-    Cells(ColumnValues),
+    Times(Numbers),
+    Cells(Cells),
 }
 
 /// Decoded pages of all tablets of a node. Pages that were asked for again since they came in or
@@ -50,6 +61,19 @@ impl PageCache {
         PageCache { bytes_max, state: Mutex::default() }
     }
 
+    /// A number for a segment, which none other of this process has or had.
+    pub(crate) fn segment_number() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        NEXT.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether so many cells, as they are on average, fit into a part of the cache that leaves
+    /// room for others.
+    pub(crate) fn has_room_for(&self, cells: u64) -> bool {
+        const CELL_BYTES: u64 = 2;
+        cells.saturating_mul(CELL_BYTES) <= self.bytes_max as u64 / 2
+    }
+
     /// Bytes of the pages held.
     pub fn bytes(&self) -> usize {
         self.state.lock().bytes
@@ -76,6 +100,18 @@ impl PageCache {
             state.clock.push_back(key);
         }
     }
+
+    /// Drops pages that nobody will ask for again.
+    pub(crate) fn forget(&self, keys: impl Iterator<Item = PageKey>) {
+        let mut state = self.state.lock();
+        for key in keys {
+            if let Some(entry) = state.pages.remove(&key) {
+                state.bytes -= entry.bytes;
+            }
+        }
+        let State { pages, clock, .. } = &mut *state;
+        clock.retain(|key| pages.contains_key(key));
+    }
 }
 
 impl State {
@@ -96,19 +132,11 @@ impl State {
 }
 
 impl Page {
-    /// Bytes that the page's own cells take; a slice counts as its share of the buffer.
     fn bytes(&self) -> usize {
-        const ENTRY_BYTES: usize = 160;
+        const ENTRY_BYTES: usize = 192;
         let cells = match self {
-            Page::Times(times) => size_of_val(&times[..]),
-            Page::Cells(values) => match values {
-                ColumnValues::Text(texts) => {
-                    let offsets = texts.offsets();
-                    (offsets[offsets.len() - 1] - offsets[0]) as usize + 4 * offsets.len()
-                }
-                ColumnValues::Bool(flags) => flags.values().len() / 8,
-                numbers => 8 * numbers.len(),
-            },
+            Page::Times(times) => times.bytes(),
+            Page::Cells(cells) => cells.bytes(),
         };
         cells + ENTRY_BYTES
     }
@@ -123,7 +151,8 @@ mod tests {
     }
 
     fn page(value: i64) -> Page {
-        Page::Times(vec![value; 100].into())
+        let odd = |at: i64| (at % 2) * (i64::MAX / 2) + value + at;
+        Page::Times(Numbers::of(&(0..100).map(odd).collect::<Vec<_>>()))
     }
 
     #[test]
@@ -135,8 +164,10 @@ mod tests {
         assert!(cache.bytes() <= 5_000);
         assert!(cache.get(key(0)).is_some() && cache.get(key(5)).is_some());
         assert!(cache.get(key(1)).is_none(), "the oldest unused page goes");
-        let huge = Page::Times(vec![0; 10_000].into());
+        let huge = Page::Times(Numbers::of(&(0..10_000).collect::<Vec<_>>()));
         cache.put([(key(9), huge)]);
         assert!(cache.get(key(9)).is_none() && cache.bytes() > 0);
+        cache.forget((0..9).map(key));
+        assert_eq!(cache.bytes(), 0);
     }
 }

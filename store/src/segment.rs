@@ -7,7 +7,7 @@ mod reader;
 mod writer;
 
 pub(crate) use reader::Segment;
-pub(crate) use writer::SegmentWriter;
+pub(crate) use writer::{Kept, SegmentWriter};
 
 pub(crate) const MAGIC: [u8; 8] = *b"ORIBISEG";
 pub(crate) const END_MAGIC: [u8; 8] = *b"ORIBIEND";

@@ -5,11 +5,11 @@ use crate::{
     Result,
     gather::{Picks, gather},
     memtable::MemoryView,
-    page_cache::{Page, PageCache, PageKey},
+    page_cache::{Cells, Numbers, Page, PageCache},
     segment::{CHUNK_PAGES, PAGE_ROWS, Segment},
 };
 use arrow_buffer::ScalarBuffer;
-use oribi_model::{ColumnRead, ColumnValues, RowsWanted, ScanSpec, TimeRange};
+use oribi_model::{ColumnRead, ColumnType, ColumnValues, RowsWanted, ScanSpec, TimeRange};
 use std::{ops::Range, sync::Arc};
 
 /// Pages that are read and decoded at once.
@@ -82,7 +82,7 @@ pub(super) struct SegmentCursor {
     wanted: Vec<bool>,
     rows_wanted: RowsWanted,
     rows: Range<u64>,
-    window: Option<(u64, Piece)>,
+    window: Option<(u64, Window)>,
 }
 
 impl SegmentCursor {
@@ -124,7 +124,7 @@ impl SegmentCursor {
             };
             let from = (self.rows.start - start) as usize;
             let to = (self.rows.end - start).min(window.rows() as u64) as usize;
-            let piece = window.slice(from, to - from).trim(self.time);
+            let piece = window.cut(from..to, self.time);
             self.rows.start = start + to as u64;
             self.window = Some((start, window));
             if piece.rows() > 0 {
@@ -135,48 +135,43 @@ impl SegmentCursor {
     }
 
     /// The page from the cache, or the wanted pages that follow without a gap and are not there.
-    fn load(&self, page: usize) -> Result<Piece> {
-        if let Some(piece) = self.cached(page) {
-            return Ok(piece);
+    fn load(&self, page: usize) -> Result<Window> {
+        if let Some(kept) = self.kept(page) {
+            return Ok(kept);
         }
         let chunk_end = (page / CHUNK_PAGES + 1) * CHUNK_PAGES;
         let last = self.wanted.len().min(chunk_end).min(page + WINDOW_PAGES);
-        let stops = |next: &usize| !self.wanted[*next] || self.cached(*next).is_some();
+        let stops = |next: &usize| !self.wanted[*next] || self.kept(*next).is_some();
         let end = (page + 1..last).find(stops).unwrap_or(last);
         let times = self.segment.read_times(page..end)?;
-        self.keep(None, page..end, |rows| Page::Times(times.slice(rows.start, rows.len())));
+        self.keep(None, page..end, |rows| Page::Times(Numbers::of(&times[rows])));
         let column = |(place, read): &(Option<usize>, ColumnRead)| match place {
             Some(place) => {
                 let cells = self.segment.read_column(*place, page..end)?;
                 self.keep(Some(*place), page..end, |rows| {
-                    Page::Cells(cells.slice(rows.start, rows.len()))
+                    Page::Cells(Cells::of(&cells.slice(rows.start, rows.len())))
                 });
                 Ok(cells.read_as(read.column_type))
             }
             None => Ok(ColumnValues::nulls(read.column_type, times.len())),
         };
         let columns = self.columns.iter().map(column).collect::<Result<_>>()?;
-        Ok(Piece { times, columns })
-    }
-
-    fn key(&self, column: Option<usize>, page: usize) -> PageKey {
-        let column = column.map(|column| column as u32);
-        PageKey { segment: self.segment.number(), column, page: page as u32 }
+        Ok(Window::Decoded(Piece { times, columns }))
     }
 
     /// The page, if the cache has every column of it.
-    fn cached(&self, page: usize) -> Option<Piece> {
+    fn kept(&self, page: usize) -> Option<Window> {
         let cache = self.cache.as_ref()?;
-        let Page::Times(times) = cache.get(self.key(None, page))? else { return None };
+        let Page::Times(times) = cache.get(self.segment.key(None, page))? else { return None };
         let column = |(place, read): &(Option<usize>, ColumnRead)| match place {
-            Some(place) => match cache.get(self.key(Some(*place), page))? {
-                Page::Cells(cells) => Some(cells.read_as(read.column_type)),
+            Some(place) => match cache.get(self.segment.key(Some(*place), page))? {
+                Page::Cells(cells) => Some((Some(cells), read.column_type)),
                 Page::Times(_) => None,
             },
-            None => Some(ColumnValues::nulls(read.column_type, times.len())),
+            None => Some((None, read.column_type)),
         };
         let columns = self.columns.iter().map(column).collect::<Option<_>>()?;
-        Some(Piece { times, columns })
+        Some(Window::Kept(times, columns))
     }
 
     /// Keeps the pages of a column; `part` gives the cells of a page by their rows.
@@ -192,8 +187,44 @@ impl SegmentCursor {
         cache.put(pages.map(|page| {
             let start = page * PAGE_ROWS - first;
             let end = ((page + 1) * PAGE_ROWS).min(rows) - first;
-            (self.key(column, page), part(start..end))
+            (self.segment.key(column, page), part(start..end))
         }));
+    }
+}
+
+/// Rows of some pages.
+enum Window {
+    Decoded(Piece),
+    /// Times, and of each column asked for its cells and the type wanted; `None`: nulls.
+    Kept(Numbers, Vec<(Option<Cells>, ColumnType)>),
+}
+
+impl Window {
+    fn rows(&self) -> usize {
+        match self {
+            Window::Decoded(piece) => piece.rows(),
+            Window::Kept(times, _) => times.len(),
+        }
+    }
+
+    /// Of these rows, which are of one series, those in `time`.
+    fn cut(&self, rows: Range<usize>, time: TimeRange) -> Piece {
+        match self {
+            Window::Decoded(piece) => piece.slice(rows.start, rows.len()).trim(time),
+            Window::Kept(times, columns) => {
+                let start = times.partition(rows.clone(), time.start);
+                let end = match time {
+                    TimeRange::ALL => rows.end,
+                    time => times.partition(start..rows.end, time.end),
+                };
+                let column = |(cells, wanted): &(Option<Cells>, ColumnType)| match cells {
+                    Some(cells) => cells.slice(start..end).read_as(*wanted),
+                    None => ColumnValues::nulls(*wanted, end - start),
+                };
+                let columns = columns.iter().map(column).collect();
+                Piece { times: times.slice(start..end).into(), columns }
+            }
+        }
     }
 }
 

@@ -9,16 +9,14 @@ use crate::{
     Error, Result,
     bits::Reader,
     disk::{Disk, DiskFile},
+    page_cache::PageKey,
 };
 use arrow_buffer::ScalarBuffer;
 use oribi_model::{ColumnId, ColumnType, ColumnValues, SeriesKey, TabletId, TabletSpec};
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
-
-static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// An open segment: its indexes in memory, its pages on disk.
 pub(crate) struct Segment {
@@ -29,10 +27,15 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    pub(crate) fn open(disk: &dyn Disk, path: &Path, spec: &TabletSpec) -> Result<Segment> {
+    /// Opens a segment whose pages are kept under `number`.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        spec: &TabletSpec,
+        number: u64,
+    ) -> Result<Segment> {
         let file = disk.open(path).map_err(Error::io("open", path))?;
         let length = file.len().map_err(Error::io("measure", path))?;
-        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
         let (path_owned, index) = (path.to_owned(), Index::default());
         let mut segment = Segment { number, file, path: path_owned, index };
         if length < (HEADER_BYTES + TRAILER_BYTES) as u64 {
@@ -54,9 +57,17 @@ impl Segment {
         Ok(segment)
     }
 
-    /// A number that no other open segment of this process has or had.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
+    /// The key under which a page of a column (`None`: the times) is kept.
+    pub(crate) fn key(&self, column: Option<usize>, page: usize) -> PageKey {
+        PageKey::new(self.number, column, page)
+    }
+
+    /// The keys of all pages.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = PageKey> {
+        let (number, pages) = (self.number, self.index.pages());
+        let columns = std::iter::once(None).chain((0..self.index.columns.len()).map(Some));
+        columns
+            .flat_map(move |column| (0..pages).map(move |page| PageKey::new(number, column, page)))
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -64,14 +64,14 @@ fn written() -> SimDisk {
     let disk = SimDisk::new();
     disk.create_dir_all(Path::new("/d")).unwrap();
     let path = Path::new("/d/1.seg");
-    let mut writer = SegmentWriter::create(&disk, path, &spec(), columns()).unwrap();
+    let mut writer = SegmentWriter::create(&disk, path, &spec(), columns(), None).unwrap();
     writer.push(contents()).unwrap();
     writer.finish().unwrap();
     disk
 }
 
 fn check(disk: &SimDisk) {
-    let segment = Segment::open(disk, Path::new("/d/1.seg"), &spec()).unwrap();
+    let segment = Segment::open(disk, Path::new("/d/1.seg"), &spec(), 1).unwrap();
     segment.verify().unwrap();
     let expected = contents();
     assert_eq!(segment.columns(), columns());
@@ -115,7 +115,7 @@ fn a_future_version_is_refused_by_name() {
     let crc = crc32c::crc32c(&bytes[..28]);
     bytes[28..32].copy_from_slice(&crc.to_le_bytes());
     disk.put(path, bytes);
-    let outcome = Segment::open(&disk, path, &spec());
+    let outcome = Segment::open(&disk, path, &spec(), 1);
     assert!(matches!(outcome, Err(crate::Error::FutureFormat { found: 2, known: 1, .. })));
 }
 

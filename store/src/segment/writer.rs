@@ -9,9 +9,14 @@ use crate::{
     Error, Result,
     disk::{Disk, DiskFile},
     gather::concat,
+    page_cache::{Cells, Numbers, Page, PageCache, PageKey},
 };
 use oribi_model::{Block, ColumnId, ColumnType, ColumnValues, TabletSpec};
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub(crate) struct SegmentWriter {
     file: Box<dyn DiskFile>,
@@ -20,6 +25,14 @@ pub(crate) struct SegmentWriter {
     index: Index,
     held: Vec<Block>,
     held_rows: usize,
+    kept: Option<Kept>,
+}
+
+/// Where pages stay as they are written, since the newest rows are those asked for most.
+pub(crate) struct Kept {
+    pub(crate) cache: Arc<PageCache>,
+    /// The segment's number in it.
+    pub(crate) number: u64,
 }
 
 impl SegmentWriter {
@@ -28,12 +41,13 @@ impl SegmentWriter {
         path: &Path,
         spec: &TabletSpec,
         columns: Vec<(ColumnId, ColumnType)>,
+        kept: Option<Kept>,
     ) -> Result<SegmentWriter> {
         let file = disk.create(path).map_err(Error::io("create", path))?;
         let chunks = vec![Vec::new(); columns.len() + 1];
         let index = Index { columns, chunks, ..Index::default() };
         let (path, held) = (path.to_owned(), Vec::new());
-        let mut writer = SegmentWriter { file, path, offset: 0, index, held, held_rows: 0 };
+        let mut writer = SegmentWriter { file, path, offset: 0, index, held, held_rows: 0, kept };
         let mut header = MAGIC.to_vec();
         header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         header.extend_from_slice(&spec.id.0.to_le_bytes());
@@ -126,6 +140,7 @@ impl SegmentWriter {
             let least = page.iter().copied().min().unwrap_or_default();
             self.index.page_times.push((least, page.iter().copied().max().unwrap_or_default()));
         }
+        self.keep(None, rows, |page| Page::Times(Numbers::of(&times[page])));
         let mut out = Vec::new();
         let mut chunk = page::encode_times(&times, &mut out);
         chunk.offset += self.offset;
@@ -133,12 +148,26 @@ impl SegmentWriter {
         for (at, (_, column_type)) in self.index.columns.iter().enumerate() {
             let columns: Vec<ColumnValues> =
                 parts.iter().map(|part| part.columns[at].clone()).collect();
-            let mut chunk = page::encode(&concat(*column_type, &columns), &mut out);
+            let cells = concat(*column_type, &columns);
+            self.keep(Some(at), rows, |page| {
+                Page::Cells(Cells::of(&cells.slice(page.start, page.len())))
+            });
+            let mut chunk = page::encode(&cells, &mut out);
             chunk.offset += self.offset;
             self.index.chunks[at + 1].push(chunk);
         }
         self.index.rows += rows as u64;
         self.append(&out)
+    }
+
+    /// Keeps the pages of a column of the next chunk; `part` gives a page by its rows in it.
+    fn keep(&self, column: Option<usize>, rows: usize, part: impl Fn(Range<usize>) -> Page) {
+        let Some(Kept { cache, number }) = &self.kept else { return };
+        let first = self.index.rows as usize / PAGE_ROWS;
+        cache.put((0..rows).step_by(PAGE_ROWS).enumerate().map(|(at, start)| {
+            let key = PageKey::new(*number, column, first + at);
+            (key, part(start..rows.min(start + PAGE_ROWS)))
+        }));
     }
 }
 

@@ -68,6 +68,7 @@ impl Tablet {
             state.segments.splice(at..at + inputs.len(), merged.clone());
         })?;
         for input in &inputs {
+            self.options.pages.forget(input.segment.keys());
             // A file that stays is removed when the tablet is opened next.
             if let Err(error) = self.disk.remove(input.segment.path()) {
                 let path = input.segment.path().display();

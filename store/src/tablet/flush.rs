@@ -4,8 +4,9 @@ use super::{OpenSegment, State, Tablet, memory_source, open::segment_path};
 use crate::{
     Error, Result,
     manifest::{Manifest, SegmentEntry},
-    scan::{self, Source},
-    segment::{Segment, SegmentWriter},
+    page_cache::PageCache,
+    scan::{self, Rows, Source},
+    segment::{Kept, Segment, SegmentWriter},
 };
 use oribi_model::{LogIndex, RowsWanted, ScanSpec, SeriesFilter, TimeRange};
 use std::sync::Arc;
@@ -80,7 +81,13 @@ impl Tablet {
             *next - 1
         };
         let path = segment_path(&self.dir, number);
-        let mut writer = SegmentWriter::create(&*self.disk, &path, &self.spec, stored)?;
+        let kept_as = PageCache::segment_number();
+        let cells = rows_of(sources).saturating_mul(spec.columns.len() as u64 + 1);
+        let kept = self.options.pages.has_room_for(cells).then(|| {
+            let cache = self.options.pages.clone();
+            Kept { cache, number: kept_as }
+        });
+        let mut writer = SegmentWriter::create(&*self.disk, &path, &self.spec, stored, kept)?;
         for block in blocks {
             let block = block.map_err(|error| {
                 let (path, reason) = (path.clone(), error.to_string());
@@ -89,7 +96,7 @@ impl Tablet {
             writer.push(block)?;
         }
         let bytes = writer.finish()?;
-        let segment = Arc::new(Segment::open(&*self.disk, &path, &self.spec)?);
+        let segment = Arc::new(Segment::open(&*self.disk, &path, &self.spec, kept_as)?);
         let times = segment.page_times().iter().copied();
         let time = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
         let (rows, series) = (segment.rows(), segment.series().len() as u64);
@@ -118,6 +125,15 @@ impl Tablet {
         state.forget_deletes();
         Ok(())
     }
+}
+
+/// How many rows the sources hold, keys that stand in several counted several times.
+fn rows_of(sources: &[Source]) -> u64 {
+    let rows = |source: &Source| match &source.rows {
+        Rows::Memory(view) => view.series.iter().map(|series| series.rows.len() as u64).sum(),
+        Rows::Segment(segment) => segment.rows(),
+    };
+    sources.iter().map(rows).sum()
 }
 
 impl State {

@@ -6,6 +6,7 @@ use crate::{
     disk::Disk,
     manifest::{self, Manifest},
     memtable::Memtable,
+    page_cache::PageCache,
     segment::Segment,
 };
 use oribi_model::TabletSpec;
@@ -58,7 +59,8 @@ impl Tablet {
         let mut segments = Vec::with_capacity(manifest.segments.len());
         for entry in manifest.segments {
             let path = segment_path(&dir, entry.number);
-            let segment = Arc::new(Segment::open(&*disk, &path, &spec)?);
+            let segment =
+                Arc::new(Segment::open(&*disk, &path, &spec, PageCache::segment_number())?);
             if segment.rows() != entry.rows {
                 let reason = "the file has other rows than the manifest says".to_owned();
                 return Err(Error::Corrupt { path, offset: 0, reason });

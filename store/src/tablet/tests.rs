@@ -259,6 +259,6 @@ fn any_flipped_byte_is_noticed() {
     }
     let mut other = spec();
     other.id = TabletId(6);
-    let outcome = Segment::open(&disk, Path::new("/data/5/00000001.seg"), &other);
+    let outcome = Segment::open(&disk, Path::new("/data/5/00000001.seg"), &other, 1);
     assert!(matches!(outcome, Err(Error::WrongTablet { .. })));
 }

@@ -1,0 +1,72 @@
+//! Reads the parts of a scan, on as many threads as are worth it.
+
+use crate::{Error, Result, watch::Watch};
+use oribi_model::{Block, BlockIter};
+use parking_lot::Mutex;
+use std::{collections::VecDeque, ops::ControlFlow};
+
+/// Rows read after which a helper thread is cheaper than waiting.
+const ROWS_ALONE_MAX: usize = 50_000;
+
+/// Folds all blocks of `parts` into states made by `make`, one a thread. `take` gets the number of
+/// the block's part, and breaks where no more blocks are wanted; blocks of one part come to it in
+/// their order.
+///
+/// # Errors
+/// The first error of a block, of `take`, or of the watch, which stops the other threads.
+pub(crate) fn fold<S: Send>(
+    parts: Vec<BlockIter>,
+    threads: usize,
+    watch: &Watch,
+    make: impl Fn() -> S + Sync,
+    take: impl Fn(&mut S, usize, Block) -> Result<ControlFlow<()>> + Sync,
+) -> Result<Vec<S>> {
+    let queue: Mutex<VecDeque<_>> = Mutex::new(parts.into_iter().enumerate().collect());
+    let worker = |state: &mut S, rows_max: usize| -> Result<Option<(usize, BlockIter)>> {
+        let mut rows = 0;
+        loop {
+            let Some((number, mut part)) = queue.lock().pop_front() else { return Ok(None) };
+            while let Some(block) = part.next() {
+                watch.check()?;
+                let block = block?;
+                rows += block.rows();
+                if take(state, number, block)?.is_break() {
+                    queue.lock().clear();
+                    return Ok(None);
+                }
+                if rows >= rows_max {
+                    return Ok(Some((number, part)));
+                }
+            }
+        }
+    };
+    let mut first = make();
+    let Some(rest) = worker(&mut first, ROWS_ALONE_MAX)? else { return Ok(vec![first]) };
+    let helpers = threads.saturating_sub(1).min(queue.lock().len());
+    queue.lock().push_front(rest);
+    std::thread::scope(|scope| {
+        let help = || {
+            let mut state = make();
+            let done = worker(&mut state, usize::MAX).inspect_err(|_| watch.cancel());
+            done.map(|_| state)
+        };
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(help)).collect();
+        let own = worker(&mut first, usize::MAX).inspect_err(|_| watch.cancel());
+        let mut first_error = own.err();
+        let mut states = vec![first];
+        for helper in helpers {
+            let theirs = helper
+                .join()
+                .map_err(|_| Error::Internal { detail: "a reading thread panicked".into() });
+            match theirs.and_then(|state| state) {
+                Ok(state) => states.push(state),
+                // A thread that failed stops the others, whose own error is then the echo.
+                Err(error) if matches!(first_error, None | Some(Error::Cancelled)) => {
+                    first_error = Some(error);
+                }
+                Err(_) => {}
+            }
+        }
+        first_error.map_or(Ok(states), Err)
+    })
+}

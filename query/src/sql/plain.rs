@@ -1,0 +1,235 @@
+//! `SELECT columns FROM table [WHERE predicate] [LIMIT n]`: rows picked from one table. DataFusion's
+//! planner takes longer than such a question takes to answer, so it is bound to the table here.
+
+use crate::{
+    Error, QueryOptions, Result,
+    answer::{Answer, Stats},
+    filter::{Filter, FilterCache},
+    parallel,
+    relation::{Origin, Relation},
+    watch::Watch,
+};
+use arrow_array::RecordBatch;
+use arrow_schema::{Field, Schema};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement,
+    TableFactor, Value,
+};
+use oribi_model::{Block, ColumnRead, ReadPath, RowsWanted, ScanSpec, Table};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+/// Rows of one table.
+pub(super) struct Plain {
+    table: Arc<Table>,
+    /// Columns of the answer.
+    relation: Relation,
+    filter: Arc<Filter>,
+    limit: Option<usize>,
+}
+
+impl Plain {
+    /// The statement in this form; `None` where it is anything else, or wrong, so that DataFusion
+    /// answers it or says what is wrong.
+    pub(super) fn recognise(
+        statement: &Statement,
+        db: &str,
+        read: &dyn ReadPath,
+        filters: &FilterCache,
+        options: &QueryOptions,
+    ) -> Option<Plain> {
+        let Statement::Query(query) = statement else { return None };
+        let SetExpr::Select(select) = query.body.as_ref() else { return None };
+        let [from] = select.from.as_slice() else { return None };
+        let TableFactor::Table { name, .. } = &from.relation else { return None };
+        let limit = limit(query)?;
+        // Whatever else may stand in a SELECT shows up in its text.
+        let columns: Vec<String> = select.projection.iter().map(SelectItem::to_string).collect();
+        let mut known = format!("SELECT {} FROM {name}", columns.join(", "));
+        if let Some(predicate) = &select.selection {
+            known += &format!(" WHERE {predicate}");
+        }
+        if let Some(limit) = limit {
+            known += &format!(" LIMIT {limit}");
+        }
+        if known != query.to_string() {
+            return None;
+        }
+        let table = find(name, db, read)?;
+        let relation = project(&Relation::of(&table), &select.projection)?;
+        let filter = match &select.selection {
+            Some(predicate) => filters.get(&predicate.to_string(), &table, options).ok()?,
+            None => Arc::new(Filter::default()),
+        };
+        Some(Plain { table, relation, filter, limit })
+    }
+
+    /// The rows, by tablet, series and time.
+    ///
+    /// # Errors
+    /// A limit of the query, or a predicate that fails on a row.
+    pub(super) fn answer(
+        &self,
+        read: &dyn ReadPath,
+        options: &QueryOptions,
+        watch: &Watch,
+    ) -> Result<Answer> {
+        let spec = self.spec();
+        let mut parts = Vec::new();
+        if !spec.time.is_empty() && self.limit != Some(0) {
+            let tablets = read.scan(self.table.id, &spec, options.threads())?;
+            parts.extend(tablets.into_iter().flat_map(|tablet| tablet.parts));
+        }
+        let held = Held::default();
+        let take = |picked: &mut Vec<(usize, RecordBatch)>, part: usize, block: Block| {
+            let block = self.filter.apply(block, &spec.columns).map_err(as_sql)?;
+            if block.rows() > 0 {
+                let batch = self.relation.batch(&block, &spec.columns);
+                let batch = batch.map_err(|error| Error::Internal { detail: error.to_string() })?;
+                picked.push((part, batch));
+                return held.grow(&block, &self.relation, self.limit, options);
+            }
+            Ok(ControlFlow::Continue(()))
+        };
+        let picked = parallel::fold(parts, options.threads(), watch, Vec::new, take)?;
+        let mut picked: Vec<_> = picked.into_iter().flatten().collect();
+        picked.sort_by_key(|(part, _)| *part);
+        let mut batches: Vec<_> = picked.into_iter().map(|(_, batch)| batch).collect();
+        if let Some(limit) = self.limit {
+            cut(&mut batches, limit);
+        }
+        let (schema, stats) = (self.relation.schema.clone(), Stats::default());
+        Ok(Answer { schema, batches, stats })
+    }
+
+    fn spec(&self) -> ScanSpec {
+        let mut columns = self.relation.reads();
+        for field in &self.filter.fields {
+            if columns.iter().all(|read| read.id != field.id) {
+                columns.push(ColumnRead { id: field.id, column_type: field.column_type });
+            }
+        }
+        let (time, series) = (self.filter.time, self.filter.series.clone());
+        ScanSpec { columns, time, series, rows: RowsWanted::All }
+    }
+}
+
+/// What all threads have picked so far.
+#[derive(Default)]
+struct Held {
+    rows: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Held {
+    fn grow(
+        &self,
+        block: &Block,
+        relation: &Relation,
+        limit: Option<usize>,
+        options: &QueryOptions,
+    ) -> Result<ControlFlow<()>> {
+        /// A time, a view of a tag, or a number: what a cell holds at least.
+        const CELL_BYTES: usize = 12;
+        let fields: usize = block.columns.iter().map(oribi_model::ColumnValues::bytes).sum();
+        let bytes = fields + block.rows() * relation.origins.len() * CELL_BYTES;
+        let rows = self.rows.fetch_add(block.rows(), Ordering::Relaxed) + block.rows();
+        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if limit.is_some_and(|limit| rows >= limit) {
+            return Ok(ControlFlow::Break(()));
+        }
+        let over = |name, limit| Err(Error::AnswerLimit { name, limit: limit as u64 });
+        if rows > options.answer_rows_max {
+            return over("answer_rows_max", options.answer_rows_max);
+        }
+        if bytes > options.answer_bytes_max {
+            return over("answer_bytes_max", options.answer_bytes_max);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The limit, if there is one; `None` where it is more than a number.
+fn limit(query: &Query) -> Option<Option<usize>> {
+    match &query.limit_clause {
+        None => Some(None),
+        Some(LimitClause::LimitOffset { limit: Some(Expr::Value(value)), .. }) => {
+            match &value.value {
+                Value::Number(number, _) => number.parse().ok().map(Some),
+                _ => None,
+            }
+        }
+        Some(_) => None,
+    }
+}
+
+fn find(name: &ObjectName, db: &str, read: &dyn ReadPath) -> Option<Arc<Table>> {
+    let part = |part: &ObjectNamePart| match part {
+        ObjectNamePart::Identifier(ident) => Some(ident.value.clone()),
+        _ => None,
+    };
+    let parts: Vec<String> = name.0.iter().map(part).collect::<Option<_>>()?;
+    match parts.as_slice() {
+        [table] => read.table(db, table),
+        [db, table] => read.table(db, table),
+        _ => None,
+    }
+}
+
+/// The columns asked for, under the names asked for; `None` for anything but columns that exist,
+/// and for names that stand twice.
+fn project(whole: &Relation, items: &[SelectItem]) -> Option<Relation> {
+    if let [SelectItem::Wildcard(_)] = items {
+        return Some(whole.clone());
+    }
+    let column = |item: &SelectItem| -> Option<(usize, String)> {
+        let place = |ident: &Ident| whole.schema.index_of(&ident.value).ok();
+        match item {
+            SelectItem::UnnamedExpr(Expr::Identifier(ident)) => {
+                Some((place(ident)?, ident.value.clone()))
+            }
+            SelectItem::ExprWithAlias { expr: Expr::Identifier(ident), alias } => {
+                Some((place(ident)?, alias.value.clone()))
+            }
+            _ => None,
+        }
+    };
+    let columns: Vec<(usize, String)> = items.iter().map(column).collect::<Option<_>>()?;
+    let twice = |(at, (place, name)): (usize, &(usize, String))| {
+        columns[..at].iter().any(|other| other.1 == *name || other.0 == *place)
+    };
+    if columns.iter().enumerate().any(twice) {
+        return None;
+    }
+    let fields: Vec<Field> = columns
+        .iter()
+        .map(|(place, name)| whole.schema.field(*place).clone().with_name(name))
+        .collect();
+    let origins: Vec<Origin> = columns.iter().map(|(place, _)| whole.origins[*place]).collect();
+    Some(Relation { schema: Arc::new(Schema::new(fields)), origins })
+}
+
+/// Keeps the first so many rows.
+fn cut(batches: &mut Vec<RecordBatch>, limit: usize) {
+    let mut left = limit;
+    for batch in batches.iter_mut() {
+        if batch.num_rows() > left {
+            *batch = batch.slice(0, left);
+        }
+        left -= batch.num_rows();
+    }
+    batches.retain(|batch| batch.num_rows() > 0);
+}
+
+/// A fault of the predicate as one of the SQL that holds it.
+fn as_sql(error: Error) -> Error {
+    match error {
+        Error::Parameter { detail, .. } => Error::Sql { detail },
+        error => error,
+    }
+}
