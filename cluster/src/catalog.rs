@@ -22,6 +22,12 @@ pub struct Catalog {
     /// Of each table, the greatest column id ever given, which is never given again.
     last_columns: BTreeMap<TableId, ColumnId>,
     tablets: BTreeMap<TabletId, TabletSpec>,
+    /// Connectors made at run time, by name, as JSON.
+    #[serde(default)]
+    connectors: BTreeMap<Name, Arc<str>>,
+    /// Of each connector, how far it has got with each of its sources.
+    #[serde(default)]
+    cursors: BTreeMap<Name, BTreeMap<String, u64>>,
     last_table: TableId,
     last_tablet: TabletId,
     #[serde(skip)]
@@ -89,6 +95,16 @@ impl Catalog {
             self.tablets_of(table).iter().map(|tablet| tablet.range).collect();
         ranges.dedup();
         ranges
+    }
+
+    /// The connectors made at run time, by name, each as the JSON it was made with.
+    pub fn connectors(&self) -> impl Iterator<Item = (&Name, &Arc<str>)> {
+        self.connectors.iter()
+    }
+
+    /// How far a connector has got with each of its sources: the first place that was not done.
+    pub fn cursors(&self, connector: &str) -> Option<&BTreeMap<String, u64>> {
+        self.cursors.get(connector)
     }
 
     /// Makes the look-ups of a catalog that was read from a file.

@@ -2,6 +2,7 @@
 
 mod catalog_machine;
 mod data_dir;
+mod feed;
 mod hosting;
 mod maintain;
 mod options;

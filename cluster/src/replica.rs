@@ -18,7 +18,7 @@ use applied::Applied;
 use log_store::GroupLog;
 use machine::MachineAdapter;
 use openraft::{
-    Config, SnapshotPolicy,
+    Config, EntryPayload, SnapshotPolicy,
     errors::{ClientWriteError, RaftError},
 };
 use oribi_model::{LogIndex, NodeId};
@@ -100,6 +100,40 @@ impl Replica {
         if let Some(index) = applied.index() {
             freeze(index, applied.encode());
         }
+    }
+
+    /// Commands applied from entry `first` on, with their indexes, and the index after the last
+    /// entry looked at; at least one entry, and no more than `bytes_max` otherwise. `None` where
+    /// the log has let the entry go. Blocks.
+    ///
+    /// # Errors
+    /// Entries that cannot be read.
+    pub(crate) fn committed(
+        &self,
+        first: u64,
+        bytes_max: usize,
+    ) -> Result<Option<(Vec<Command>, u64)>> {
+        /// Entries read at once.
+        const CHUNK_ENTRIES: u64 = 8;
+        let end = self.applied.lock().index().map_or(0, |index| index.0 + 1);
+        let known = self.log.group(self.group).unwrap_or_default();
+        if first < known.entries.start {
+            return Ok(None);
+        }
+        let (mut commands, mut next, mut bytes) = (Vec::new(), first, 0);
+        while next < end && bytes < bytes_max {
+            let entries = self.log.read(self.group, next..end.min(next + CHUNK_ENTRIES));
+            for (index, entry) in entries? {
+                let decoded = forms::decode_entry(index, &entry);
+                let entry = decoded.map_err(|reason| self.unavailable(reason))?;
+                if let EntryPayload::Normal(command) = entry.payload {
+                    bytes += command.encoded().len();
+                    commands.push(command);
+                }
+                next = index + 1;
+            }
+        }
+        Ok(Some((commands, next)))
     }
 
     /// Lets the log forget what the machine has flushed.

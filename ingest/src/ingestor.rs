@@ -141,9 +141,10 @@ impl Ingestor {
             row_series: points.row_series.clone(),
             times: points.times.clone(),
             columns,
+            cursor: points.cursor.clone(),
         };
         if !rejects.is_empty() {
-            batch = split::gather(&batch, rejects.kept(points.rows()));
+            batch = batch.take(rejects.kept(points.rows()));
         }
         (batch, rejects.into_rejections(points).collect())
     }

@@ -1,6 +1,12 @@
 //! Rows that fit a table's schema: what is logged, held in memtables and replicated.
 
-use crate::{ColumnId, ColumnValues, SeriesKeys, TableId, TimeRange};
+use crate::{ColumnId, ColumnValues, Cursor, SeriesKeys, TableId, TimeRange};
+use arrow_array::{
+    Array, UInt32Array,
+    cast::AsArray,
+    types::{Float64Type, Int64Type},
+};
+use arrow_select::take::take;
 
 /// Rows of one table and one tablet, by column id, with the types as written.
 ///
@@ -20,6 +26,8 @@ pub struct RowBatch {
     pub times: Vec<i64>,
     /// Field columns by ascending id, each as long as `times`.
     pub columns: Vec<(ColumnId, ColumnValues)>,
+    /// Where the rows came from, if the source can be read again.
+    pub cursor: Option<Cursor>,
 }
 
 impl RowBatch {
@@ -46,6 +54,43 @@ impl RowBatch {
             + self.row_series.capacity() * size_of::<u32>()
             + self.times.capacity() * size_of::<i64>()
             + self.columns.iter().map(|(_, values)| values.bytes()).sum::<usize>()
+            + self.cursor.as_ref().map_or(0, |cursor| cursor.offsets.capacity() * size_of::<u64>())
+    }
+
+    /// The rows at these places, in this order, with the series and columns that they have.
+    pub fn take(&self, rows: Vec<u32>) -> RowBatch {
+        let at = |row: &u32| *row as usize;
+        let mut numbers = vec![u32::MAX; self.series.len()];
+        let mut series = SeriesKeys::default();
+        let row_series = rows.iter().map(|row| {
+            let old = self.row_series[at(row)] as usize;
+            if numbers[old] == u32::MAX {
+                let key = self.series.get(old);
+                numbers[old] = series.push_with(|bytes| bytes.extend_from_slice(key)) as u32;
+            }
+            numbers[old]
+        });
+        let row_series = row_series.collect();
+        let times = rows.iter().map(|row| self.times[at(row)]).collect();
+        let cursor = self.cursor.as_ref().map(|cursor| Cursor {
+            source: cursor.source.clone(),
+            offsets: rows.iter().map(|row| cursor.offsets[at(row)]).collect(),
+        });
+        let rows = UInt32Array::from(rows);
+        let columns = self.columns.iter().filter_map(|(id, values)| {
+            let taken = take(values.as_array(), &rows, None).expect("rows are those of the batch");
+            let values = like(values, &*taken);
+            (values.null_count() < values.len()).then_some((*id, values))
+        });
+        RowBatch {
+            table: self.table,
+            schema_version: self.schema_version,
+            series,
+            row_series,
+            times,
+            columns: columns.collect(),
+            cursor,
+        }
     }
 
     /// Checks what every reader of a batch relies on.
@@ -66,6 +111,23 @@ impl RowBatch {
         if self.row_series.iter().any(|series| *series as usize >= self.series.len()) {
             return Err("a row names a series that the batch does not have");
         }
+        if let Some(cursor) = &self.cursor {
+            if cursor.offsets.len() != rows {
+                return Err("the cursor is not as long as the time column");
+            }
+            if !cursor.offsets.is_sorted() {
+                return Err("the offsets of a cursor do not ascend");
+            }
+        }
         Ok(())
+    }
+}
+
+fn like(values: &ColumnValues, array: &dyn Array) -> ColumnValues {
+    match values {
+        ColumnValues::Int(_) => ColumnValues::Int(array.as_primitive::<Int64Type>().clone()),
+        ColumnValues::Float(_) => ColumnValues::Float(array.as_primitive::<Float64Type>().clone()),
+        ColumnValues::Bool(_) => ColumnValues::Bool(array.as_boolean().clone()),
+        ColumnValues::Text(_) => ColumnValues::Text(array.as_string::<i32>().clone()),
     }
 }

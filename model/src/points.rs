@@ -3,10 +3,10 @@
 //! A decoder fills a [`PointsBuilder`]; the write path checks the [`Points`] against the schema
 //! and turns them into [`crate::RowBatch`]es.
 
-use crate::{ColumnType, ColumnValues, Name, Value};
+use crate::{ColumnType, ColumnValues, Cursor, Name, Value};
 use arrow_array::{BooleanArray, Float64Array, Int64Array, StringArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 use xxhash_rust::xxh3::Xxh3Builder;
 
 /// Why a row was not stored, in a form that programs can count.
@@ -114,12 +114,21 @@ pub struct Points {
     pub origins: Vec<u32>,
     /// Fields in the order in which they appeared.
     pub fields: Vec<FieldColumn>,
+    /// Where the rows came from, if the source can be read again.
+    pub cursor: Option<Cursor>,
 }
 
 impl Points {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.times.len()
+    }
+
+    /// Notes that each row came from the record of `source` that `offset_of` gives for its origin.
+    /// Origins and offsets ascend together.
+    pub fn came_from(&mut self, source: Arc<str>, offset_of: impl Fn(u32) -> u64) {
+        let offsets = self.origins.iter().map(|origin| offset_of(*origin)).collect();
+        self.cursor = Some(Cursor { source, offsets });
     }
 }
 
@@ -437,6 +446,7 @@ impl PointsBuilder {
             fields: fields
                 .filter(|field| !field.odd.is_empty() || field.values.null_count() < rows)
                 .collect(),
+            cursor: None,
         }
     }
 }

@@ -54,7 +54,15 @@ fn batches() -> Vec<Arc<RowBatch>> {
             (ColumnId(10 + at as u32), ColumnValues::Int(Int64Array::from(cells)))
         });
         let (table, series, columns) = (TableId(1), series.clone(), columns.collect());
-        Arc::new(RowBatch { table, schema_version: 1, series, row_series, times, columns })
+        Arc::new(RowBatch {
+            table,
+            schema_version: 1,
+            series,
+            row_series,
+            times,
+            columns,
+            cursor: None,
+        })
     };
     (0..STEPS).step_by(STEPS_A_BATCH).map(batch).collect()
 }

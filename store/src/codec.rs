@@ -4,7 +4,8 @@
 //! `length: u32 little-endian | LZ4 block`. All numbers inside are LEB128 varints unless noted:
 //! table, schema version, series count, then each key (length, bytes), row count, the packed
 //! series numbers, the packed times with their unit, column count, and each column as id, type,
-//! validity and cells. Integers are packed as offset from their minimum.
+//! validity and cells. Integers are packed as offset from their minimum. A batch from a source that can
+//! be read again ends with its cursor: the source's name and the packed offsets of the rows.
 
 mod body;
 

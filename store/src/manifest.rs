@@ -6,7 +6,7 @@ use crate::{
     disk::Disk,
     small_file::{self, Kind},
 };
-use oribi_model::{LogIndex, TabletId, TagPredicate, TimeRange};
+use oribi_model::{LogIndex, Marks, TabletId, TagPredicate, TimeRange};
 use serde::{Deserialize, Serialize};
 use std::{io, path::Path};
 
@@ -20,6 +20,9 @@ pub struct Flushed {
     pub index: LogIndex,
     /// The caller's own state as of that entry.
     pub raft_state: Vec<u8>,
+    /// What the entries up to there have seen of sources that can be read again.
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    pub marks: Marks,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! One tablet on one disk: apply, delete, flush, compact, scan.
 
 mod compact;
+mod feed;
 mod flush;
 mod open;
 mod pick;
@@ -8,6 +9,7 @@ mod pick;
 mod tests;
 
 pub use crate::manifest::Flushed;
+pub use feed::SegmentRows;
 
 use crate::{
     Error, Result,
@@ -19,7 +21,8 @@ use crate::{
     segment::Segment,
 };
 use oribi_model::{
-    BlockIter, LogIndex, RowBatch, ScanSpec, SeriesFilter, TabletSpec, TagPredicate, TimeRange,
+    BlockIter, Fresh, LogIndex, Marks, RowBatch, ScanSpec, SeriesFilter, TabletSpec, TagPredicate,
+    TimeRange,
 };
 use parking_lot::{Mutex, RwLock};
 use std::{path::PathBuf, sync::Arc};
@@ -77,6 +80,8 @@ struct State {
     deletes: Vec<Delete>,
     flushed: Option<Flushed>,
     applied: Option<LogIndex>,
+    /// What was seen of sources that can be read again, up to the newest entry applied.
+    marks: Marks,
     /// What the next flush covers: the first so many sealed memtables.
     seal: Option<(Flushed, usize)>,
 }
@@ -103,14 +108,28 @@ impl Tablet {
         self.state.read().applied
     }
 
-    /// Makes rows visible. Indexes ascend; entries that are flushed already are ignored.
+    /// Makes rows visible. Indexes ascend; entries that are flushed already are ignored, and so are
+    /// rows of records that were seen already.
     pub fn apply(&self, index: LogIndex, batch: Arc<RowBatch>) {
         let mut state = self.state.write();
         if state.flushed.as_ref().is_some_and(|flushed| index <= flushed.index) {
             return;
         }
-        state.active.apply(index, batch);
+        let fresh = batch.cursor.as_ref().map_or(Fresh::All, |cursor| state.marks.see(cursor));
+        match fresh {
+            Fresh::All => state.active.apply(index, batch),
+            Fresh::From(first) => {
+                let rows = (first as u32..batch.rows() as u32).collect();
+                state.active.apply(index, Arc::new(batch.take(rows)));
+            }
+            Fresh::None => {}
+        }
         state.applied = state.applied.max(Some(index));
+    }
+
+    /// The first record of a source that no row of this tablet came from, as far as is known.
+    pub fn next_of(&self, source: &str) -> u64 {
+        self.state.read().marks.next(source)
     }
 
     /// Hides the matching rows of lower index at once. The next flush makes the delete durable.
@@ -140,7 +159,8 @@ impl Tablet {
         state.freeze();
         let count = state.sealed.len();
         state.applied = state.applied.max(Some(index));
-        state.seal = Some((Flushed { index, raft_state }, count));
+        let marks = state.marks.clone();
+        state.seal = Some((Flushed { index, raft_state, marks }, count));
     }
 
     /// Opens a scan of the rows as they stand now, in at most `parts_max` parts with disjoint

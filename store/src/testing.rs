@@ -1,7 +1,7 @@
 //! Random rows for this crate's tests.
 
 use arrow_array::{BooleanArray, Float64Array, Int64Array, StringArray};
-use oribi_model::{ColumnId, ColumnValues, RowBatch, SeriesKey, SeriesKeys, TableId};
+use oribi_model::{ColumnId, ColumnValues, Cursor, RowBatch, SeriesKey, SeriesKeys, TableId};
 
 /// SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
@@ -53,5 +53,15 @@ pub(crate) fn random_batch(random: &mut Random, rows: usize) -> RowBatch {
         let cells = (0..rows).map(|_| (!null(random)).then(|| format!("t{}", random.below(20))));
         columns.push((ColumnId(13), ColumnValues::Text(cells.collect::<StringArray>())));
     }
-    RowBatch { table: TableId(3), schema_version: 2, series, row_series, times, columns }
+    let cursor = (random.below(3) == 0).then(|| {
+        let mut offset = random.below(1 << 40);
+        // Each of its own, so that no row of a test counts as seen.
+        let source = format!("source/{offset}").into();
+        let mut next = || {
+            offset += random.below(3);
+            offset
+        };
+        Cursor { source, offsets: (0..rows).map(|_| next()).collect() }
+    });
+    RowBatch { table: TableId(3), schema_version: 2, series, row_series, times, columns, cursor }
 }

@@ -40,6 +40,17 @@ impl Catalog {
                 }
                 ranges.iter().for_each(|range| next.create_tablets(*table, *range, *buckets));
             }
+            Change::PutConnector { name, spec } => {
+                next.connectors.insert(name.clone(), spec.clone());
+            }
+            Change::DropConnector { name } => {
+                next.connectors.remove(name);
+                next.cursors.remove(name);
+            }
+            Change::SaveCursors { connector, cursors } => {
+                let saved = next.cursors.entry(connector.clone()).or_default();
+                saved.extend(cursors.iter().map(|(source, next)| (source.clone(), *next)));
+            }
             Change::DropTablets { tablets } => {
                 next.tablets.retain(|id, _| !tablets.contains(id));
             }
@@ -194,6 +205,25 @@ mod tests {
         let emptied = catalog.apply(&Change::DropTablets { tablets: ids }).unwrap();
         let after = emptied.apply(&create(0, 10)).unwrap();
         assert_eq!(after.tablets().map(|tablet| tablet.id.0).collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn connectors_keep_their_cursors_until_they_are_dropped() {
+        let save = |source: &str, next| Change::SaveCursors {
+            connector: name("stream"),
+            cursors: [(source.to_owned(), next)].into(),
+        };
+        let put = Change::PutConnector { name: name("stream"), spec: "{}".into() };
+        let changes = [put.clone(), save("t/0", 5), save("t/1", 7), save("t/0", 9), put];
+        let catalog = changes.iter().fold(Catalog::default(), |catalog, change| {
+            let form = serde_json::to_string(change).unwrap();
+            catalog.apply(&serde_json::from_str(&form).unwrap()).unwrap()
+        });
+        let cursors = catalog.cursors("stream").unwrap();
+        assert_eq!((cursors["t/0"], cursors["t/1"]), (9, 7));
+        assert_eq!(catalog.connectors().count(), 1);
+        let dropped = catalog.apply(&Change::DropConnector { name: name("stream") }).unwrap();
+        assert!(dropped.cursors("stream").is_none() && dropped.connectors().next().is_none());
     }
 
     #[test]

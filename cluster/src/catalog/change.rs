@@ -2,6 +2,7 @@
 
 use oribi_model::{ColumnKind, ColumnType, Name, TableId, TableOptions, TabletId, TimeRange};
 use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// A column that a table should have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +61,25 @@ pub enum Change {
         ranges: Vec<TimeRange>,
         /// Hash buckets of each.
         buckets: u32,
+    },
+    /// Makes a connector, or replaces it.
+    PutConnector {
+        /// Its name.
+        name: Name,
+        /// What it is, as JSON.
+        spec: Arc<str>,
+    },
+    /// Drops a connector and forgets how far it has got.
+    DropConnector {
+        /// Its name.
+        name: Name,
+    },
+    /// Notes how far a connector has got. Sources that are not named keep theirs.
+    SaveCursors {
+        /// The connector, made at run time or not.
+        connector: Name,
+        /// For each source the first place that is not done.
+        cursors: BTreeMap<String, u64>,
     },
     /// Drops tablets with their rows.
     DropTablets {

@@ -6,7 +6,7 @@ use crate::{
     machine::Machine,
 };
 use arc_swap::ArcSwap;
-use oribi_model::LogIndex;
+use oribi_model::{LogIndex, Marks};
 use oribi_store::{
     Flushed,
     disk::Disk,
@@ -66,7 +66,8 @@ impl CatalogMachine {
         if flushed.as_ref().is_some_and(|flushed| flushed.index >= index) {
             return Ok(());
         }
-        let form = Form { flushed: Flushed { index, raft_state }, catalog: catalog.clone() };
+        let new = Flushed { index, raft_state, marks: Marks::default() };
+        let form = Form { flushed: new, catalog: catalog.clone() };
         let body = serde_json::to_vec(&form).expect("a catalog is plain data");
         small_file::replace(&*self.disk, &self.dir, NAME, KIND, &body)?;
         *flushed = Some(form.flushed);

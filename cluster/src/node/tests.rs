@@ -60,6 +60,7 @@ fn batch(table: TableId, times: &[i64], value: i64) -> RowBatch {
         row_series: vec![0; times.len()],
         times: times.to_vec(),
         columns: vec![(oribi_model::ColumnId(2), ColumnValues::Int(values))],
+        cursor: None,
     }
 }
 
@@ -109,6 +110,44 @@ async fn rows_survive_restarts_flushes_and_compactions() {
         }
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_gives_every_row_also_when_the_log_has_let_it_go() {
+    use oribi_model::Feed;
+    let (disk, clock) = (SimDisk::new(), clock());
+    let node = open(&disk, &clock).await.unwrap();
+    let table = table(&node).await.unwrap();
+    let read = |place: u64| {
+        let tablet = Feed::tablets(&*node, table)[0];
+        let found = node.committed(tablet, place, 1)?;
+        Ok::<_, oribi_model::Error>(found.map(|found| {
+            let times = found.rows.flat_map(|batch| batch.unwrap().times);
+            (times.collect::<Vec<_>>(), found.next)
+        }))
+    };
+    let all = |mut place: u64| {
+        let mut times = Vec::new();
+        while let Some((more, next)) = read(place).unwrap() {
+            assert!(next > place, "a feed goes on");
+            times.extend(more);
+            place = next;
+        }
+        (times, place)
+    };
+    let first: Vec<i64> = (0..30).map(|at| NOW + at).collect();
+    write(&node, table, &first, 1).await.unwrap();
+    let (times, place) = all(0);
+    assert_eq!(times, first);
+    assert!(read(place).unwrap().is_none(), "nothing is new");
+    node.compact().await.unwrap();
+    write(&node, table, &[NOW + 30], 1).await.unwrap();
+    assert_eq!(all(place).0, [NOW + 30], "what was done does not come again without need");
+    let mut again = all(0).0;
+    again.sort_unstable();
+    again.dedup();
+    assert_eq!(again, (0..31).map(|at| NOW + at).collect::<Vec<_>>());
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use openraft::{
     storage::{EntryResponder, RaftStateMachine},
     testing::log::{StoreBuilder, Suite},
 };
-use oribi_model::Name;
+use oribi_model::{Marks, Name};
 use oribi_store::{Flushed, disk::sim::SimDisk, log::LogOptions};
 use std::{io, path::Path};
 
@@ -161,7 +161,7 @@ async fn what_was_flushed_is_purged_and_not_applied_again() {
         replica.write(create(at)).await.unwrap();
     }
     replica.seal(|index, raft_state| {
-        *machine.flushed.lock() = Some(Flushed { index, raft_state });
+        *machine.flushed.lock() = Some(Flushed { index, raft_state, marks: Marks::default() });
     });
     let flushed = machine.flushed().unwrap().index.0;
     replica.purge().await.unwrap();
@@ -178,7 +178,7 @@ async fn what_was_flushed_is_purged_and_not_applied_again() {
     assert_eq!(machine.applied.lock().len(), 10);
     // Without a running instance a purge goes straight to the log.
     replica.seal(|index, raft_state| {
-        *machine.flushed.lock() = Some(Flushed { index, raft_state });
+        *machine.flushed.lock() = Some(Flushed { index, raft_state, marks: Marks::default() });
     });
     replica.purge().await.unwrap();
     assert!(log.group(GroupId(3)).unwrap().entries.is_empty());

@@ -3,7 +3,7 @@
 use crate::bits::{POWERS, Reader, decimals, pack, put_varint, unpack, unzigzag, width_of, zigzag};
 use arrow_array::{Array, BooleanArray, Float64Array, Int64Array, StringArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
-use oribi_model::{ColumnId, ColumnValues, RowBatch, SeriesKeys, TableId};
+use oribi_model::{ColumnId, ColumnValues, Cursor, RowBatch, SeriesKeys, TableId};
 
 /// Types of cells as stored.
 const INT: u8 = 0;
@@ -33,6 +33,9 @@ pub(super) fn encode(batch: &RowBatch, out: &mut Vec<u8>) {
         put_varint(out, u64::from(id.0));
         encode_column(values, out);
     }
+    if let Some(cursor) = &batch.cursor {
+        encode_cursor(cursor, out);
+    }
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Option<RowBatch> {
@@ -55,8 +58,36 @@ pub(super) fn decode(bytes: &[u8]) -> Option<RowBatch> {
         let id = ColumnId(u32::try_from(reader.varint()?).ok()?);
         columns.push((id, decode_column(reader, rows)?));
     }
+    let cursor = match reader.0.is_empty() {
+        true => None,
+        false => Some(decode_cursor(reader, rows)?),
+    };
     reader.0.is_empty().then_some(())?;
-    Some(RowBatch { table, schema_version, series, row_series, times, columns })
+    Some(RowBatch { table, schema_version, series, row_series, times, columns, cursor })
+}
+
+/// The source, then the first offset and the packed steps from each row to the next.
+fn encode_cursor(cursor: &Cursor, out: &mut Vec<u8>) {
+    put_varint(out, cursor.source.len() as u64);
+    out.extend_from_slice(cursor.source.as_bytes());
+    put_varint(out, cursor.offsets.first().copied().unwrap_or(0));
+    let steps = cursor.offsets.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+    let width = width_of(steps.clone().max().unwrap_or(0));
+    out.push(width as u8);
+    pack(std::iter::once(0).take(cursor.offsets.len()).chain(steps), width, out);
+}
+
+fn decode_cursor(reader: &mut Reader<'_>, rows: usize) -> Option<Cursor> {
+    let length = reader.size()?;
+    let source = std::str::from_utf8(reader.bytes(length)?).ok()?.into();
+    let mut offset = reader.varint()?;
+    let width = u32::from(reader.u8()?);
+    let mut offsets = Vec::with_capacity(rows);
+    unpack(reader, rows, width, |step| {
+        offset = offset.wrapping_add(step);
+        offsets.push(offset);
+    })?;
+    Some(Cursor { source, offsets })
 }
 
 /// Unit index, then either offsets from the minimum or zigzag differences, whichever is narrower.

@@ -145,6 +145,7 @@ impl State {
             deletes: self.deletes.clone(),
             flushed: self.flushed.clone(),
             applied: self.applied,
+            marks: self.marks.clone(),
             seal: self.seal.clone(),
         }
     }

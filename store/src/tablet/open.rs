@@ -82,6 +82,7 @@ impl Tablet {
             active: Arc::new(Memtable::default()),
             deletes: manifest.deletes,
             applied: manifest.flushed.as_ref().map(|flushed| flushed.index),
+            marks: manifest.flushed.as_ref().map(|f| f.marks.clone()).unwrap_or_default(),
             flushed: manifest.flushed,
             seal: None,
         };

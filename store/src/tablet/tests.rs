@@ -6,7 +6,8 @@ use crate::{
     testing::{Random, device, random_batch},
 };
 use oribi_model::{
-    Bucket, ColumnId, ColumnRead, ColumnType, RowsWanted, SeriesKey, TableId, TabletId, Value,
+    Bucket, ColumnId, ColumnRead, ColumnType, Cursor, RowsWanted, SeriesKey, TableId, TabletId,
+    Value,
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -261,4 +262,36 @@ fn any_flipped_byte_is_noticed() {
     other.id = TabletId(6);
     let outcome = Segment::open(&disk, Path::new("/data/5/00000001.seg"), &other, 1);
     assert!(matches!(outcome, Err(Error::WrongTablet { .. })));
+}
+
+#[test]
+fn records_that_come_again_change_nothing_even_after_reopening() {
+    let disk = SimDisk::new();
+    let mut log: Vec<Arc<RowBatch>> = Vec::new();
+    let rows = |random: &mut Random, offsets: std::ops::Range<u64>| {
+        let mut batch = random_batch(random, offsets.clone().count());
+        batch.cursor = Some(Cursor { source: "topic/0".into(), offsets: offsets.collect() });
+        Arc::new(batch)
+    };
+    let mut random = Random(12);
+    let tablet = open(&disk).unwrap();
+    for (index, offsets) in [(1, 0..20), (2, 0..20), (3, 10..30)] {
+        log.push(rows(&mut random, offsets));
+        tablet.apply(LogIndex(index), log[index as usize - 1].clone());
+    }
+    assert_eq!((tablet.stats().rows, tablet.next_of("topic/0")), (30, 30));
+    tablet.seal(LogIndex(3), Vec::new());
+    // Not covered by the flush, so it is replayed, and must not count as seen before.
+    log.push(rows(&mut random, 25..40));
+    tablet.apply(LogIndex(4), log[3].clone());
+    tablet.flush().unwrap();
+    drop(tablet);
+    let tablet = open(&disk).unwrap();
+    assert_eq!(tablet.next_of("topic/0"), 30);
+    for (at, batch) in log.iter().enumerate() {
+        tablet.apply(LogIndex(at as u64 + 1), batch.clone());
+    }
+    assert_eq!((tablet.stats().memtable_rows, tablet.next_of("topic/0")), (10, 40));
+    tablet.apply(LogIndex(5), log[0].clone());
+    assert_eq!(tablet.stats().memtable_rows, 10);
 }
