@@ -30,6 +30,8 @@ pub struct DeadLetter<'a> {
     pub client_id: &'a str,
     /// The packet; 0 for QoS 0.
     pub packet_id: u16,
+    /// Partition and offset of a Kafka record.
+    pub place: Option<(i32, i64)>,
 }
 
 /// Dead letters on their way to the write path.
@@ -46,21 +48,6 @@ impl DeadLetters {
         DeadLetters { points: PointsBuilder::new(db, table) }
     }
 
-    /// Number of dead letters.
-    pub fn len(&self) -> usize {
-        self.points.rows()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes held, roughly.
-    pub fn bytes(&self) -> usize {
-        self.points.bytes()
-    }
-
     /// Adds one, at its arrival.
     pub fn push(&mut self, letter: &DeadLetter<'_>, arrival: &ArrivalClock, origin: u32) {
         let points = &mut self.points;
@@ -72,7 +59,9 @@ impl DeadLetters {
         };
         text("topic", letter.topic);
         text("detail", letter.detail);
-        text("client_id", letter.client_id);
+        if letter.place.is_none() {
+            text("client_id", letter.client_id);
+        }
         let kept = &letter.payload[..letter.payload.len().min(PAYLOAD_BYTES_MAX)];
         match std::str::from_utf8(kept) {
             Ok(payload) => text("payload", payload),
@@ -87,7 +76,13 @@ impl DeadLetters {
             points.set_int(field, value);
         };
         int("payload_bytes", i64::try_from(letter.payload_bytes).unwrap_or(i64::MAX));
-        int("packet_id", i64::from(letter.packet_id));
+        match letter.place {
+            None => int("packet_id", i64::from(letter.packet_id)),
+            Some((partition, offset)) => {
+                int("partition", i64::from(partition));
+                int("offset", offset);
+            }
+        }
         points.end_row(series, arrival.next_ns(), origin);
     }
 

@@ -2,9 +2,13 @@
 //! its number; the rows beside it stand.
 
 pub mod arrow;
+mod binary;
+pub mod cbor;
 pub mod csv;
+pub mod document;
 pub mod json;
 pub mod line_protocol;
+pub mod msgpack;
 pub mod number;
 pub mod row;
 pub mod table;

@@ -6,10 +6,13 @@ pub mod dead_letter;
 pub mod decode;
 mod error;
 pub mod http;
+pub mod mapping;
 pub mod mqtt_listener;
+mod pump;
 #[cfg(test)]
 mod testing;
 
 pub use error::{Error, Result};
 pub use http::{WriteOptions, write_router};
-pub use mqtt_listener::{MqttListener, MqttListenerOptions, TopicRule};
+pub use mapping::RouteSpec;
+pub use mqtt_listener::{MqttListener, MqttListenerOptions};

@@ -3,25 +3,26 @@
 //! PUBACK and PUBREC go out only after the batch that holds the message is stored. Nothing is
 //! routed to subscribers and nothing is retained.
 
-mod batch;
 mod connection;
 mod counters;
 mod frame;
 mod options;
 mod packets;
-mod payload;
 mod session;
-mod topics;
+mod shard;
 
 pub use counters::{ACK_BOUNDS_US, Counters};
-pub use options::{Decoder, MqttListenerOptions, TopicRule};
+pub use options::MqttListenerOptions;
 
-use crate::{Error, Result};
-use batch::Shard;
+use crate::{
+    Error, Result,
+    mapping::{Routes, TopicStyle},
+};
 use connection::Common;
 use oribi_ingest::Ingest;
 use oribi_model::ArrivalClock;
 use session::Sessions;
+use shard::Shard;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
@@ -29,7 +30,6 @@ use std::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use topics::TopicMap;
 
 /// After an accept failed (out of files, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -60,12 +60,12 @@ impl MqttListener {
         let listener = TcpListener::from_std(listener).map_err(refused("register"))?;
         let address = listener.local_addr().map_err(refused("name"))?;
         let counters = Arc::new(Counters::default());
-        let topics = TopicMap::new(&options.topics)?;
+        let routes = Arc::new(Routes::new(&options.topics, TopicStyle::Mqtt, "mqtt.topics")?);
         let options = Arc::new(options);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let shards = (0..cores.min(4)).map(|_| {
             let (options, counters) = (options.clone(), counters.clone());
-            Arc::new(Shard::new(topics.clone(), options, arrival.clone(), counters))
+            Arc::new(Shard::new(routes.clone(), options, arrival.clone(), counters))
         });
         let common = Arc::new(Common {
             shards: shards.collect(),

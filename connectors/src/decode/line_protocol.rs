@@ -25,6 +25,9 @@ pub struct Options<'a> {
     pub precision: Precision,
     /// Gives a time to lines without one.
     pub arrival: &'a ArrivalClock,
+    /// Gives it instead, ns, if the message has a time of its own; further lines without one come
+    /// one ns later each.
+    pub message_time: Option<i64>,
     /// How far ahead of now a time may lie, ns.
     pub ahead_ns_max: i64,
 }
@@ -32,13 +35,19 @@ pub struct Options<'a> {
 impl<'a> Options<'a> {
     /// Nanoseconds and the default bounds.
     pub fn new(db: Name, arrival: &'a ArrivalClock) -> Options<'a> {
-        Options { db, precision: Precision::Ns, arrival, ahead_ns_max: AHEAD_NS_MAX }
+        Options {
+            db,
+            precision: Precision::Ns,
+            arrival,
+            message_time: None,
+            ahead_ns_max: AHEAD_NS_MAX,
+        }
     }
 }
 
 /// Reads a body; origins are line numbers from 1.
 pub fn decode(body: &[u8], options: &Options<'_>) -> Decoded {
-    let mut tables = Tables::new(options.db.clone());
+    let mut tables = Tables::new();
     let rejected = {
         let mut decoder = Decoder::new(body, options, &mut tables);
         decoder.run();
@@ -92,6 +101,8 @@ struct Decoder<'a, 'o, 't> {
     is_utf8: bool,
     /// Counts rows where line numbers are not wanted.
     origin: Option<u32>,
+    /// Lines so far that had no time.
+    untimed: i64,
 }
 
 impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
@@ -108,6 +119,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             rejected: Vec::new(),
             is_utf8: std::str::from_utf8(body).is_ok(),
             origin: None,
+            untimed: 0,
         }
     }
 
@@ -126,6 +138,13 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
                 }
             }
         }
+    }
+
+    /// The time of a line without one.
+    fn next_time(&mut self) -> i64 {
+        let Some(first) = self.options.message_time else { return self.options.arrival.next_ns() };
+        self.untimed += 1;
+        first.saturating_add(self.untimed - 1)
     }
 
     fn reject(&mut self, fault: Fault) {
@@ -159,7 +178,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             None => None,
         };
         let time = self.check_time(time)?;
-        let table = self.tables.table(&parsed.measurement)?;
+        let table = self.tables.table_in(&self.options.db, &parsed.measurement)?;
         let builder = self.tables.at(table);
         if !builder.has_room() {
             return Err(no_room());
@@ -177,8 +196,8 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         Ok(memchr::memchr_iter(b'\n', text).count() as u32)
     }
 
-    fn check_time(&self, time: Option<i64>) -> Result<i64, Fault> {
-        let Some(time) = time else { return Ok(self.options.arrival.next_ns()) };
+    fn check_time(&mut self, time: Option<i64>) -> Result<i64, Fault> {
+        let Some(time) = time else { return Ok(self.next_time()) };
         time::check_ahead(time, self.now_ns, self.options.ahead_ns_max)?;
         Ok(time)
     }

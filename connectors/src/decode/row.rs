@@ -29,9 +29,12 @@ pub struct RowRules<'a> {
     /// Tags that every row has; a column of the same name must agree.
     pub fixed: &'a [(String, String)],
     /// Where the time stands.
-    pub time: TimeRule,
+    pub time: &'a TimeRule,
     /// Gives a time to rows without one.
     pub arrival: &'a ArrivalClock,
+    /// Gives it instead, ns, if the message has a time of its own; further rows of the message come
+    /// one ns later each.
+    pub message_time: Option<i64>,
     /// Now, ns since the Unix epoch.
     pub now_ns: i64,
     /// How far ahead of now a time may lie, ns.
@@ -49,8 +52,9 @@ impl<'a> RowRules<'a> {
         RowRules {
             tags: &[],
             fixed: &[],
-            time: TimeRule::Detect,
+            time: &TimeRule::Detect,
             arrival,
+            message_time: None,
             now_ns,
             ahead_ns_max: AHEAD_NS_MAX,
         }
@@ -102,6 +106,7 @@ pub struct RowSink<'a, 'b> {
     fault: Option<Fault>,
     /// The origin of the next row.
     pub origin: u32,
+    first_origin: u32,
     /// Rows refused.
     pub rejected: Vec<Rejection>,
 }
@@ -124,6 +129,7 @@ impl<'a, 'b> RowSink<'a, 'b> {
             fields: 0,
             fault: None,
             origin,
+            first_origin: origin,
             rejected: Vec::new(),
         }
     }
@@ -199,7 +205,7 @@ impl<'a, 'b> RowSink<'a, 'b> {
 
     #[inline]
     fn time_place(&self, name: &str) -> Option<usize> {
-        match &self.rules.time {
+        match self.rules.time {
             TimeRule::Column(column, _) => (column == name).then_some(0),
             _ if name.starts_with('t') => TIME_MEMBERS.iter().position(|time| *time == name),
             _ => None,
@@ -261,14 +267,17 @@ impl<'a, 'b> RowSink<'a, 'b> {
         };
         let time = match time {
             Some(time) => time,
-            None => self.rules.arrival.next_ns(),
+            None => match self.rules.message_time {
+                Some(first) => first.saturating_add(i64::from(origin - self.first_origin)),
+                None => self.rules.arrival.next_ns(),
+            },
         };
         self.builder.end_row(series, time, origin);
         Ok(())
     }
 
     fn resolve_time(&mut self) -> Result<Option<i64>, Fault> {
-        let rule = &self.rules.time;
+        let rule = self.rules.time;
         if let TimeRule::Column(name, precision) = rule {
             let Some(candidate) = self.times[0].take() else {
                 let detail = format!("the time column {:?} is missing or null", excerpt(name, 64));

@@ -51,6 +51,7 @@ async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Respons
         db,
         precision,
         arrival: &writer.arrival,
+        message_time: None,
         ahead_ns_max: writer.options.ahead_ns_max,
     };
     let decoded = line_protocol::decode(&bytes, &options);

@@ -126,8 +126,9 @@ fn decode(writer: &Writer, question: &Question, bytes: &[u8]) -> Decoded {
     let rules = RowRules {
         tags: &question.tags,
         fixed: &[],
-        time: question.time.clone(),
+        time: &question.time,
         arrival: &writer.arrival,
+        message_time: None,
         now_ns: writer.arrival.now_ns(),
         ahead_ns_max: writer.options.ahead_ns_max,
     };

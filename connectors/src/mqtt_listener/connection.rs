@@ -2,13 +2,13 @@
 
 use super::{
     MqttListenerOptions,
-    batch::{Message, Shard, Waker},
     counters::Counters,
     frame::{self, Frame, Malformed},
     packets::{self, Connect, Will, reason},
     session::{Joined, Live, Sessions},
+    shard::{Shard, Waker},
 };
-use crate::decode::Fault;
+use crate::{decode::Fault, mapping::Message, pump::Origin};
 use oribi_model::{ArrivalClock, RejectReason};
 use std::{
     collections::{HashMap, VecDeque},
@@ -289,7 +289,7 @@ impl Connection {
         let mut state = shard.lock();
         let mut taken = 0;
         let done = loop {
-            if shard.is_full(&state.batch) {
+            if shard.is_full(&state.open) {
                 break Ok(false);
             }
             let frame = match frame::peek(&input[*at..]) {
@@ -306,7 +306,7 @@ impl Connection {
                 Ok(publish) => publish,
                 Err(wrong) => break Err(wrong.into()),
             };
-            let number = state.batch.number;
+            let number = state.open.number();
             let is_repeated = publish.qos == 2 && !self.is_new(publish.packet_id, number);
             let topic = match resolve_topic(&mut self.aliases, publish.topic, publish.alias) {
                 Ok(topic) => topic,
@@ -317,13 +317,9 @@ impl Connection {
             if is_repeated {
                 continue;
             }
-            let message = Message {
-                topic,
-                payload: publish.payload,
-                client_id: &self.client_id,
-                packet_id: publish.packet_id,
-            };
-            shard.add(&mut state, &message, now_ns);
+            let message = Message::new(topic, publish.payload);
+            let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: publish.packet_id };
+            shard.add(&mut state, &message, &origin, now_ns);
             match publish.qos {
                 1 => self.pending.push_back((number, PUBACK, publish.packet_id)),
                 2 => self.pending.push_back((number, PUBREC, publish.packet_id)),
@@ -331,9 +327,9 @@ impl Connection {
             }
         };
         if taken > 0 {
-            shard.announce(&mut state.batch);
+            shard.announce(&mut state.open);
         }
-        state.batch.notify(&self.waker);
+        state.open.notify(&self.waker);
         self.common.counters.messages.fetch_add(taken, Ordering::Relaxed);
         done
     }
@@ -427,27 +423,23 @@ impl Connection {
         let Some(oversize) = self.oversize.take() else { return };
         let shard = self.shard.clone();
         let mut state = shard.lock();
-        let number = state.batch.number;
+        let number = state.open.number();
         let is_new = oversize.qos != 2 || self.is_new(oversize.packet_id, number);
         if is_new {
             let limit = self.common.options.packet_bytes_max;
             let detail = format!("a packet above the limit of {limit} bytes");
-            let message = Message {
-                topic: &oversize.topic,
-                payload: &oversize.head,
-                client_id: &self.client_id,
-                packet_id: oversize.packet_id,
-            };
+            let message = Message::new(&oversize.topic, &oversize.head);
+            let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: oversize.packet_id };
             let fault = Fault::new(RejectReason::Limit, detail);
-            shard.add_dead(&mut state.batch, &message, oversize.payload_bytes, &fault);
+            shard.add_dead(&mut state, &message, oversize.payload_bytes, &origin, fault);
             match oversize.qos {
                 1 => self.pending.push_back((number, PUBACK, oversize.packet_id)),
                 2 => self.pending.push_back((number, PUBREC, oversize.packet_id)),
                 _ => {}
             }
         }
-        shard.announce(&mut state.batch);
-        state.batch.notify(&self.waker);
+        shard.announce(&mut state.open);
+        state.open.notify(&self.waker);
         self.common.counters.messages.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -505,9 +497,9 @@ impl Connection {
             }
             let mut state = shard.lock();
             let (topic, payload) = (will.topic.as_str(), will.payload.as_slice());
-            let message = Message { topic, payload, client_id: &client_id, packet_id: 0 };
-            shard.add(&mut state, &message, now_ns);
-            shard.announce(&mut state.batch);
+            let origin = Origin::Mqtt { client_id: &client_id, packet_id: 0 };
+            shard.add(&mut state, &Message::new(topic, payload), &origin, now_ns);
+            shard.announce(&mut state.open);
             common.counters.messages.fetch_add(1, Ordering::Relaxed);
         };
         if delay_s == 0 {

@@ -1,45 +1,14 @@
 //! Configuration of the MQTT listener.
 
-use crate::{Error, Result};
+use crate::{Error, Result, mapping::RouteSpec};
 use serde::Deserialize;
-
-/// How payloads of a topic are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Decoder {
-    /// JSON, line protocol or a bare value, by the looks of the payload.
-    #[default]
-    Auto,
-    /// A JSON object or an array of them.
-    Json,
-    /// InfluxDB line protocol.
-    LineProtocol,
-    /// One number, boolean or text.
-    Value,
-    /// CSV with a header line.
-    Csv,
-}
-
-/// Which table the topics of one pattern feed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TopicRule {
-    /// Levels divided by `/`: text, `{name}` for a level that becomes the tag `name`, `+` for any
-    /// level, `#` at the end for any number of levels.
-    pub pattern: String,
-    /// The table.
-    pub table: String,
-    /// How payloads are read.
-    #[serde(default)]
-    pub decoder: Decoder,
-}
 
 /// Configuration of the listener, `[mqtt]` in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MqttListenerOptions {
     /// The first rule whose pattern fits a topic decides.
-    pub topics: Vec<TopicRule>,
+    pub topics: Vec<RouteSpec>,
     /// Largest packet that is decoded; larger publishes become dead letters.
     pub packet_bytes_max: usize,
     /// How long a batch waits for more messages, ms.
@@ -61,10 +30,10 @@ pub struct MqttListenerOptions {
 impl Default for MqttListenerOptions {
     fn default() -> MqttListenerOptions {
         MqttListenerOptions {
-            topics: vec![TopicRule {
-                pattern: "sensors/{site}/{device}".into(),
-                table: "sensors".into(),
-                decoder: Decoder::Auto,
+            topics: vec![RouteSpec {
+                pattern: Some("sensors/{site}/{device}".into()),
+                table: Some("sensors".into()),
+                ..RouteSpec::default()
             }],
             packet_bytes_max: 1 << 20,
             linger_ms: 1,

@@ -1,6 +1,6 @@
 //! Who is connected, and what is remembered of those who were.
 
-use super::{batch::Waker, packets::Connect};
+use super::{packets::Connect, shard::Waker};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,

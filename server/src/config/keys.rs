@@ -2,7 +2,7 @@
 
 use super::{Config, HttpOptions};
 use oribi_cluster::NodeOptions;
-use oribi_connectors::{MqttListenerOptions, TopicRule};
+use oribi_connectors::{MqttListenerOptions, RouteSpec};
 use oribi_ingest::IngestOptions;
 use oribi_query::QueryOptions;
 use serde::{
@@ -23,7 +23,7 @@ pub(super) fn of_section(section: &str) -> Option<&'static [&'static str]> {
         "ingest" => fields_of::<IngestOptions>(),
         "http" => fields_of::<HttpOptions>(),
         "mqtt" => fields_of::<MqttListenerOptions>(),
-        "mqtt.topics" => fields_of::<TopicRule>(),
+        "mqtt.topics" => fields_of::<RouteSpec>(),
         "query" => fields_of::<QueryOptions>(),
         _ => return None,
     })

@@ -1,4 +1,5 @@
 use super::*;
+use crate::decode::excerpt;
 use crate::decode::{row::RowRules, table::TableBuilder};
 use oribi_model::{ArrivalClock, Name, Points, Rejection, SystemClock, Value};
 use proptest::prelude::*;

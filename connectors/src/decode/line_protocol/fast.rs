@@ -29,7 +29,7 @@ impl Decoder<'_, '_, '_> {
             Some(count) => count.checked_mul(self.options.precision.ns()).filter(|time| {
                 time::check_ahead(*time, self.now_ns, self.options.ahead_ns_max).is_ok()
             }),
-            None => Some(self.options.arrival.next_ns()),
+            None => Some(self.next_time()),
         };
         let builder = self.tables.at(head.table);
         let Some(time) = time else {

@@ -1,0 +1,110 @@
+//! What the binary decoders share: a reader that never runs past its bytes, and bounds.
+
+use super::{CELL_BYTES_MAX, Fault, JSON_DEPTH_MAX, document::Document, excerpt};
+use oribi_model::RejectReason;
+
+/// Bytes left to read.
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+    length: usize,
+    format: &'static str,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8], format: &'static str) -> Reader<'a> {
+        Reader { rest: bytes, length: bytes.len(), format }
+    }
+
+    /// A fault at the present place.
+    pub(super) fn fault(&self, what: &str) -> Fault {
+        let at = self.length - self.rest.len();
+        Fault::syntax(format!("{} is broken at byte {at}: {what}", self.format))
+    }
+
+    pub(super) fn bytes(&mut self, count: u64) -> Result<&'a [u8], Fault> {
+        let count = usize::try_from(count).ok().filter(|count| *count <= self.rest.len());
+        let count = count.ok_or_else(|| self.fault("it ends too early"))?;
+        let (taken, rest) = self.rest.split_at(count);
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N as u64)?);
+        Ok(array)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    pub(super) fn text(&mut self, bytes: u64) -> Result<String, Fault> {
+        let bytes = self.bytes(bytes)?;
+        if bytes.len() > CELL_BYTES_MAX {
+            let detail = format!("a text of {} bytes; at most {CELL_BYTES_MAX} fit", bytes.len());
+            return Err(Fault::new(RejectReason::Limit, detail));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| self.fault("text that is not UTF-8"))?;
+        Ok(text.to_owned())
+    }
+
+    pub(super) fn check_depth(&self, depth: usize) -> Result<(), Fault> {
+        if depth > JSON_DEPTH_MAX {
+            let detail = format!("{} nests deeper than {JSON_DEPTH_MAX} levels", self.format);
+            return Err(Fault::new(RejectReason::Limit, detail));
+        }
+        Ok(())
+    }
+
+    /// So many items, each of which takes a byte at least.
+    pub(super) fn check_count(&self, count: u64) -> Result<(), Fault> {
+        if count > self.rest.len() as u64 {
+            return Err(self.fault("it names more items than it has bytes"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn unsigned(&self, value: u64) -> Result<Document, Fault> {
+        i64::try_from(value).map(Document::Int).map_err(|_| {
+            let detail = format!("{value} does not fit into 64 bits with a sign");
+            Fault::new(RejectReason::Number, detail)
+        })
+    }
+
+    /// A moment as seconds and nanoseconds since the Unix epoch.
+    pub(super) fn moment(&self, seconds: i64, ns: i64) -> Result<Document, Fault> {
+        let time = seconds.checked_mul(1_000_000_000).and_then(|time| time.checked_add(ns));
+        time.map(Document::Time).ok_or_else(|| {
+            let detail = format!("the time {seconds} s lies beyond the years 1677 to 2262");
+            Fault::new(RejectReason::Time, detail)
+        })
+    }
+
+    /// Adds a member; its name is a scalar that has not stood in the map before.
+    pub(super) fn put(
+        &self,
+        members: &mut Vec<(String, Document)>,
+        name: &Document,
+        value: Document,
+    ) -> Result<(), Fault> {
+        let name = name.text().ok_or_else(|| self.fault("a member name that is no scalar"))?;
+        if members.iter().any(|(known, _)| *known == name) {
+            let name = excerpt(&name, 64);
+            return Err(Fault::syntax(format!("the member {name:?} stands twice")));
+        }
+        members.push((name, value));
+        Ok(())
+    }
+
+    pub(super) fn end(&self) -> Result<(), Fault> {
+        match self.rest {
+            [] => Ok(()),
+            _ => Err(self.fault("bytes after its end")),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! From a message to rows: which route its topic takes, which table and tags that means, and how
+//! its payload is read.
+
+mod pattern;
+mod payload;
+mod route;
+mod select;
+mod spec;
+#[cfg(test)]
+mod tests;
+
+pub use pattern::TopicStyle;
+pub use spec::{Decoder, RouteSpec};
+
+pub(crate) use payload::{Context, Place, is_lines, read_lines, read_rows};
+pub(crate) use route::{Route, Routes};
+
+/// A message as a source hands it over.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Its topic.
+    pub topic: &'a str,
+    /// Its content.
+    pub payload: &'a [u8],
+    /// The key of a Kafka record.
+    pub key: Option<&'a [u8]>,
+    /// The headers of a Kafka record.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The time of rows that have none of their own, ns since the Unix epoch; `None`: arrival.
+    pub time_ns: Option<i64>,
+}
+
+impl<'a> Message<'a> {
+    /// A message without key, headers and time.
+    pub fn new(topic: &'a str, payload: &'a [u8]) -> Message<'a> {
+        Message { topic, payload, key: None, headers: &[], time_ns: None }
+    }
+}

@@ -1,0 +1,216 @@
+//! From a message's payload to rows.
+
+use super::{
+    Message,
+    route::{Route, Tree},
+    spec::Decoder,
+};
+use crate::decode::{
+    Fault, csv,
+    document::{self, Document},
+    excerpt, json,
+    line_protocol::{self, Options},
+    number::Number,
+    row::{Cell, RowRules, RowSink},
+    table::Tables,
+};
+use oribi_model::{ArrivalClock, RejectReason, name::TIME_COLUMN};
+
+/// What decoding needs besides the message.
+pub(crate) struct Context<'a> {
+    pub(crate) arrival: &'a ArrivalClock,
+    pub(crate) now_ns: i64,
+    pub(crate) ahead_ns_max: i64,
+}
+
+/// Where the rows of a topic go within the open batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) table: usize,
+    pub(crate) series: u32,
+}
+
+/// Whether a payload is line protocol, which names its own tables.
+pub(crate) fn is_lines(payload: &[u8], route: &Route, arrival: &ArrivalClock) -> bool {
+    match route.picks.decoder {
+        Decoder::LineProtocol => true,
+        Decoder::Auto => {
+            let first = payload.trim_ascii_start().first();
+            let may_be = !matches!(first, None | Some(b'{' | b'[' | b'"'));
+            may_be && payload.contains(&b'=') && line_protocol::is_line_protocol(payload, arrival)
+        }
+        _ => false,
+    }
+}
+
+/// Reads line protocol; rows take origins from `origin` on.
+pub(crate) fn read_lines(
+    message: &Message<'_>,
+    route: &Route,
+    tables: &mut Tables,
+    context: &Context<'_>,
+    origin: &mut u32,
+) -> Result<(), Fault> {
+    let mut options = Options::new(route.db.clone(), context.arrival);
+    options.ahead_ns_max = context.ahead_ns_max;
+    options.message_time = message.time_ns;
+    line_protocol::decode_into(message.payload, &options, tables, origin).map_err(|rejected| {
+        let first = &rejected[0];
+        Fault::new(first.reason, format!("line {}: {}", first.origin, first.detail))
+    })
+}
+
+/// Reads any other payload; rows take origins from `origin` on. Good rows beside bad ones stand.
+#[inline]
+pub(crate) fn read_rows(
+    message: &Message<'_>,
+    route: &Route,
+    place: Place,
+    tables: &mut Tables,
+    context: &Context<'_>,
+    origin: &mut u32,
+) -> Result<(), Fault> {
+    let tags = route.tags_of(message);
+    let rules = RowRules {
+        tags: &route.picks.tag_names,
+        fixed: &tags,
+        time: &route.picks.time,
+        message_time: message.time_ns,
+        ahead_ns_max: context.ahead_ns_max,
+        ..RowRules::new_at(context.arrival, context.now_ns)
+    };
+    let series = route.has_one_series().then_some(place.series);
+    let builder = tables.at(place.table);
+    let mut sink = RowSink::new(&rules, builder, series, *origin);
+    if let Err(fault) = read(message.payload, route, &mut sink) {
+        sink.refuse(fault);
+        sink.end_row();
+    }
+    *origin = sink.origin;
+    match sink.rejected.first() {
+        None => Ok(()),
+        Some(first) => Err(Fault::new(first.reason, first.detail.clone())),
+    }
+}
+
+#[inline]
+fn read(payload: &[u8], route: &Route, sink: &mut RowSink<'_, '_>) -> Result<(), Fault> {
+    let picks = &route.picks;
+    match (picks.decoder, &picks.tree) {
+        (Decoder::Msgpack | Decoder::Cbor, _) | (Decoder::Json, Some(_)) => {
+            let document = whole(picks.decoder, payload)?;
+            return match &picks.tree {
+                Some(tree) => pick_rows(document, tree, sink),
+                None => document::push_rows(&document, sink),
+            };
+        }
+        _ => {}
+    }
+    let text = text_of(payload)?;
+    match picks.decoder {
+        Decoder::Json => json::read_rows(text, sink),
+        Decoder::Auto if text.starts_with(['{', '[']) => json::read_rows(text, sink),
+        Decoder::Csv => csv::read_rows(payload, sink),
+        _ => read_value(text, route, sink),
+    }
+}
+
+fn text_of(payload: &[u8]) -> Result<&str, Fault> {
+    // C programs send the end of their string along.
+    let payload = payload.strip_suffix(b"\0").unwrap_or(payload);
+    let text = std::str::from_utf8(payload)
+        .map_err(|_| Fault::syntax("the payload is neither JSON nor UTF-8 text"))?;
+    let text = text.trim();
+    if text.is_empty() { Err(Fault::syntax("the payload is empty")) } else { Ok(text) }
+}
+
+/// A payload as a tree.
+fn whole(decoder: Decoder, payload: &[u8]) -> Result<Document, Fault> {
+    match decoder {
+        Decoder::Msgpack => crate::decode::msgpack::read(payload),
+        Decoder::Cbor => crate::decode::cbor::read(payload),
+        _ => json::read_document(text_of(payload)?),
+    }
+}
+
+fn pick_rows(document: Document, tree: &Tree, sink: &mut RowSink<'_, '_>) -> Result<(), Fault> {
+    let rows = match document {
+        Document::List(rows) => rows,
+        one => vec![one],
+    };
+    for row in rows {
+        if !matches!(row, Document::Map(_)) {
+            return Err(Fault::syntax("expected an object or an array of objects"));
+        }
+        pick_row(row, tree, sink);
+        sink.end_row();
+    }
+    Ok(())
+}
+
+fn pick_row(mut row: Document, tree: &Tree, sink: &mut RowSink<'_, '_>) {
+    for (tag, path) in &tree.tags {
+        match path.find(&row).map(|found| (found, found.text())) {
+            Some((_, Some(text))) => sink.set(tag, Cell::Text(&text)),
+            None | Some((Document::Null, _)) => {}
+            Some((_, None)) => {
+                sink.refuse(Fault::syntax(format!("the tag {tag:?} is an object or an array")));
+            }
+        }
+    }
+    match tree.time.as_ref().and_then(|path| path.find(&row)) {
+        Some(Document::Time(time)) => sink.set_time(TIME_COLUMN, *time),
+        Some(Document::Int(value)) => {
+            sink.set(TIME_COLUMN, Cell::Int(*value, itoa::Buffer::new().format(*value)));
+        }
+        Some(Document::Float(value)) => {
+            // Without an exponent, which a time has not.
+            sink.set(TIME_COLUMN, Cell::Float(*value, &value.to_string()));
+        }
+        Some(other) => {
+            if let Some(text) = other.text() {
+                sink.set(TIME_COLUMN, Cell::Text(&text));
+            }
+        }
+        None => {}
+    }
+    if !tree.fields.is_empty() {
+        for (name, path) in &tree.fields {
+            if let Some(value) = path.find(&row) {
+                document::set_field(name, value, sink);
+            }
+        }
+        return;
+    }
+    let used = tree.tags.iter().map(|(_, path)| path).chain(&tree.time);
+    used.for_each(|path| path.clear(&mut row));
+    document::set_members(&row, sink);
+}
+
+fn read_value(text: &str, route: &Route, sink: &mut RowSink<'_, '_>) -> Result<(), Fault> {
+    use json::Scalar;
+    let name = &route.value_field;
+    match json::read_scalar(text) {
+        Ok(Scalar::Null) => return Err(Fault::syntax("the payload is null")),
+        Ok(Scalar::Bool(value)) => sink.set_value(name, Cell::Bool(value)),
+        Ok(Scalar::Number(Number::Int(value))) => sink.set_value(name, Cell::Int(value, text)),
+        Ok(Scalar::Number(Number::Float(value))) => sink.set_value(name, Cell::Float(value, text)),
+        Ok(Scalar::Text(value)) => sink.set_value(name, Cell::Text(&value)),
+        Err(fault) if fault.reason == RejectReason::Number => return Err(fault),
+        Err(fault) if text.starts_with('"') => return Err(fault),
+        Err(_) => {
+            let unsigned = text.trim_start_matches(['+', '-']);
+            let no_number = ["nan", "inf", "infinity"];
+            if no_number.iter().any(|word| unsigned.eq_ignore_ascii_case(word)) {
+                let detail = format!("{} is no number that can be kept", excerpt(text, 32));
+                return Err(Fault::new(RejectReason::Number, detail));
+            }
+            if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+                return Err(Fault::syntax("the text holds control characters"));
+            }
+            sink.set_value(name, Cell::Text(text));
+        }
+    }
+    sink.end_row();
+    Ok(())
+}

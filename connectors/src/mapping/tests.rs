@@ -1,0 +1,237 @@
+//! Routes end to end: a message in, rows out.
+
+use super::*;
+use crate::{
+    pump::{Batch, Origin, Router},
+    testing::arrival,
+};
+use oribi_model::{Points, Value};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+fn router(routes: &str, style: TopicStyle) -> Router {
+    #[derive(serde::Deserialize)]
+    struct File {
+        routes: Vec<RouteSpec>,
+    }
+    let file: File = toml::from_str(routes).unwrap();
+    let routes = Routes::new(&file.routes, style, "routes").unwrap();
+    Router::new(Arc::new(routes), arrival(), i64::MAX / 2)
+}
+
+/// Each row as `db.table tag=value,… time field=value,…`, and what could not be decoded.
+fn rows(router: &mut Router, messages: &[Message<'_>]) -> Vec<String> {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let mut batch = Batch::new(NUMBER.fetch_add(1, Ordering::Relaxed));
+    for message in messages {
+        let origin = Origin::Kafka { partition: 0, offset: 0 };
+        router.add(&mut batch, message, &origin, 0);
+    }
+    let faults = batch.take_faults();
+    let mut shown: Vec<String> = batch.take_points().iter().flat_map(show).collect();
+    shown.extend(faults.iter().map(|(_, fault)| format!("{:?}", fault.reason)));
+    shown
+}
+
+fn show(points: &Points) -> Vec<String> {
+    let row = |row: usize| {
+        let series = points.row_series[row] as usize;
+        let mut tags: Vec<String> = points
+            .tags
+            .iter()
+            .filter(|tag| !tag.value(series).is_empty())
+            .map(|tag| format!("{}={}", tag.name, String::from_utf8_lossy(tag.value(series))))
+            .collect();
+        tags.sort();
+        let mut fields: Vec<String> = points
+            .fields
+            .iter()
+            .filter_map(|field| {
+                let odd = field.odd.iter().find(|(at, _)| *at as usize == row);
+                let value =
+                    odd.map(|(_, value)| value.clone()).or_else(|| field.values.get(row))?;
+                let value = match value {
+                    Value::Int(value) => value.to_string(),
+                    Value::Float(value) => format!("{value:?}"),
+                    Value::Bool(value) => value.to_string(),
+                    Value::Text(value) => format!("{value:?}"),
+                };
+                Some(format!("{}={value}", field.name))
+            })
+            .collect();
+        fields.sort();
+        let (db, table) = (points.db.as_str(), points.table.as_str());
+        let (tags, fields) = (tags.join(","), fields.join(","));
+        format!("{db}.{table} {tags} {} {fields}", points.times[row])
+    };
+    (0..points.rows()).map(row).collect()
+}
+
+#[test]
+fn the_example_of_the_documentation() {
+    let mut router = router(
+        r#"
+        [[routes]]
+        topics = ["site/+/dev/+"]
+        pattern = "site/{site}/dev/{device}"
+        decoder = "json"
+        table = "sensors"
+        tags = { plant = "=north", model = "$.info.model" }
+        fields = { temp = "$.t" }
+        time = "$.ts"
+        time_unit = "ms"
+        "#,
+        TopicStyle::Mqtt,
+    );
+    let payload = br#"[{"t":21.5,"x":1,"info":{"model":"m7"},"ts":1700000000000},{"t":22,"ts":1}]"#;
+    assert_eq!(
+        rows(&mut router, &[Message::new("site/a/dev/b", payload)]),
+        [
+            "default.sensors device=b,model=m7,plant=north,site=a 1700000000000000000 temp=21.5",
+            "default.sensors device=b,plant=north,site=a 1000000 temp=22",
+        ]
+    );
+    assert_eq!(
+        rows(&mut router, &[Message::new("site/a/dev/b", br#"{"t":1}"#)]),
+        ["Time"],
+        "a row without the time that the route names is refused"
+    );
+}
+
+#[test]
+fn what_became_tag_or_time_is_no_field() {
+    for (tags, time) in [
+        // Read as it streams.
+        (r#"{ device = "$.device" }"#, "$.when"),
+        // Read as a tree, since a tag has another name.
+        (r#"{ device = "$.device", place = "$.site" }"#, "$.when"),
+    ] {
+        let routes = format!(
+            "[[routes]]\ntopics = [\"rows\"]\ndecoder = \"json\"\ntable = \"t\"\ntags = {tags}\ntime = \"{time}\"\n"
+        );
+        let mut router = router(&routes, TopicStyle::Kafka);
+        let payload = br#"{"device":"d1","when":"2024-01-01T00:00:00Z","v":1,"deep":{"w":[2,3]}}"#;
+        assert_eq!(
+            rows(&mut router, &[Message::new("rows", payload)]),
+            ["default.t device=d1 1704067200000000000 deep_w_0=2,deep_w_1=3,v=1"],
+            "{tags}"
+        );
+    }
+}
+
+#[test]
+fn kafka_records_have_keys_headers_and_times() {
+    let message = Message {
+        topic: "plant-north",
+        payload: br#"{"v":1}"#,
+        key: Some(b"k1"),
+        headers: &[("source", b"s1")],
+        time_ns: Some(1_700_000_000_000_000_042),
+    };
+    let mut by_default = router("routes = []", TopicStyle::Kafka);
+    assert_eq!(
+        rows(&mut by_default, &[message]),
+        ["default.plant-north key=k1 1700000000000000042 v=1"]
+    );
+    let binary_key = Message { key: Some(b"\xff"), ..message };
+    assert_eq!(
+        rows(&mut by_default, &[binary_key]),
+        ["default.plant-north  1700000000000000042 v=1"]
+    );
+    let mut mapped = router(
+        r#"
+        [[routes]]
+        topics = ["^plant-(?<plant>.*)$"]
+        db = "plants"
+        table = "rows_{plant}"
+        tags = { id = "$key", source = "$header.source", none = "$header.none" }
+        "#,
+        TopicStyle::Kafka,
+    );
+    assert_eq!(
+        rows(&mut mapped, &[message]),
+        ["plants.rows_north id=k1,source=s1 1700000000000000042 v=1"]
+    );
+    let lines = Message { payload: b"m,a=b x=1\nm,a=b x=2", ..message };
+    assert_eq!(
+        rows(&mut mapped, &[lines]),
+        ["plants.m a=b 1700000000000000042 x=1.0", "plants.m a=b 1700000000000000043 x=2.0"]
+    );
+}
+
+#[test]
+fn binary_formats_give_the_rows_of_their_json() {
+    let routes = |decoder: &str| {
+        format!("[[routes]]\npattern = \"s/{{device}}\"\ntable = \"t\"\ndecoder = \"{decoder}\"\n")
+    };
+    // {"time": 1700000000, "t": 21.5, "deep": {"ok": true}}
+    let msgpack = b"\x83\xa4time\xce\x65\x53\xf1\x00\xa1t\xcb@5\x80\x00\x00\x00\x00\x00\xa4deep\x81\xa2ok\xc3";
+    let cbor = b"\xa3\x64time\x1a\x65\x53\xf1\x00\x61t\xfb@5\x80\x00\x00\x00\x00\x00\x64deep\xa1\x62ok\xf5";
+    let expected = ["default.t device=d 1700000000000000000 deep_ok=true,t=21.5"];
+    for (decoder, payload) in [("msgpack", &msgpack[..]), ("cbor", &cbor[..])] {
+        let mut router = router(&routes(decoder), TopicStyle::Mqtt);
+        assert_eq!(rows(&mut router, &[Message::new("s/d", payload)]), expected, "{decoder}");
+        assert_eq!(rows(&mut router, &[Message::new("s/d", b"\xff")]), ["Syntax"], "{decoder}");
+    }
+}
+
+#[test]
+fn the_first_route_that_fits_decides() {
+    let mut router = router(
+        r#"
+        [[routes]]
+        topics = ["a/#"]
+        pattern = "a/{kind}/{id}"
+        table = "by_{kind}"
+        [[routes]]
+        topics = ["a/#"]
+        table = "rest"
+        tags = { from = "=a" }
+        "#,
+        TopicStyle::Mqtt,
+    );
+    let time = br#"{"time":1700000000,"v":1}"#;
+    let found = rows(
+        &mut router,
+        &[
+            Message::new("a/x/1", time),
+            Message::new("a/x/1/z", time),
+            Message::new("b/c/temperature", time),
+        ],
+    );
+    assert_eq!(
+        found,
+        [
+            "default.by_x id=1 1700000000000000000 v=1",
+            "default.rest from=a 1700000000000000000 v=1",
+            "default.b topic=b/c/temperature 1700000000000000000 v=1",
+        ]
+    );
+}
+
+#[test]
+fn routes_that_cannot_be_are_refused_by_key() {
+    for (route, key) in [
+        ("table = \"t\"", "topics"),
+        ("topics = [\"a/#/b\"]", "topics"),
+        ("pattern = \"a/{x}/{x}\"", "pattern"),
+        ("pattern = \"a/{x}\"\ntable = \"{y}\"", "table"),
+        ("pattern = \"a\"\ntable = \"_x\"", "table"),
+        ("pattern = \"a\"\ndb = \"\"", "db"),
+        ("pattern = \"a\"\ntags = { t = \"x\" }", "tags"),
+        ("pattern = \"a\"\ntags = { time = \"=x\" }", "tags"),
+        ("pattern = \"a\"\ntags = { t = \"{x}\" }", "tags"),
+        ("pattern = \"a\"\ntags = { t = \"$key\" }", "tags"),
+        ("pattern = \"a\"\nfields = { f = \"x\" }", "fields"),
+        ("pattern = \"a\"\ntime = \"ts\"", "time"),
+        ("pattern = \"a\"\ntime_unit = \"d\"", "time_unit"),
+        ("pattern = \"a\"\ndecoder = \"csv\"\nfields = { f = \"$.x\" }", "decoder"),
+    ] {
+        let spec: RouteSpec = toml::from_str(route).unwrap();
+        let wrong = Routes::new(&[spec], TopicStyle::Mqtt, "connectors[2].routes").unwrap_err();
+        let text = wrong.to_string();
+        assert!(text.contains(&format!("connectors[2].routes[0].{key}:")), "{route}: {text}");
+    }
+}

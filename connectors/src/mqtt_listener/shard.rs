@@ -1,0 +1,208 @@
+//! Messages of many connections in one batch, so that one sync serves thousands of them.
+//!
+//! A connection decodes straight into the open batch of its shard. One task a shard writes batch
+//! after batch, so that messages of one connection keep their order.
+
+use super::{MqttListenerOptions, counters::Counters};
+use crate::{
+    decode::Fault,
+    mapping::{Message, Routes},
+    pump::{Batch, Origin, Router, write_points},
+};
+use oribi_ingest::Ingest;
+use oribi_model::ArrivalClock;
+use parking_lot::{Mutex, MutexGuard};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How dead letters and the log call the listener.
+const SOURCE: &str = "mqtt";
+
+/// Wakes one connection: acks are due, there is room, or it has to end.
+#[derive(Debug, Default)]
+pub(super) struct Waker {
+    pub(super) wake: Notify,
+}
+
+/// The batch that messages go into now; the batches before are written or being written.
+pub(super) struct OpenBatch {
+    pub(super) batch: Batch,
+    /// Connections that want to know when the batch is stored, each at most once in a row.
+    waiting: Vec<Arc<Waker>>,
+    opened: Option<Instant>,
+}
+
+impl OpenBatch {
+    fn new(number: u64) -> OpenBatch {
+        OpenBatch { batch: Batch::new(number), waiting: Vec::new(), opened: None }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.batch.number
+    }
+
+    /// Has `waker` called once this batch is stored.
+    pub(super) fn notify(&mut self, waker: &Arc<Waker>) {
+        if !self.waiting.last().is_some_and(|last| Arc::ptr_eq(last, waker)) {
+            self.waiting.push(waker.clone());
+        }
+    }
+}
+
+/// What the lock of a shard protects.
+pub(super) struct ShardState {
+    pub(super) open: OpenBatch,
+    router: Router,
+}
+
+/// A share of all connections and their batches.
+pub(super) struct Shard {
+    state: Mutex<ShardState>,
+    /// The greatest batch number that is stored.
+    completed: AtomicU64,
+    ready: Notify,
+    full: Notify,
+    options: Arc<MqttListenerOptions>,
+    arrival: ArrivalClock,
+    counters: Arc<Counters>,
+}
+
+impl Shard {
+    pub(super) fn new(
+        routes: Arc<Routes>,
+        options: Arc<MqttListenerOptions>,
+        arrival: ArrivalClock,
+        counters: Arc<Counters>,
+    ) -> Shard {
+        let router = Router::new(routes, arrival.clone(), options.ahead_ns_max);
+        Shard {
+            state: Mutex::new(ShardState { open: OpenBatch::new(1), router }),
+            completed: AtomicU64::new(0),
+            ready: Notify::new(),
+            full: Notify::new(),
+            options,
+            arrival,
+            counters,
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, ShardState> {
+        self.state.lock()
+    }
+
+    pub(super) fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Acquire)
+    }
+
+    /// Whether messages have to wait for the next batch.
+    pub(super) fn is_full(&self, open: &OpenBatch) -> bool {
+        open.batch.rows() >= self.options.batch_rows_max
+            || open.batch.bytes() >= self.options.batch_bytes_max
+    }
+
+    /// Tells the writer that the batch has something in it.
+    pub(super) fn announce(&self, open: &mut OpenBatch) {
+        if open.opened.is_none() {
+            open.opened = Some(Instant::now());
+            self.ready.notify_one();
+        }
+        if self.is_full(open) {
+            self.full.notify_one();
+        }
+    }
+
+    /// Decodes a message into the batch; what cannot be decoded goes there as a dead letter.
+    #[inline]
+    pub(super) fn add(
+        &self,
+        state: &mut ShardState,
+        message: &Message<'_>,
+        origin: &Origin<'_>,
+        now_ns: i64,
+    ) {
+        if !state.router.add(&mut state.open.batch, message, origin, now_ns) {
+            self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts a message into the batch as a dead letter.
+    pub(super) fn add_dead(
+        &self,
+        state: &mut ShardState,
+        message: &Message<'_>,
+        payload_bytes: u64,
+        origin: &Origin<'_>,
+        fault: Fault,
+    ) {
+        self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+        state.open.batch.add_dead(message, payload_bytes, origin, fault);
+    }
+
+    /// Writes batch after batch until `stop`, then what is left.
+    pub(super) async fn run(self: Arc<Self>, ingest: Arc<dyn Ingest>, stop: CancellationToken) {
+        let linger = Duration::from_millis(self.options.linger_ms);
+        loop {
+            tokio::select! {
+                () = self.ready.notified() => {}
+                () = stop.cancelled() => {}
+            }
+            if !linger.is_zero() && !stop.is_cancelled() {
+                tokio::select! {
+                    () = tokio::time::sleep(linger) => {}
+                    () = self.full.notified() => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+            let open = {
+                let mut state = self.lock();
+                let next = OpenBatch::new(state.open.number() + 1);
+                std::mem::replace(&mut state.open, next)
+            };
+            let done = open.opened.is_none();
+            if !done {
+                self.write(open, ingest.as_ref(), &stop).await;
+            } else {
+                self.complete(&open);
+            }
+            if done && stop.is_cancelled() {
+                return;
+            }
+        }
+    }
+
+    /// Nothing of the batch is acked where the node stops before it is stored.
+    async fn write(&self, mut open: OpenBatch, ingest: &dyn Ingest, stop: &CancellationToken) {
+        let mut points = open.batch.take_points();
+        let faults = open.batch.take_faults();
+        if !faults.is_empty() {
+            points.push(open.batch.bury(SOURCE, &faults, &self.arrival));
+        }
+        // There is room for others while this batch is being written.
+        open.waiting.iter().for_each(|waker| waker.wake.notify_one());
+        let Some(receipt) = write_points(ingest, points, SOURCE, stop).await else { return };
+        self.counters.rows.fetch_add(receipt.rows, Ordering::Relaxed);
+        if !receipt.rejected.is_empty() {
+            let refused = open.batch.refused(&receipt.rejected);
+            self.counters.dead_letters.fetch_add(refused.len() as u64, Ordering::Relaxed);
+            let letters = vec![open.batch.bury(SOURCE, &refused, &self.arrival)];
+            if write_points(ingest, letters, SOURCE, stop).await.is_none() {
+                return;
+            }
+        }
+        let waited = open.opened.map_or(Duration::ZERO, |opened| opened.elapsed());
+        self.counters.acked(open.batch.messages() as u64, waited);
+        self.complete(&open);
+    }
+
+    fn complete(&self, open: &OpenBatch) {
+        self.completed.store(open.number(), Ordering::Release);
+        open.waiting.iter().for_each(|waker| waker.wake.notify_one());
+    }
+}

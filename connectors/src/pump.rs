@@ -1,0 +1,10 @@
+//! Messages on their way to the write path: decoded into a batch, written until stored, and what
+//! cannot be stored kept as dead letters.
+
+mod batch;
+mod router;
+mod write;
+
+pub(crate) use batch::{Batch, Origin};
+pub(crate) use router::Router;
+pub(crate) use write::write_points;

@@ -1,0 +1,186 @@
+//! Messages of one batch, their rows, and those of them that have none.
+
+use crate::{
+    dead_letter::{DeadLetter, DeadLetters},
+    decode::{Fault, table::Tables},
+    mapping::Message,
+};
+use oribi_model::{ArrivalClock, Points, Rejection};
+use std::sync::Arc;
+
+/// Who sent a message, for its dead letter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin<'a> {
+    /// An MQTT client, or the broker that passed it on.
+    Mqtt { client_id: &'a Arc<str>, packet_id: u16 },
+    /// A partition of a Kafka topic.
+    Kafka { partition: i32, offset: i64 },
+}
+
+#[derive(Debug)]
+enum KeptOrigin {
+    Mqtt { client_id: Arc<str>, packet_id: u16 },
+    Kafka { partition: i32, offset: i64 },
+}
+
+/// A message whose rows are in the batch.
+struct Kept {
+    topic: (usize, usize),
+    payload: (usize, usize),
+    /// Bytes of the whole payload, of which the head alone may be at hand.
+    payload_bytes: u64,
+    origin: KeptOrigin,
+    first_row: u32,
+}
+
+/// Rows of several messages.
+pub(crate) struct Batch {
+    /// Number of this batch, from 1: another one for each batch of one [`super::Router`].
+    pub(crate) number: u64,
+    pub(super) tables: Tables,
+    /// The origin of the next row.
+    pub(super) row: u32,
+    raw: Vec<u8>,
+    kept: Vec<Kept>,
+    /// Messages that could not be decoded, by ascending place in `kept`.
+    faults: Vec<(usize, Fault)>,
+}
+
+impl Batch {
+    pub(crate) fn new(number: u64) -> Batch {
+        Batch {
+            number,
+            tables: Tables::new(),
+            row: 1,
+            raw: Vec::new(),
+            kept: Vec::new(),
+            faults: Vec::new(),
+        }
+    }
+
+    /// Messages, those without rows included.
+    pub(crate) fn messages(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Rows, a message without any counting as one.
+    pub(crate) fn rows(&self) -> usize {
+        self.row as usize - 1
+    }
+
+    /// Bytes of the messages.
+    pub(crate) fn bytes(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Remembers a message whose rows begin with `first_row`, as dead-lettering takes it.
+    pub(super) fn keep(
+        &mut self,
+        message: &Message<'_>,
+        payload_bytes: u64,
+        origin: &Origin<'_>,
+        first_row: u32,
+    ) {
+        let topic = (self.raw.len(), self.raw.len() + message.topic.len());
+        self.raw.extend_from_slice(message.topic.as_bytes());
+        self.raw.extend_from_slice(message.payload);
+        let origin = match *origin {
+            Origin::Mqtt { client_id, packet_id } => {
+                KeptOrigin::Mqtt { client_id: client_id.clone(), packet_id }
+            }
+            Origin::Kafka { partition, offset } => KeptOrigin::Kafka { partition, offset },
+        };
+        let payload = (topic.1, self.raw.len());
+        self.kept.push(Kept { topic, payload, payload_bytes, origin, first_row });
+    }
+
+    /// Marks the message kept last as one that cannot be decoded.
+    pub(super) fn fail(&mut self, fault: Fault) {
+        // A row of its own keeps the numbers of messages apart.
+        self.row += 1;
+        self.faults.push((self.kept.len() - 1, fault));
+    }
+
+    /// Takes a message that is known to be unreadable; of its payload the head may be enough.
+    pub(crate) fn add_dead(
+        &mut self,
+        message: &Message<'_>,
+        payload_bytes: u64,
+        origin: &Origin<'_>,
+        fault: Fault,
+    ) {
+        self.keep(message, payload_bytes, origin, self.row);
+        self.fail(fault);
+    }
+
+    /// Takes out the rows.
+    pub(crate) fn take_points(&mut self) -> Vec<Points> {
+        std::mem::take(&mut self.tables).finish()
+    }
+
+    /// Takes out the messages that could not be decoded.
+    pub(crate) fn take_faults(&mut self) -> Vec<(usize, Fault)> {
+        std::mem::take(&mut self.faults)
+    }
+
+    /// The messages whose rows the write path refused, each once.
+    pub(crate) fn refused(&self, rejected: &[Rejection]) -> Vec<(usize, Fault)> {
+        let mut faults: Vec<(usize, Fault)> = Vec::new();
+        for rejection in rejected {
+            let after = self.kept.partition_point(|kept| kept.first_row <= rejection.origin);
+            let Some(at) = after.checked_sub(1) else { continue };
+            if faults.last().is_none_or(|(last, _)| *last != at) {
+                let fault = Fault::new(rejection.reason, rejection.detail.clone());
+                faults.push((at, fault));
+            }
+        }
+        faults
+    }
+
+    /// The place in its source of the message that a row came from; 0 where it has none.
+    pub(crate) fn offset_of_row(&self, row: u32) -> u64 {
+        let after = self.kept.partition_point(|kept| kept.first_row <= row);
+        after.checked_sub(1).map_or(0, |at| self.offset_of(at))
+    }
+
+    /// The place in its source of message `at`; 0 where it has none.
+    pub(crate) fn offset_of(&self, at: usize) -> u64 {
+        match self.kept[at].origin {
+            KeptOrigin::Kafka { offset, .. } => offset.max(0) as u64,
+            KeptOrigin::Mqtt { .. } => 0,
+        }
+    }
+
+    /// Dead letters of these messages, which came by `source`. Their origins are the places of the
+    /// messages.
+    pub(crate) fn bury(
+        &self,
+        source: &str,
+        faults: &[(usize, Fault)],
+        arrival: &ArrivalClock,
+    ) -> Points {
+        let mut dead = DeadLetters::new();
+        for (at, fault) in faults {
+            let kept = &self.kept[*at];
+            let topic = &self.raw[kept.topic.0..kept.topic.1];
+            let payload = &self.raw[kept.payload.0..kept.payload.1];
+            let (client_id, packet_id, place) = match &kept.origin {
+                KeptOrigin::Mqtt { client_id, packet_id } => (&**client_id, *packet_id, None),
+                KeptOrigin::Kafka { partition, offset } => ("", 0, Some((*partition, *offset))),
+            };
+            let letter = DeadLetter {
+                source,
+                reason: fault.reason,
+                detail: &fault.detail,
+                topic: std::str::from_utf8(topic).unwrap_or_default(),
+                payload,
+                payload_bytes: kept.payload_bytes,
+                client_id,
+                packet_id,
+                place,
+            };
+            dead.push(&letter, arrival, *at as u32);
+        }
+        dead.finish()
+    }
+}

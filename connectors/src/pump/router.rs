@@ -1,0 +1,103 @@
+//! Decodes messages into a batch. What a topic means is looked up once.
+
+use super::batch::{Batch, Origin};
+use crate::{
+    decode::Fault,
+    mapping::{self, Context, Message, Place, Route, Routes},
+};
+use oribi_model::{ArrivalClock, RejectReason};
+use std::{collections::HashMap, sync::Arc};
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+/// Topics whose meaning is remembered.
+const TOPICS_MAX: usize = 65_536;
+/// Most levels of a topic.
+const LEVELS_MAX: usize = 128;
+
+struct Remembered {
+    route: Result<Arc<Route>, Fault>,
+    /// The batch for which `place` holds.
+    number: u64,
+    place: Place,
+}
+
+/// Routes, and what they make of the topics seen so far.
+pub(crate) struct Router {
+    routes: Arc<Routes>,
+    topics: HashMap<Box<str>, Remembered, Xxh3DefaultBuilder>,
+    arrival: ArrivalClock,
+    ahead_ns_max: i64,
+}
+
+impl Router {
+    pub(crate) fn new(routes: Arc<Routes>, arrival: ArrivalClock, ahead_ns_max: i64) -> Router {
+        Router { routes, topics: HashMap::default(), arrival, ahead_ns_max }
+    }
+
+    /// Decodes a message into the batch; what cannot be decoded is marked there. Whether it could.
+    #[inline]
+    pub(crate) fn add(
+        &mut self,
+        batch: &mut Batch,
+        message: &Message<'_>,
+        origin: &Origin<'_>,
+        now_ns: i64,
+    ) -> bool {
+        let first_row = batch.row;
+        let decoded = self.decode(batch, message, now_ns);
+        batch.keep(message, message.payload.len() as u64, origin, first_row);
+        let is_good = decoded.is_ok();
+        if let Err(fault) = decoded {
+            batch.fail(fault);
+        }
+        is_good
+    }
+
+    #[inline]
+    fn decode(
+        &mut self,
+        batch: &mut Batch,
+        message: &Message<'_>,
+        now_ns: i64,
+    ) -> Result<(), Fault> {
+        if !self.topics.contains_key(message.topic) {
+            self.remember(message.topic);
+        }
+        let context = Context { arrival: &self.arrival, now_ns, ahead_ns_max: self.ahead_ns_max };
+        let remembered = self.topics.get_mut(message.topic).expect("the topic was put there");
+        let route = remembered.route.as_ref().map_err(Clone::clone)?;
+        let (tables, row) = (&mut batch.tables, &mut batch.row);
+        if mapping::is_lines(message.payload, route, &self.arrival) {
+            return mapping::read_lines(message, route, tables, &context, row);
+        }
+        if remembered.number != batch.number {
+            let table = tables.table_in(&route.db, &route.table)?;
+            let mut series = 0;
+            if route.has_one_series() {
+                let tags = route.tags_of(message);
+                let tags: Vec<_> = tags.iter().map(|(k, v)| (&**k, &**v)).collect();
+                series = tables.at(table).series(&tags)?;
+            }
+            remembered.place = Place { table, series };
+            remembered.number = batch.number;
+        }
+        mapping::read_rows(message, route, remembered.place, tables, &context, row)
+    }
+
+    fn remember(&mut self, topic: &str) {
+        if self.topics.len() >= TOPICS_MAX {
+            self.topics.clear();
+        }
+        let route = check_topic(topic).map(|()| Arc::new(self.routes.route(topic)));
+        let place = Place { table: 0, series: 0 };
+        self.topics.insert(topic.into(), Remembered { route, number: 0, place });
+    }
+}
+
+fn check_topic(topic: &str) -> Result<(), Fault> {
+    if memchr::memchr_iter(b'/', topic.as_bytes()).count() >= LEVELS_MAX {
+        let detail = format!("a topic of more than {LEVELS_MAX} levels");
+        return Err(Fault::new(RejectReason::Limit, detail));
+    }
+    Ok(())
+}
