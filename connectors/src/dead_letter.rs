@@ -1,9 +1,7 @@
 //! What arrived and could not become rows: kept as rows of the table `_dead_letters`.
 
 use base64::Engine;
-use oribi_model::{
-    ArrivalClock, ColumnType, Name, Points, PointsBuilder, RejectReason, name::DEFAULT_DB,
-};
+use oribi_model::{ColumnType, Name, Points, PointsBuilder, RejectReason, name::DEFAULT_DB};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The table of dead letters, in database `default`.
@@ -48,11 +46,16 @@ impl DeadLetters {
         DeadLetters { points: PointsBuilder::new(db, table) }
     }
 
-    /// Adds one, at its arrival.
-    pub fn push(&mut self, letter: &DeadLetter<'_>, arrival: &ArrivalClock, origin: u32) {
+    /// Adds one. A Kafka record has its partition as a tag, so that its time, which is made of the
+    /// record's own and its offset, names it.
+    pub fn push(&mut self, letter: &DeadLetter<'_>, time_ns: i64, origin: u32) {
         let points = &mut self.points;
-        let series =
-            points.series(&[("source", letter.source), ("reason", letter.reason.as_str())]);
+        let partition = letter.place.map(|(partition, _)| partition.to_string());
+        let series = points.series(&[
+            ("source", letter.source),
+            ("reason", letter.reason.as_str()),
+            ("partition", partition.as_deref().unwrap_or_default()),
+        ]);
         let mut text = |name: &str, value: &str| {
             let field = points.field(name, ColumnType::Text);
             points.set_text(field, value);
@@ -78,12 +81,9 @@ impl DeadLetters {
         int("payload_bytes", i64::try_from(letter.payload_bytes).unwrap_or(i64::MAX));
         match letter.place {
             None => int("packet_id", i64::from(letter.packet_id)),
-            Some((partition, offset)) => {
-                int("partition", i64::from(partition));
-                int("offset", offset);
-            }
+            Some((_, offset)) => int("offset", offset),
         }
-        points.end_row(series, arrival.next_ns(), origin);
+        points.end_row(series, time_ns, origin);
     }
 
     /// The dead letters as rows.

@@ -23,12 +23,27 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+
+    /// A broker that cannot be reached or that refuses.
+    #[error("cannot {action} {target}: {reason}")]
+    Broker {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The broker's address.
+        target: String,
+        /// What it or the network said.
+        reason: String,
+    },
+
+    /// What a connector must remember could not be kept.
+    #[error("cannot keep the connector in the catalog: {0}")]
+    Store(String),
 }
 
 impl Error {
     /// Whether the same call may succeed later without anyone changing it.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Listen { .. })
+        matches!(self, Error::Listen { .. } | Error::Broker { .. } | Error::Store(_))
     }
 
     pub(crate) fn config(key: impl Into<String>, reason: impl Into<String>) -> Error {

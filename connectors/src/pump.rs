@@ -3,8 +3,9 @@
 
 mod batch;
 mod router;
+mod store;
 mod write;
 
 pub(crate) use batch::{Batch, Origin};
 pub(crate) use router::Router;
-pub(crate) use write::write_points;
+pub(crate) use store::{Sender, Stored};

@@ -6,7 +6,7 @@
 use crate::{ColumnType, ColumnValues, Cursor, Name, Value};
 use arrow_array::{BooleanArray, Float64Array, Int64Array, StringArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 use xxhash_rust::xxh3::Xxh3Builder;
 
 /// Why a row was not stored, in a form that programs can count.
@@ -122,13 +122,6 @@ impl Points {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.times.len()
-    }
-
-    /// Notes that each row came from the record of `source` that `offset_of` gives for its origin.
-    /// Origins and offsets ascend together.
-    pub fn came_from(&mut self, source: Arc<str>, offset_of: impl Fn(u32) -> u64) {
-        let offsets = self.origins.iter().map(|origin| offset_of(*origin)).collect();
-        self.cursor = Some(Cursor { source, offsets });
     }
 }
 

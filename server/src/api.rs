@@ -2,6 +2,7 @@
 
 mod admin;
 mod bodies;
+mod connectors;
 mod delete;
 mod drain;
 mod guard;
@@ -89,6 +90,11 @@ fn admin_router(admin: Arc<Admin>) -> Router {
         .route("/api/v1/tables", get(tables::list))
         .route("/api/v1/tables/{table}", put(tables::put).delete(tables::drop))
         .route("/api/v1/tables/{table}/delete", post(delete::rows))
+        .route("/api/v1/connectors", get(connectors::list).post(connectors::put))
+        .route("/api/v1/connectors/test", post(connectors::test))
+        .route("/api/v1/connectors/{name}", get(connectors::get).delete(connectors::drop))
+        .route("/api/v1/connectors/{name}/pause", post(connectors::pause))
+        .route("/api/v1/connectors/{name}/resume", post(connectors::resume))
         .layer(DefaultBodyLimit::max(params::BODY_BYTES_MAX))
         .with_state(admin)
 }

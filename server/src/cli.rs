@@ -1,7 +1,10 @@
 //! The command line.
 
 use crate::{
-    commands::{self, export::ExportArgs, import::ImportArgs, sql::SqlArgs, status::StatusArgs},
+    commands::{
+        self, connectors::ConnectorsArgs, export::ExportArgs, import::ImportArgs, sql::SqlArgs,
+        status::StatusArgs,
+    },
     demo::DemoArgs,
     listen::{Listeners, Taken},
     node_args::NodeArgs,
@@ -35,6 +38,8 @@ enum Command {
     Sql(SqlArgs),
     /// Show what a node is and holds.
     Status(StatusArgs),
+    /// Show connectors and how they are doing; make, pause, drop and try them.
+    Connectors(ConnectorsArgs),
     /// Write a file's rows into a node.
     Import(ImportArgs),
     /// Write a table's rows to standard output.
@@ -57,6 +62,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Demo(command) => demo(&command),
         Command::Sql(args) => commands::sql::run(&args),
         Command::Status(args) => commands::status::run(&args),
+        Command::Connectors(args) => commands::connectors::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Export(args) => commands::export::run(&args),
     };

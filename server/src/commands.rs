@@ -1,6 +1,7 @@
 //! Commands that talk to a running node over HTTP.
 
 mod client;
+pub(crate) mod connectors;
 pub(crate) mod export;
 pub(crate) mod import;
 mod splice;

@@ -8,7 +8,7 @@ pub(crate) use http::HttpOptions;
 pub(crate) use layers::{Sources, load};
 
 use oribi_cluster::NodeOptions;
-use oribi_connectors::MqttListenerOptions;
+use oribi_connectors::{ConnectorSpec, MqttListenerOptions};
 use oribi_ingest::IngestOptions;
 use oribi_query::QueryOptions;
 use serde::Deserialize;
@@ -40,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) mqtt: MqttListenerOptions,
     /// Limits of queries.
     pub(crate) query: QueryOptions,
+    /// Sources and sinks.
+    pub(crate) connectors: Vec<ConnectorSpec>,
 }
 
 impl Default for Config {
@@ -56,6 +58,7 @@ impl Default for Config {
             http: HttpOptions::default(),
             mqtt: MqttListenerOptions::default(),
             query: QueryOptions::default(),
+            connectors: Vec::new(),
         }
     }
 }
@@ -72,6 +75,10 @@ impl Config {
         self.http.validate().map_err(within("http"))?;
         self.query.validate().map_err(within("query"))?;
         self.mqtt.validate().map_err(|wrong| wrong.to_string())?;
+        for (at, connector) in self.connectors.iter().enumerate() {
+            let checked = connector.validate(&format!("connectors[{at}]"));
+            checked.map_err(|wrong| wrong.to_string())?;
+        }
         if self.data_dir.as_os_str().is_empty() {
             return Err("data_dir is empty; expected a folder".into());
         }

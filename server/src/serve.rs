@@ -2,6 +2,7 @@
 
 use crate::{
     api::{self, Addresses, Admin, Parts},
+    catalog_store::CatalogStore,
     config::Config,
     front::{Bounds, FrontDoor},
     listen::{Bound, Listeners},
@@ -9,7 +10,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use oribi_cluster::Node;
-use oribi_connectors::MqttListener;
+use oribi_connectors::{Connectors, MqttListener, connector::Parts as ConnectorParts};
 use oribi_ingest::{Ingest, Ingestor};
 use oribi_model::{ArrivalClock, Clock, SystemClock};
 use oribi_query::QueryEngine;
@@ -23,6 +24,7 @@ pub(crate) struct Server {
     node: Arc<Node>,
     front: FrontDoor,
     mqtt: MqttListener,
+    connectors: Connectors,
     peers: JoinHandle<()>,
     addresses: Addresses,
     stop: CancellationToken,
@@ -76,6 +78,17 @@ impl Server {
             arrival.clone(),
             stop.clone(),
         )?;
+        let connectors = Connectors::start(
+            config.connectors.clone(),
+            ConnectorParts {
+                ingest: ingest.clone(),
+                feed: node.clone(),
+                arrival: arrival.clone(),
+                store: Arc::new(CatalogStore(node.clone())),
+                ahead_ns_max: config.mqtt.ahead_ns_max,
+            },
+            stop.clone(),
+        )?;
         metrics.watch(Sources {
             node: node.clone(),
             mqtt: mqtt.counters().clone(),
@@ -89,6 +102,9 @@ impl Server {
             clock: clock.clone(),
             addresses,
             started,
+            connectors: connectors.clone(),
+            arrival: arrival.clone(),
+            ahead_ns_max: config.mqtt.ahead_ns_max,
             mqtt: mqtt.counters().clone(),
             ingest: counters,
             front: front.counters().clone(),
@@ -100,7 +116,7 @@ impl Server {
         front.serve(api::router(Parts { admin, ingest, arrival, engine, metrics, options }));
         let (data_dir, open_ms) = (config.data_dir.display(), started.elapsed().as_millis());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %data_dir, open_ms, "serving");
-        Ok(Some(Server { node, front, mqtt, peers, addresses, stop }))
+        Ok(Some(Server { node, front, mqtt, connectors, peers, addresses, stop }))
     }
 
     /// The addresses bound.
@@ -112,7 +128,7 @@ impl Server {
     /// safe.
     pub(crate) async fn stop(self) {
         self.stop.cancel();
-        tokio::join!(self.front.join(), self.mqtt.join());
+        tokio::join!(self.front.join(), self.mqtt.join(), self.connectors.join());
         self.node.stop().await;
         self.peers.abort();
         tracing::info!("stopped");

@@ -7,7 +7,7 @@ use super::{MqttListenerOptions, counters::Counters};
 use crate::{
     decode::Fault,
     mapping::{Message, Routes},
-    pump::{Batch, Origin, Router, write_points},
+    pump::{Batch, Origin, Router, Sender},
 };
 use oribi_ingest::Ingest;
 use oribi_model::ArrivalClock;
@@ -127,9 +127,7 @@ impl Shard {
         origin: &Origin<'_>,
         now_ns: i64,
     ) {
-        if !state.router.add(&mut state.open.batch, message, origin, now_ns) {
-            self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
-        }
+        state.router.add(&mut state.open.batch, message, origin, now_ns);
     }
 
     /// Puts a message into the batch as a dead letter.
@@ -141,7 +139,6 @@ impl Shard {
         origin: &Origin<'_>,
         fault: Fault,
     ) {
-        self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
         state.open.batch.add_dead(message, payload_bytes, origin, fault);
     }
 
@@ -179,25 +176,18 @@ impl Shard {
 
     /// Nothing of the batch is acked where the node stops before it is stored.
     async fn write(&self, mut open: OpenBatch, ingest: &dyn Ingest, stop: &CancellationToken) {
-        let mut points = open.batch.take_points();
-        let faults = open.batch.take_faults();
-        if !faults.is_empty() {
-            points.push(open.batch.bury(SOURCE, &faults, &self.arrival));
-        }
+        let emptied = Batch::new(open.number());
+        let batch = std::mem::replace(&mut open.batch, emptied);
         // There is room for others while this batch is being written.
         open.waiting.iter().for_each(|waker| waker.wake.notify_one());
-        let Some(receipt) = write_points(ingest, points, SOURCE, stop).await else { return };
-        self.counters.rows.fetch_add(receipt.rows, Ordering::Relaxed);
-        if !receipt.rejected.is_empty() {
-            let refused = open.batch.refused(&receipt.rejected);
-            self.counters.dead_letters.fetch_add(refused.len() as u64, Ordering::Relaxed);
-            let letters = vec![open.batch.bury(SOURCE, &refused, &self.arrival)];
-            if write_points(ingest, letters, SOURCE, stop).await.is_none() {
-                return;
-            }
-        }
+        let messages = batch.messages() as u64;
+        let arrival = &self.arrival;
+        let sender = Sender { label: SOURCE, source: None, ingest, arrival, stop };
+        let Some(stored) = sender.store(batch).await else { return };
+        self.counters.rows.fetch_add(stored.rows, Ordering::Relaxed);
+        self.counters.dead_letters.fetch_add(stored.dead_letters, Ordering::Relaxed);
         let waited = open.opened.map_or(Duration::ZERO, |opened| opened.elapsed());
-        self.counters.acked(open.batch.messages() as u64, waited);
+        self.counters.acked(messages, waited);
         self.complete(&open);
     }
 

@@ -30,6 +30,7 @@ struct Kept {
     /// Bytes of the whole payload, of which the head alone may be at hand.
     payload_bytes: u64,
     origin: KeptOrigin,
+    time_ns: Option<i64>,
     first_row: u32,
 }
 
@@ -91,7 +92,8 @@ impl Batch {
             Origin::Kafka { partition, offset } => KeptOrigin::Kafka { partition, offset },
         };
         let payload = (topic.1, self.raw.len());
-        self.kept.push(Kept { topic, payload, payload_bytes, origin, first_row });
+        let time_ns = message.time_ns;
+        self.kept.push(Kept { topic, payload, payload_bytes, origin, time_ns, first_row });
     }
 
     /// Marks the message kept last as one that cannot be decoded.
@@ -137,17 +139,24 @@ impl Batch {
         faults
     }
 
-    /// The place in its source of the message that a row came from; 0 where it has none.
-    pub(crate) fn offset_of_row(&self, row: u32) -> u64 {
-        let after = self.kept.partition_point(|kept| kept.first_row <= row);
-        after.checked_sub(1).map_or(0, |at| self.offset_of(at))
+    /// For each row, by ascending origin, the place of its message in its source; 0 where it has
+    /// none.
+    pub(crate) fn offsets_of_rows(&self, origins: &[u32]) -> Vec<u64> {
+        let mut at = 0;
+        let offset = |origin: &u32| {
+            while self.kept.get(at + 1).is_some_and(|next| next.first_row <= *origin) {
+                at += 1;
+            }
+            self.offset_of(at)
+        };
+        origins.iter().map(offset).collect()
     }
 
-    /// The place in its source of message `at`; 0 where it has none.
+    /// The place of message `at` in its source; 0 where it has none.
     pub(crate) fn offset_of(&self, at: usize) -> u64 {
-        match self.kept[at].origin {
-            KeptOrigin::Kafka { offset, .. } => offset.max(0) as u64,
-            KeptOrigin::Mqtt { .. } => 0,
+        match self.kept.get(at).map(|kept| &kept.origin) {
+            Some(KeptOrigin::Kafka { offset, .. }) => u64::try_from(*offset).unwrap_or(0),
+            _ => 0,
         }
     }
 
@@ -179,7 +188,8 @@ impl Batch {
                 packet_id,
                 place,
             };
-            dead.push(&letter, arrival, *at as u32);
+            let time_ns = kept.time_ns.unwrap_or_else(|| arrival.next_ns());
+            dead.push(&letter, time_ns, *at as u32);
         }
         dead.finish()
     }

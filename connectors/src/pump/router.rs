@@ -34,7 +34,7 @@ impl Router {
         Router { routes, topics: HashMap::default(), arrival, ahead_ns_max }
     }
 
-    /// Decodes a message into the batch; what cannot be decoded is marked there. Whether it could.
+    /// Decodes a message into the batch; what cannot be decoded is marked there.
     #[inline]
     pub(crate) fn add(
         &mut self,
@@ -42,15 +42,13 @@ impl Router {
         message: &Message<'_>,
         origin: &Origin<'_>,
         now_ns: i64,
-    ) -> bool {
+    ) {
         let first_row = batch.row;
         let decoded = self.decode(batch, message, now_ns);
         batch.keep(message, message.payload.len() as u64, origin, first_row);
-        let is_good = decoded.is_ok();
         if let Err(fault) = decoded {
             batch.fail(fault);
         }
-        is_good
     }
 
     #[inline]

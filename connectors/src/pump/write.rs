@@ -15,7 +15,7 @@ fn pause_after(pause: Option<Duration>) -> Duration {
 
 /// Writes until every row is stored or refused; `source` says for the log whose rows they are.
 /// `None` when `stop` comes first: it is unknown then what was stored.
-pub(crate) async fn write_points(
+pub(super) async fn write_points(
     ingest: &dyn Ingest,
     points: Vec<Points>,
     source: &str,

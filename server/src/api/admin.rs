@@ -7,8 +7,8 @@ use crate::{
 };
 use axum::extract::{Path, rejection::PathRejection};
 use oribi_cluster::Node;
-use oribi_connectors::mqtt_listener::Counters;
-use oribi_model::{Clock, Name, ReadPath, Table};
+use oribi_connectors::{Connectors, mqtt_listener::Counters};
+use oribi_model::{ArrivalClock, Clock, Name, ReadPath, Table};
 use oribi_query::QueryOptions;
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -35,6 +35,12 @@ pub(crate) struct Admin {
     pub(crate) addresses: Addresses,
     /// When the process started.
     pub(crate) started: Instant,
+    /// The connectors.
+    pub(crate) connectors: Connectors,
+    /// Times of rows without one.
+    pub(crate) arrival: ArrivalClock,
+    /// How far ahead of now an event may lie, ns.
+    pub(crate) ahead_ns_max: i64,
     /// What the MQTT listener counts.
     pub(crate) mqtt: Arc<Counters>,
     /// What the write path counts.

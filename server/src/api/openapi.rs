@@ -1,6 +1,6 @@
 //! `/openapi.json`, generated from the code.
 
-use super::{delete, health, node, tables};
+use super::{connectors, delete, health, node, tables};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -25,6 +25,13 @@ use utoipa::OpenApi;
         tables::put,
         tables::drop,
         delete::rows,
+        connectors::list,
+        connectors::put,
+        connectors::get,
+        connectors::drop,
+        connectors::pause,
+        connectors::resume,
+        connectors::test,
         writes::write,
         writes::write_v1,
         writes::write_v2,

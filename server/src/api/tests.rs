@@ -1,7 +1,7 @@
 //! What the real binary cannot be brought to by a test: a disk that fails, a start that lasts.
 
 use super::*;
-use crate::{front::FrontCounters, telemetry::IngestCounters};
+use crate::{catalog_store::CatalogStore, front::FrontCounters, telemetry::IngestCounters};
 use axum::{
     body::Body,
     extract::Request,
@@ -9,13 +9,14 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use oribi_cluster::{Node, NodeOptions};
-use oribi_connectors::mqtt_listener::Counters;
+use oribi_connectors::{Connectors, connector::Parts as ConnectorParts, mqtt_listener::Counters};
 use oribi_ingest::{IngestOptions, Ingestor};
 use oribi_model::{Clock, SystemClock};
 use oribi_query::QueryOptions;
 use oribi_store::disk::sim::SimDisk;
 use serde_json::Value;
 use std::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 struct Answer {
@@ -46,12 +47,28 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
     let node = node.unwrap();
     let address = "127.0.0.1:1".parse().unwrap();
     let metrics = Arc::new(Metrics::new());
+    let ingest: Arc<dyn Ingest> = Arc::new(Ingestor::new(node.clone(), IngestOptions::default()));
+    let arrival = ArrivalClock::new(clock.clone());
     let admin = Admin {
         node: node.clone(),
         query: QueryOptions::default(),
         clock: clock.clone(),
         addresses: Addresses { http: address, mqtt: address, node: address },
         started: Instant::now(),
+        connectors: Connectors::start(
+            Vec::new(),
+            ConnectorParts {
+                ingest: ingest.clone(),
+                feed: node.clone(),
+                arrival: arrival.clone(),
+                store: Arc::new(CatalogStore(node.clone())),
+                ahead_ns_max: i64::MAX,
+            },
+            CancellationToken::new(),
+        )
+        .unwrap(),
+        arrival: arrival.clone(),
+        ahead_ns_max: i64::MAX,
         mqtt: Arc::new(Counters::default()),
         ingest: Arc::new(IngestCounters::default()),
         front: Arc::new(FrontCounters::default()),
@@ -60,8 +77,8 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
     };
     let router = router(Parts {
         admin: Arc::new(admin),
-        ingest: Arc::new(Ingestor::new(node.clone(), IngestOptions::default())),
-        arrival: ArrivalClock::new(clock),
+        ingest,
+        arrival,
         engine: QueryEngine::new(node.clone(), QueryOptions::default()),
         metrics,
         options: HttpOptions::default(),

@@ -60,6 +60,14 @@ impl Client {
         request.send(body).with_context(|| self.unreachable())
     }
 
+    /// DELETE.
+    ///
+    /// # Errors
+    /// Names the node where nothing answers.
+    pub(super) fn delete(&self, path: &str) -> Result<Response<Body>> {
+        self.agent.delete(self.address(path, &[])).call().with_context(|| self.unreachable())
+    }
+
     /// SQL, answered in `format`; the text goes in the body, where it may be long.
     ///
     /// # Errors
@@ -122,6 +130,13 @@ pub(super) fn bytes(answer: Response<Body>) -> Result<Vec<u8>> {
 /// Seconds that the node asks to wait.
 pub(super) fn retry_after_s(answer: &Response<Body>) -> Option<u64> {
     answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+/// Text as a part of a path.
+pub(super) fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    encode(&mut out, text);
+    out
 }
 
 fn reason(status: StatusCode) -> &'static str {

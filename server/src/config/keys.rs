@@ -2,7 +2,7 @@
 
 use super::{Config, HttpOptions};
 use oribi_cluster::NodeOptions;
-use oribi_connectors::{MqttListenerOptions, RouteSpec};
+use oribi_connectors::{ConnectorSpec, FeedSpec, MqttListenerOptions, RouteSpec};
 use oribi_ingest::IngestOptions;
 use oribi_query::QueryOptions;
 use serde::{
@@ -25,6 +25,9 @@ pub(super) fn of_section(section: &str) -> Option<&'static [&'static str]> {
         "mqtt" => fields_of::<MqttListenerOptions>(),
         "mqtt.topics" => fields_of::<RouteSpec>(),
         "query" => fields_of::<QueryOptions>(),
+        "connectors" => fields_of::<ConnectorSpec>(),
+        "connectors.routes" => fields_of::<RouteSpec>(),
+        "connectors.feeds" => fields_of::<FeedSpec>(),
         _ => return None,
     })
 }
@@ -32,7 +35,9 @@ pub(super) fn of_section(section: &str) -> Option<&'static [&'static str]> {
 /// All keys that hold a value, as `section.key`.
 pub(super) fn all() -> Vec<String> {
     let mut keys = Vec::new();
-    for key in of_section("").unwrap_or_default() {
+    // Lists of tables have no single value that a flag or variable could set.
+    let single = |key: &&&str| **key != "connectors";
+    for key in of_section("").unwrap_or_default().iter().filter(single) {
         match of_section(key) {
             Some(inner) => keys.extend(inner.iter().map(|inner| format!("{key}.{inner}"))),
             None => keys.push((*key).to_owned()),
@@ -44,13 +49,11 @@ pub(super) fn all() -> Vec<String> {
 /// What to say about a key that does not exist: the key, and the nearest one that does.
 pub(super) fn unknown(key: &str) -> String {
     let mut known = all();
-    known.extend(
-        of_section("mqtt.topics")
-            .unwrap_or_default()
-            .iter()
-            .map(|key| format!("mqtt.topics.{key}")),
-    );
-    known.extend(["storage", "ingest", "http", "mqtt", "query"].map(str::to_owned));
+    for list in ["mqtt.topics", "connectors", "connectors.routes", "connectors.feeds"] {
+        let keys = of_section(list).unwrap_or_default();
+        known.extend(keys.iter().map(|key| format!("{list}.{key}")));
+    }
+    known.extend(["storage", "ingest", "http", "mqtt", "query", "connectors"].map(str::to_owned));
     match known.iter().min_by_key(|other| distance(key, other)) {
         Some(nearest) => format!("the key {key:?} is not known; the nearest is {nearest:?}"),
         None => format!("the key {key:?} is not known"),

@@ -1,0 +1,338 @@
+//! Configuration of a connector: one shape for all kinds, in TOML and in JSON.
+
+use super::secret::{REDACTED, Secret, is_secret};
+use crate::{
+    Error, Result,
+    mapping::{RouteSpec, Routes, TopicStyle},
+};
+use oribi_model::Name;
+use serde::{Deserialize, Serialize, Serializer};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// What a connector is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Takes in what an MQTT broker has.
+    Mqtt,
+    /// Takes in Kafka topics.
+    Kafka,
+    /// Passes committed rows and closed windows on to Kafka topics.
+    KafkaSink,
+    /// Passes them on to an MQTT broker.
+    MqttSink,
+}
+
+/// Version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Protocol {
+    /// MQTT 5.
+    #[default]
+    #[serde(rename = "5")]
+    V5,
+    /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
+    V311,
+}
+
+/// What becomes of messages that a broker had retained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retained {
+    /// They are acked and counted, but not stored: they are old, and come anew with each
+    /// subscription.
+    #[default]
+    Skip,
+    /// They are stored like others.
+    Take,
+}
+
+/// How a sink writes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordFormat {
+    /// One JSON object.
+    #[default]
+    Json,
+    /// One line of line protocol.
+    LineProtocol,
+}
+
+/// What a sink passes on, and where to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedSpec {
+    /// The database; `default` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub db: Option<String>,
+    /// The table.
+    pub table: String,
+    /// The topic.
+    pub topic: String,
+    /// How records are written.
+    #[serde(default)]
+    pub format: RecordFormat,
+}
+
+/// A connector as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectorSpec {
+    /// Its name, one of a kind.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// `mqtt://HOST[:PORT]`, `mqtts://…`, or `kafka://HOST[:PORT],…`.
+    pub url: String,
+    /// User.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// File that holds the password instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// PEM file of the authorities to trust; absent: those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// PEM file of the client's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert_file: Option<PathBuf>,
+    /// PEM file of its key, PKCS #8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// MQTT client id; `oribi-NAME` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// Version of MQTT.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// Greatest quality of service to ask for: 0, 1 or 2.
+    #[serde(default = "default_qos")]
+    pub qos: u8,
+    /// Retained messages.
+    #[serde(default)]
+    pub retained: Retained,
+    /// Messages above become dead letters, bytes.
+    #[serde(default = "default_message_bytes_max")]
+    pub message_bytes_max: usize,
+    /// librdkafka's options by its own names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "redacted")]
+    pub options: BTreeMap<String, String>,
+    /// How messages become rows; the first route that fits decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteSpec>,
+    /// What a sink passes on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub feeds: Vec<FeedSpec>,
+}
+
+fn default_qos() -> u8 {
+    1
+}
+
+fn default_message_bytes_max() -> usize {
+    1 << 20
+}
+
+fn redacted<S: Serializer>(
+    options: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(
+        options
+            .iter()
+            .map(|(name, value)| (name, if is_secret(name) { REDACTED } else { value.as_str() })),
+    )
+}
+
+impl ConnectorSpec {
+    /// Checks what the types cannot. `key` is how the configuration calls the connector.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the key and what was expected.
+    pub fn validate(&self, key: &str) -> Result<()> {
+        let wrong = |member: &str, reason: &str| {
+            Err(Error::config(format!("{key}.{member}"), reason.to_owned()))
+        };
+        if let Err(reason) = Name::new(&self.name) {
+            return wrong("name", &reason.to_string());
+        }
+        self.addresses(key)?;
+        if self.qos > 2 {
+            return wrong("qos", "expected 0, 1 or 2");
+        }
+        if !(1..=256 << 20).contains(&self.message_bytes_max) {
+            return wrong("message_bytes_max", "expected 1 byte to 256 MiB");
+        }
+        if self.password.is_some() && self.password_file.is_some() {
+            return wrong("password_file", "password is given too; expected one of them");
+        }
+        if self.cert_file.is_some() != self.key_file.is_some() {
+            return wrong("key_file", "cert_file and key_file go together");
+        }
+        match self.kind {
+            Kind::Mqtt | Kind::Kafka => {
+                if !self.feeds.is_empty() {
+                    return wrong("feeds", "a source has routes; feeds belong to a sink");
+                }
+                if self.routes.iter().all(|route| route.topics.is_empty()) {
+                    return wrong("routes", "a source needs a route with topics");
+                }
+                self.routes(key).map(drop)
+            }
+            Kind::KafkaSink | Kind::MqttSink => {
+                if !self.routes.is_empty() {
+                    return wrong("routes", "a sink has feeds; routes belong to a source");
+                }
+                if self.feeds.is_empty() {
+                    return wrong("feeds", "a sink needs a feed");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// How the topics of its broker look.
+    pub fn style(&self) -> TopicStyle {
+        match self.kind {
+            Kind::Mqtt | Kind::MqttSink => TopicStyle::Mqtt,
+            Kind::Kafka | Kind::KafkaSink => TopicStyle::Kafka,
+        }
+    }
+
+    /// The compiled routes.
+    pub(crate) fn routes(&self, key: &str) -> Result<Routes> {
+        Routes::new(&self.routes, self.style(), &format!("{key}.routes"))
+    }
+
+    /// The hosts and ports of the URL.
+    pub(crate) fn addresses(&self, key: &str) -> Result<Addresses> {
+        let schemes: &[(&str, Transport, u16)] = match self.style() {
+            TopicStyle::Mqtt => {
+                &[("mqtt", Transport::Plain, 1883), ("mqtts", Transport::Tls, 8883)]
+            }
+            TopicStyle::Kafka => &[("kafka", Transport::Plain, 9092)],
+        };
+        let wrong = |reason: String| Error::config(format!("{key}.url"), reason);
+        let names: Vec<&str> = schemes.iter().map(|(scheme, ..)| *scheme).collect();
+        let expected = || wrong(format!("expected {}://HOST[:PORT]", names.join(":// or ")));
+        let (scheme, rest) = self.url.split_once("://").ok_or_else(expected)?;
+        let (_, transport, port) =
+            schemes.iter().find(|(s, ..)| *s == scheme).ok_or_else(expected)?;
+        if rest.contains('@') {
+            return Err(wrong(
+                "a URL must not hold a password; expected username and password_file".into(),
+            ));
+        }
+        let address = |text: &str| {
+            let (host, port) = match text.rsplit_once(':') {
+                Some((host, text)) if !host.ends_with(':') && !text.ends_with(']') => {
+                    (host, text.parse().map_err(|_| wrong(format!("{text:?} is no port")))?)
+                }
+                _ => (text, *port),
+            };
+            if host.is_empty() || host.contains(['/', '?', '#']) {
+                return Err(expected());
+            }
+            Ok((host.to_owned(), port))
+        };
+        let hosts = rest.trim_end_matches('/').split(',').map(str::trim).map(address);
+        let hosts = hosts.collect::<Result<Vec<_>>>()?;
+        if self.style() == TopicStyle::Mqtt && hosts.len() > 1 {
+            return Err(wrong("expected one broker".into()));
+        }
+        Ok(Addresses { transport: *transport, hosts })
+    }
+
+    /// The password, read from its file if it has one.
+    pub(crate) fn secret(&self) -> Result<Option<String>> {
+        match (&self.password, &self.password_file) {
+            (Some(password), _) => Ok(Some(password.reveal().to_owned())),
+            (None, Some(path)) => {
+                read_file(path, "password_file").map(|text| Some(text.trim_end().to_owned()))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// A small file that the configuration names.
+pub(crate) fn read_file(path: &std::path::Path, key: &str) -> Result<String> {
+    std::fs::read_to_string(path)
+        .map_err(|wrong| Error::config(key, format!("cannot read {}: {wrong}", path.display())))
+}
+
+/// Whether bytes go encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Plain,
+    Tls,
+}
+
+/// What a URL says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Addresses {
+    pub(crate) transport: Transport,
+    pub(crate) hosts: Vec<(String, u16)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(text: &str) -> ConnectorSpec {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn one_shape_in_toml_and_json() {
+        let text = r#"
+            name = "plant"
+            kind = "mqtt"
+            url = "mqtts://broker"
+            username = "u"
+            password = "hidden"
+            options = { "sasl.password" = "hidden", "client.id" = "x" }
+            [[routes]]
+            topics = ["a/+"]
+            table = "t"
+        "#;
+        let spec = spec(text);
+        spec.validate("connectors[0]").unwrap();
+        let json = serde_json::to_string(&spec).unwrap();
+        assert!(!json.contains("hidden") && json.contains("\"client.id\":\"x\""), "{json}");
+        assert!(!format!("{:?}", spec.password).contains("hidden"));
+        let back: ConnectorSpec = serde_json::from_str(&json).unwrap();
+        assert_eq!(back.routes, spec.routes);
+        let addresses = spec.addresses("c").unwrap();
+        assert_eq!(addresses.hosts, [("broker".to_owned(), 8883)]);
+        assert_eq!(addresses.transport, Transport::Tls);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_key() {
+        let base =
+            "name = \"n\"\nkind = \"mqtt\"\nurl = \"mqtt://h\"\n[[routes]]\ntopics = [\"a\"]\n";
+        for (from, to, key) in [
+            ("name = \"n\"", "name = \"\"", "name"),
+            ("mqtt://h", "http://h", "url"),
+            ("mqtt://h", "mqtt://u:p@h", "url"),
+            ("mqtt://h", "mqtt://h:x", "url"),
+            ("mqtt://h", "mqtt://a,b", "url"),
+            ("mqtt://h", "mqtt://", "url"),
+            ("url =", "qos = 3\nurl =", "qos"),
+            ("url =", "message_bytes_max = 0\nurl =", "message_bytes_max"),
+            ("url =", "cert_file = \"x\"\nurl =", "key_file"),
+            ("topics = [\"a\"]", "pattern = \"a\"", "routes"),
+            ("topics = [\"a\"]", "topics = [\"a/#/b\"]", "routes[0].topics"),
+            ("\"mqtt\"", "\"mqtt_sink\"", "routes"),
+        ] {
+            let text = base.replace(from, to);
+            let wrong = spec(&text).validate("connectors[1]").unwrap_err().to_string();
+            assert!(wrong.contains(&format!("connectors[1].{key}:")), "{text}: {wrong}");
+        }
+        assert!(toml::from_str::<ConnectorSpec>(&base.replace("url", "uri")).is_err());
+    }
+}

@@ -1,0 +1,300 @@
+//! Starts connectors, starts them again when they fail, and stops them.
+
+use super::{ConnectorSpec, ConnectorStore, Described, State, kinds, status::Progress};
+use crate::{Error, Result};
+use oribi_ingest::Ingest;
+use oribi_model::{ArrivalClock, Feed};
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Connectors at most.
+const CONNECTORS_MAX: usize = 256;
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A connector that ran for so long begins with the shortest pause again.
+const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+
+/// What connectors work with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The write path.
+    pub ingest: Arc<dyn Ingest>,
+    /// Committed rows.
+    pub feed: Arc<dyn Feed>,
+    /// Times of rows without one.
+    pub arrival: ArrivalClock,
+    /// What must be remembered.
+    pub store: Arc<dyn ConnectorStore>,
+    /// How far ahead of now an event may lie, ns.
+    pub ahead_ns_max: i64,
+}
+
+/// What one connector runs with.
+#[derive(Clone)]
+pub(crate) struct RunContext {
+    pub(crate) name: Arc<str>,
+    pub(crate) parts: Parts,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// All connectors of a node. Clones are the same connectors.
+#[derive(Clone)]
+pub struct Connectors {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    running: Mutex<BTreeMap<String, Running>>,
+    stop: CancellationToken,
+    /// Held while connectors are made or dropped.
+    changing: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    File,
+    Http,
+}
+
+struct Running {
+    spec: Arc<ConnectorSpec>,
+    origin: Origin,
+    progress: Arc<Progress>,
+    /// `None` while paused.
+    task: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+impl Connectors {
+    /// Starts the connectors of the configuration file and those that the store remembers.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: connectors that cannot be, or a name that stands in both.
+    pub fn start(
+        file: Vec<ConnectorSpec>,
+        parts: Parts,
+        stop: CancellationToken,
+    ) -> Result<Connectors> {
+        let mut specs: BTreeMap<String, (ConnectorSpec, Origin)> = BTreeMap::new();
+        for (at, spec) in file.into_iter().enumerate() {
+            let key = format!("connectors[{at}]");
+            spec.validate(&key)?;
+            if specs.contains_key(&spec.name) {
+                let reason = format!("{:?} names two connectors", spec.name);
+                return Err(Error::config(format!("{key}.name"), reason));
+            }
+            specs.insert(spec.name.clone(), (spec, Origin::File));
+        }
+        for (name, json) in parts.store.connectors() {
+            if specs.contains_key(&name) {
+                let reason =
+                    format!("{name:?} stands in the file and was made over HTTP; drop one of them");
+                return Err(Error::config("connectors", reason));
+            }
+            let spec: ConnectorSpec = serde_json::from_str(&json).map_err(|wrong| {
+                Error::config("connectors", format!("{name:?} as stored cannot be read: {wrong}"))
+            })?;
+            specs.insert(name, (spec, Origin::Http));
+        }
+        let changing = tokio::sync::Mutex::default();
+        let inner = Arc::new(Inner { parts, running: Mutex::default(), stop, changing });
+        for (name, (spec, origin)) in specs {
+            let running = inner.begin(spec, origin);
+            inner.running.lock().insert(name, running);
+        }
+        Ok(Connectors { inner })
+    }
+
+    /// All connectors by name.
+    pub fn list(&self) -> Vec<Described> {
+        self.inner.running.lock().values().map(Running::describe).collect()
+    }
+
+    /// The connector of this name.
+    pub fn get(&self, name: &str) -> Option<Described> {
+        self.inner.running.lock().get(name).map(Running::describe)
+    }
+
+    /// The connector of this name as configured.
+    pub fn spec(&self, name: &str) -> Option<Arc<ConnectorSpec>> {
+        self.inner.running.lock().get(name).map(|running| running.spec.clone())
+    }
+
+    /// Makes a connector out of JSON, or replaces one that was made so, and remembers it.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: JSON that is no connector, or a name of the configuration file;
+    /// [`Error::Store`].
+    pub async fn put(&self, json: &str) -> Result<Described> {
+        let spec: ConnectorSpec = serde_json::from_str(json)
+            .map_err(|wrong| Error::config("connector", wrong.to_string()))?;
+        spec.validate("connector")?;
+        let _one = self.inner.changing.lock().await;
+        let name = spec.name.clone();
+        let count = {
+            let running = self.inner.running.lock();
+            if running.get(&name).is_some_and(|running| running.origin == Origin::File) {
+                let reason = format!("{name:?} stands in the configuration file");
+                return Err(Error::config("connector.name", reason));
+            }
+            running.len()
+        };
+        if count >= CONNECTORS_MAX {
+            let reason = format!("there are {count} connectors, which is the most there may be");
+            return Err(Error::config("connector", reason));
+        }
+        self.inner.parts.store.put(&name, json).await.map_err(Error::Store)?;
+        let before = self.inner.running.lock().remove(&name);
+        if let Some(before) = before {
+            before.end().await;
+        }
+        let running = self.inner.begin(spec, Origin::Http);
+        let described = running.describe();
+        self.inner.running.lock().insert(name, running);
+        Ok(described)
+    }
+
+    /// Stops a connector that was made at run time, and forgets it and how far it has got. `false`
+    /// where there is none of this name.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for one of the configuration file; [`Error::Store`].
+    pub async fn delete(&self, name: &str) -> Result<bool> {
+        let _one = self.inner.changing.lock().await;
+        let running = {
+            let mut running = self.inner.running.lock();
+            match running.get(name) {
+                None => return Ok(false),
+                Some(running) if running.origin == Origin::File => {
+                    let reason =
+                        format!("{name:?} stands in the configuration file; remove it there");
+                    return Err(Error::config("connector", reason));
+                }
+                Some(_) => running.remove(name),
+            }
+        };
+        if let Some(running) = running {
+            running.end().await;
+        }
+        self.inner.parts.store.delete(name).await.map_err(Error::Store)?;
+        Ok(true)
+    }
+
+    /// Stops a connector until it is resumed or the node starts anew. `None` where there is none of
+    /// this name.
+    pub async fn pause(&self, name: &str) -> Option<Described> {
+        let _one = self.inner.changing.lock().await;
+        let task = self.inner.running.lock().get_mut(name)?.task.take();
+        if let Some((stop, task)) = task {
+            end(stop, task).await;
+        }
+        let mut running = self.inner.running.lock();
+        let running = running.get_mut(name)?;
+        running.progress.enter(State::Paused);
+        Some(running.describe())
+    }
+
+    /// Starts a paused connector. `None` where there is none of this name.
+    pub async fn resume(&self, name: &str) -> Option<Described> {
+        let _one = self.inner.changing.lock().await;
+        let mut all = self.inner.running.lock();
+        let running = all.get_mut(name)?;
+        if running.task.is_none() {
+            let (spec, progress) = (running.spec.clone(), running.progress.clone());
+            running.task = Some(self.inner.spawn(spec, progress));
+        }
+        Some(running.describe())
+    }
+
+    /// Waits until all have stopped, after the token given to [`Connectors::start`] said so.
+    pub async fn join(&self) {
+        let all = std::mem::take(&mut *self.inner.running.lock());
+        for running in all.into_values() {
+            running.end().await;
+        }
+    }
+}
+
+impl Inner {
+    fn begin(self: &Arc<Inner>, spec: ConnectorSpec, origin: Origin) -> Running {
+        let (spec, progress) = (Arc::new(spec), Arc::new(Progress::new()));
+        let task = Some(self.spawn(spec.clone(), progress.clone()));
+        Running { spec, origin, progress, task }
+    }
+
+    fn spawn(
+        self: &Arc<Inner>,
+        spec: Arc<ConnectorSpec>,
+        progress: Arc<Progress>,
+    ) -> (CancellationToken, JoinHandle<()>) {
+        let stop = self.stop.child_token();
+        let context = RunContext {
+            name: spec.name.as_str().into(),
+            parts: self.parts.clone(),
+            progress,
+            stop: stop.clone(),
+        };
+        (stop, tokio::spawn(supervise(spec, context)))
+    }
+}
+
+impl Running {
+    fn describe(&self) -> Described {
+        let origin = match self.origin {
+            Origin::File => "file",
+            Origin::Http => "http",
+        };
+        Described::new(&self.spec, origin, &self.progress)
+    }
+
+    async fn end(self) {
+        if let Some((stop, task)) = self.task {
+            end(stop, task).await;
+        }
+    }
+}
+
+async fn end(stop: CancellationToken, task: JoinHandle<()>) {
+    stop.cancel();
+    if let Err(wrong) = task.await {
+        tracing::error!(%wrong, "a connector ended abnormally");
+    }
+}
+
+/// Runs a connector, and again whenever it fails, until it is told to stop.
+async fn supervise(spec: Arc<ConnectorSpec>, context: RunContext) {
+    let mut backoff = BACKOFF_MIN;
+    while !context.stop.is_cancelled() {
+        context.progress.enter(State::Starting);
+        let started = tokio::time::Instant::now();
+        let Err(wrong) = kinds::run(&spec, &context).await else { continue };
+        if context.stop.is_cancelled() {
+            return;
+        }
+        if started.elapsed() > HEALTHY_AFTER {
+            backoff = BACKOFF_MIN;
+        }
+        context.progress.failed(&wrong.to_string());
+        context.progress.enter(State::Retrying);
+        let pause = jittered(backoff);
+        let pause_ms = pause.as_millis() as u64;
+        tracing::warn!(connector = %context.name, %wrong, pause_ms, "a connector failed");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = context.stop.cancelled() => return,
+        }
+        context.progress.restarted();
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+/// Somewhere between three quarters of a pause and all of it, so that connectors that failed
+/// together do not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let share = f64::from(now.unwrap_or_default().subsec_micros() % 1_000) / 1_000.0;
+    pause.mul_f64(0.75 + share / 4.0)
+}

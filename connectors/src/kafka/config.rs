@@ -1,0 +1,115 @@
+//! librdkafka's configuration out of a connector's.
+
+use crate::{Error, Result, connector::ConnectorSpec};
+use rdkafka::ClientConfig;
+
+/// Options that the connector sets itself, since what it promises rests on them.
+const OWNED: [(&str, &str); 7] = [
+    ("bootstrap.servers", "url says where the brokers are"),
+    ("enable.auto.commit", "offsets are committed once the rows are stored"),
+    ("enable.auto.offset.store", "offsets are committed once the rows are stored"),
+    ("auto.offset.reset", "a connector goes on where it was, or begins with the first record"),
+    ("enable.partition.eof", "the end of a partition is no event"),
+    ("enable.idempotence", "a sink is always idempotent"),
+    ("acks", "a sink waits for all replicas"),
+];
+
+/// The configuration of a consumer.
+///
+/// # Errors
+/// [`Error::Config`] names the option.
+pub(crate) fn consumer(spec: &ConnectorSpec) -> Result<ClientConfig> {
+    let mut config = common(spec)?;
+    let defaults = [("group.id", format!("oribi-{}", spec.name)), ("check.crcs", "true".into())];
+    for (name, value) in defaults {
+        if config.get(name).is_none() {
+            config.set(name, value);
+        }
+    }
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error");
+    Ok(config)
+}
+
+/// The configuration of a producer.
+///
+/// # Errors
+/// [`Error::Config`] names the option.
+pub(crate) fn producer(spec: &ConnectorSpec) -> Result<ClientConfig> {
+    let mut config = common(spec)?;
+    for (name, value) in [("linger.ms", "10"), ("compression.type", "lz4")] {
+        if config.get(name).is_none() {
+            config.set(name, value);
+        }
+    }
+    config.set("enable.idempotence", "true").set("acks", "all");
+    Ok(config)
+}
+
+fn common(spec: &ConnectorSpec) -> Result<ClientConfig> {
+    let mut config = ClientConfig::new();
+    let hosts = spec.addresses("connector")?.hosts;
+    let hosts: Vec<String> = hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+    config
+        .set("bootstrap.servers", hosts.join(","))
+        .set("client.id", format!("oribi-{}", spec.name));
+    if let Some(user) = &spec.username {
+        config.set("sasl.username", user);
+    }
+    if let Some(password) = spec.secret()? {
+        config.set("sasl.password", password);
+    }
+    let files = [
+        ("ssl.ca.location", &spec.ca_file),
+        ("ssl.certificate.location", &spec.cert_file),
+        ("ssl.key.location", &spec.key_file),
+    ];
+    for (name, path) in files {
+        if let Some(path) = path {
+            config.set(name, path.display().to_string());
+        }
+    }
+    for (name, value) in &spec.options {
+        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
+            return Err(Error::config(
+                format!("options.{name}"),
+                format!("it is not yours to set: {reason}"),
+            ));
+        }
+        config.set(name, value);
+    }
+    // librdkafka says itself which option it does not know, and what a value should be.
+    config.create_native_config().map_err(|wrong| Error::config("options", wrong.to_string()))?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(options: &str) -> ConnectorSpec {
+        toml::from_str(&format!(
+            "name = \"s\"\nkind = \"kafka\"\nurl = \"kafka://a,b:1\"\noptions = {{ {options} }}\n[[routes]]\ntopics = [\"t\"]\n"
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn options_are_checked_by_name_and_value() {
+        let config = consumer(&spec("\"group.id\" = \"mine\", \"session.timeout.ms\" = \"7000\""));
+        let config = config.unwrap();
+        assert_eq!(config.get("bootstrap.servers"), Some("a:9092,b:1"));
+        assert_eq!(config.get("group.id"), Some("mine"));
+        assert_eq!(consumer(&spec("")).unwrap().get("group.id"), Some("oribi-s"));
+        for (options, part) in [
+            ("\"enable.auto.commit\" = \"true\"", "options.enable.auto.commit"),
+            ("\"no.such.option\" = \"1\"", "no.such.option"),
+            ("\"session.timeout.ms\" = \"soon\"", "session.timeout.ms"),
+        ] {
+            let wrong = consumer(&spec(options)).err().unwrap().to_string();
+            assert!(wrong.contains(part), "{wrong}");
+        }
+    }
+}

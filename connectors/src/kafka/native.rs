@@ -1,0 +1,277 @@
+//! Calls of librdkafka that the safe crate does not offer: batches from a queue that partitions
+//! feed, which cost half of what polling record by record does; the ids of topics; and the newest
+//! watermarks that the client knows.
+
+use rdkafka::{
+    bindings::{self as rd, rd_kafka_resp_err_t},
+    error::RDKafkaErrorCode,
+    types::RDKafka,
+};
+use std::{
+    ffi::{CStr, CString, c_char},
+    marker::PhantomData,
+    ptr, slice,
+    sync::Arc,
+    time::Duration,
+};
+
+/// A client that native handles belong to; it outlives them since they hold it.
+pub(crate) trait Handle: Send + Sync {
+    /// librdkafka's handle.
+    fn native(&self) -> *mut RDKafka;
+}
+
+/// A queue into which partitions are led.
+pub(crate) struct Queue {
+    queue: *mut rd::rd_kafka_queue_t,
+    client: Arc<dyn Handle>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    pub(crate) fn new(client: Arc<dyn Handle>) -> Queue {
+        // SAFETY: the handle is that of a client that lives as long as the queue does.
+        let queue = unsafe { rd::rd_kafka_queue_new(client.native()) };
+        Queue { queue, client }
+    }
+
+    /// Has the records of a partition come by this queue. To be called before the partition is
+    /// assigned, so that none goes elsewhere.
+    pub(crate) fn lead(&self, topic: &str, partition: i32) {
+        let Ok(topic) = CString::new(topic) else { return };
+        // SAFETY: both queues are alive; the partition's is released right after it was forwarded,
+        // which librdkafka allows.
+        unsafe {
+            let from =
+                rd::rd_kafka_queue_get_partition(self.client.native(), topic.as_ptr(), partition);
+            if !from.is_null() {
+                rd::rd_kafka_queue_forward(from, self.queue);
+                rd::rd_kafka_queue_destroy(from);
+            }
+        }
+    }
+
+    /// Waits for records, at most so long, and takes at most `count_max`.
+    pub(crate) fn take(&self, wait: Duration, count_max: usize) -> Records<'_> {
+        let mut messages = vec![ptr::null_mut(); count_max];
+        let wait_ms = wait.as_millis().min(60_000) as i32;
+        // SAFETY: `messages` has room for `count_max` pointers; those that are filled in are owned
+        // by us from here on.
+        let count = unsafe {
+            rd::rd_kafka_consume_batch_queue(self.queue, wait_ms, messages.as_mut_ptr(), count_max)
+        };
+        messages.truncate(usize::try_from(count).unwrap_or(0));
+        Records { messages, queue: PhantomData }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: it was made by `rd_kafka_queue_new` and is destroyed once.
+        unsafe { rd::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// Records in librdkafka's memory.
+pub(crate) struct Records<'a> {
+    messages: Vec<*mut rd::rd_kafka_message_t>,
+    queue: PhantomData<&'a Queue>,
+}
+
+impl Records<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        // SAFETY: the pointers are those of messages that live as long as `self`.
+        self.messages.iter().map(|message| Record(unsafe { &**message }))
+    }
+}
+
+impl Drop for Records<'_> {
+    fn drop(&mut self) {
+        for message in &self.messages {
+            // SAFETY: each message is ours and is destroyed once.
+            unsafe { rd::rd_kafka_message_destroy(*message) }
+        }
+    }
+}
+
+/// One record, or an error of its partition.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a>(&'a rd::rd_kafka_message_t);
+
+impl<'a> Record<'a> {
+    /// The error that this is instead of a record.
+    pub(crate) fn error(self) -> Option<RDKafkaErrorCode> {
+        (self.0.err != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| self.0.err.into())
+    }
+
+    /// A number that is the same for all records of a topic, as long as one of them is held.
+    pub(crate) fn topic_token(self) -> usize {
+        self.0.rkt as usize
+    }
+
+    pub(crate) fn topic(self) -> &'a str {
+        if self.0.rkt.is_null() {
+            return "";
+        }
+        // SAFETY: a topic's name lives as long as the topic, which the message holds.
+        let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(self.0.rkt)) };
+        name.to_str().unwrap_or_default()
+    }
+
+    pub(crate) fn partition(self) -> i32 {
+        self.0.partition
+    }
+
+    pub(crate) fn offset(self) -> i64 {
+        self.0.offset
+    }
+
+    /// `None` is a tombstone; for an error its text.
+    pub(crate) fn payload(self) -> Option<&'a [u8]> {
+        bytes(self.0.payload.cast(), self.0.len)
+    }
+
+    pub(crate) fn key(self) -> Option<&'a [u8]> {
+        bytes(self.0.key.cast(), self.0.key_len)
+    }
+
+    /// Ms since the Unix epoch.
+    pub(crate) fn time_ms(self) -> Option<i64> {
+        let mut kind = rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive, and the type is written into a place of our own.
+        let time_ms = unsafe { rd::rd_kafka_message_timestamp(self.0, &raw mut kind) };
+        (kind != rd::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(time_ms)
+    }
+
+    /// Headers whose names are UTF-8 and whose values are not null.
+    pub(crate) fn headers(self) -> Vec<(&'a str, &'a [u8])> {
+        let mut headers = ptr::null_mut();
+        let mut found = Vec::new();
+        // SAFETY: the headers belong to the message; names and values live as long as it does.
+        unsafe {
+            let err = rd::rd_kafka_message_headers(self.0, &raw mut headers);
+            if err != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return found;
+            }
+            for at in 0.. {
+                let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+                let err = rd::rd_kafka_header_get_all(
+                    headers,
+                    at,
+                    &raw mut name,
+                    &raw mut value,
+                    &raw mut size,
+                );
+                if err != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                    break;
+                }
+                let name = CStr::from_ptr(name).to_str();
+                if let (Ok(name), Some(value)) = (name, bytes(value.cast(), size)) {
+                    found.push((name, value));
+                }
+            }
+        }
+        found
+    }
+}
+
+fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: librdkafka gives null or the start of `length` bytes, which live as long as the
+    // message; callers bind the lifetime to it.
+    (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, length) })
+}
+
+/// The id of a topic (Kafka 2.8 and newer), which a topic of the same name that was made anew does
+/// not have.
+///
+/// # Errors
+/// What the broker said, or that it said nothing in time.
+pub(crate) fn topic_id(client: &dyn Handle, topic: &str, wait: Duration) -> Result<String, String> {
+    let name = CString::new(topic).map_err(|_| "its name holds a zero byte".to_owned())?;
+    let mut names = [name.as_ptr()];
+    let wait_ms = wait.as_millis().min(60_000) as i32;
+    // SAFETY: every handle is made, used and released here; the event owns the result.
+    unsafe {
+        let topics = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+        let op = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options = rd::rd_kafka_AdminOptions_new(client.native(), op);
+        let mut reason: [c_char; 128] = [0; 128];
+        rd::rd_kafka_AdminOptions_set_request_timeout(
+            options,
+            wait_ms,
+            reason.as_mut_ptr(),
+            reason.len(),
+        );
+        let queue = rd::rd_kafka_queue_new(client.native());
+        rd::rd_kafka_DescribeTopics(client.native(), topics, options, queue);
+        let event = rd::rd_kafka_queue_poll(queue, wait_ms);
+        let found =
+            if event.is_null() { Err("no answer in time".to_owned()) } else { id_of(event) };
+        if !event.is_null() {
+            rd::rd_kafka_event_destroy(event);
+        }
+        rd::rd_kafka_queue_destroy(queue);
+        rd::rd_kafka_AdminOptions_destroy(options);
+        rd::rd_kafka_TopicCollection_destroy(topics);
+        found
+    }
+}
+
+/// # Safety
+/// `event` is alive.
+unsafe fn id_of(event: *mut rd::rd_kafka_event_t) -> Result<String, String> {
+    // SAFETY: all pointers come out of the event and are used while it is alive.
+    unsafe {
+        if rd::rd_kafka_event_error(event) != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            let reason = CStr::from_ptr(rd::rd_kafka_event_error_string(event));
+            return Err(reason.to_string_lossy().into_owned());
+        }
+        let result = rd::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return Err("an answer of another kind".to_owned());
+        }
+        let mut count = 0;
+        let topics = rd::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        if topics.is_null() || count == 0 {
+            return Err("an answer without topics".to_owned());
+        }
+        let error = rd::rd_kafka_TopicDescription_error(*topics);
+        if !error.is_null()
+            && rd::rd_kafka_error_code(error) != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            let reason = CStr::from_ptr(rd::rd_kafka_error_string(error));
+            return Err(reason.to_string_lossy().into_owned());
+        }
+        let id = rd::rd_kafka_TopicDescription_topic_id(*topics);
+        let text = rd::rd_kafka_Uuid_base64str(id);
+        if text.is_null() {
+            return Err("a topic without an id".to_owned());
+        }
+        Ok(CStr::from_ptr(text).to_string_lossy().into_owned())
+    }
+}
+
+/// The first offset and the one after the last, as the client heard them last. Negative where it
+/// has not.
+pub(crate) fn watermarks(client: &dyn Handle, topic: &str, partition: i32) -> (i64, i64) {
+    let (mut low, mut high) = (-1, -1);
+    if let Ok(topic) = CString::new(topic) {
+        // SAFETY: the handle is alive, and both figures are written into places of our own.
+        unsafe {
+            rd::rd_kafka_get_watermark_offsets(
+                client.native(),
+                topic.as_ptr(),
+                partition,
+                &raw mut low,
+                &raw mut high,
+            );
+        }
+    }
+    (low, high)
+}

@@ -1,0 +1,80 @@
+//! Where a partition goes on.
+
+/// What is known of a partition when it is assigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The first place that was not done, if the connector has read the partition before.
+    pub(super) cursor: Option<u64>,
+    /// The first offset that the broker has.
+    pub(super) low: u64,
+    /// The offset after its last one.
+    pub(super) high: u64,
+}
+
+/// Where to read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) offset: u64,
+    /// What is missing before it.
+    pub(super) gap: Option<Gap>,
+}
+
+/// Records that cannot be read any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// So many were deleted before they were read.
+    Deleted(u64),
+    /// The partition ends so many records before what was read already.
+    Shortened(u64),
+}
+
+/// A partition begins with its first record, and goes on where it was. What is gone is told.
+pub(super) fn start(known: Known) -> Start {
+    let Known { cursor, low, high } = known;
+    match cursor {
+        None => Start { offset: low, gap: None },
+        Some(cursor) if cursor < low => {
+            Start { offset: low, gap: Some(Gap::Deleted(low - cursor)) }
+        }
+        Some(cursor) if cursor > high => {
+            Start { offset: high, gap: Some(Gap::Shortened(cursor - high)) }
+        }
+        Some(cursor) => Start { offset: cursor, gap: None },
+    }
+}
+
+impl Gap {
+    pub(super) fn records(self) -> u64 {
+        match self {
+            Gap::Deleted(records) | Gap::Shortened(records) => records,
+        }
+    }
+}
+
+impl std::fmt::Display for Gap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Gap::Deleted(records) => {
+                write!(f, "{records} records were deleted before they were read")
+            }
+            Gap::Shortened(records) => {
+                write!(f, "the partition ends {records} records before what was read already")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_told() {
+        let begin = |cursor, low, high| start(Known { cursor, low, high });
+        assert_eq!(begin(None, 5, 9), Start { offset: 5, gap: None });
+        assert_eq!(begin(Some(7), 5, 9), Start { offset: 7, gap: None });
+        assert_eq!(begin(Some(9), 5, 9), Start { offset: 9, gap: None });
+        assert_eq!(begin(Some(2), 5, 9), Start { offset: 5, gap: Some(Gap::Deleted(3)) });
+        assert_eq!(begin(Some(12), 0, 9), Start { offset: 9, gap: Some(Gap::Shortened(3)) });
+    }
+}

@@ -1,0 +1,64 @@
+//! The group consumer, whose events are kept for the reading thread to act upon.
+
+use crate::{connector::Progress, kafka::native::Handle};
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::KafkaError,
+    topic_partition_list::TopicPartitionList,
+    types::{RDKafka, RDKafkaRespErr},
+};
+use std::{collections::VecDeque, sync::Arc};
+
+/// Topic and partition.
+pub(super) type Place = (String, i32);
+
+/// What the group decided.
+#[derive(Debug)]
+pub(super) enum Rebalance {
+    Assign(Vec<Place>),
+    Revoke(Vec<Place>),
+}
+
+/// Collects what librdkafka calls back with.
+pub(super) struct Events {
+    pub(super) rebalances: Mutex<VecDeque<Rebalance>>,
+    progress: Arc<Progress>,
+}
+
+impl Events {
+    pub(super) fn new(progress: Arc<Progress>) -> Events {
+        Events { rebalances: Mutex::default(), progress }
+    }
+}
+
+pub(super) type Consumer = BaseConsumer<Events>;
+
+impl ClientContext for Events {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, message, "librdkafka");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.progress.failed(&format!("{error}: {reason}"));
+    }
+}
+
+impl ConsumerContext for Events {
+    fn rebalance(&self, _: &Consumer, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let places = list.elements();
+        let places = places.iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
+        self.rebalances.lock().push_back(match err {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(places),
+            _ => Rebalance::Revoke(places),
+        });
+    }
+}
+
+impl Handle for Consumer {
+    fn native(&self) -> *mut RDKafka {
+        self.client().native_ptr()
+    }
+}

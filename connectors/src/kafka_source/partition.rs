@@ -1,0 +1,181 @@
+//! One partition: records into batches, one batch written at a time.
+
+use crate::{
+    connector::{Progress, RunContext},
+    dead_letter::PAYLOAD_BYTES_MAX,
+    decode::Fault,
+    kafka::native::Record,
+    mapping::{Message, Routes},
+    pump::{Batch, Origin, Router, Sender, Stored},
+};
+use oribi_model::{ArrivalClock, RejectReason};
+use std::sync::{Arc, atomic::Ordering};
+use tokio::{runtime::Handle, task::JoinHandle};
+
+/// Rows of a batch at most.
+const BATCH_ROWS_MAX: usize = 32_768;
+/// Bytes of records of a batch at most.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+/// Nanoseconds of a record's time that its offset fills, so that records of one millisecond differ.
+const OFFSET_NS: i64 = 1_000_000;
+const NS_PER_MS: i64 = 1_000_000;
+
+/// A partition that this connector reads.
+pub(super) struct Partition {
+    pub(super) topic: Arc<str>,
+    pub(super) number: i32,
+    /// As the tablets' marks and the catalog know it.
+    pub(super) source: Arc<str>,
+    /// All records below are stored.
+    pub(super) done: u64,
+    /// `done` as of the last time it was kept in the catalog.
+    pub(super) kept: u64,
+    /// The record after the last one taken.
+    next: u64,
+    router: Router,
+    batch: Batch,
+    arrival: ArrivalClock,
+    message_bytes_max: usize,
+    /// The batch being written, and the place after it.
+    writing: Option<(JoinHandle<Option<Stored>>, u64)>,
+}
+
+/// Where a partition is, and since when.
+pub(super) struct Begin {
+    pub(super) topic: Arc<str>,
+    pub(super) number: i32,
+    pub(super) source: Arc<str>,
+    pub(super) offset: u64,
+}
+
+impl Partition {
+    pub(super) fn new(
+        begin: Begin,
+        routes: Arc<Routes>,
+        context: &RunContext,
+        message_bytes_max: usize,
+    ) -> Partition {
+        let arrival = context.parts.arrival.clone();
+        Partition {
+            topic: begin.topic,
+            number: begin.number,
+            source: begin.source,
+            done: begin.offset,
+            kept: begin.offset,
+            next: begin.offset,
+            router: Router::new(routes, arrival.clone(), context.parts.ahead_ns_max),
+            batch: Batch::new(1),
+            arrival,
+            message_bytes_max,
+            writing: None,
+        }
+    }
+
+    /// Takes in a record.
+    pub(super) fn add(&mut self, record: Record<'_>, now_ns: i64, progress: &Progress) {
+        let offset = record.offset();
+        self.next = u64::try_from(offset).unwrap_or(0) + 1;
+        progress.messages.fetch_add(1, Ordering::Relaxed);
+        let Some(payload) = record.payload() else {
+            progress.skipped.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        progress.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
+        let headers = record.headers();
+        let time_ns = record.time_ms().and_then(|ms| ms.checked_mul(NS_PER_MS));
+        let mut message = Message {
+            topic: &self.topic,
+            payload,
+            key: record.key(),
+            headers: &headers,
+            time_ns: time_ns.map(|time| time.saturating_add(offset % OFFSET_NS)),
+        };
+        let origin = Origin::Kafka { partition: self.number, offset };
+        if payload.len() > self.message_bytes_max {
+            message.payload = &payload[..payload.len().min(PAYLOAD_BYTES_MAX)];
+            let (bytes, limit) = (payload.len(), self.message_bytes_max);
+            let detail = format!("a record of {bytes} bytes; at most {limit} are taken");
+            let fault = Fault::new(RejectReason::Limit, detail);
+            self.batch.add_dead(&message, bytes as u64, &origin, fault);
+        } else {
+            self.router.add(&mut self.batch, &message, &origin, now_ns);
+        }
+    }
+
+    /// Whether records have to wait for the write under way.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.rows() >= BATCH_ROWS_MAX || self.batch.bytes() >= BATCH_BYTES_MAX
+    }
+
+    /// Whether a write is under way.
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Begins to write what was taken, if nothing is being written.
+    pub(super) fn write(&mut self, context: &RunContext, runtime: &Handle) {
+        if self.writing.is_some() || self.next == self.done {
+            return;
+        }
+        let following = Batch::new(self.batch.number + 1);
+        let batch = std::mem::replace(&mut self.batch, following);
+        if batch.messages() == 0 {
+            // Nothing but tombstones.
+            self.done = self.next;
+            return;
+        }
+        let (parts, stop) = (context.parts.clone(), context.stop.clone());
+        let (label, source) = (context.name.clone(), self.source.clone());
+        let writing = runtime.spawn(async move {
+            let (ingest, arrival) = (parts.ingest.as_ref(), &parts.arrival);
+            let source = Some(&source);
+            let sender = Sender { label: &label, source, ingest, arrival, stop: &stop };
+            sender.store(batch).await
+        });
+        self.writing = Some((writing, self.next));
+    }
+
+    /// Looks whether the write under way has ended. `false`: it ended without storing all, so that
+    /// nothing more may be read.
+    pub(super) fn settle(&mut self, progress: &Progress, runtime: &Handle) -> bool {
+        match &self.writing {
+            Some((writing, _)) if writing.is_finished() => self.wait(progress, runtime),
+            _ => true,
+        }
+    }
+
+    /// Waits until the write under way has ended; `false` as with [`Partition::settle`].
+    pub(super) fn wait(&mut self, progress: &Progress, runtime: &Handle) -> bool {
+        let Some((writing, next)) = self.writing.take() else { return true };
+        match runtime.block_on(writing) {
+            Ok(Some(stored)) => {
+                progress.stored(stored);
+                self.done = next;
+                true
+            }
+            Ok(None) => false,
+            Err(wrong) => {
+                tracing::error!(source = %self.source, %wrong, "a write ended abnormally");
+                false
+            }
+        }
+    }
+
+    /// Writes all that was taken and waits for it; `false` as with [`Partition::settle`].
+    pub(super) fn finish(
+        &mut self,
+        context: &RunContext,
+        progress: &Progress,
+        runtime: &Handle,
+    ) -> bool {
+        if !self.wait(progress, runtime) {
+            return false;
+        }
+        self.write(context, runtime);
+        self.wait(progress, runtime)
+    }
+
+    pub(super) fn now_ns(&self) -> i64 {
+        self.arrival.now_ns()
+    }
+}

@@ -1,0 +1,386 @@
+//! The reading thread: polls the group, takes records, and keeps places.
+
+use super::{
+    assignment::{self, Known},
+    consumer::{Consumer, Events, Place, Rebalance},
+    partition::{Begin, Partition},
+};
+use crate::{
+    Error, Result,
+    connector::{ConnectorSpec, Progress, RunContext, State},
+    kafka::native::{self, Queue, Record},
+    mapping::Routes,
+};
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer as _, RebalanceProtocol},
+    error::RDKafkaErrorCode,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tokio::runtime::Handle;
+
+/// Records taken at once: enough to make a call cheap, few enough to stay in the caches.
+const RECORDS_MAX: usize = 1_000;
+/// How long records are waited for before a small batch is written.
+const LINGER: Duration = Duration::from_millis(10);
+/// How often places are kept and lag is looked at.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// How often topics are looked at for whether they were made anew.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long the broker may take to answer a question.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// A consumer with its partitions.
+pub(super) struct Reader {
+    partitions: Vec<Partition>,
+    /// Place in `partitions` by topic token and number.
+    places: HashMap<(usize, i32), usize>,
+    topic_ids: HashMap<String, String>,
+    queue: Queue,
+    consumer: Arc<Consumer>,
+    routes: Arc<Routes>,
+    url: String,
+    message_bytes_max: usize,
+    context: RunContext,
+    runtime: Handle,
+    kept: Instant,
+    looked: Instant,
+}
+
+impl Reader {
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: options that librdkafka refuses together.
+    pub(super) fn open(
+        config: &ClientConfig,
+        spec: &ConnectorSpec,
+        context: &RunContext,
+        routes: Arc<Routes>,
+        runtime: Handle,
+    ) -> Result<Reader> {
+        let events = Events::new(context.progress.clone());
+        let refused =
+            |wrong: rdkafka::error::KafkaError| Error::config("options", wrong.to_string());
+        let consumer: Consumer = config.create_with_context(events).map_err(refused)?;
+        let topics: Vec<String> = spec.routes.iter().flat_map(|r| &r.topics).map(unnamed).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).map_err(refused)?;
+        let consumer = Arc::new(consumer);
+        let now = Instant::now();
+        Ok(Reader {
+            partitions: Vec::new(),
+            places: HashMap::new(),
+            topic_ids: HashMap::new(),
+            queue: Queue::new(consumer.clone()),
+            consumer,
+            routes,
+            url: spec.url.clone(),
+            message_bytes_max: spec.message_bytes_max,
+            context: context.clone(),
+            runtime,
+            kept: now,
+            looked: now,
+        })
+    }
+
+    /// Reads until the context says stop.
+    ///
+    /// # Errors
+    /// [`Error::Broker`]: something that a new start may heal.
+    pub(super) fn run(&mut self) -> Result<()> {
+        let outcome = self.read();
+        // What was taken is stored, so that it need not be read again.
+        let all: Vec<Place> =
+            self.partitions.iter().map(|one| (one.topic.to_string(), one.number)).collect();
+        self.release(&all);
+        outcome
+    }
+
+    fn read(&mut self) -> Result<()> {
+        while !self.context.stop.is_cancelled() {
+            self.serve_group()?;
+            let wait =
+                if self.partitions.iter().any(Partition::is_writing) { LINGER / 5 } else { LINGER };
+            self.take(wait)?;
+            let progress = self.context.progress.clone();
+            for partition in &mut self.partitions {
+                if !partition.settle(&progress, &self.runtime) {
+                    return self.unstored();
+                }
+                partition.write(&self.context, &self.runtime);
+            }
+            if self.kept.elapsed() >= KEEP_EVERY {
+                self.kept = Instant::now();
+                self.keep();
+                self.look_at_lag();
+            }
+            if self.looked.elapsed() >= LOOK_EVERY {
+                self.looked = Instant::now();
+                self.look_at_topics()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes records until there are none left or a partition is full.
+    fn take(&mut self, wait: Duration) -> Result<()> {
+        let progress = self.context.progress.clone();
+        let mut wait = wait;
+        loop {
+            if let Some(full) = self.partitions.iter_mut().find(|one| one.is_full()) {
+                // Reading waits for the write under way, and librdkafka's own queue is bounded.
+                if !full.wait(&progress, &self.runtime) {
+                    return self.unstored();
+                }
+                full.write(&self.context, &self.runtime);
+                return Ok(());
+            }
+            let now_ns = self.partitions.first().map_or(0, Partition::now_ns);
+            let Reader { queue, partitions, places, .. } = self;
+            let records = queue.take(wait, RECORDS_MAX);
+            if records.is_empty() {
+                return Ok(());
+            }
+            for record in records.iter() {
+                if let Some(code) = record.error() {
+                    check_error(&self.url, record, code, &progress)?;
+                    continue;
+                }
+                // A record of a partition that was revoked meanwhile is another member's.
+                if let Some(at) = place_of(record, partitions, places) {
+                    partitions[at].add(record, now_ns, &progress);
+                }
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn serve_group(&mut self) -> Result<()> {
+        match self.consumer.poll(Duration::ZERO) {
+            None => {}
+            Some(Err(wrong)) => self.context.progress.failed(&wrong.to_string()),
+            Some(Ok(_)) => return Err(self.broken("a record came past its queue")),
+        }
+        loop {
+            let event = self.consumer.context().rebalances.lock().pop_front();
+            match event {
+                None => return Ok(()),
+                Some(Rebalance::Assign(places)) => self.assign(places)?,
+                Some(Rebalance::Revoke(places)) => self.revoke(&places)?,
+            }
+        }
+    }
+
+    fn assign(&mut self, places: Vec<Place>) -> Result<()> {
+        let saved = self.context.parts.store.cursors(&self.context.name);
+        let mut list = TopicPartitionList::new();
+        let mut begun = Vec::new();
+        for (topic, number) in places {
+            let id = self.topic_id(&topic)?;
+            let source = format!("{}/{topic}/{id}/{number}", self.context.name);
+            let marks = self.consumer.fetch_watermarks(&topic, number, ANSWER_WAIT);
+            let (low, high) = marks.map_err(|wrong| self.broken(wrong))?;
+            let offset = |mark: i64| u64::try_from(mark).unwrap_or(0);
+            let cursor = saved.get(&source).copied();
+            let known = Known { cursor, low: offset(low), high: offset(high) };
+            let start = assignment::start(known);
+            if let Some(gap) = start.gap {
+                let progress = &self.context.progress;
+                progress.gaps.fetch_add(gap.records(), Ordering::Relaxed);
+                progress.failed(&format!("{topic}, partition {number}: {gap}"));
+                let (connector, offset) = (&*self.context.name, start.offset);
+                tracing::warn!(connector, topic, number, %gap, offset, "records are missing");
+            }
+            let at = Offset::Offset(i64::try_from(start.offset).unwrap_or(i64::MAX));
+            list.add_partition_offset(&topic, number, at).map_err(|wrong| self.broken(wrong))?;
+            self.queue.lead(&topic, number);
+            let (topic, source) = (topic.into(), source.into());
+            begun.push(Begin { topic, number, source, offset: start.offset });
+        }
+        let assigned = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
+            _ => self.consumer.assign(&list),
+        };
+        assigned.map_err(|wrong| self.broken(wrong))?;
+        for begin in begun {
+            let (routes, bytes_max) = (self.routes.clone(), self.message_bytes_max);
+            self.partitions.push(Partition::new(begin, routes, &self.context, bytes_max));
+        }
+        self.context.progress.enter(State::Running);
+        Ok(())
+    }
+
+    fn revoke(&mut self, places: &[Place]) -> Result<()> {
+        self.release(places);
+        let mut list = TopicPartitionList::new();
+        for (topic, number) in places {
+            list.add_partition(topic, *number);
+        }
+        let unassigned = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(&list),
+            _ => self.consumer.unassign(),
+        };
+        unassigned.map_err(|wrong| self.broken(wrong))
+    }
+
+    /// Stores what was taken of some partitions, keeps their places, and lets them go.
+    fn release(&mut self, places: &[Place]) {
+        let progress = self.context.progress.clone();
+        let mine = |one: &Partition| {
+            places.iter().any(|(topic, number)| **topic == *one.topic && *number == one.number)
+        };
+        for partition in self.partitions.iter_mut().filter(|one| mine(one)) {
+            partition.finish(&self.context, &progress, &self.runtime);
+        }
+        self.keep();
+        self.partitions.retain(|one| !mine(one));
+        self.places.clear();
+    }
+
+    /// Keeps the places up to which all is stored: in the catalog, and for other tools at the
+    /// broker.
+    fn keep(&mut self) {
+        let moved = || self.partitions.iter().filter(|one| one.done != one.kept);
+        let cursors: BTreeMap<String, u64> =
+            moved().map(|one| (one.source.to_string(), one.done)).collect();
+        if cursors.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for one in moved() {
+            let at = Offset::Offset(i64::try_from(one.done).unwrap_or(i64::MAX));
+            // A place that cannot be put into the list is but a hint less.
+            drop(list.add_partition_offset(&one.topic, one.number, at));
+        }
+        let saving = self.context.parts.store.save_cursors(&self.context.name, cursors);
+        match self.runtime.block_on(saving) {
+            Ok(()) => self.partitions.iter_mut().for_each(|one| one.kept = one.done),
+            Err(wrong) => {
+                // Reading would begin further back, and marks would leave out what is there.
+                tracing::warn!(connector = %self.context.name, wrong, "cannot keep places");
+            }
+        }
+        if let Err(wrong) = self.consumer.commit(&list, CommitMode::Async) {
+            tracing::debug!(connector = %self.context.name, %wrong, "cannot commit offsets");
+        }
+    }
+
+    fn look_at_lag(&self) {
+        let lag = |one: &Partition| {
+            let (_, high) = native::watermarks(&*self.consumer, &one.topic, one.number);
+            u64::try_from(high).unwrap_or(0).saturating_sub(one.done)
+        };
+        self.context.progress.set_lag(self.partitions.iter().map(lag).sum());
+    }
+
+    /// A topic that was deleted and made anew has another id, and its offsets mean other records.
+    fn look_at_topics(&mut self) -> Result<()> {
+        for (topic, known) in &self.topic_ids {
+            match native::topic_id(&*self.consumer, topic, ANSWER_WAIT) {
+                Ok(id) if id != *known => {
+                    return Err(self.broken(format!("the topic {topic:?} was made anew")));
+                }
+                // A topic that is gone may come back.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn topic_id(&mut self, topic: &str) -> Result<String> {
+        if let Some(id) = self.topic_ids.get(topic) {
+            return Ok(id.clone());
+        }
+        let id = native::topic_id(&*self.consumer, topic, ANSWER_WAIT);
+        let id = id.map_err(|wrong| self.broken(format!("the topic {topic:?}: {wrong}")))?;
+        self.topic_ids.insert(topic.to_owned(), id.clone());
+        Ok(id)
+    }
+
+    fn unstored(&self) -> Result<()> {
+        match self.context.stop.is_cancelled() {
+            true => Ok(()),
+            false => Err(self.broken("a batch could not be stored")),
+        }
+    }
+
+    fn broken(&self, reason: impl std::fmt::Display) -> Error {
+        broken(&self.url, reason)
+    }
+}
+
+fn broken(url: &str, reason: impl std::fmt::Display) -> Error {
+    Error::Broker { action: "read from", target: url.to_owned(), reason: reason.to_string() }
+}
+
+/// The partition of a record; found by name once for each topic handle.
+fn place_of(
+    record: Record<'_>,
+    partitions: &[Partition],
+    places: &mut HashMap<(usize, i32), usize>,
+) -> Option<usize> {
+    let key = (record.topic_token(), record.partition());
+    if let Some(at) = places.get(&key) {
+        return Some(*at);
+    }
+    let topic = record.topic();
+    let mine = |one: &Partition| one.number == record.partition() && *one.topic == *topic;
+    let at = partitions.iter().position(mine)?;
+    places.insert(key, at);
+    Some(at)
+}
+
+/// # Errors
+/// What only a new start heals: a place that the broker no longer has.
+fn check_error(
+    url: &str,
+    record: Record<'_>,
+    code: RDKafkaErrorCode,
+    progress: &Progress,
+) -> Result<()> {
+    let said = String::from_utf8_lossy(record.payload().unwrap_or_default()).into_owned();
+    let reason = format!("{}, partition {}: {code}: {said}", record.topic(), record.partition());
+    match code {
+        RDKafkaErrorCode::PartitionEOF => Ok(()),
+        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+            Err(broken(url, reason))
+        }
+        _ => {
+            progress.failed(&reason);
+            Ok(())
+        }
+    }
+}
+
+/// librdkafka's own regular expressions have no names.
+fn unnamed(topic: &String) -> String {
+    if !topic.starts_with('^') {
+        return topic.clone();
+    }
+    let (mut plain, mut rest) = (String::new(), topic.as_str());
+    while let Some(at) = rest.find("(?<").or_else(|| rest.find("(?P<")) {
+        let Some(end) = rest[at..].find('>') else { break };
+        plain.push_str(&rest[..at]);
+        plain.push('(');
+        rest = &rest[at + end + 1..];
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unnamed;
+
+    #[test]
+    fn names_are_taken_out_of_regular_expressions() {
+        let plain = |text: &str| unnamed(&text.to_owned());
+        assert_eq!(plain("^p-(?<a>[a-z]+)-(?<b>x)$"), "^p-([a-z]+)-(x)$");
+        assert_eq!(plain("^p-(?P<a>.*)"), "^p-(.*)");
+        assert_eq!(plain("a(?<b>"), "a(?<b>");
+    }
+}

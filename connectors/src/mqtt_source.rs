@@ -1,0 +1,121 @@
+//! Takes in what an MQTT broker has. Acks go out only after the rows are stored, in the order of
+//! the messages.
+//!
+//! One task polls the client and never waits for a write; another writes batch after batch. Each
+//! connection is one run: what was not acked when it ends, the broker sends again on the next one,
+//! and no ack can reach another connection than its own.
+
+mod client;
+mod intake;
+mod tls;
+
+use crate::{
+    Error, Result,
+    connector::{ConnectorSpec, RunContext, State},
+};
+pub(crate) use tls::transport;
+
+use client::{Connection, Event};
+use intake::Intake;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// How long a connection that is given up may take to send what is left.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// What is remembered of the filters that the broker's session has.
+const SUBSCRIPTION: &str = "subscription";
+
+/// Runs one connection until it ends or the context says stop.
+pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
+    let mut connection = Connection::open(spec)?;
+    let intake = Arc::new(Intake::new(spec, context)?);
+    let writing = tokio::spawn(intake.clone().write(
+        context.parts.ingest.clone(),
+        connection.acks(),
+        context.stop.clone(),
+    ));
+    let outcome = poll(spec, context, &mut connection, &intake).await;
+    intake.close();
+    finish(outcome.is_ok().then_some(connection), writing, context).await;
+    outcome
+}
+
+/// Waits for the writer. Acks of what it still writes go out on the connection, if that holds; one
+/// that is gone takes none, so that the writer does not wait for it.
+async fn finish(
+    mut connection: Option<Connection>,
+    mut writing: JoinHandle<()>,
+    context: &RunContext,
+) {
+    let ended = loop {
+        let Some(open) = &mut connection else { break (&mut writing).await };
+        tokio::select! {
+            ended = &mut writing => break ended,
+            event = open.next() => if event.is_err() { connection = None },
+        }
+    };
+    if let Err(wrong) = ended {
+        tracing::error!(connector = %context.name, %wrong, "a writer ended abnormally");
+    }
+    if let Some(mut open) = connection {
+        open.disconnect();
+        let farewell = async { while open.next().await.is_ok() {} };
+        // The broker may close first; what it has not got it sends again.
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+    }
+}
+
+async fn poll(
+    spec: &ConnectorSpec,
+    context: &RunContext,
+    connection: &mut Connection,
+    intake: &Intake,
+) -> Result<()> {
+    loop {
+        let event = tokio::select! {
+            event = connection.next() => event?,
+            () = context.stop.cancelled() => return Ok(()),
+        };
+        match event {
+            Event::Connected { session_present } => {
+                let known = context.parts.store.cursors(&context.name);
+                let is_known = known.get(SUBSCRIPTION) == Some(&fingerprint(spec));
+                if session_present && is_known {
+                    context.progress.enter(State::Running);
+                } else {
+                    connection.subscribe(spec)?;
+                }
+            }
+            Event::Subscribed(refused) => {
+                if let Some((filter, reason)) = refused.first() {
+                    return Err(Error::Broker {
+                        action: "subscribe at",
+                        target: spec.url.clone(),
+                        reason: format!("{filter:?} was refused: {reason}"),
+                    });
+                }
+                let cursors = BTreeMap::from([(SUBSCRIPTION.to_owned(), fingerprint(spec))]);
+                let saved = context.parts.store.save_cursors(&context.name, cursors).await;
+                saved.map_err(Error::Store)?;
+                context.progress.enter(State::Running);
+            }
+            Event::Publish(publish) => {
+                // The room that a full batch waits for comes from the writer, not from here.
+                intake.room().await;
+                intake.add(&publish);
+            }
+            Event::Other => {}
+        }
+    }
+}
+
+/// Names the filters and their quality of service.
+fn fingerprint(spec: &ConnectorSpec) -> u64 {
+    let mut text = format!("{}", spec.qos);
+    for filter in client::filters(spec) {
+        text.push('\n');
+        text.push_str(filter);
+    }
+    xxh3_64(text.as_bytes())
+}

@@ -1,0 +1,155 @@
+//! From published messages to stored rows and acks.
+
+use super::client::{Ack, Acks, Publish};
+use crate::{
+    Result,
+    connector::{ConnectorSpec, Progress, Retained, RunContext},
+    dead_letter::PAYLOAD_BYTES_MAX,
+    decode::Fault,
+    mapping::Message,
+    pump::{Batch, Origin, Router, Sender},
+};
+use oribi_ingest::Ingest;
+use oribi_model::{ArrivalClock, RejectReason};
+use parking_lot::Mutex;
+use std::sync::{Arc, atomic::Ordering};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Rows of a batch at most.
+const BATCH_ROWS_MAX: usize = 32_768;
+/// Bytes of messages of a batch at most.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// Messages that wait to be written, and their acks.
+pub(super) struct Intake {
+    state: Mutex<Open>,
+    ready: Notify,
+    taken: Notify,
+    closed: CancellationToken,
+    name: Arc<str>,
+    client_id: Arc<str>,
+    retained: Retained,
+    message_bytes_max: usize,
+    arrival: ArrivalClock,
+    progress: Arc<Progress>,
+}
+
+struct Open {
+    batch: Batch,
+    acks: Vec<Ack>,
+    router: Router,
+}
+
+impl Intake {
+    pub(super) fn new(spec: &ConnectorSpec, context: &RunContext) -> Result<Intake> {
+        let routes = Arc::new(spec.routes("connector")?);
+        let arrival = context.parts.arrival.clone();
+        let router = Router::new(routes, arrival.clone(), context.parts.ahead_ns_max);
+        let client_id = super::client::client_id(spec);
+        Ok(Intake {
+            state: Mutex::new(Open { batch: Batch::new(1), acks: Vec::new(), router }),
+            ready: Notify::new(),
+            taken: Notify::new(),
+            closed: CancellationToken::new(),
+            name: context.name.clone(),
+            client_id: client_id.into(),
+            retained: spec.retained,
+            message_bytes_max: spec.message_bytes_max,
+            arrival,
+            progress: context.progress.clone(),
+        })
+    }
+
+    /// Waits until the open batch has room.
+    pub(super) async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            let is_full = {
+                let open = self.state.lock();
+                open.batch.rows() >= BATCH_ROWS_MAX || open.batch.bytes() >= BATCH_BYTES_MAX
+            };
+            if !is_full {
+                return;
+            }
+            taken.await;
+        }
+    }
+
+    /// Takes in a message.
+    pub(super) fn add(&self, publish: &Publish) {
+        let progress = &self.progress;
+        progress.messages.fetch_add(1, Ordering::Relaxed);
+        progress.bytes.fetch_add(publish.payload.len() as u64, Ordering::Relaxed);
+        let mut state = self.state.lock();
+        let Open { batch, acks, router } = &mut *state;
+        let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: publish.ack.packet_id };
+        let payload_bytes = publish.payload.len();
+        if publish.retain && self.retained == Retained::Skip {
+            progress.skipped.fetch_add(1, Ordering::Relaxed);
+        } else if payload_bytes > self.message_bytes_max {
+            let head = &publish.payload[..payload_bytes.min(PAYLOAD_BYTES_MAX)];
+            let message = Message::new(&publish.topic, head);
+            let limit = self.message_bytes_max;
+            let detail = format!("a message of {payload_bytes} bytes; at most {limit} are taken");
+            let fault = Fault::new(RejectReason::Limit, detail);
+            batch.add_dead(&message, payload_bytes as u64, &origin, fault);
+        } else {
+            let message = Message::new(&publish.topic, &publish.payload);
+            router.add(batch, &message, &origin, self.arrival.now_ns());
+        }
+        if publish.ack.qos > 0 {
+            acks.push(publish.ack);
+            progress.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(state);
+        self.ready.notify_one();
+    }
+
+    /// Nothing more comes; what is there is written.
+    pub(super) fn close(&self) {
+        self.closed.cancel();
+    }
+
+    /// Writes batch after batch, and acks what is stored, until closed and empty.
+    pub(super) async fn write(
+        self: Arc<Self>,
+        ingest: Arc<dyn Ingest>,
+        sender: Acks,
+        stop: CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                () = self.ready.notified() => {}
+                () = self.closed.cancelled() => {}
+            }
+            let (batch, acks) = {
+                let mut state = self.state.lock();
+                let next = Batch::new(state.batch.number + 1);
+                (std::mem::replace(&mut state.batch, next), std::mem::take(&mut state.acks))
+            };
+            self.taken.notify_one();
+            if batch.messages() == 0 && acks.is_empty() && self.closed.is_cancelled() {
+                break;
+            }
+            let count = acks.len() as u64;
+            let is_stored = self.store(batch, ingest.as_ref(), &stop).await;
+            self.progress.in_flight.fetch_sub(count, Ordering::Relaxed);
+            if !is_stored {
+                break;
+            }
+            for ack in acks {
+                sender.send(ack).await;
+            }
+        }
+    }
+
+    /// `false` where the node stops first.
+    async fn store(&self, batch: Batch, ingest: &dyn Ingest, stop: &CancellationToken) -> bool {
+        let (label, arrival) = (&*self.name, &self.arrival);
+        let sender = Sender { label, source: None, ingest, arrival, stop };
+        let Some(stored) = sender.store(batch).await else { return false };
+        self.progress.stored(stored);
+        true
+    }
+}

@@ -1,0 +1,42 @@
+//! TLS to a broker, by the system's library: rumqttc's own choice, rustls, is bound to a version of
+//! rustls-webpki with known advisories (RUSTSEC-2026-0049, -0098, -0099, -0104).
+
+use crate::{
+    Error, Result,
+    connector::{ConnectorSpec, Transport, read_file},
+};
+use native_tls::{Certificate, Identity, TlsConnector};
+use rumqttc::TlsConfiguration;
+
+/// How to reach the broker.
+///
+/// # Errors
+/// [`Error::Config`]: files that cannot be read, or hold something else.
+pub(crate) fn transport(spec: &ConnectorSpec, transport: Transport) -> Result<rumqttc::Transport> {
+    if transport == Transport::Plain {
+        return Ok(rumqttc::Transport::tcp());
+    }
+    let wrong = |key: &'static str| {
+        move |wrong: native_tls::Error| {
+            Error::config(key, format!("the file holds something else: {wrong}"))
+        }
+    };
+    let mut builder = TlsConnector::builder();
+    if let Some(path) = &spec.ca_file {
+        builder.disable_built_in_roots(true);
+        let pem = read_file(path, "ca_file")?;
+        const END: &str = "-----END CERTIFICATE-----";
+        for one in pem.split_inclusive(END).filter(|one| one.contains(END)) {
+            let certificate = Certificate::from_pem(one.as_bytes()).map_err(wrong("ca_file"))?;
+            builder.add_root_certificate(certificate);
+        }
+    }
+    if let (Some(cert), Some(key)) = (&spec.cert_file, &spec.key_file) {
+        let (cert, key) = (read_file(cert, "cert_file")?, read_file(key, "key_file")?);
+        let identity = Identity::from_pkcs8(cert.as_bytes(), key.as_bytes());
+        builder.identity(identity.map_err(wrong("key_file"))?);
+    }
+    let connector = builder.build().map_err(wrong("ca_file"))?;
+    let configuration = TlsConfiguration::NativeConnector(connector);
+    Ok(rumqttc::Transport::tls_with_config(configuration))
+}

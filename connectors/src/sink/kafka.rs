@@ -1,0 +1,117 @@
+//! Kafka as an outlet: an idempotent producer whose confirmations are counted.
+
+use super::{Outlet, broken};
+use crate::{
+    Error, Result,
+    connector::{ConnectorSpec, Progress, RunContext},
+    kafka::config,
+};
+use parking_lot::{Condvar, Mutex};
+use rdkafka::{
+    ClientContext,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode},
+    producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
+};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How long a full queue is left alone.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
+/// How often waiting looks whether to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Counts what the brokers confirmed.
+struct Confirmations {
+    counts: Mutex<Counts>,
+    changed: Condvar,
+    progress: Arc<Progress>,
+}
+
+#[derive(Default)]
+struct Counts {
+    done: u64,
+    failure: Option<String>,
+}
+
+impl ClientContext for Confirmations {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, message, "librdkafka");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.progress.failed(&format!("{error}: {reason}"));
+    }
+}
+
+impl ProducerContext for Confirmations {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let mut counts = self.counts.lock();
+        counts.done += 1;
+        if let Err((wrong, _)) = result {
+            counts.failure.get_or_insert_with(|| wrong.to_string());
+        }
+        drop(counts);
+        self.changed.notify_one();
+    }
+}
+
+/// A producer.
+pub(super) struct KafkaOutlet {
+    producer: ThreadedProducer<Confirmations>,
+    sent: u64,
+    url: String,
+    stop: CancellationToken,
+}
+
+impl KafkaOutlet {
+    /// # Errors
+    /// [`Error::Config`]: options that librdkafka refuses together.
+    pub(super) fn new(spec: &ConnectorSpec, context: &RunContext) -> Result<KafkaOutlet> {
+        let confirmations = Confirmations {
+            counts: Mutex::default(),
+            changed: Condvar::new(),
+            progress: context.progress.clone(),
+        };
+        let producer = config::producer(spec)?.create_with_context(confirmations);
+        let producer = producer.map_err(|wrong| Error::config("options", wrong.to_string()))?;
+        let (url, stop) = (spec.url.clone(), context.stop.clone());
+        Ok(KafkaOutlet { producer, sent: 0, url, stop })
+    }
+}
+
+impl Outlet for KafkaOutlet {
+    fn send(&mut self, topic: &str, key: &str, payload: &[u8]) -> Result<()> {
+        let mut record = BaseRecord::to(topic).key(key).payload(payload);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => {
+                    self.sent += 1;
+                    return Ok(());
+                }
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    if self.stop.is_cancelled() {
+                        return Err(broken(&self.url, "the node stops"));
+                    }
+                    record = back;
+                    std::thread::sleep(FULL_PAUSE);
+                }
+                Err((wrong, _)) => return Err(broken(&self.url, wrong)),
+            }
+        }
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        let confirmations = self.producer.context();
+        let mut counts = confirmations.counts.lock();
+        while counts.done < self.sent {
+            if self.stop.is_cancelled() {
+                return Err(broken(&self.url, "the node stops"));
+            }
+            confirmations.changed.wait_for(&mut counts, LOOK_EVERY);
+        }
+        counts.failure.take().map_or(Ok(()), |reason| Err(broken(&self.url, reason)))
+    }
+}

@@ -1,0 +1,52 @@
+//! The catalog as the place where connectors remember.
+
+use futures::future::BoxFuture;
+use oribi_cluster::{Change, Node};
+use oribi_connectors::ConnectorStore;
+use oribi_model::Name;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What connectors must remember, in the catalog of a node.
+pub(crate) struct CatalogStore(pub(crate) Arc<Node>);
+
+impl CatalogStore {
+    fn change(
+        &self,
+        name: &str,
+        change: impl FnOnce(Name) -> Change,
+    ) -> BoxFuture<'_, Result<(), String>> {
+        let change = Name::new(name).map(change);
+        Box::pin(async move {
+            let change = change.map_err(|wrong| wrong.to_string())?;
+            self.0.change(change).await.map(drop).map_err(|wrong| wrong.to_string())
+        })
+    }
+}
+
+impl ConnectorStore for CatalogStore {
+    fn connectors(&self) -> Vec<(String, String)> {
+        let catalog = self.0.catalog();
+        catalog.connectors().map(|(name, spec)| (name.to_string(), spec.to_string())).collect()
+    }
+
+    fn put(&self, name: &str, json: &str) -> BoxFuture<'_, Result<(), String>> {
+        let spec = Arc::from(json);
+        self.change(name, |name| Change::PutConnector { name, spec })
+    }
+
+    fn delete(&self, name: &str) -> BoxFuture<'_, Result<(), String>> {
+        self.change(name, |name| Change::DropConnector { name })
+    }
+
+    fn cursors(&self, connector: &str) -> BTreeMap<String, u64> {
+        self.0.catalog().cursors(connector).cloned().unwrap_or_default()
+    }
+
+    fn save_cursors(
+        &self,
+        connector: &str,
+        cursors: BTreeMap<String, u64>,
+    ) -> BoxFuture<'_, Result<(), String>> {
+        self.change(connector, |connector| Change::SaveCursors { connector, cursors })
+    }
+}

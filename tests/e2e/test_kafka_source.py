@@ -1,0 +1,257 @@
+"""Kafka topics into tables: exactly once in effect, whatever is killed."""
+
+import json
+import threading
+
+import requests
+from confluent_kafka import Producer
+
+from conftest import wait_for
+from parts import kafka, own_kafka, secure_kafka  # noqa: F401  fixtures
+
+
+def source(broker, topics, routes="", name="stream", more=""):
+    options = '"session.timeout.ms" = "6000", "heartbeat.interval.ms" = "500"'
+    listed = ", ".join(json.dumps(topic) for topic in topics)
+    return f"""
+[[connectors]]
+name = "{name}"
+kind = "kafka"
+url = "kafka://{broker.address}"
+options = {{ {options} }}
+{more}
+[[connectors.routes]]
+topics = [{listed}]
+{routes}
+"""
+
+
+ROWS = """
+decoder = "json"
+table = "rows"
+tags = { device = "$.device" }
+time = "$.time"
+time_unit = "ms"
+"""
+
+
+def values(count, start=0):
+    return [json.dumps({"device": f"d{at % 7}", "time": 1_700_000_000_000 + at, "v": at}) for at in range(start, start + count)]
+
+
+def status(node, name="stream"):
+    return requests.get(f"{node.url}/api/v1/connectors/{name}", timeout=10).json()
+
+
+def total(node, table="rows"):
+    rows = node.sql(f'SELECT count(*) AS n, sum(v) AS s FROM "{table}"')
+    return rows[0]["n"], rows[0]["s"]
+
+
+def wait_for_rows(node, count, table="rows", timeout_s=60):
+    wait_for(lambda: node.count(table) >= count, f"{count} rows of {table}, status {status(node)}", timeout_s)
+
+
+def test_records_of_four_partitions_become_rows(kafka, make_oribi):
+    topic = kafka.topic(partitions=4)
+    kafka.send(topic, values(20_000))
+    node = make_oribi(source(kafka, [topic], ROWS)).start()
+    wait_for_rows(node, 20_000)
+    assert total(node) == (20_000, sum(range(20_000)))
+    rows = node.sql("SELECT device, v FROM rows WHERE v = 12345")
+    assert rows == [{"device": f"d{12345 % 7}", "v": 12345}]
+    found = wait_for(lambda: (s := status(node))["lag"] == 0 and s, "no lag")
+    assert found["state"] == "running" and found["messages"] == 20_000 and found["dead_letters"] == 0
+
+
+def test_defaults_keys_tombstones_times_and_poison(kafka, make_oribi):
+    topic = kafka.topic()
+    kafka.send(topic, [b'{"v":1}', b'{"v":2}'], key="k1", timestamp=1_700_000_000_000)
+    kafka.send(topic, [None], key="k1")
+    kafka.send(topic, [b"{broken", b'{"v":3}'], timestamp=1_700_000_000_000)
+    node = make_oribi(source(kafka, [topic])).start()
+    wait_for_rows(node, 3, topic)
+    rows = node.sql(f'SELECT key, v, time FROM "{topic}" ORDER BY v')
+    assert [(row["key"], row["v"]) for row in rows] == [("k1", 1), ("k1", 2), (None, 3)]
+    # The record's time, and its offset as nanoseconds.
+    assert rows[1]["time"] == "2023-11-14T22:13:20.000000001Z"
+    (letter,) = wait_for(lambda: node.sql("SELECT * FROM _dead_letters"), "a dead letter")
+    assert (letter["source"], letter["reason"], letter["partition"], letter["offset"]) == ("stream", "syntax", "0", 3)
+    assert (letter["topic"], letter["payload"]) == (topic, "{broken")
+    assert status(node)["skipped"] == 1 and status(node)["dead_letters"] == 1
+
+
+def test_kill_9_loses_and_repeats_nothing(kafka, make_oribi):
+    topic = kafka.topic(partitions=2)
+    node = make_oribi(source(kafka, [topic], ROWS)).start()
+    count, stop = 0, threading.Event()
+    producer = Producer({**kafka.settings, "linger.ms": 2})
+    sent = []
+
+    def produce():
+        at = 0
+        while not stop.is_set():
+            # One in a hundred is poison, and every fifth has no time of its own.
+            row = {"device": f"d{at % 7}", "v": at, "time": 1_700_000_000_000 + at}
+            value = "{poison" if at % 100 == 99 else json.dumps(row)
+            producer.produce(topic, value, partition=at % 2, on_delivery=lambda e, _, at=at: e or sent.append(at))
+            at += 1
+            if at % 500 == 0:
+                producer.poll(0.01)
+
+    thread = threading.Thread(target=produce)
+    thread.start()
+    for _ in range(8):
+        before = count
+        wait_for(lambda: node.count("rows") > before, "rows between two kills")
+        count = node.count("rows")
+        node.kill()
+        node.start()
+    stop.set()
+    thread.join()
+    assert producer.flush(60) == 0
+    good = [at for at in sent if at % 100 != 99]
+    poison = len(sent) - len(good)
+    wait_for_rows(node, len(good), timeout_s=120)
+    wait_for(lambda: node.count("_dead_letters") >= poison, "dead letters")
+    assert total(node) == (len(good), sum(good))
+    assert node.count("_dead_letters") == poison
+    # Nothing that was read again was written again: an upsert would show here.
+    assert node.sql("SELECT count(DISTINCT \"offset\" * 2 + CAST(partition AS INT)) AS n FROM _dead_letters")[0]["n"] == poison
+
+
+def test_rows_without_time_are_not_repeated_after_a_kill(kafka, make_oribi):
+    topic = kafka.topic()
+    routes = 'decoder = "json"\ntable = "rows"\n'
+    node = make_oribi(source(kafka, [topic], routes)).start()
+    for round_ in range(3):
+        kafka.send(topic, [json.dumps({"v": at}) for at in range(2_000)])
+        wait_for(lambda: node.count("rows") > round_ * 2_000, "rows")
+        node.kill()
+        node.start()
+    wait_for_rows(node, 6_000)
+    assert total(node) == (6_000, 3 * sum(range(2_000)))
+
+
+def test_two_nodes_share_a_group_and_nothing_is_lost(kafka, make_oribi):
+    topic = kafka.topic(partitions=4)
+    config = source(kafka, [topic], ROWS)
+    one, two = make_oribi(config, "one").start(), make_oribi(config, "two")
+    kafka.send(topic, values(5_000))
+    wait_for_rows(one, 5_000)
+    two.start()
+    wait_for(lambda: status(two)["state"] == "running", "the second member")
+    kafka.send(topic, values(5_000, 5_000))
+    wait_for(lambda: two.count("rows") > 0, "rows at the second member")
+    assert two.stop() == 0
+    kafka.send(topic, values(5_000, 10_000))
+
+    def both():
+        two_rows = set()
+        return one.count("rows") >= 10_000 and two_rows is not None
+
+    wait_for(both, "rows at the first member again")
+    two.start()
+    seen = {row["v"] for node in (one, two) for row in node.sql("SELECT v FROM rows")}
+    wait_for(
+        lambda: len({row["v"] for node in (one, two) for row in node.sql("SELECT v FROM rows")}) == 15_000,
+        f"all rows at one or the other, first {len(seen)}",
+        60,
+    )
+
+
+def test_deleted_records_are_a_gap_that_is_told(kafka, make_oribi):
+    topic = kafka.topic()
+    node = make_oribi(source(kafka, [topic], ROWS)).start()
+    kafka.send(topic, values(100))
+    wait_for_rows(node, 100)
+    assert node.stop() == 0
+    kafka.send(topic, values(100, 100))
+    kafka.delete_before(topic, 150)
+    node.start()
+    wait_for_rows(node, 150)
+    found = status(node)
+    assert found["gaps"] == 50 and "50 records were deleted" in found["last_error"], found
+    assert total(node)[0] == 150
+
+
+def test_a_topic_made_anew_begins_again(kafka, make_oribi):
+    topic = kafka.topic()
+    node = make_oribi(source(kafka, [topic], ROWS)).start()
+    kafka.send(topic, values(50))
+    wait_for_rows(node, 50)
+    assert node.stop() == 0
+    kafka.drop(topic)
+    wait_for(lambda: topic not in kafka.admin().list_topics(timeout=10).topics, "the topic to be gone")
+    kafka.topic(name=topic)
+    kafka.send(topic, values(60, 1_000))
+    node.start()
+    wait_for_rows(node, 110)
+    assert total(node) == (110, sum(range(50)) + sum(range(1_000, 1_060)))
+
+
+def test_aborted_records_are_not_seen(kafka, make_oribi):
+    topic = kafka.topic()
+    producer = Producer({**kafka.settings, "transactional.id": f"tx-{topic}"})
+    producer.init_transactions(20)
+    for round_, is_kept in enumerate([True, False, True]):
+        producer.begin_transaction()
+        for value in values(10, round_ * 10):
+            producer.produce(topic, value)
+        producer.commit_transaction(20) if is_kept else producer.abort_transaction(20)
+    node = make_oribi(source(kafka, [topic], ROWS)).start()
+    wait_for_rows(node, 20)
+    assert total(node) == (20, sum(range(10)) + sum(range(20, 30)))
+    node.kill()
+    node.start()
+    kafka.send(topic, values(5, 100))
+    wait_for_rows(node, 25)
+    assert total(node)[0] == 25
+
+
+def test_a_broker_that_comes_late_or_is_killed_is_a_state(own_kafka, make_oribi):
+    topic = own_kafka.topic()
+    own_kafka.kill()
+    node = make_oribi(source(own_kafka, [topic], ROWS)).start()
+    found = wait_for(lambda: (s := status(node))["last_error"] and s, "an error in the status")
+    assert found["state"] == "starting", found
+    own_kafka.restart()
+    own_kafka.send(topic, values(1_000))
+    wait_for_rows(node, 1_000)
+    own_kafka.kill()
+    own_kafka.restart()
+    own_kafka.send(topic, values(1_000, 1_000))
+    wait_for_rows(node, 2_000, timeout_s=90)
+    assert total(node) == (2_000, sum(range(2_000)))
+
+
+def test_tls_with_scram_and_plain_and_a_wrong_password(secure_kafka, make_oribi):
+    topic = secure_kafka.topic()
+    secure_kafka.send(topic, values(30))
+    config = ""
+    for name, mechanism, user, password in [
+        ("scram", "SCRAM-SHA-256", "alice", "alices"),
+        ("plain", "PLAIN", "carol", "carols"),
+        ("wrong", "SCRAM-SHA-256", "alice", "x"),
+    ]:
+        config += f"""
+[[connectors]]
+name = "{name}"
+kind = "kafka"
+url = "kafka://{secure_kafka.secure}"
+username = "{user}"
+password = "{password}"
+ca_file = "{secure_kafka.folder}/tls/ca.pem"
+options = {{ "security.protocol" = "SASL_SSL", "sasl.mechanism" = "{mechanism}" }}
+[[connectors.routes]]
+topics = ["{topic}"]
+decoder = "json"
+table = "{name}"
+"""
+    node = make_oribi(config).start()
+    for name in ("scram", "plain"):
+        wait_for(lambda: node.count(name) == 30, f"rows by {name}, {status(node, name)}")
+    found = wait_for(lambda: (s := status(node, "wrong"))["last_error"] and s, "a refusal")
+    assert "uthentication" in found["last_error"] and found["state"] != "running", found
+    assert "alices" not in requests.get(f"{node.url}/api/v1/connectors", timeout=10).text
+    assert "alices" not in node.log.read_text()
