@@ -39,10 +39,13 @@ class Kafka:
 
     def __init__(self, address, folder=None):
         self.address, self.folder = address, folder
-        self.settings = {"bootstrap.servers": address}
+        self.settings = {"bootstrap.servers": address, "log_level": 0}
+        self.client = None
 
     def admin(self):
-        return AdminClient(self.settings)
+        # Answers come only as long as the client lives.
+        self.client = self.client or AdminClient(self.settings)
+        return self.client
 
     def topic(self, partitions=1, name=None, **config):
         """A new topic, unlike any other."""
@@ -77,9 +80,7 @@ class Kafka:
         found = []
 
         def more():
-            record = consumer.poll(0.2)
-            if record is not None and not record.error():
-                found.append(record)
+            found.extend(record for record in consumer.consume(500, 0.2) if not record.error())
             return len(found) >= count
 
         wait_for(more, f"{count} records of {topic}", timeout_s)

@@ -3,6 +3,7 @@
 use super::spec::ConnectorSpec;
 use crate::pump::Stored;
 use parking_lot::Mutex;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use serde::Serialize;
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -78,6 +79,29 @@ impl Progress {
     /// Notes what went wrong.
     pub(crate) fn failed(&self, reason: &str) {
         self.state.lock().1 = Some((reason.to_owned(), SystemTime::now()));
+    }
+
+    /// Notes an error of librdkafka. That all brokers are down says little: its reason comes before
+    /// or behind it.
+    pub(crate) fn kafka_failed(&self, error: &KafkaError, reason: &str) {
+        let text = match reason {
+            "" => error.to_string(),
+            reason => format!("{error}: {reason}"),
+        };
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.failed_somehow(&text),
+            _ => self.failed(&text),
+        }
+    }
+
+    /// Notes something that says little, unless something better was noted of late.
+    fn failed_somehow(&self, reason: &str) {
+        const LATELY: Duration = Duration::from_secs(60);
+        let noted = self.state.lock().1.as_ref().map(|(_, at)| *at);
+        let is_late = |at: SystemTime| at.elapsed().is_ok_and(|age| age < LATELY);
+        if !noted.is_some_and(is_late) {
+            self.failed(reason);
+        }
     }
 
     pub(super) fn restarted(&self) {

@@ -1,7 +1,7 @@
 //! librdkafka's configuration out of a connector's.
 
 use crate::{Error, Result, connector::ConnectorSpec};
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 /// Options that the connector sets itself, since what it promises rests on them.
 const OWNED: [(&str, &str); 7] = [
@@ -50,6 +50,8 @@ pub(crate) fn producer(spec: &ConnectorSpec) -> Result<ClientConfig> {
 
 fn common(spec: &ConnectorSpec) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
+    // What it would log it also reports as errors, which stand in the connector's status.
+    config.set_log_level(RDKafkaLogLevel::Emerg);
     let hosts = spec.addresses("connector")?.hosts;
     let hosts: Vec<String> = hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
     config

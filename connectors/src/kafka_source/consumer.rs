@@ -42,7 +42,7 @@ impl ClientContext for Events {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.progress.failed(&format!("{error}: {reason}"));
+        self.progress.kafka_failed(&error, reason);
     }
 }
 

@@ -163,7 +163,7 @@ impl Reader {
     fn serve_group(&mut self) -> Result<()> {
         match self.consumer.poll(Duration::ZERO) {
             None => {}
-            Some(Err(wrong)) => self.context.progress.failed(&wrong.to_string()),
+            Some(Err(wrong)) => self.context.progress.kafka_failed(&wrong, ""),
             Some(Ok(_)) => return Err(self.broken("a record came past its queue")),
         }
         loop {

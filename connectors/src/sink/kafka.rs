@@ -40,7 +40,7 @@ impl ClientContext for Confirmations {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.progress.failed(&format!("{error}: {reason}"));
+        self.progress.kafka_failed(&error, reason);
     }
 }
 

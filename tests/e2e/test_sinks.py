@@ -1,0 +1,119 @@
+"""Committed rows out of tables: to Kafka and to an MQTT broker."""
+
+import json
+import threading
+
+import paho.mqtt.client as paho
+import requests
+
+from conftest import wait_for
+from parts import kafka, mosquitto  # noqa: F401  fixtures
+
+
+def sink(kind, url, feeds):
+    text = f'\n[[connectors]]\nname = "out"\nkind = "{kind}"\nurl = "{url}"\n'
+    for table, topic, form in feeds:
+        text += f'[[connectors.feeds]]\ntable = "{table}"\ntopic = "{topic}"\nformat = "{form}"\n'
+    return text
+
+
+def lines(count, start=0):
+    return "\n".join(f"m,device=d{at % 3} v={at}i,name=\"n {at}\" {1_700_000_000_000 + at}" for at in range(start, start + count))
+
+
+def status(node):
+    return requests.get(f"{node.url}/api/v1/connectors/out", timeout=10).json()
+
+
+def test_rows_go_to_kafka_in_both_formats_and_dead_letters_too(kafka, make_oribi):
+    rows, text, dead = kafka.topic(), kafka.topic(), kafka.topic()
+    feeds = [("m", rows, "json"), ("m", text, "line_protocol"), ("_dead_letters", dead, "json")]
+    node = make_oribi(sink("kafka_sink", f"kafka://{kafka.address}", feeds)).start()
+    assert node.write(lines(100), precision="ms").status_code == 204
+    found = kafka.read(rows, 100)
+    records = [json.loads(record.value()) for record in found]
+    assert sorted(record["fields"]["v"] for record in records) == list(range(100))
+    one = next(record for record in records if record["fields"]["v"] == 7)
+    assert one["db"] == "default" and one["table"] == "m" and one["tags"] == {"device": "d1"}
+    assert one["fields"]["name"] == "n 7" and one["time"] == "2023-11-14T22:13:20.007Z"
+    assert found[0].key().decode() == f"device={records[0]['tags']['device']}"
+    assert len({record["id"] for record in records}) == 100
+    assert any(record.value() == b'm,device=d1 v=7i,name="n 7" 1700000000007000000' for record in kafka.read(text, 100))
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", node.mqtt_port)
+    client.loop_start()
+    client.publish("sensors/a/b", "{broken", qos=1).wait_for_publish(10)
+    client.loop_stop()
+    letter = json.loads(kafka.read(dead, 1)[0].value())
+    assert letter["table"] == "_dead_letters" and letter["fields"]["payload"] == "{broken"
+
+
+def test_a_sink_goes_on_where_it_was_after_kill_9(kafka, make_oribi):
+    topic = kafka.topic(partitions=2)
+    node = make_oribi(sink("kafka_sink", f"kafka://{kafka.address}", [("m", topic, "json")])).start()
+    stop, written = threading.Event(), []
+
+    def write():
+        at = 0
+        while not stop.is_set():
+            try:
+                if node.write(lines(50, at), precision="ms").status_code == 204:
+                    written.append(at)
+                    at += 50
+            except requests.ConnectionError:
+                stop.wait(0.05)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    for _ in range(5):
+        before = len(written)
+        wait_for(lambda: len(written) > before + 20, "writes between two kills")
+        node.kill()
+        node.start()
+    # What the log has let go comes out of segments.
+    assert requests.post(f"{node.url}/api/v1/compact", timeout=60).status_code in (200, 204)
+    stop.set()
+    thread.join()
+    expected = len(written) * 50
+    seen = {}
+
+    def all_seen():
+        for record in kafka.read(topic, expected):
+            row = json.loads(record.value())
+            seen[row["id"]] = row["fields"]["v"]
+        return len(set(seen.values())) >= expected
+
+    wait_for(all_seen, f"{expected} rows, {len(seen)} seen, {status(node)}", 60)
+    assert set(range(expected)) <= set(seen.values())
+
+
+def test_a_sink_catches_up_from_segments(kafka, make_oribi):
+    topic = kafka.topic()
+    node = make_oribi().start()
+    assert node.write(lines(3_000), precision="ms").status_code == 204
+    assert requests.post(f"{node.url}/api/v1/compact", timeout=60).status_code in (200, 204)
+    assert node.write(lines(1_000, 3_000), precision="ms").status_code == 204
+    spec = {
+        "name": "out",
+        "kind": "kafka_sink",
+        "url": f"kafka://{kafka.address}",
+        "feeds": [{"table": "m", "topic": topic}],
+    }
+    assert requests.post(f"{node.url}/api/v1/connectors", json=spec, timeout=10).status_code == 201
+    values = {json.loads(record.value())["fields"]["v"] for record in kafka.read(topic, 4_000)}
+    assert values == set(range(4_000))
+    assert node.write(lines(10, 4_000), precision="ms").status_code == 204
+    assert len(kafka.read(topic, 4_010)) == 4_010, "what was confirmed does not come again"
+
+
+def test_rows_go_to_an_mqtt_broker(mosquitto, make_oribi):
+    broker = mosquitto().start()
+    found = []
+    client = broker.publisher()
+    client.on_message = lambda _c, _u, message: found.append(json.loads(message.payload))
+    client.subscribe("out/m", 1)
+    node = make_oribi(sink("mqtt_sink", f"mqtt://127.0.0.1:{broker.port}", [("m", "out/m", "json")])).start()
+    assert node.write(lines(500), precision="ms").status_code == 204
+    wait_for(lambda: len({row["fields"]["v"] for row in found}) == 500, f"all rows, {len(found)}, {status(node)}")
+    wait_for(lambda: status(node)["rows"] == 500, "the count")
+    client.loop_stop()
