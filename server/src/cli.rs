@@ -5,7 +5,7 @@ use crate::{
         self, connectors::ConnectorsArgs, export::ExportArgs, import::ImportArgs, sql::SqlArgs,
         status::StatusArgs,
     },
-    demo::DemoArgs,
+    demo::{self, DemoArgs, simulate::SimulateArgs},
     listen::{Listeners, Taken},
     node_args::NodeArgs,
     serve::Server,
@@ -34,6 +34,8 @@ enum Command {
     Serve(NodeArgs),
     /// Run a node with a handful of devices that publish recorded sensor series.
     Demo(DemoCommand),
+    /// Publish recorded sensor series to an MQTT broker, to Kafka, or to both.
+    Simulate(SimulateArgs),
     /// Ask a node in SQL.
     Sql(SqlArgs),
     /// Show what a node is and holds.
@@ -59,7 +61,8 @@ struct DemoCommand {
 pub(crate) fn run() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(args) => serve(&args),
-        Command::Demo(command) => demo(&command),
+        Command::Demo(command) => run_demo(&command),
+        Command::Simulate(args) => simulate(&args),
         Command::Sql(args) => commands::sql::run(&args),
         Command::Status(args) => commands::status::run(&args),
         Command::Connectors(args) => commands::connectors::run(&args),
@@ -97,11 +100,19 @@ fn serve(args: &NodeArgs) -> Result<ExitCode> {
     })
 }
 
-fn demo(command: &DemoCommand) -> Result<ExitCode> {
+fn run_demo(command: &DemoCommand) -> Result<ExitCode> {
     telemetry::raise_file_limit();
     runtime()?.block_on(async {
         let stop = stop_on_signals()?;
         serve_demo::run(&command.node, &command.demo, stop).await
+    })
+}
+
+fn simulate(args: &SimulateArgs) -> Result<ExitCode> {
+    runtime()?.block_on(async {
+        let stop = stop_on_signals()?;
+        demo::simulate::run(args, stop).await?;
+        Ok(ExitCode::SUCCESS)
     })
 }
 

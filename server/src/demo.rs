@@ -3,9 +3,11 @@
 mod ask;
 mod device;
 mod payload;
+mod plan;
 mod recordings;
 mod replay;
 mod screen;
+pub(crate) mod simulate;
 mod sparkline;
 mod summary;
 mod tally;
@@ -17,7 +19,6 @@ use ask::{Client, Windows};
 use clap::Args;
 use device::{Device, now_ns};
 use parking_lot::Mutex;
-use replay::Pace;
 use screen::Screen;
 use std::{
     collections::VecDeque,
@@ -34,11 +35,6 @@ use tokio_util::sync::CancellationToken;
 use view::{Scene, Size};
 
 const NS_PER_S: i64 = 1_000_000_000;
-const HISTORY_S: i64 = 28 * 86_400;
-/// So much of the history has rows as dense as those of now.
-const RECENT_S: i64 = 2 * 3_600;
-/// Copies of a device begin at another place of the recording.
-const COPY_SHIFT_S: i64 = 37 * 3_600;
 const FRAME: Duration = Duration::from_millis(500);
 const LINE: Duration = Duration::from_secs(2);
 const ASK: Duration = Duration::from_secs(1);
@@ -75,7 +71,7 @@ pub(crate) async fn run(
     let (http, mqtt) = (reachable(http), reachable(mqtt));
     let started = Instant::now();
     let run = now_ns() / NS_PER_S;
-    let devices = plan(args, run)?;
+    let devices = plan::devices(args.devices, args.rate, run)?;
     let tally = Arc::new(Tally::default());
     let (publishing, over) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
@@ -122,45 +118,6 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
         _ => {}
     }
     address
-}
-
-fn plan(args: &DemoArgs, run: i64) -> Result<Vec<Device>> {
-    let number = args.devices as usize;
-    let recordings: Vec<_> = recordings::shipped(number)?.into_iter().map(Arc::new).collect();
-    let now_ns = now_ns();
-    let step_ns = round(i64::from(args.devices) * NS_PER_S / i64::from(args.rate));
-    let pace = |place: usize, copy: usize| Pace {
-        history_from_ns: now_ns - HISTORY_S * NS_PER_S,
-        recent_from_ns: (now_ns / NS_PER_S - RECENT_S) * NS_PER_S,
-        now_ns,
-        recent_step_ns: NS_PER_S,
-        step_ns,
-        phase_ns: round(step_ns.min(NS_PER_S) * place as i64 / number as i64),
-        shift_s: COPY_SHIFT_S * copy as i64,
-    };
-    let device = |place: usize| {
-        let recording = &recordings[place % recordings.len()];
-        let copy = place / recordings.len();
-        let name = match copy {
-            0 => recording.device.to_owned(),
-            copy => format!("{}-{}", recording.device, copy + 1),
-        };
-        Device {
-            site: recording.site,
-            name,
-            recording: recording.clone(),
-            pace: pace(place, copy),
-            run,
-        }
-    };
-    Ok((0..number).map(device).collect())
-}
-
-/// Whole ms, as devices count them, where that is fine enough.
-fn round(ns: i64) -> i64 {
-    const NS_PER_MS: i64 = 1_000_000;
-    const COARSE_NS: i64 = 10 * NS_PER_MS;
-    if ns >= COARSE_NS { ns - ns % NS_PER_MS } else { ns.max(1) }
 }
 
 /// The fields that the view shows, each once.

@@ -1,13 +1,9 @@
 use super::*;
 use std::collections::HashSet;
 
-fn args(devices: u32, rate: u32) -> DemoArgs {
-    DemoArgs { duration: None, devices, rate }
-}
-
 #[test]
 fn devices_have_names_of_their_own_and_times_of_their_own() {
-    let devices = plan(&args(25, 20), 7).unwrap();
+    let devices = plan::devices(25, 20, 7).unwrap();
     let names: HashSet<_> = devices.iter().map(|device| (device.site, &device.name)).collect();
     assert_eq!(names.len(), 25);
     let phases: HashSet<_> = devices.iter().map(|device| device.pace.phase_ns).collect();
@@ -17,7 +13,7 @@ fn devices_have_names_of_their_own_and_times_of_their_own() {
 
 #[test]
 fn a_rate_is_shared_by_the_devices() {
-    let step_ns = |devices, rate| plan(&args(devices, rate), 7).unwrap()[0].pace.step_ns;
+    let step_ns = |devices, rate| plan::devices(devices, rate, 7).unwrap()[0].pace.step_ns;
     assert_eq!(step_ns(10, 20), 500_000_000);
     // Whole ms, so that times look as devices write them.
     assert_eq!(step_ns(1, 30), 33_000_000);

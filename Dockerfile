@@ -1,0 +1,23 @@
+# syntax=docker/dockerfile:1
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends make pkg-config libssl-dev zlib1g-dev \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked -p oribi && cp target/release/oribi /oribi
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates libssl3 zlib1g \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin oribi \
+    && mkdir /data && chown oribi /data
+COPY --from=build /oribi /usr/local/bin/oribi
+USER oribi
+VOLUME /data
+EXPOSE 8640 1883
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["oribi", "status"]
+ENTRYPOINT ["oribi"]
+CMD ["serve", "--data-dir", "/data"]
