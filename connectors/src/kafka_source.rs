@@ -28,8 +28,11 @@ pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()
     let (done, ended) = tokio::sync::oneshot::channel();
     let name = format!("oribi-kafka-{}", spec.name);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let outcome = reader.run();
+        // The group knows that this member has left before another one joins.
+        drop(reader);
         // Nobody listens any more where the connector's task was dropped.
-        drop(done.send(reader.run()));
+        drop(done.send(outcome));
     });
     thread.map_err(|wrong| Error::Broker {
         action: "read from",

@@ -3,6 +3,7 @@
 mod admin;
 mod bodies;
 mod connectors;
+mod dead_letters;
 mod delete;
 mod drain;
 mod guard;
@@ -91,6 +92,7 @@ fn admin_router(admin: Arc<Admin>) -> Router {
         .route("/api/v1/tables/{table}", put(tables::put).delete(tables::drop))
         .route("/api/v1/tables/{table}/delete", post(delete::rows))
         .route("/api/v1/connectors", get(connectors::list).post(connectors::put))
+        .route("/api/v1/dead-letters/replay", post(dead_letters::put_through))
         .route("/api/v1/connectors/test", post(connectors::test))
         .route("/api/v1/connectors/{name}", get(connectors::get).delete(connectors::drop))
         .route("/api/v1/connectors/{name}/pause", post(connectors::pause))

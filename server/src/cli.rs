@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        self, connectors::ConnectorsArgs, export::ExportArgs, import::ImportArgs, sql::SqlArgs,
-        status::StatusArgs,
+        self, connectors::ConnectorsArgs, dead_letters::DeadLettersArgs, export::ExportArgs,
+        import::ImportArgs, sql::SqlArgs, status::StatusArgs,
     },
     demo::{self, DemoArgs, simulate::SimulateArgs},
     listen::{Listeners, Taken},
@@ -42,6 +42,8 @@ enum Command {
     Status(StatusArgs),
     /// Show connectors and how they are doing; make, pause, drop and try them.
     Connectors(ConnectorsArgs),
+    /// Put dead letters through again.
+    DeadLetters(DeadLettersArgs),
     /// Write a file's rows into a node.
     Import(ImportArgs),
     /// Write a table's rows to standard output.
@@ -66,6 +68,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Sql(args) => commands::sql::run(&args),
         Command::Status(args) => commands::status::run(&args),
         Command::Connectors(args) => commands::connectors::run(&args),
+        Command::DeadLetters(args) => commands::dead_letters::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Export(args) => commands::export::run(&args),
     };

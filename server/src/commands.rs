@@ -2,6 +2,7 @@
 
 mod client;
 pub(crate) mod connectors;
+pub(crate) mod dead_letters;
 pub(crate) mod export;
 pub(crate) mod import;
 mod splice;

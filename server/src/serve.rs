@@ -96,6 +96,7 @@ impl Server {
             front: front.counters().clone(),
             started,
         });
+        let engine = QueryEngine::with_clock(node.clone(), config.query.clone(), clock.clone());
         let admin = Arc::new(Admin {
             node: node.clone(),
             query: config.query.clone(),
@@ -103,6 +104,9 @@ impl Server {
             addresses,
             started,
             connectors: connectors.clone(),
+            engine: engine.clone(),
+            write: ingest.clone(),
+            mqtt_routes: config.mqtt.topics.clone(),
             arrival: arrival.clone(),
             ahead_ns_max: config.mqtt.ahead_ns_max,
             mqtt: mqtt.counters().clone(),
@@ -111,7 +115,6 @@ impl Server {
             metrics: metrics.clone(),
             compacting: tokio::sync::Mutex::default(),
         });
-        let engine = QueryEngine::with_clock(node.clone(), config.query.clone(), clock);
         let options = config.http.clone();
         front.serve(api::router(Parts { admin, ingest, arrival, engine, metrics, options }));
         let (data_dir, open_ms) = (config.data_dir.display(), started.elapsed().as_millis());

@@ -1,6 +1,7 @@
 """Kafka topics into tables: exactly once in effect, whatever is killed."""
 
 import json
+import pathlib
 import threading
 
 import requests
@@ -247,3 +248,19 @@ table = "{name}"
     assert "uthentication" in found["last_error"] and found["state"] != "running", found
     assert "alices" not in requests.get(f"{node.url}/api/v1/connectors", timeout=10).text
     assert "alices" not in node.log.read_text()
+
+
+def test_a_paused_connector_leaves_the_group_and_comes_back(kafka, make_oribi):
+    topic = kafka.topic(partitions=2)
+    node = make_oribi(source(kafka, [topic], ROWS)).start()
+    kafka.send(topic, values(100))
+    wait_for_rows(node, 100)
+    for round_ in range(1, 4):
+        assert requests.post(f"{node.url}/api/v1/connectors/stream/pause", timeout=30).json()["state"] == "paused"
+        kafka.send(topic, values(100, round_ * 100))
+        assert requests.post(f"{node.url}/api/v1/connectors/stream/resume", timeout=30).status_code == 200
+        # A member that had not left would hold its partitions for longer than this.
+        wait_for_rows(node, 100 + round_ * 100, timeout_s=8)
+    threads = sum("oribi-kafka" in path.read_text() for path in pathlib.Path(f"/proc/{node.process.pid}/task").glob("*/comm"))
+    assert threads == 1
+    assert total(node)[0] == 400

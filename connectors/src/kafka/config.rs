@@ -4,8 +4,17 @@ use crate::{Error, Result, connector::ConnectorSpec};
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 /// Options that the connector sets itself, since what it promises rests on them.
-const OWNED: [(&str, &str); 7] = [
+const OWNED: [(&str, &str); 16] = [
     ("bootstrap.servers", "url says where the brokers are"),
+    ("metadata.broker.list", "url says where the brokers are"),
+    ("auto.commit.enable", "offsets are committed once the rows are stored"),
+    ("request.required.acks", "a sink waits for all replicas"),
+    ("transactional.id", "a sink has no transactions"),
+    ("delivery.report.only.error", "a sink counts every confirmation"),
+    ("plugin.library.paths", "it would load code into the process"),
+    ("ssl.engine.location", "it would load code into the process"),
+    ("ssl.providers", "it would load code into the process"),
+    ("sasl.kerberos.kinit.cmd", "it would run a command"),
     ("enable.auto.commit", "offsets are committed once the rows are stored"),
     ("enable.auto.offset.store", "offsets are committed once the rows are stored"),
     ("auto.offset.reset", "a connector goes on where it was, or begins with the first record"),
@@ -20,7 +29,15 @@ const OWNED: [(&str, &str); 7] = [
 /// [`Error::Config`] names the option.
 pub(crate) fn consumer(spec: &ConnectorSpec) -> Result<ClientConfig> {
     let mut config = common(spec)?;
-    let defaults = [("group.id", format!("oribi-{}", spec.name)), ("check.crcs", "true".into())];
+    let defaults = [
+        ("group.id", format!("oribi-{}", spec.name)),
+        ("check.crcs", "true".into()),
+        // A member that was killed holds its partitions for so long.
+        ("session.timeout.ms", "10000".into()),
+        ("heartbeat.interval.ms", "1000".into()),
+        // librdkafka's own second would stop a fast reader again and again.
+        ("fetch.queue.backoff.ms", "10".into()),
+    ];
     for (name, value) in defaults {
         if config.get(name).is_none() {
             config.set(name, value);

@@ -4,7 +4,6 @@
 
 use rdkafka::{
     bindings::{self as rd, rd_kafka_resp_err_t},
-    error::RDKafkaErrorCode,
     types::RDKafka,
 };
 use std::{
@@ -86,8 +85,7 @@ impl Records<'_> {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Record<'_>> {
-        // SAFETY: the pointers are those of messages that live as long as `self`.
-        self.messages.iter().map(|message| Record(unsafe { &**message }))
+        self.messages.iter().map(|message| Record(*message, PhantomData))
     }
 }
 
@@ -100,45 +98,56 @@ impl Drop for Records<'_> {
     }
 }
 
-/// One record, or an error of its partition.
+/// One record, or an error of its partition. The pointer is that of a message which lives as long as
+/// the lifetime says; no reference is made of it, since its error code may be one that the enum of
+/// the bindings does not have.
 #[derive(Clone, Copy)]
-pub(crate) struct Record<'a>(&'a rd::rd_kafka_message_t);
+pub(crate) struct Record<'a>(*mut rd::rd_kafka_message_t, PhantomData<&'a Records<'a>>);
 
 impl<'a> Record<'a> {
-    /// The error that this is instead of a record.
-    pub(crate) fn error(self) -> Option<RDKafkaErrorCode> {
-        (self.0.err != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| self.0.err.into())
+    /// The code of the error that this is instead of a record.
+    pub(crate) fn error(self) -> Option<i32> {
+        // SAFETY: the message is alive; the code is read as the number that it is.
+        let code = unsafe { (&raw const (*self.0).err).cast::<i32>().read() };
+        (code != 0).then_some(code)
     }
 
     /// A number that is the same for all records of a topic, as long as one of them is held.
     pub(crate) fn topic_token(self) -> usize {
-        self.0.rkt as usize
+        // SAFETY: the message is alive.
+        unsafe { (*self.0).rkt as usize }
     }
 
     pub(crate) fn topic(self) -> &'a str {
-        if self.0.rkt.is_null() {
-            return "";
-        }
         // SAFETY: a topic's name lives as long as the topic, which the message holds.
-        let name = unsafe { CStr::from_ptr(rd::rd_kafka_topic_name(self.0.rkt)) };
+        let name = unsafe {
+            if (*self.0).rkt.is_null() {
+                return "";
+            }
+            CStr::from_ptr(rd::rd_kafka_topic_name((*self.0).rkt))
+        };
         name.to_str().unwrap_or_default()
     }
 
     pub(crate) fn partition(self) -> i32 {
-        self.0.partition
+        // SAFETY: the message is alive.
+        unsafe { (*self.0).partition }
     }
 
     pub(crate) fn offset(self) -> i64 {
-        self.0.offset
+        // SAFETY: the message is alive.
+        unsafe { (*self.0).offset }
     }
 
     /// `None` is a tombstone; for an error its text.
     pub(crate) fn payload(self) -> Option<&'a [u8]> {
-        bytes(self.0.payload.cast(), self.0.len)
+        // SAFETY: the message is alive, and so is its payload.
+        unsafe { bytes((*self.0).payload.cast(), (*self.0).len) }
     }
 
     pub(crate) fn key(self) -> Option<&'a [u8]> {
-        bytes(self.0.key.cast(), self.0.key_len)
+        // SAFETY: the message is alive, and so is its key.
+        unsafe { bytes((*self.0).key.cast(), (*self.0).key_len) }
     }
 
     /// Ms since the Unix epoch.
@@ -181,9 +190,10 @@ impl<'a> Record<'a> {
     }
 }
 
-fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
-    // SAFETY: librdkafka gives null or the start of `length` bytes, which live as long as the
-    // message; callers bind the lifetime to it.
+/// # Safety
+/// `start` is null or the start of `length` bytes that live as long as `'a`.
+unsafe fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: as the caller promises.
     (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, length) })
 }
 

@@ -5,12 +5,18 @@ use parking_lot::Mutex;
 use rdkafka::{
     ClientContext,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol},
     error::KafkaError,
     topic_partition_list::TopicPartitionList,
     types::{RDKafka, RDKafkaRespErr},
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// Topic and partition.
 pub(super) type Place = (String, i32);
@@ -26,11 +32,21 @@ pub(super) enum Rebalance {
 pub(super) struct Events {
     pub(super) rebalances: Mutex<VecDeque<Rebalance>>,
     progress: Arc<Progress>,
+    /// The reading thread acts no more, so that the group is answered at once.
+    is_closing: AtomicBool,
 }
 
 impl Events {
     pub(super) fn new(progress: Arc<Progress>) -> Events {
-        Events { rebalances: Mutex::default(), progress }
+        Events { rebalances: Mutex::default(), progress, is_closing: AtomicBool::new(false) }
+    }
+
+    /// Gives up all partitions; what the group asks from here on is answered at once, without which
+    /// a consumer cannot be closed.
+    pub(super) fn close(&self, consumer: &Consumer) {
+        self.is_closing.store(true, Ordering::Release);
+        // Closing goes on whatever the answer is.
+        drop(consumer.unassign());
     }
 }
 
@@ -47,7 +63,14 @@ impl ClientContext for Events {
 }
 
 impl ConsumerContext for Events {
-    fn rebalance(&self, _: &Consumer, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+    fn rebalance(&self, consumer: &Consumer, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        if self.is_closing.load(Ordering::Acquire) {
+            drop(match consumer.rebalance_protocol() {
+                RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+                _ => consumer.unassign(),
+            });
+            return;
+        }
         let places = list.elements();
         let places = places.iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
         self.rebalances.lock().push_back(match err {

@@ -14,7 +14,7 @@ use crate::{
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{CommitMode, Consumer as _, RebalanceProtocol},
-    error::RDKafkaErrorCode,
+    types::RDKafkaRespErr,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -98,6 +98,7 @@ impl Reader {
         let all: Vec<Place> =
             self.partitions.iter().map(|one| (one.topic.to_string(), one.number)).collect();
         self.release(&all);
+        self.consumer.context().close(&self.consumer);
         outcome
     }
 
@@ -337,24 +338,16 @@ fn place_of(
 
 /// # Errors
 /// What only a new start heals: a place that the broker no longer has.
-fn check_error(
-    url: &str,
-    record: Record<'_>,
-    code: RDKafkaErrorCode,
-    progress: &Progress,
-) -> Result<()> {
+fn check_error(url: &str, record: Record<'_>, code: i32, progress: &Progress) -> Result<()> {
     let said = String::from_utf8_lossy(record.payload().unwrap_or_default()).into_owned();
-    let reason = format!("{}, partition {}: {code}: {said}", record.topic(), record.partition());
-    match code {
-        RDKafkaErrorCode::PartitionEOF => Ok(()),
-        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-            Err(broken(url, reason))
-        }
-        _ => {
-            progress.failed(&reason);
-            Ok(())
-        }
+    let reason = format!("{}, partition {}: {said} ({code})", record.topic(), record.partition());
+    if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32
+        || code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE as i32
+    {
+        return Err(broken(url, reason));
     }
+    progress.failed(&reason);
+    Ok(())
 }
 
 /// librdkafka's own regular expressions have no names.

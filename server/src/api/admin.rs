@@ -7,9 +7,10 @@ use crate::{
 };
 use axum::extract::{Path, rejection::PathRejection};
 use oribi_cluster::Node;
-use oribi_connectors::{Connectors, mqtt_listener::Counters};
+use oribi_connectors::{Connectors, RouteSpec, mqtt_listener::Counters};
+use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Clock, Name, ReadPath, Table};
-use oribi_query::QueryOptions;
+use oribi_query::{QueryEngine, QueryOptions};
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 /// The addresses bound.
@@ -37,6 +38,12 @@ pub(crate) struct Admin {
     pub(crate) started: Instant,
     /// The connectors.
     pub(crate) connectors: Connectors,
+    /// The read path.
+    pub(crate) engine: QueryEngine,
+    /// The write path.
+    pub(crate) write: Arc<dyn Ingest>,
+    /// Routes of the MQTT listener.
+    pub(crate) mqtt_routes: Vec<RouteSpec>,
     /// Times of rows without one.
     pub(crate) arrival: ArrivalClock,
     /// How far ahead of now an event may lie, ns.

@@ -1,6 +1,6 @@
 //! `/openapi.json`, generated from the code.
 
-use super::{connectors, delete, health, node, tables};
+use super::{connectors, dead_letters, delete, health, node, tables};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -32,6 +32,7 @@ use utoipa::OpenApi;
         connectors::pause,
         connectors::resume,
         connectors::test,
+        dead_letters::put_through,
         writes::write,
         writes::write_v1,
         writes::write_v2,

@@ -67,6 +67,9 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
             CancellationToken::new(),
         )
         .unwrap(),
+        engine: QueryEngine::new(node.clone(), QueryOptions::default()),
+        write: ingest.clone(),
+        mqtt_routes: Vec::new(),
         arrival: arrival.clone(),
         ahead_ns_max: i64::MAX,
         mqtt: Arc::new(Counters::default()),

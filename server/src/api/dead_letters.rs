@@ -1,0 +1,163 @@
+//! `POST /api/v1/dead-letters/replay`: dead letters through again.
+
+use super::{
+    Admin,
+    params::Given,
+    problem::{ApiError, Result},
+};
+use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampNanosecondType};
+use axum::{Json, extract::State, http::StatusCode};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use oribi_connectors::{
+    dead_letter::{DEAD_LETTER_TABLE, Letter, Replayed, SourceRoutes, replay},
+    mapping::TopicStyle,
+};
+use oribi_model::{ReadPath, TagPredicate, TimeRange, name::DEFAULT_DB};
+use oribi_query::http::Problem;
+use serde::Serialize;
+use std::{collections::HashMap, sync::Arc};
+use utoipa::ToSchema;
+
+/// Letters of one request at most.
+const LETTERS_MAX: u64 = 10_000;
+const LETTERS: u64 = 1_000;
+
+/// What became of the letters.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReplayView {
+    /// Letters whose rows are stored now; they are no longer in the table.
+    stored: usize,
+    /// Letters that stay.
+    refused: usize,
+    /// Why, each reason once, with the first letter's topic.
+    reasons: Vec<String>,
+}
+
+/// Reads dead letters as their sources read now, the oldest first, and stores their rows. Letters
+/// that are stored are removed; others stay.
+#[utoipa::path(
+    post,
+    path = "/api/v1/dead-letters/replay",
+    tag = "connectors",
+    params(
+        ("source" = Option<String>, Query, description = "only letters of this source"),
+        ("reason" = Option<String>, Query, description = "only letters with this reason"),
+        ("limit" = Option<u64>, Query, description = "letters at most; 1000, up to 10000"),
+    ),
+    responses(
+        (status = 200, description = "what became of them", body = ReplayView),
+        (status = 400, description = "a parameter is wrong", body = Problem),
+    )
+)]
+pub(super) async fn put_through(
+    State(admin): State<Arc<Admin>>,
+    given: Given,
+) -> Result<Json<ReplayView>> {
+    let params = given.params(&["source", "reason", "limit"])?;
+    let limit = match params.text("limit")? {
+        None => LETTERS,
+        Some(text) => {
+            text.parse().ok().filter(|limit| (1..=LETTERS_MAX).contains(limit)).ok_or_else(
+                || ApiError::parameter("limit", format!("expected 1 to {LETTERS_MAX}")),
+            )?
+        }
+    };
+    let mut view = ReplayView { stored: 0, refused: 0, reasons: Vec::new() };
+    let Some(table) = admin.node.table(DEFAULT_DB, DEAD_LETTER_TABLE) else {
+        return Ok(Json(view));
+    };
+    let mut conditions = Vec::new();
+    for name in ["source", "reason"] {
+        if let Some(text) = params.text(name)? {
+            conditions.push(format!("{name} = '{}'", text.replace('\'', "''")));
+        }
+    }
+    let filter = if conditions.is_empty() { "true".into() } else { conditions.join(" AND ") };
+    let sql =
+        format!("SELECT * FROM {DEAD_LETTER_TABLE} WHERE {filter} ORDER BY time LIMIT {limit}");
+    let found = admin.engine.sql(None, sql).await?;
+    let rows: Vec<Row> = found.batches.iter().flat_map(rows_of).collect();
+    let letters: Vec<Letter> = rows.iter().map(|row| row.letter.clone()).collect();
+    let outcomes =
+        replay(&letters, &sources(&admin), &*admin.write, &admin.arrival, admin.ahead_ns_max)
+            .await
+            .map_err(|wrong| {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", wrong.to_string())
+            })?;
+    for (row, outcome) in rows.into_iter().zip(outcomes) {
+        match outcome {
+            Replayed::Stored => {
+                let time_ns = row.letter.time_ns;
+                let time = TimeRange::new(time_ns, time_ns.saturating_add(1));
+                let tag = |(name, value): (&str, String)| {
+                    let column = table.schema.column(name)?;
+                    Some(TagPredicate::Equal(column.id, value))
+                };
+                let tags = row.tags.into_iter().filter_map(tag).collect();
+                admin.node.delete(table.id, time, TagPredicate::And(tags)).await?;
+                view.stored += 1;
+            }
+            Replayed::Refused(reason) => {
+                view.refused += 1;
+                let known = view.reasons.iter().any(|known| known.ends_with(&reason));
+                if !known && view.reasons.len() < 20 {
+                    view.reasons.push(format!("{}: {reason}", row.letter.topic));
+                }
+            }
+        }
+    }
+    Ok(Json(view))
+}
+
+/// How each source reads.
+fn sources(admin: &Admin) -> HashMap<String, SourceRoutes> {
+    let listener = SourceRoutes { routes: admin.mqtt_routes.clone(), style: TopicStyle::Mqtt };
+    let mut sources = HashMap::from([("mqtt".to_owned(), listener)]);
+    for connector in admin.connectors.list() {
+        let (routes, style) = (connector.spec.routes.clone(), connector.spec.style());
+        sources.insert(connector.spec.name, SourceRoutes { routes, style });
+    }
+    sources
+}
+
+/// A letter, and the tags that name it together with its time.
+struct Row {
+    letter: Letter,
+    tags: Vec<(&'static str, String)>,
+}
+
+fn rows_of(batch: &RecordBatch) -> Vec<Row> {
+    let text = |name: &str, row: usize| -> Option<String> {
+        let column = batch.column_by_name(name)?;
+        if column.is_null(row) {
+            return None;
+        }
+        if let Some(texts) = column.as_string_view_opt() {
+            return Some(texts.value(row).to_owned());
+        }
+        column.as_string_opt::<i32>().map(|texts| texts.value(row).to_owned())
+    };
+    let row = |row: usize| {
+        let times = batch.column_by_name("time")?.as_primitive_opt::<TimestampNanosecondType>()?;
+        let kept = text("payload", row).unwrap_or_default();
+        let payload = match text("encoding", row) {
+            Some(_) => STANDARD.decode(kept).ok()?,
+            None => kept.into_bytes(),
+        };
+        let bytes = batch.column_by_name("payload_bytes").and_then(|column| {
+            let column = column.as_primitive_opt::<arrow_array::types::Int64Type>()?;
+            column.is_valid(row).then(|| column.value(row))
+        });
+        let letter = Letter {
+            source: text("source", row)?,
+            topic: text("topic", row).unwrap_or_default(),
+            payload_bytes: bytes.map_or(payload.len() as u64, i64::unsigned_abs),
+            payload,
+            time_ns: times.value(row),
+        };
+        let tags = ["source", "reason", "partition"];
+        let tags = tags.into_iter().filter_map(|name| Some((name, text(name, row)?))).collect();
+        Some(Row { letter, tags })
+    };
+    (0..batch.num_rows()).filter_map(row).collect()
+}
