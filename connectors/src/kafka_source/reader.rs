@@ -67,7 +67,8 @@ impl Reader {
         let refused =
             |wrong: rdkafka::error::KafkaError| Error::config("options", wrong.to_string());
         let consumer: Consumer = config.create_with_context(events).map_err(refused)?;
-        let topics: Vec<String> = spec.routes.iter().flat_map(|r| &r.topics).map(unnamed).collect();
+        let topics: Vec<String> =
+            spec.routes.iter().flat_map(|r| &r.topics).map(|topic| unnamed(topic)).collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(refused)?;
         let consumer = Arc::new(consumer);
@@ -351,11 +352,11 @@ fn check_error(url: &str, record: Record<'_>, code: i32, progress: &Progress) ->
 }
 
 /// librdkafka's own regular expressions have no names.
-fn unnamed(topic: &String) -> String {
+fn unnamed(topic: &str) -> String {
     if !topic.starts_with('^') {
-        return topic.clone();
+        return topic.to_owned();
     }
-    let (mut plain, mut rest) = (String::new(), topic.as_str());
+    let (mut plain, mut rest) = (String::new(), topic);
     while let Some(at) = rest.find("(?<").or_else(|| rest.find("(?P<")) {
         let Some(end) = rest[at..].find('>') else { break };
         plain.push_str(&rest[..at]);
@@ -371,7 +372,7 @@ mod tests {
 
     #[test]
     fn names_are_taken_out_of_regular_expressions() {
-        let plain = |text: &str| unnamed(&text.to_owned());
+        let plain = |text: &str| unnamed(text);
         assert_eq!(plain("^p-(?<a>[a-z]+)-(?<b>x)$"), "^p-([a-z]+)-(x)$");
         assert_eq!(plain("^p-(?P<a>.*)"), "^p-(.*)");
         assert_eq!(plain("a(?<b>"), "a(?<b>");

@@ -116,12 +116,12 @@ impl<'a> Encoder<'a> {
 
     fn line(&self, batch: &RowBatch, row: usize, series: &SeriesKey, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        escaped(out, &self.table.name, &[b',', b' ']);
+        escaped(out, &self.table.name, b", ");
         for (name, value) in self.tags(series) {
             out.push(b',');
-            escaped(out, name, &[b',', b'=', b' ']);
+            escaped(out, name, b",= ");
             out.push(b'=');
-            escaped(out, value, &[b',', b'=', b' ']);
+            escaped(out, value, b",= ");
         }
         let mut is_first = true;
         for (name, value) in self.fields(batch, row) {
@@ -130,7 +130,7 @@ impl<'a> Encoder<'a> {
             }
             out.push(if is_first { b' ' } else { b',' });
             is_first = false;
-            escaped(out, name, &[b',', b'=', b' ']);
+            escaped(out, name, b",= ");
             out.push(b'=');
             match value {
                 Value::Int(value) => {
@@ -143,7 +143,7 @@ impl<'a> Encoder<'a> {
                 Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
                 Value::Text(value) => {
                     out.push(b'"');
-                    escaped(out, &value, &[b'"', b'\\']);
+                    escaped(out, &value, b"\"\\");
                     out.push(b'"');
                 }
             }
