@@ -1,9 +1,5 @@
 //! What arrived and could not become rows: kept as rows of the table `_dead_letters`.
 
-mod replay;
-
-pub use replay::{Letter, Replayed, SourceRoutes, replay};
-
 use base64::Engine;
 use oribi_model::{ColumnType, Name, Points, PointsBuilder, RejectReason, name::DEFAULT_DB};
 use xxhash_rust::xxh3::xxh3_64;

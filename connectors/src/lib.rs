@@ -1,6 +1,7 @@
-//! Every way in: decoders, HTTP writes, the MQTT listener and its dead letters.
+//! Every way in and out: decoders, HTTP writes, the MQTT listener, connectors, dead letters.
 //!
-//! Rows leave this crate through [`oribi_ingest::Ingest`]; what is underneath is not known here.
+//! Rows leave this crate through [`oribi_ingest::Ingest`] and come back through [`oribi_model::Feed`]; what
+//! is underneath is not known here.
 
 pub mod connector;
 pub mod dead_letter;
@@ -13,12 +14,15 @@ pub mod mapping;
 pub mod mqtt_listener;
 mod mqtt_source;
 mod pump;
+pub mod replay;
 mod sink;
+mod supervisor;
 #[cfg(test)]
 mod testing;
 
-pub use connector::{ConnectorSpec, ConnectorStore, Connectors, Described, FeedSpec};
+pub use connector::{ConnectorSpec, ConnectorStore, Described, FeedSpec};
 pub use error::{Error, Result};
 pub use http::{WriteOptions, write_router};
 pub use mapping::RouteSpec;
 pub use mqtt_listener::{MqttListener, MqttListenerOptions};
+pub use supervisor::Connectors;

@@ -104,7 +104,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn restarted(&self) {
+    pub(crate) fn restarted(&self) {
         self.restarts.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -158,7 +158,7 @@ pub struct Described {
 }
 
 impl Described {
-    pub(super) fn new(
+    pub(crate) fn new(
         spec: &ConnectorSpec,
         origin: &'static str,
         progress: &Progress,

@@ -9,8 +9,9 @@ use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampNanosecondT
 use axum::{Json, extract::State, http::StatusCode};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use oribi_connectors::{
-    dead_letter::{DEAD_LETTER_TABLE, Letter, Replayed, SourceRoutes, replay},
+    dead_letter::DEAD_LETTER_TABLE,
     mapping::TopicStyle,
+    replay::{Letter, Replayed, SourceRoutes, replay},
 };
 use oribi_model::{ReadPath, TagPredicate, TimeRange, name::DEFAULT_DB};
 use oribi_query::http::Problem;

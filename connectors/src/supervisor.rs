@@ -1,9 +1,11 @@
 //! Starts connectors, starts them again when they fail, and stops them.
 
-use super::{ConnectorSpec, ConnectorStore, Described, State, kinds, status::Progress};
-use crate::{Error, Result};
-use oribi_ingest::Ingest;
-use oribi_model::{ArrivalClock, Feed};
+mod kinds;
+
+use crate::{
+    Error, Result,
+    connector::{ConnectorSpec, Described, Parts, Progress, RunContext, State},
+};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
@@ -15,30 +17,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A connector that ran for so long begins with the shortest pause again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
-
-/// What connectors work with.
-#[derive(Clone)]
-pub struct Parts {
-    /// The write path.
-    pub ingest: Arc<dyn Ingest>,
-    /// Committed rows.
-    pub feed: Arc<dyn Feed>,
-    /// Times of rows without one.
-    pub arrival: ArrivalClock,
-    /// What must be remembered.
-    pub store: Arc<dyn ConnectorStore>,
-    /// How far ahead of now an event may lie, ns.
-    pub ahead_ns_max: i64,
-}
-
-/// What one connector runs with.
-#[derive(Clone)]
-pub(crate) struct RunContext {
-    pub(crate) name: Arc<str>,
-    pub(crate) parts: Parts,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) stop: CancellationToken,
-}
 
 /// All connectors of a node. Clones are the same connectors.
 #[derive(Clone)]

@@ -1,7 +1,10 @@
 //! Where a kind becomes something that runs.
 
-use super::{ConnectorSpec, Kind, RunContext};
-use crate::{Result, kafka_source, mqtt_source, sink};
+use crate::{
+    Result,
+    connector::{ConnectorSpec, Kind, RunContext},
+    kafka_source, mqtt_source, sink,
+};
 
 /// Runs a connector until its context says stop, or something goes wrong.
 pub(super) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {

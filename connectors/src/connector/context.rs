@@ -1,0 +1,31 @@
+//! What connectors run with.
+
+use super::{ConnectorStore, status::Progress};
+use oribi_ingest::Ingest;
+use oribi_model::{ArrivalClock, Feed};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// What connectors work with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The write path.
+    pub ingest: Arc<dyn Ingest>,
+    /// Committed rows.
+    pub feed: Arc<dyn Feed>,
+    /// Times of rows without one.
+    pub arrival: ArrivalClock,
+    /// What must be remembered.
+    pub store: Arc<dyn ConnectorStore>,
+    /// How far ahead of now an event may lie, ns.
+    pub ahead_ns_max: i64,
+}
+
+/// What one connector runs with.
+#[derive(Clone)]
+pub(crate) struct RunContext {
+    pub(crate) name: Arc<str>,
+    pub(crate) parts: Parts,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) stop: CancellationToken,
+}
