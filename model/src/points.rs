@@ -244,6 +244,8 @@ pub struct PointsBuilder {
     origins: Vec<u32>,
     fields: Vec<FieldBuilder>,
     bytes: usize,
+    /// The key of the series that was looked up last.
+    key: Vec<u8>,
 }
 
 impl PointsBuilder {
@@ -259,6 +261,7 @@ impl PointsBuilder {
             origins: Vec::new(),
             fields: Vec::new(),
             bytes: 0,
+            key: Vec::new(),
         }
     }
 
@@ -275,25 +278,39 @@ impl PointsBuilder {
     /// The number of the series with these tags, which need not be sorted; each name stands once.
     /// Empty values count as absent.
     pub fn series(&mut self, tags: &[(&str, &str)]) -> u32 {
-        let mut present: Vec<_> = tags.iter().filter(|(_, value)| !value.is_empty()).collect();
-        present.sort_unstable();
-        let mut key = Vec::with_capacity(64);
-        for (name, value) in &present {
-            for part in [name, value] {
-                key.extend_from_slice(&(part.len() as u32).to_le_bytes());
-                key.extend_from_slice(part.as_bytes());
-            }
+        if let Some(known) = self.find_series(tags) {
+            return known;
         }
         let next = self.series.len() as u32;
-        if let Some(known) = self.series.get(&key) {
-            return *known;
-        }
-        self.bytes += key.len();
-        self.series.insert(key, next);
+        self.bytes += self.key.len();
+        self.series.insert(self.key.clone(), next);
+        let mut present: Vec<_> = tags.iter().filter(|(_, value)| !value.is_empty()).collect();
+        present.sort_unstable();
         for (name, value) in present {
             self.tag_column(name).set(next as usize, value);
         }
         next
+    }
+
+    /// The number of the series with these tags, if some row had them before.
+    pub fn find_series(&mut self, tags: &[(&str, &str)]) -> Option<u32> {
+        let key = &mut self.key;
+        key.clear();
+        let mut put = |(name, value): &(&str, &str)| {
+            for part in [name, value] {
+                key.extend_from_slice(&(part.len() as u32).to_le_bytes());
+                key.extend_from_slice(part.as_bytes());
+            }
+        };
+        let present = |(_, value): &&(&str, &str)| !value.is_empty();
+        if tags.is_sorted() {
+            tags.iter().filter(present).for_each(&mut put);
+        } else {
+            let mut sorted: Vec<_> = tags.iter().filter(present).collect();
+            sorted.sort_unstable();
+            sorted.into_iter().for_each(&mut put);
+        }
+        self.series.get(&self.key).copied()
     }
 
     fn tag_column(&mut self, name: &str) -> &mut TagColumn {

@@ -222,11 +222,24 @@ impl<'a, 'b> RowSink<'a, 'b> {
             return Err(Fault::new(RejectReason::Limit, detail));
         }
         self.times[place] = Some(match cell {
-            Cell::Int(..) | Cell::Float(..) => Candidate::Number(text.to_owned()),
+            Cell::Int(..) | Cell::Float(..) => match self.column_time(text) {
+                Some(time) => Candidate::Exact(time),
+                None => Candidate::Number(text.to_owned()),
+            },
             Cell::Bool(value) => Candidate::Bool(value),
             Cell::Text(_) => Candidate::Text(text.to_owned()),
         });
         Ok(())
+    }
+
+    /// A number as the time, where nothing but the time it can be. One that is no time stays text
+    /// for the message about it.
+    fn column_time(&self, text: &str) -> Option<i64> {
+        match self.rules.time {
+            TimeRule::Column(_, Some(unit)) => time::parse_decimal(text, *unit).ok(),
+            TimeRule::Column(_, None) => time::detect_number(text).ok().flatten(),
+            TimeRule::Detect | TimeRule::DetectAs(_) => None,
+        }
     }
 
     /// Finishes the present row and gives it the next origin.

@@ -68,6 +68,10 @@ impl TableBuilder {
     /// # Errors
     /// Names and values that cannot be tags.
     pub fn series(&mut self, tags: &[(&str, &str)]) -> Result<u32, Fault> {
+        // What is known was checked when it was new.
+        if let Some(known) = self.points.find_series(tags) {
+            return Ok(known);
+        }
         if tags.len() > TAGS_MAX {
             let detail = format!("{} tags on one row; at most {TAGS_MAX} are allowed", tags.len());
             return Err(Fault::new(RejectReason::Limit, detail));
@@ -257,10 +261,7 @@ fn check_name(name: &str, kind: &str) -> Result<(), Fault> {
         let detail = format!("a {kind} cannot be named `time`");
         return Err(Fault::new(RejectReason::Name, detail));
     }
-    match Name::new(name) {
-        Ok(_) => Ok(()),
-        Err(wrong) => Err(Fault::new(RejectReason::Name, wrong.to_string())),
-    }
+    Name::check(name).map_err(|wrong| Fault::new(RejectReason::Name, wrong.to_string()))
 }
 
 fn check_tag(name: &str, value: &str) -> Result<(), Fault> {

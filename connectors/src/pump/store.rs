@@ -29,46 +29,35 @@ impl Sender<'_> {
     /// Writes until every message of the batch is stored as rows or as a dead letter. `None` where
     /// the node stops first.
     pub(crate) async fn store(&self, mut batch: Batch) -> Option<Stored> {
-        let (mut points, mut faults) = (batch.take_points(), batch.take_faults());
-        let decoded = faults.len();
-        match self.source {
-            // One write for all; rows and dead letters are of different tables.
-            None if !faults.is_empty() => points.push(self.bury(&batch, &faults)),
-            None => {}
-            Some(source) => points.iter_mut().for_each(|points| {
+        let (mut points, faults) = (batch.take_points(), batch.take_faults());
+        if let Some(source) = self.source {
+            points.iter_mut().for_each(|points| {
                 let offsets = batch.offsets_of_rows(&points.origins);
                 points.cursor = Some(Cursor { source: source.clone(), offsets });
-            }),
+            });
+        }
+        if !faults.is_empty() {
+            points.push(self.bury(&batch, &faults, self.source.cloned()));
         }
         let receipt = self.write(points).await?;
-        let refused = batch.refused(&receipt.rejected);
-        let dead_letters = (decoded + refused.len()) as u64;
-        let rows = match self.source {
-            None => receipt.rows.saturating_sub(decoded as u64),
-            Some(_) => receipt.rows,
-        };
-        // Marks ask for the offsets of a source in order, so all its letters go in one write.
-        let letters = match self.source {
-            None => refused,
-            Some(_) => {
-                faults.extend(refused);
-                faults.sort_by_key(|(at, _)| *at);
-                faults.dedup_by_key(|(at, _)| *at);
-                faults
-            }
-        };
-        if !letters.is_empty() {
-            self.write(vec![self.bury(&batch, &letters)]).await?;
+        let mut refused = batch.refused(&receipt.rejected);
+        refused.retain(|(at, _)| faults.iter().all(|(known, _)| known != at));
+        let rows = receipt.rows.saturating_sub(faults.len() as u64);
+        let dead_letters = (faults.len() + refused.len()) as u64;
+        if !refused.is_empty() {
+            // These come later than letters of higher offsets, so their marks are apart.
+            let source = self.source.map(|source| format!("{source}/refused").into());
+            self.write(vec![self.bury(&batch, &refused, source)]).await?;
         }
         Some(Stored { rows, dead_letters })
     }
 
-    fn bury(&self, batch: &Batch, faults: &[(usize, Fault)]) -> Points {
+    fn bury(&self, batch: &Batch, faults: &[(usize, Fault)], source: Option<Arc<str>>) -> Points {
         let mut letters = batch.bury(self.label, faults, self.arrival);
-        if let Some(source) = self.source {
+        letters.cursor = source.map(|source| {
             let offsets = faults.iter().map(|(at, _)| batch.offset_of(*at)).collect();
-            letters.cursor = Some(Cursor { source: source.clone(), offsets });
-        }
+            Cursor { source, offsets }
+        });
         letters
     }
 
