@@ -13,6 +13,7 @@ mod kafka_source;
 pub mod mapping;
 pub mod mqtt_listener;
 mod mqtt_source;
+pub mod preset;
 mod pump;
 pub mod replay;
 mod sink;

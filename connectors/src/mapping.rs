@@ -12,7 +12,7 @@ mod tests;
 pub use pattern::TopicStyle;
 pub use spec::{Decoder, RouteSpec};
 
-pub(crate) use payload::{Context, Place, is_lines, read_lines, read_rows};
+pub(crate) use payload::{Context, Place, is_lines, read_lines, read_preset, read_rows};
 pub(crate) use route::{Route, Routes};
 
 /// A message as a source hands it over.

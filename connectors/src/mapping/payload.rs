@@ -14,6 +14,7 @@ use crate::decode::{
     row::{Cell, RowRules, RowSink},
     table::Tables,
 };
+use crate::preset::{self, Preset};
 use oribi_model::{ArrivalClock, RejectReason, name::TIME_COLUMN};
 
 /// What decoding needs besides the message.
@@ -58,6 +59,51 @@ pub(crate) fn read_lines(
         let first = &rejected[0];
         Fault::new(first.reason, format!("line {}: {}", first.origin, first.detail))
     })
+}
+
+/// Reads a message of a well-known system; rows take origins from `origin` on.
+pub(crate) fn read_preset(
+    preset: Preset,
+    message: &Message<'_>,
+    route: &Route,
+    tables: &mut Tables,
+    context: &Context<'_>,
+    origin: &mut u32,
+) -> Result<(), Fault> {
+    let fixed = route.tags_of(message);
+    let mut first_fault = None;
+    for row in preset::rows(preset, message.topic, message.payload)? {
+        let names: Vec<String> = row.tags.iter().map(|(name, _)| name.clone()).collect();
+        let rules = RowRules {
+            tags: &names,
+            fixed: &fixed,
+            message_time: message.time_ns,
+            ahead_ns_max: context.ahead_ns_max,
+            ..RowRules::new_at(context.arrival, context.now_ns)
+        };
+        let name = if route.names_table {
+            &route.table
+        } else {
+            row.table.as_ref().unwrap_or(&route.table)
+        };
+        let table = tables.table_in(&route.db, name)?;
+        let mut sink = RowSink::new(&rules, tables.at(table), None, *origin);
+        for (name, value) in &row.tags {
+            sink.set(name, Cell::Text(value));
+        }
+        for (name, value) in &row.fields {
+            document::set_field(name, value, &mut sink);
+        }
+        if let Some(time) = row.time {
+            sink.set_time(TIME_COLUMN, time);
+        }
+        sink.end_row();
+        *origin = sink.origin;
+        if let Some(rejected) = sink.rejected.pop() {
+            first_fault.get_or_insert(Fault::new(rejected.reason, rejected.detail));
+        }
+    }
+    first_fault.map_or(Ok(()), Err)
 }
 
 /// Reads any other payload; rows take origins from `origin` on. Good rows beside bad ones stand.

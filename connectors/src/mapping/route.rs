@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Error, Result,
     decode::{row::TimeRule, time::Precision},
+    preset::Preset,
 };
 use oribi_model::{
     Name,
@@ -24,6 +25,8 @@ const KEY_TAG: &str = "key";
 pub(crate) struct Route {
     pub(crate) db: Name,
     pub(crate) table: String,
+    /// Whether the configuration says so.
+    pub(crate) names_table: bool,
     /// Tags of every row, empty values left out.
     tags: Vec<(String, String)>,
     /// The field of a bare value.
@@ -35,6 +38,7 @@ pub(crate) struct Route {
 #[derive(Debug, Clone)]
 pub(crate) struct Picks {
     pub(crate) decoder: Decoder,
+    pub(crate) preset: Option<Preset>,
     /// Tags from the record around the payload.
     record_tags: Vec<(String, Selector)>,
     /// Tags that are columns or members of the payload, by name.
@@ -120,6 +124,7 @@ impl Routes {
         };
         let unrouted = Picks {
             decoder: Decoder::Auto,
+            preset: None,
             record_tags,
             tag_names: Vec::new(),
             time: TimeRule::Detect,
@@ -140,12 +145,13 @@ impl Routes {
         match self.style {
             TopicStyle::Kafka => {
                 let (table, value_field) = (topic.to_owned(), "value".to_owned());
-                Route { db, table, tags: Vec::new(), value_field, picks }
+                Route { db, table, names_table: false, tags: Vec::new(), value_field, picks }
             }
             TopicStyle::Mqtt => {
                 let table = topic.split('/').next().unwrap_or(topic).to_owned();
                 let tags = vec![("topic".to_owned(), topic.to_owned())];
-                Route { db, table, tags, value_field: value_field(topic, false), picks }
+                let value_field = value_field(topic, false);
+                Route { db, table, names_table: false, tags, value_field, picks }
             }
         }
     }
@@ -185,7 +191,8 @@ impl Compiled {
         let value_field = value_field(topic, captures.has_last);
         let rest = captures.values.iter().filter(|(name, _)| !used.contains(&&**name));
         tags.extend(rest.cloned());
-        Some(Route { db: self.db.clone(), table, tags, value_field, picks: self.picks.clone() })
+        let (db, picks, names_table) = (self.db.clone(), self.picks.clone(), self.table.is_some());
+        Some(Route { db, table, names_table, tags, value_field, picks })
     }
 }
 
@@ -277,7 +284,7 @@ fn picks(
     let is_plain = fields.is_empty()
         && tags.iter().all(|(name, path)| path.only_member() == Some(name))
         && time.as_ref().is_none_or(|path| path.only_member().is_some());
-    let tag_names = tags.iter().map(|(name, _)| name.clone()).collect();
+    let tag_names: Vec<String> = tags.iter().map(|(name, _)| name.clone()).collect();
     let rule = match (&time, unit) {
         (Some(path), unit) if is_plain => {
             TimeRule::Column(path.only_member().unwrap_or(TIME_COLUMN).to_owned(), unit)
@@ -295,7 +302,13 @@ fn picks(
         }
         (decoder, _) => decoder,
     };
-    Ok(Picks { decoder, record_tags, tag_names, time: rule, tree })
+    if spec.preset.is_some() {
+        let has_picks = tree.is_some() || rule != TimeRule::Detect || !tag_names.is_empty();
+        if spec.decoder != Decoder::Auto || has_picks {
+            return Err(("preset", "a preset says itself what is tag, field and time".into()));
+        }
+    }
+    Ok(Picks { decoder, preset: spec.preset, record_tags, tag_names, time: rule, tree })
 }
 
 fn check_table(template: &str, known: &[String]) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! Configuration of a route.
 
+use crate::preset::Preset;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -38,6 +39,9 @@ pub struct RouteSpec {
     pub pattern: Option<String>,
     /// How payloads are read.
     pub decoder: Decoder,
+    /// Whose messages they are, instead of a decoder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
     /// The database; `default` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub db: Option<String>,

@@ -65,6 +65,9 @@ impl Router {
         let remembered = self.topics.get_mut(message.topic).expect("the topic was put there");
         let route = remembered.route.as_ref().map_err(Clone::clone)?;
         let (tables, row) = (&mut batch.tables, &mut batch.row);
+        if let Some(preset) = route.picks.preset {
+            return mapping::read_preset(preset, message, route, tables, &context, row);
+        }
         if mapping::is_lines(message.payload, route, &self.arrival) {
             return mapping::read_lines(message, route, tables, &context, row);
         }

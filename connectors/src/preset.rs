@@ -1,0 +1,135 @@
+//! What the messages of well-known systems mean: which device, which values, which time.
+//!
+//! Each follows the vendor's own description of its MQTT messages; none needs configuration.
+
+mod home;
+mod lorawan;
+mod plain;
+
+use crate::decode::{
+    Fault,
+    document::Document,
+    json,
+    time::{detect_number, parse_text},
+};
+use serde::{Deserialize, Serialize};
+
+/// Whose messages they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// The Things Stack v3, application server events.
+    TtnV3,
+    /// ChirpStack v4, integration events.
+    ChirpstackV4,
+    /// Zigbee2MQTT.
+    Zigbee2mqtt,
+    /// Tasmota.
+    Tasmota,
+    /// Shelly, second generation and later.
+    Shelly,
+    /// Home Assistant's MQTT Statestream.
+    HomeAssistant,
+    /// CloudEvents 1.0 in structured JSON.
+    Cloudevents,
+    /// Telegraf's JSON serializer.
+    Telegraf,
+    /// Device shadows of AWS IoT.
+    AwsIot,
+}
+
+/// A row of a message.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct PresetRow {
+    /// The table, where the message names one.
+    pub(crate) table: Option<String>,
+    pub(crate) tags: Vec<(String, String)>,
+    /// Ns since the Unix epoch.
+    pub(crate) time: Option<i64>,
+    pub(crate) fields: Vec<(String, Document)>,
+}
+
+/// The rows of a message.
+///
+/// # Errors
+/// A message that is none of this system.
+pub(crate) fn rows(preset: Preset, topic: &str, payload: &[u8]) -> Result<Vec<PresetRow>, Fault> {
+    let text =
+        std::str::from_utf8(payload).map_err(|_| Fault::syntax("the payload is not UTF-8"))?;
+    let text = text.trim_matches(['\0', ' ', '\n', '\r', '\t']);
+    let rows = match preset {
+        Preset::TtnV3 => lorawan::ttn(&object(text)?)?,
+        Preset::ChirpstackV4 => lorawan::chirpstack(topic, &object(text)?)?,
+        Preset::Zigbee2mqtt => home::zigbee2mqtt(topic, text)?,
+        Preset::Tasmota => home::tasmota(topic, text)?,
+        Preset::Shelly => home::shelly(topic, text)?,
+        Preset::HomeAssistant => home::statestream(topic, text)?,
+        Preset::Cloudevents => plain::cloudevent(object(text)?)?,
+        Preset::Telegraf => plain::telegraf(object(text)?)?,
+        Preset::AwsIot => plain::shadow(topic, &object(text)?)?,
+    };
+    match rows.iter().any(|row| !row.fields.is_empty()) {
+        true => Ok(rows.into_iter().filter(|row| !row.fields.is_empty()).collect()),
+        false => Err(Fault::syntax("the message holds no value")),
+    }
+}
+
+fn object(text: &str) -> Result<Document, Fault> {
+    match json::read_document(text)? {
+        object @ Document::Map(_) => Ok(object),
+        _ => Err(Fault::syntax("expected a JSON object")),
+    }
+}
+
+/// A JSON text, or a bare word as text.
+fn value(text: &str) -> Document {
+    json::read_document(text).unwrap_or_else(|_| Document::Text(text.to_owned()))
+}
+
+/// The member at the end of a path of names.
+fn at<'d>(document: &'d Document, path: &[&str]) -> Option<&'d Document> {
+    path.iter().try_fold(document, |at, name| at.get(name))
+}
+
+fn text_at(document: &Document, path: &[&str]) -> Option<String> {
+    at(document, path).and_then(Document::text).filter(|text| !text.is_empty())
+}
+
+/// A time as text or number, by the looks of it.
+fn time_of(value: &Document) -> Result<Option<i64>, Fault> {
+    match value {
+        Document::Text(text) => parse_text(text).map(Some),
+        Document::Int(_) | Document::Float(_) => detect_number(&match value {
+            Document::Float(value) => value.to_string(),
+            other => other.text().unwrap_or_default(),
+        }),
+        _ => Ok(None),
+    }
+}
+
+impl PresetRow {
+    fn tag(mut self, name: &str, value: Option<String>) -> PresetRow {
+        self.tags.extend(value.map(|value| (name.to_owned(), value)));
+        self
+    }
+
+    fn field(mut self, name: &str, value: Option<&Document>) -> PresetRow {
+        let value = value.filter(|value| **value != Document::Null);
+        self.fields.extend(value.map(|value| (name.to_owned(), value.clone())));
+        self
+    }
+
+    /// All members of an object as fields, but some.
+    fn members(mut self, document: &Document, but: &[&str]) -> PresetRow {
+        if let Document::Map(members) = document {
+            let kept = members
+                .iter()
+                .filter(|(name, value)| !but.contains(&&**name) && *value != Document::Null);
+            self.fields.extend(kept.cloned());
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! LoRaWAN network servers.
+
+use super::{PresetRow, at, text_at, time_of};
+use crate::decode::{Fault, document::Document};
+
+/// The Things Stack's documentation, "Data Formats": decoded payload, ports, counters and the best
+/// gateway's signal. Other events are rows that name the event.
+pub(super) fn ttn(event: &Document) -> Result<Vec<PresetRow>, Fault> {
+    let device = text_at(event, &["end_device_ids", "device_id"]);
+    if device.is_none() {
+        return Err(Fault::syntax("the message has no end_device_ids.device_id"));
+    }
+    let application = text_at(event, &["end_device_ids", "application_ids", "application_id"]);
+    let mut row = PresetRow::default().tag("application", application).tag("device", device);
+    let uplink = event.get("uplink_message");
+    let received = uplink.and_then(|uplink| uplink.get("received_at"));
+    if let Some(received) = received.or_else(|| event.get("received_at")) {
+        row.time = time_of(received)?;
+    }
+    let Some(uplink) = uplink else {
+        const OTHER: [&str; 3] = ["end_device_ids", "correlation_ids", "received_at"];
+        let Document::Map(members) = event else { return Ok(Vec::new()) };
+        let kind = members.iter().map(|(name, _)| name).find(|name| !OTHER.contains(&&***name));
+        let kind = kind.map(|name| Document::Text(name.clone()));
+        return Ok(vec![row.field("event", kind.as_ref())]);
+    };
+    row = match uplink.get("decoded_payload") {
+        Some(decoded) => row.members(decoded, &[]),
+        None => row.field("frm_payload", uplink.get("frm_payload")),
+    };
+    row = row.field("f_port", uplink.get("f_port")).field("f_cnt", uplink.get("f_cnt"));
+    Ok(vec![signal(row, uplink.get("rx_metadata"), &["gateway_ids", "gateway_id"])])
+}
+
+/// ChirpStack's documentation, "Integrations, Event types": the decoded object, ports, counters and
+/// the best gateway's signal; status events with their own members.
+pub(super) fn chirpstack(topic: &str, event: &Document) -> Result<Vec<PresetRow>, Fault> {
+    let Some(info) = event.get("deviceInfo") else {
+        return Err(Fault::syntax("the message has no deviceInfo"));
+    };
+    let mut row = PresetRow::default()
+        .tag("application", text_at(info, &["applicationName"]))
+        .tag("device", text_at(info, &["devEui"]))
+        .tag("name", text_at(info, &["deviceName"]));
+    if let Some(time) = event.get("time") {
+        row.time = time_of(time)?;
+    }
+    if let Some((_, kind)) = topic.rsplit_once("/event/")
+        && kind != "up"
+    {
+        row = row.field("event", Some(&Document::Text(kind.to_owned())));
+    }
+    row = match event.get("object") {
+        Some(object) => row.members(object, &[]),
+        None => row.field("data", event.get("data")),
+    };
+    const OWN: [&str; 8] =
+        ["fPort", "fCnt", "dr", "margin", "batteryLevel", "externalPowerSource", "level", "code"];
+    for name in OWN {
+        row = row.field(name, event.get(name));
+    }
+    row = row.field("description", event.get("description"));
+    Ok(vec![signal(row, event.get("rxInfo"), &["gatewayId"])])
+}
+
+/// The signal at the gateway that heard it best.
+fn signal(row: PresetRow, gateways: Option<&Document>, id: &[&str]) -> PresetRow {
+    let Some(Document::List(gateways)) = gateways else { return row };
+    let rssi = |gateway: &&Document| match gateway.get("rssi") {
+        Some(Document::Int(value)) => *value as f64,
+        Some(Document::Float(value)) => *value,
+        _ => f64::NEG_INFINITY,
+    };
+    let Some(best) = gateways.iter().max_by(|a, b| rssi(a).total_cmp(&rssi(b))) else { return row };
+    let snr = best.get("snr").or_else(|| best.get("loRaSNR"));
+    row.field("rssi", best.get("rssi")).field("snr", snr).field("gateway", at(best, id))
+}

@@ -1,0 +1,138 @@
+//! Messages as the vendors' documentation shows them.
+
+use super::*;
+
+/// `[table] tag=value,… time field=value,…` of each row.
+fn show(preset: Preset, topic: &str, payload: &str) -> Vec<String> {
+    let rows = match rows(preset, topic, payload.as_bytes()) {
+        Ok(rows) => rows,
+        Err(fault) => return vec![format!("refused: {}", fault.detail)],
+    };
+    let shown = |row: &PresetRow| {
+        let tags: Vec<String> = row.tags.iter().map(|(k, v)| format!("{k}={v}")).collect();
+        let fields: Vec<String> = row.fields.iter().map(|(k, v)| format!("{k}={v:?}")).collect();
+        let table = row.table.as_ref().map(|table| format!("[{table}] ")).unwrap_or_default();
+        let time = row.time.map_or("-".to_owned(), |time| time.to_string());
+        format!("{table}{} {time} {}", tags.join(","), fields.join(","))
+    };
+    rows.iter().map(shown).collect()
+}
+
+#[test]
+fn the_things_stack() {
+    let uplink = r#"{"end_device_ids":{"device_id":"dev1","application_ids":{"application_id":"app1"}},
+        "received_at":"2020-02-12T15:15:46.1Z","uplink_message":{"f_port":1,"f_cnt":42,
+        "decoded_payload":{"temperature":1.5},"received_at":"2020-02-12T15:15:45Z",
+        "rx_metadata":[{"gateway_ids":{"gateway_id":"g1"},"rssi":-90,"snr":2.5},
+        {"gateway_ids":{"gateway_id":"g2"},"rssi":-35,"snr":7.5}]}}"#;
+    assert_eq!(
+        show(Preset::TtnV3, "v3/app1/devices/dev1/up", uplink),
+        ["application=app1,device=dev1 1581520545000000000 temperature=Float(1.5),f_port=Int(1),\
+          f_cnt=Int(42),rssi=Int(-35),snr=Float(7.5),gateway=Text(\"g2\")"]
+    );
+    let sample = include_str!("../../../tests/data/payloads/ttn_v3/data-formats-01.json");
+    assert_eq!(
+        show(Preset::TtnV3, "v3/app1/devices/dev1/join", sample),
+        ["application=app1,device=dev1 1581925749935284891 event=Text(\"join_accept\")"]
+    );
+    let sample = include_str!("../../../tests/data/payloads/ttn_v3/data-formats-02.json");
+    assert_eq!(
+        show(Preset::TtnV3, "v3/app1/devices/dev1/down/ack", sample),
+        ["application=app1,device=dev1 1581935544590413417 event=Text(\"downlink_ack\")"]
+    );
+    assert!(show(Preset::TtnV3, "x", "{}")[0].starts_with("refused"));
+}
+
+#[test]
+fn chirpstack() {
+    let uplink = r#"{"time":"2022-07-18T09:34:15.775Z","deviceInfo":{"applicationName":"a",
+        "deviceName":"n","devEui":"0101"},"dr":1,"fPort":1,"object":{"t":21.5,"deep":{"x":true}},
+        "rxInfo":[{"gatewayId":"g","rssi":-36,"snr":10.5}]}"#;
+    assert_eq!(
+        show(Preset::ChirpstackV4, "application/1/device/0101/event/up", uplink),
+        ["application=a,device=0101,name=n 1658136855775000000 t=Float(21.5),\
+          deep=Map([(\"x\", Bool(true))]),fPort=Int(1),dr=Int(1),rssi=Int(-36),snr=Float(10.5),\
+          gateway=Text(\"g\")"]
+    );
+}
+
+#[test]
+fn homes() {
+    assert_eq!(
+        show(
+            Preset::Zigbee2mqtt,
+            "zigbee2mqtt/kitchen/lamp",
+            r#"{"t":27.34,"last_seen":1700000000000}"#
+        ),
+        ["device=kitchen/lamp 1700000000000000000 t=Float(27.34)"]
+    );
+    for text in ["offline", r#"{"state":"offline"}"#] {
+        let shown = show(Preset::Zigbee2mqtt, "zigbee2mqtt/lamp/availability", text);
+        assert_eq!(shown, ["device=lamp - online=Bool(false)"]);
+    }
+    assert_eq!(
+        show(Preset::Tasmota, "tele/plug/SENSOR", r#"{"Time":"2024-01-01T00:00:00","AM":{"T":1}}"#),
+        ["device=plug 1704067200000000000 AM=Map([(\"T\", Int(1))])"]
+    );
+    assert_eq!(
+        show(Preset::Tasmota, "tele/plug/LWT", "Online"),
+        ["device=plug - online=Bool(true)"]
+    );
+    assert_eq!(
+        show(Preset::Tasmota, "stat/plug/POWER", "ON"),
+        ["device=plug - POWER=Text(\"ON\")"]
+    );
+    let notify = r#"{"src":"shelly1","method":"NotifyStatus","params":{"ts":1675931140.25,
+        "switch:0":{"id":0,"output":true},"em1:0":{"id":0,"voltage":117.6}}}"#;
+    assert_eq!(
+        show(Preset::Shelly, "shelly1/events/rpc", notify),
+        [
+            "device=shelly1,component=switch:0 1675931140250000000 output=Bool(true)",
+            "device=shelly1,component=em1:0 1675931140250000000 voltage=Float(117.6)",
+        ]
+    );
+    assert_eq!(
+        show(Preset::Shelly, "shelly1/status/em1:0", r#"{"id":0,"voltage":117.6}"#),
+        ["device=shelly1,component=em1:0 - voltage=Float(117.6)"]
+    );
+    assert_eq!(
+        show(Preset::Shelly, "shelly1/online", "false"),
+        ["device=shelly1 - online=Bool(false)"]
+    );
+    assert_eq!(
+        show(Preset::HomeAssistant, "ha/sensor/outside/state", "21.5"),
+        ["domain=sensor,entity=outside - value=Float(21.5)"]
+    );
+    assert_eq!(
+        show(Preset::HomeAssistant, "ha/light/hall/state", "on"),
+        ["domain=light,entity=hall - state=Text(\"on\")"]
+    );
+}
+
+#[test]
+fn envelopes() {
+    let sample = include_str!("../../../tests/data/payloads/cloudevents/json-format-04.json");
+    assert_eq!(
+        show(Preset::Cloudevents, "x", sample),
+        ["source=/mycontext,type=com.example.someevent 1522949460000000000 data=Float(1.5),\
+          id=Text(\"C234-1234-1234\")"]
+    );
+    let batch = r#"{"metrics":[{"name":"cpu","tags":{"host":"h"},"fields":{"idle":1.5},"timestamp":1700000000},
+        {"name":"mem","tags":{},"fields":{"free":2},"timestamp":1700000001}]}"#;
+    assert_eq!(
+        show(Preset::Telegraf, "telegraf/h", batch),
+        [
+            "[cpu] host=h 1700000000000000000 idle=Float(1.5)",
+            "[mem]  1700000001000000000 free=Int(2)",
+        ]
+    );
+    let shadow = r#"{"state":{"reported":{"t":3}},"timestamp":1700000000}"#;
+    assert_eq!(
+        show(Preset::AwsIot, "$aws/things/lamp/shadow/update/accepted", shadow),
+        ["thing=lamp 1700000000000000000 t=Int(3)"]
+    );
+    for preset in [Preset::Cloudevents, Preset::Telegraf, Preset::AwsIot] {
+        assert!(show(preset, "x", "{}")[0].starts_with("refused"), "{preset:?}");
+        assert!(show(preset, "x", "{")[0].starts_with("refused"), "{preset:?}");
+    }
+}
