@@ -49,15 +49,25 @@ impl<'a> Options<'a> {
 pub fn decode(body: &[u8], options: &Options<'_>) -> Decoded {
     let mut tables = Tables::new();
     let rejected = {
-        let mut decoder = Decoder::new(body, options, &mut tables);
+        let mut heads = Heads::default();
+        let mut decoder = Decoder::new(body, options, &mut tables, &mut heads);
         decoder.run();
         decoder.rejected
     };
     Decoded { points: tables.finish(), rejected }
 }
 
+/// Measurements with their tags as written, and the series that they are in one [`Tables`]. What
+/// was seen in it before need not be parsed again.
+#[derive(Debug, Default)]
+pub struct Heads {
+    /// The database for which they hold.
+    db: Option<Name>,
+    known: HashMap<Box<[u8]>, Head, Xxh3DefaultBuilder>,
+}
+
 /// Reads a body into `tables`; the rows get `origin` and its successors instead of line numbers,
-/// and the first faulty line refuses the whole body.
+/// and the first faulty line refuses the whole body. `heads` belong to `tables`.
 ///
 /// # Errors
 /// The fault of the first line that cannot be decoded; lines before it stay in `tables`, so the
@@ -66,9 +76,10 @@ pub fn decode_into(
     body: &[u8],
     options: &Options<'_>,
     tables: &mut Tables,
+    heads: &mut Heads,
     origin: &mut u32,
 ) -> Result<(), Vec<oribi_model::Rejection>> {
-    let mut decoder = Decoder::new(body, options, tables);
+    let mut decoder = Decoder::new(body, options, tables, heads);
     decoder.origin = Some(*origin);
     decoder.run();
     *origin = decoder.origin.unwrap_or(*origin);
@@ -82,7 +93,7 @@ pub fn is_line_protocol(body: &[u8], arrival: &ArrivalClock) -> bool {
     decoded.rows() > 0 && decoded.rejected.is_empty()
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Head {
     table: usize,
     series: u32,
@@ -95,7 +106,7 @@ struct Decoder<'a, 'o, 't> {
     options: &'o Options<'o>,
     now_ns: i64,
     tables: &'t mut Tables,
-    heads: HashMap<&'a [u8], Head, Xxh3DefaultBuilder>,
+    heads: &'t mut Heads,
     rejected: Vec<oribi_model::Rejection>,
     /// The body as a whole is UTF-8.
     is_utf8: bool,
@@ -106,7 +117,16 @@ struct Decoder<'a, 'o, 't> {
 }
 
 impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
-    fn new(body: &'a [u8], options: &'o Options<'o>, tables: &'t mut Tables) -> Self {
+    fn new(
+        body: &'a [u8],
+        options: &'o Options<'o>,
+        tables: &'t mut Tables,
+        heads: &'t mut Heads,
+    ) -> Self {
+        if heads.db.as_ref() != Some(&options.db) {
+            heads.known.clear();
+            heads.db = Some(options.db.clone());
+        }
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         Decoder {
             body,
@@ -115,7 +135,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             options,
             now_ns: options.arrival.now_ns(),
             tables,
-            heads: HashMap::default(),
+            heads,
             rejected: Vec::new(),
             is_utf8: std::str::from_utf8(body).is_ok(),
             origin: None,
@@ -191,7 +211,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         }
         let origin = next_origin(&mut self.origin, self.line);
         builder.end_row(series, time, origin);
-        self.heads.insert(&rest[..parsed.head], Head { table, series });
+        self.heads.known.insert(rest[..parsed.head].into(), Head { table, series });
         self.at = start + parsed.next;
         Ok(memchr::memchr_iter(b'\n', text).count() as u32)
     }

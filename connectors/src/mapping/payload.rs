@@ -9,7 +9,7 @@ use crate::decode::{
     Fault, csv,
     document::{self, Document},
     excerpt, json,
-    line_protocol::{self, Options},
+    line_protocol::{self, Heads, Options},
     number::Number,
     row::{Cell, RowRules, RowSink},
     table::Tables,
@@ -49,16 +49,19 @@ pub(crate) fn read_lines(
     message: &Message<'_>,
     route: &Route,
     tables: &mut Tables,
+    heads: &mut Heads,
     context: &Context<'_>,
     origin: &mut u32,
 ) -> Result<(), Fault> {
     let mut options = Options::new(route.db.clone(), context.arrival);
     options.ahead_ns_max = context.ahead_ns_max;
     options.message_time = message.time_ns;
-    line_protocol::decode_into(message.payload, &options, tables, origin).map_err(|rejected| {
-        let first = &rejected[0];
-        Fault::new(first.reason, format!("line {}: {}", first.origin, first.detail))
-    })
+    line_protocol::decode_into(message.payload, &options, tables, heads, origin).map_err(
+        |rejected| {
+            let first = &rejected[0];
+            Fault::new(first.reason, format!("line {}: {}", first.origin, first.detail))
+        },
+    )
 }
 
 /// Reads a message of a well-known system; rows take origins from `origin` on.

@@ -2,7 +2,7 @@
 
 use crate::{
     dead_letter::{DeadLetter, DeadLetters},
-    decode::{Fault, table::Tables},
+    decode::{Fault, line_protocol::Heads, table::Tables},
     mapping::Message,
 };
 use oribi_model::{ArrivalClock, Points, Rejection};
@@ -39,6 +39,8 @@ pub(crate) struct Batch {
     /// Number of this batch, from 1: another one for each batch of one [`super::Router`].
     pub(crate) number: u64,
     pub(super) tables: Tables,
+    /// Of `tables`.
+    pub(super) heads: Heads,
     /// The origin of the next row.
     pub(super) row: u32,
     raw: Vec<u8>,
@@ -52,6 +54,7 @@ impl Batch {
         Batch {
             number,
             tables: Tables::new(),
+            heads: Heads::default(),
             row: 1,
             raw: Vec::new(),
             kept: Vec::new(),
@@ -117,6 +120,7 @@ impl Batch {
 
     /// Takes out the rows.
     pub(crate) fn take_points(&mut self) -> Vec<Points> {
+        self.heads = Heads::default();
         std::mem::take(&mut self.tables).finish()
     }
 

@@ -69,7 +69,8 @@ impl Router {
             return mapping::read_preset(preset, message, route, tables, &context, row);
         }
         if mapping::is_lines(message.payload, route, &self.arrival) {
-            return mapping::read_lines(message, route, tables, &context, row);
+            let heads = &mut batch.heads;
+            return mapping::read_lines(message, route, tables, heads, &context, row);
         }
         if remembered.number != batch.number {
             let table = tables.table_in(&route.db, &route.table)?;

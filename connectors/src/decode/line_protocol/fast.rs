@@ -16,7 +16,7 @@ impl Decoder<'_, '_, '_> {
         if line[blank] == b'\n' || !self.is_utf8 {
             return false;
         }
-        let Some(head) = self.heads.get(&line[..blank]).copied() else { return false };
+        let Some(head) = self.heads.known.get(&line[..blank]).copied() else { return false };
         let builder = self.tables.at(head.table);
         if !builder.has_room() {
             return false;
