@@ -3,7 +3,8 @@
 use crate::{Error, Result, connector::ConnectorSpec};
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
-/// Options that the connector sets itself, since what it promises rests on them.
+/// Options that no entry may set: the connector's promises rest on them, or they would run foreign
+/// code. A name that ends in a dot stands for the whole family.
 const OWNED: [(&str, &str); 16] = [
     ("bootstrap.servers", "url says where the brokers are"),
     ("metadata.broker.list", "url says where the brokers are"),
@@ -11,10 +12,10 @@ const OWNED: [(&str, &str); 16] = [
     ("request.required.acks", "a sink waits for all replicas"),
     ("transactional.id", "a sink has no transactions"),
     ("delivery.report.only.error", "a sink counts every confirmation"),
-    ("plugin.library.paths", "it would load code into the process"),
-    ("ssl.engine.location", "it would load code into the process"),
-    ("ssl.providers", "it would load code into the process"),
-    ("sasl.kerberos.kinit.cmd", "it would run a command"),
+    ("plugin.", "only code of the connector itself runs in it"),
+    ("ssl.engine.", "only code of the connector itself runs in it"),
+    ("ssl.providers", "only code of the connector itself runs in it"),
+    ("sasl.kerberos.kinit.cmd", "a connector starts no programs"),
     ("enable.auto.commit", "offsets are committed once the rows are stored"),
     ("enable.auto.offset.store", "offsets are committed once the rows are stored"),
     ("auto.offset.reset", "a connector goes on where it was, or begins with the first record"),
@@ -91,7 +92,7 @@ fn common(spec: &ConnectorSpec) -> Result<ClientConfig> {
         }
     }
     for (name, value) in &spec.options {
-        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| owned == name) {
+        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| is_named(owned, name)) {
             return Err(Error::config(
                 format!("options.{name}"),
                 format!("it is not yours to set: {reason}"),
@@ -102,6 +103,10 @@ fn common(spec: &ConnectorSpec) -> Result<ClientConfig> {
     // librdkafka says itself which option it does not know, and what a value should be.
     config.create_native_config().map_err(|wrong| Error::config("options", wrong.to_string()))?;
     Ok(config)
+}
+
+fn is_named(owned: &str, name: &str) -> bool {
+    if owned.ends_with('.') { name.starts_with(owned) } else { name == owned }
 }
 
 #[cfg(test)]
@@ -124,6 +129,8 @@ mod tests {
         assert_eq!(consumer(&spec("")).unwrap().get("group.id"), Some("oribi-s"));
         for (options, part) in [
             ("\"enable.auto.commit\" = \"true\"", "options.enable.auto.commit"),
+            ("\"ssl.engine.location\" = \"/x.so\"", "options.ssl.engine.location: it is not yours"),
+            ("\"plugin.any\" = \"/x.so\"", "options.plugin.any: it is not yours"),
             ("\"no.such.option\" = \"1\"", "no.such.option"),
             ("\"session.timeout.ms\" = \"soon\"", "session.timeout.ms"),
         ] {
