@@ -11,8 +11,10 @@ pub mod line_protocol;
 pub mod msgpack;
 pub mod number;
 pub mod row;
+pub mod sparkplug;
 pub mod table;
 pub mod time;
+mod wire;
 
 use oribi_model::{Points, RejectReason, Rejection};
 

@@ -1,18 +1,22 @@
 //! What the binary decoders share: a reader that never runs past its bytes, and bounds.
 
-use super::{CELL_BYTES_MAX, Fault, JSON_DEPTH_MAX, document::Document, excerpt};
+use super::{CELL_BYTES_MAX, Fault, JSON_DEPTH_MAX, document::Document};
 use oribi_model::RejectReason;
+
+/// Most values of one message: a tree takes many times the bytes that an empty value is written in.
+pub(super) const VALUES_MAX: usize = 1 << 19;
 
 /// Bytes left to read.
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
     length: usize,
     format: &'static str,
+    values: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], format: &'static str) -> Reader<'a> {
-        Reader { rest: bytes, length: bytes.len(), format }
+        Reader { rest: bytes, length: bytes.len(), format, values: 0 }
     }
 
     /// A fault at the present place.
@@ -53,7 +57,13 @@ impl<'a> Reader<'a> {
         Ok(text.to_owned())
     }
 
-    pub(super) fn check_depth(&self, depth: usize) -> Result<(), Fault> {
+    /// Takes note of one more value, at this depth.
+    pub(super) fn begin_value(&mut self, depth: usize) -> Result<(), Fault> {
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            let detail = format!("{} with more than {VALUES_MAX} values", self.format);
+            return Err(Fault::new(RejectReason::Limit, detail));
+        }
         if depth > JSON_DEPTH_MAX {
             let detail = format!("{} nests deeper than {JSON_DEPTH_MAX} levels", self.format);
             return Err(Fault::new(RejectReason::Limit, detail));
@@ -85,20 +95,9 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Adds a member; its name is a scalar that has not stood in the map before.
-    pub(super) fn put(
-        &self,
-        members: &mut Vec<(String, Document)>,
-        name: &Document,
-        value: Document,
-    ) -> Result<(), Fault> {
-        let name = name.text().ok_or_else(|| self.fault("a member name that is no scalar"))?;
-        if members.iter().any(|(known, _)| *known == name) {
-            let name = excerpt(&name, 64);
-            return Err(Fault::syntax(format!("the member {name:?} stands twice")));
-        }
-        members.push((name, value));
-        Ok(())
+    /// A member's name, which is a scalar.
+    pub(super) fn name(&self, name: &Document) -> Result<String, Fault> {
+        name.text().ok_or_else(|| self.fault("a member name that is no scalar"))
     }
 
     pub(super) fn end(&self) -> Result<(), Fault> {

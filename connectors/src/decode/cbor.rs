@@ -33,7 +33,7 @@ fn argument(reader: &mut Reader<'_>, info: u8) -> Result<Option<u64>, Fault> {
 }
 
 fn item(reader: &mut Reader<'_>, depth: usize) -> Result<Document, Fault> {
-    reader.check_depth(depth)?;
+    reader.begin_value(depth)?;
     let head = reader.byte()?;
     let (kind, info) = (head >> 5, head & 0x1f);
     if kind == 7 {
@@ -67,10 +67,10 @@ fn item(reader: &mut Reader<'_>, depth: usize) -> Result<Document, Fault> {
             let mut members = Vec::new();
             each(reader, size, |reader| {
                 let name = item(reader, depth + 1)?;
-                let value = item(reader, depth + 1)?;
-                reader.put(&mut members, &name, value)
+                members.push((reader.name(&name)?, item(reader, depth + 1)?));
+                Ok(())
             })?;
-            Document::Map(members)
+            Document::map(members)?
         }
         _ => {
             let tag = definite(reader)?;

@@ -2,7 +2,7 @@
 //! that pick values from inside.
 
 use super::{
-    Fault,
+    Fault, excerpt,
     row::{Cell, RowSink},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -31,7 +31,32 @@ pub enum Document {
     Map(Vec<(String, Document)>),
 }
 
+/// Up to this many members, each is compared with each.
+const LISTED_MAX: usize = 16;
+
 impl Document {
+    /// Members as a map.
+    ///
+    /// # Errors
+    /// A name that stands twice.
+    pub fn map(members: Vec<(String, Document)>) -> Result<Document, Fault> {
+        let twice = if members.len() <= LISTED_MAX {
+            let is_twice = |at: &usize| members[..*at].iter().any(|one| one.0 == members[*at].0);
+            (0..members.len()).find(is_twice).map(|at| &*members[at].0)
+        } else {
+            let mut names: Vec<&str> = members.iter().map(|(name, _)| &**name).collect();
+            names.sort_unstable();
+            names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+        };
+        match twice {
+            Some(name) => {
+                let name = excerpt(name, 64);
+                Err(Fault::syntax(format!("the member {name:?} stands twice")))
+            }
+            None => Ok(Document::Map(members)),
+        }
+    }
+
     /// The member of this name.
     pub fn get(&self, name: &str) -> Option<&Document> {
         match self {
@@ -152,6 +177,18 @@ mod tests {
             let streamed = points(|sink| json::read_rows(text, sink));
             let document = json::read_document(text).unwrap();
             assert_eq!(points(|sink| push_rows(&document, sink)), streamed, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_stand_twice_are_found_however_many_there_are() {
+        for count in [2usize, 16, 17, 200_000] {
+            let mut members: Vec<_> =
+                (0..count).map(|at| (format!("m{at}"), Document::Null)).collect();
+            assert!(Document::map(members.clone()).is_ok(), "{count}");
+            members[count - 1].0 = "m0".into();
+            let fault = Document::map(members).unwrap_err();
+            assert_eq!(fault.detail, r#"the member "m0" stands twice"#, "{count}");
         }
     }
 

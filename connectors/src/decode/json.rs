@@ -244,9 +244,6 @@ impl Parser<'_> {
                         return Err(parser.expected("a member name"));
                     }
                     let name = parser.string()?.into_owned();
-                    if members.iter().any(|(known, _)| *known == name) {
-                        return Err(Fault::syntax(format!("the member {name:?} stands twice")));
-                    }
                     parser.skip_blanks();
                     if parser.peek() != Some(b':') {
                         return Err(parser.expected("`:`"));
@@ -256,7 +253,7 @@ impl Parser<'_> {
                     members.push((name, parser.document(depth + 1)?));
                     Ok(())
                 })?;
-                Ok(Document::Map(members))
+                Document::map(members)
             }
             Some(b'[') => {
                 let mut elements = Vec::new();

@@ -17,7 +17,7 @@ pub fn read(bytes: &[u8]) -> Result<Document, Fault> {
 }
 
 fn value(reader: &mut Reader<'_>, depth: usize) -> Result<Document, Fault> {
-    reader.check_depth(depth)?;
+    reader.begin_value(depth)?;
     Ok(match reader.byte()? {
         kind @ 0x00..=0x7f => Document::Int(i64::from(kind)),
         kind @ 0xe0..=0xff => Document::Int(i64::from(kind as i8)),
@@ -84,10 +84,9 @@ fn map(reader: &mut Reader<'_>, count: u64, depth: usize) -> Result<Document, Fa
     let mut members = Vec::new();
     for _ in 0..count {
         let name = value(reader, depth + 1)?;
-        let value = value(reader, depth + 1)?;
-        reader.put(&mut members, &name, value)?;
+        members.push((reader.name(&name)?, value(reader, depth + 1)?));
     }
-    Ok(Document::Map(members))
+    Document::map(members)
 }
 
 fn extension(reader: &mut Reader<'_>, length: u64) -> Result<Document, Fault> {

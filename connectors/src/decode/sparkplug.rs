@@ -1,0 +1,226 @@
+//! Sparkplug B 3.0 (Eclipse Foundation, "Sparkplug Specification"): births of edge nodes and of the
+//! devices behind them name their metrics, later messages refer to them by alias, deaths end them.
+
+mod command;
+mod node;
+mod payload;
+mod rows;
+mod topic;
+mod value;
+
+use super::Fault;
+use node::{Definitions, Node};
+use oribi_model::RejectReason;
+use payload::{Payload, Raw};
+use rows::Source;
+use std::collections::HashMap;
+use topic::{Kind, Topic};
+
+pub use command::{Command, rebirth_command};
+pub use rows::Row;
+pub use topic::EdgeNode;
+
+/// Most edge nodes that are remembered.
+pub const NODES_MAX: usize = 4096;
+/// Most bytes that their definitions take, about.
+pub const DEFINITION_BYTES_MAX: usize = 32 << 20;
+
+/// The metric with the number of a node's session.
+const BIRTH_SEQ: &str = "bdSeq";
+
+/// What became of a message.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Its rows; those of metrics that can be read stand beside a fault.
+    pub rows: Vec<Row>,
+    /// Metrics that could not be named or kept: the message belongs to the dead letters.
+    pub fault: Option<Fault>,
+    /// A node that has to be asked for its births by [`rebirth_command`].
+    pub rebirth: Option<EdgeNode>,
+    /// Why a message was left alone.
+    pub ignored: Option<&'static str>,
+}
+
+impl Outcome {
+    fn ignored(why: &'static str) -> Outcome {
+        Outcome { ignored: Some(why), ..Outcome::default() }
+    }
+}
+
+/// All edge nodes of a connection. Where there is no room, nodes that are dead or were not heard
+/// for longest are forgotten, and asked for their births when they speak again.
+#[derive(Debug)]
+pub struct SparkplugNodes {
+    nodes: HashMap<EdgeNode, Node>,
+    bytes: usize,
+    turn: u64,
+    nodes_max: usize,
+    bytes_max: usize,
+}
+
+impl Default for SparkplugNodes {
+    fn default() -> SparkplugNodes {
+        SparkplugNodes::with_bounds(NODES_MAX, DEFINITION_BYTES_MAX)
+    }
+}
+
+impl SparkplugNodes {
+    /// None yet, and never more than this.
+    pub fn with_bounds(nodes_max: usize, bytes_max: usize) -> SparkplugNodes {
+        SparkplugNodes { nodes: HashMap::new(), bytes: 0, turn: 0, nodes_max, bytes_max }
+    }
+
+    /// Number of nodes remembered.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether none is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Takes a message in; messages of a node come in the order in which it sent them. `now_ns`
+    /// is ns since the Unix epoch.
+    ///
+    /// # Errors
+    /// A topic or payload that is none of Sparkplug B; nothing of it is remembered.
+    pub fn take(&mut self, topic: &str, payload: &[u8], now_ns: i64) -> Result<Outcome, Fault> {
+        let Topic::Edge { edge, device, kind } = Topic::parse(topic)? else {
+            return Ok(Outcome::ignored("commands and states of hosts hold no measurements"));
+        };
+        let payload = Payload::read(payload)?;
+        match kind {
+            Kind::Birth => self.birth(edge, device, &payload, now_ns),
+            Kind::Data => self.data(edge, device, &payload, now_ns),
+            Kind::Death => self.death(edge, device, &payload, now_ns),
+        }
+    }
+
+    fn birth(
+        &mut self,
+        edge: EdgeNode,
+        device: Option<&str>,
+        payload: &Payload<'_>,
+        now_ns: i64,
+    ) -> Result<Outcome, Fault> {
+        let definitions = Definitions::of_birth(&payload.metrics)?;
+        let source = Source { edge: &edge, device };
+        let (rows, fault) = source.rows(payload, Some(&definitions), Some(true));
+        let mut outcome = Outcome { rows, fault, ..Outcome::default() };
+        let asks = self.change(&edge, |node| match device {
+            None => {
+                node.be_born(definitions, birth_seq(payload));
+                node.follows(payload.seq);
+                false
+            }
+            Some(device) => {
+                let follows = node.follows(payload.seq);
+                node.add_device(device, definitions);
+                (!follows || !node.is_born()) && node.may_ask(now_ns)
+            }
+        });
+        self.make_room(&edge)?;
+        outcome.rebirth = asks.then_some(edge);
+        Ok(outcome)
+    }
+
+    fn data(
+        &mut self,
+        edge: EdgeNode,
+        device: Option<&str>,
+        payload: &Payload<'_>,
+        now_ns: i64,
+    ) -> Result<Outcome, Fault> {
+        let follows = self.change(&edge, |node| node.follows(payload.seq));
+        self.make_room(&edge)?;
+        let node = self.nodes.get(&edge);
+        let definitions = node.and_then(|node| node.definitions(device));
+        let source = Source { edge: &edge, device };
+        let (rows, fault) = source.rows(payload, definitions, None);
+        let is_named = |metric| definitions.is_some_and(|known| known.resolve(metric).is_some());
+        let is_known = definitions.is_some()
+            && node.is_some_and(Node::is_born)
+            && payload.metrics.iter().all(is_named);
+        let asks = !(follows && is_known)
+            && self.nodes.get_mut(&edge).is_some_and(|node| node.may_ask(now_ns));
+        Ok(Outcome { rows, fault, rebirth: asks.then_some(edge), ignored: None })
+    }
+
+    fn death(
+        &mut self,
+        edge: EdgeNode,
+        device: Option<&str>,
+        payload: &Payload<'_>,
+        now_ns: i64,
+    ) -> Result<Outcome, Fault> {
+        let source = Source { edge: &edge, device };
+        if let Some(name) = device {
+            let time = source.time(payload)?;
+            let asks = self.change(&edge, |node| {
+                node.remove_device(name);
+                let follows = node.follows(payload.seq);
+                (!follows || !node.is_born()) && node.may_ask(now_ns)
+            });
+            self.make_room(&edge)?;
+            let rows = vec![source.offline(time)];
+            return Ok(Outcome { rows, rebirth: asks.then_some(edge), ..Outcome::default() });
+        }
+        let node = self.nodes.get(&edge).filter(|node| node.is_born());
+        if node.is_some_and(|node| node.birth_seq != birth_seq(payload)) {
+            return Ok(Outcome::ignored("the death belongs to an older session of the node"));
+        }
+        // The payload was written when the session began, so its time is not that of the death.
+        let mut rows = vec![source.offline(None)];
+        if self.nodes.contains_key(&edge) {
+            for name in self.change(&edge, Node::die) {
+                rows.push(Source { edge: &edge, device: Some(&name) }.offline(None));
+            }
+        }
+        Ok(Outcome { rows, ..Outcome::default() })
+    }
+
+    /// Changes a node, which is made if it is new.
+    fn change<T>(&mut self, edge: &EdgeNode, change: impl FnOnce(&mut Node) -> T) -> T {
+        self.turn += 1;
+        let node = self.nodes.entry(edge.clone()).or_insert_with(|| {
+            let node = Node::default();
+            self.bytes += node.bytes() + edge.group.len() + edge.node.len();
+            node
+        });
+        node.heard = self.turn;
+        let before = node.bytes();
+        let result = change(node);
+        self.bytes = self.bytes + node.bytes() - before;
+        result
+    }
+
+    /// Forgets nodes until the bounds hold, this one last.
+    fn make_room(&mut self, keep: &EdgeNode) -> Result<(), Fault> {
+        while self.nodes.len() > self.nodes_max || self.bytes > self.bytes_max {
+            let others = self.nodes.iter().filter(|(edge, _)| *edge != keep);
+            let oldest = others.min_by_key(|(_, node)| (node.is_born(), node.heard));
+            let edge = oldest.map_or(keep, |(edge, _)| edge).clone();
+            if let Some(node) = self.nodes.remove(&edge) {
+                self.bytes -= node.bytes() + edge.group.len() + edge.node.len();
+            }
+            if edge == *keep {
+                let detail = "the node defines more metrics than can be remembered";
+                return Err(Fault::new(RejectReason::Limit, detail));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn birth_seq(payload: &Payload<'_>) -> Option<u64> {
+    let metric = payload.metrics.iter().find(|metric| metric.name == Some(BIRTH_SEQ))?;
+    match metric.raw? {
+        Raw::Int(value) => Some(u64::from(value)),
+        Raw::Long(value) => Some(value),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
