@@ -2,6 +2,7 @@
 //! its number; the rows beside it stand.
 
 pub mod arrow;
+pub mod avro;
 mod binary;
 pub mod cbor;
 pub mod csv;

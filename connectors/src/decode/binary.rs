@@ -19,6 +19,16 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes, length: bytes.len(), format, values: 0 }
     }
 
+    /// So many values were read before these bytes.
+    pub(super) fn carry_on(mut self, values: usize) -> Reader<'a> {
+        self.values = values;
+        self
+    }
+
+    pub(super) fn values(&self) -> usize {
+        self.values
+    }
+
     /// A fault at the present place.
     pub(super) fn fault(&self, what: &str) -> Fault {
         let at = self.length - self.rest.len();
@@ -41,6 +51,22 @@ impl<'a> Reader<'a> {
 
     pub(super) fn byte(&mut self) -> Result<u8, Fault> {
         self.array::<1>().map(|[byte]| byte)
+    }
+
+    /// A number of up to 64 bits, 7 in a byte, the lowest first.
+    pub(super) fn varint(&mut self) -> Result<u64, Fault> {
+        let mut value = 0u64;
+        for shift in (0..70).step_by(7) {
+            let byte = self.byte()?;
+            if shift == 63 && byte > 1 {
+                break;
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Ok(value);
+            }
+        }
+        Err(self.fault("a number of more than 64 bits"))
     }
 
     pub(super) fn peek(&self) -> Option<u8> {
@@ -106,4 +132,9 @@ impl<'a> Reader<'a> {
             _ => Err(self.fault("bytes after its end")),
         }
     }
+}
+
+/// A signed number whose sign is its last bit.
+pub(super) fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
 }

@@ -40,18 +40,7 @@ impl<'a> Wire<'a> {
     }
 
     pub(super) fn varint(&mut self) -> Result<u64, Fault> {
-        let mut value = 0u64;
-        for shift in (0..70).step_by(7) {
-            let byte = self.reader.byte()?;
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(self.reader.fault("a number of more than 64 bits"))
+        self.reader.varint()
     }
 
     pub(super) fn fixed32(&mut self) -> Result<u32, Fault> {
@@ -97,11 +86,6 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// A signed number whose sign is its last bit (`sint32`, `sint64`).
-pub(super) fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
-}
-
 /// Appends a varint.
 pub(super) fn put_varint(mut value: u64, to: &mut Vec<u8>) {
     while value >= 0x80 {
@@ -127,6 +111,7 @@ pub(super) fn put_number(number: u32, value: u64, to: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decode::binary::unzigzag;
     use proptest::prelude::*;
 
     #[test]
