@@ -13,6 +13,7 @@ pub mod line_protocol;
 mod logical;
 pub mod msgpack;
 pub mod number;
+pub mod protobuf;
 pub mod row;
 pub mod sparkplug;
 pub mod table;

@@ -10,29 +10,56 @@ pub(super) const VALUES_MAX: usize = 1 << 19;
 pub(super) struct Reader<'a> {
     rest: &'a [u8],
     length: usize,
+    budget: Budget,
+}
+
+/// What a message may still cost.
+#[derive(Debug, Clone)]
+pub(super) struct Budget {
     format: &'static str,
     values: usize,
 }
 
+impl Budget {
+    /// That of a new message; the name of its format is for faults.
+    pub(super) fn new(format: &'static str) -> Budget {
+        Budget { format, values: 0 }
+    }
+
+    /// Takes note of one more value, at this depth.
+    pub(super) fn begin_value(&mut self, depth: usize) -> Result<(), Fault> {
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            let detail = format!("{} with more than {VALUES_MAX} values", self.format);
+            return Err(Fault::new(RejectReason::Limit, detail));
+        }
+        if depth > JSON_DEPTH_MAX {
+            let detail = format!("{} nests deeper than {JSON_DEPTH_MAX} levels", self.format);
+            return Err(Fault::new(RejectReason::Limit, detail));
+        }
+        Ok(())
+    }
+}
+
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], format: &'static str) -> Reader<'a> {
-        Reader { rest: bytes, length: bytes.len(), format, values: 0 }
+        Reader::within(Budget::new(format), bytes)
     }
 
-    /// So many values were read before these bytes.
-    pub(super) fn carry_on(mut self, values: usize) -> Reader<'a> {
-        self.values = values;
-        self
+    /// A reader of further bytes of a message.
+    pub(super) fn within(budget: Budget, bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes, length: bytes.len(), budget }
     }
 
-    pub(super) fn values(&self) -> usize {
-        self.values
+    /// What is left for further bytes.
+    pub(super) fn into_budget(self) -> Budget {
+        self.budget
     }
 
     /// A fault at the present place.
     pub(super) fn fault(&self, what: &str) -> Fault {
         let at = self.length - self.rest.len();
-        Fault::syntax(format!("{} is broken at byte {at}: {what}", self.format))
+        Fault::syntax(format!("{} is broken at byte {at}: {what}", self.budget.format))
     }
 
     pub(super) fn bytes(&mut self, count: u64) -> Result<&'a [u8], Fault> {
@@ -85,16 +112,7 @@ impl<'a> Reader<'a> {
 
     /// Takes note of one more value, at this depth.
     pub(super) fn begin_value(&mut self, depth: usize) -> Result<(), Fault> {
-        self.values += 1;
-        if self.values > VALUES_MAX {
-            let detail = format!("{} with more than {VALUES_MAX} values", self.format);
-            return Err(Fault::new(RejectReason::Limit, detail));
-        }
-        if depth > JSON_DEPTH_MAX {
-            let detail = format!("{} nests deeper than {JSON_DEPTH_MAX} levels", self.format);
-            return Err(Fault::new(RejectReason::Limit, detail));
-        }
-        Ok(())
+        self.budget.begin_value(depth)
     }
 
     /// So many items, each of which takes a byte at least.

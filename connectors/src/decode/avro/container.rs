@@ -1,7 +1,12 @@
 //! Container files ("Object Container Files"), which bring their schema along.
 
 use super::{AvroSchema, FORMAT, read::Datum};
-use crate::decode::{Fault, binary::Reader, document::Document, excerpt};
+use crate::decode::{
+    Fault,
+    binary::{Budget, Reader},
+    document::Document,
+    excerpt,
+};
 use oribi_model::RejectReason;
 use std::io::Read;
 
@@ -28,18 +33,19 @@ pub fn read_container(bytes: &[u8]) -> Result<Document, Fault> {
     }
     let (schema, codec) = header(&mut reader)?;
     let sync = reader.bytes(SYNC_BYTES)?;
-    let (mut objects, mut values, mut room) = (Vec::new(), 0, CONTAINER_BYTES_MAX);
+    let (mut objects, mut room) = (Vec::new(), CONTAINER_BYTES_MAX);
+    let mut budget = Budget::new(FORMAT);
     while reader.peek().is_some() {
         let count = reader.length()?;
         let length = reader.length()?;
         let block = codec.decompress(reader.bytes(length)?, room)?;
         room -= block.len();
-        let mut inner = Reader::new(&block, FORMAT).carry_on(values);
+        let mut inner = Reader::within(budget, &block);
         for _ in 0..count {
             objects.push(Datum::new(&schema.types, &mut inner).root()?);
         }
         inner.end()?;
-        values = inner.values();
+        budget = inner.into_budget();
         if reader.bytes(SYNC_BYTES)? != sync {
             return Err(reader.fault("a block does not end with the container's mark"));
         }
