@@ -5,6 +5,7 @@ pub mod arrow;
 pub mod avro;
 mod binary;
 pub mod cbor;
+pub mod confluent;
 pub mod csv;
 pub mod document;
 pub mod envelope;

@@ -144,6 +144,11 @@ impl<'a> Reader<'a> {
         name.text().ok_or_else(|| self.fault("a member name that is no scalar"))
     }
 
+    /// All bytes left.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(super) fn end(&self) -> Result<(), Fault> {
         match self.rest {
             [] => Ok(()),
