@@ -2,9 +2,11 @@
 //!
 //! Each follows the vendor's own description of its MQTT messages; none needs configuration.
 
+mod collectd;
 mod home;
 mod lorawan;
 mod plain;
+mod radio;
 
 use crate::decode::{
     Fault,
@@ -36,6 +38,11 @@ pub enum Preset {
     Telegraf,
     /// Device shadows of AWS IoT.
     AwsIot,
+    /// collectd's MQTT plugin.
+    Collectd,
+    /// rtl_433, a receiver of many radio sensors.
+    #[serde(rename = "rtl_433")]
+    Rtl433,
 }
 
 /// A row of a message.
@@ -64,9 +71,12 @@ pub(crate) fn rows(preset: Preset, topic: &str, payload: &[u8]) -> Result<Vec<Pr
         Preset::Tasmota => home::tasmota(topic, text)?,
         Preset::Shelly => home::shelly(topic, text)?,
         Preset::HomeAssistant => home::statestream(topic, text)?,
-        Preset::Cloudevents => plain::cloudevent(object(text)?)?,
+        Preset::Cloudevents => plain::cloudevents(json::read_document(text)?)?,
         Preset::Telegraf => plain::telegraf(object(text)?)?,
         Preset::AwsIot => plain::shadow(topic, &object(text)?)?,
+        // Values that are not known yet are no fault.
+        Preset::Collectd => return collectd::values(topic, text),
+        Preset::Rtl433 => radio::rtl_433(topic, text)?,
     };
     match rows.iter().any(|row| !row.fields.is_empty()) {
         true => Ok(rows.into_iter().filter(|row| !row.fields.is_empty()).collect()),

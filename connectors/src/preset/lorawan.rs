@@ -3,6 +3,9 @@
 use super::{PresetRow, at, text_at, time_of};
 use crate::decode::{Fault, document::Document};
 
+/// How a server written in Go says that it knows no time, as in simulated uplinks.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
 /// The Things Stack's documentation, "Data Formats": decoded payload, ports, counters and the best
 /// gateway's signal. Other events are rows that name the event.
 pub(super) fn ttn(event: &Document) -> Result<Vec<PresetRow>, Fault> {
@@ -14,6 +17,7 @@ pub(super) fn ttn(event: &Document) -> Result<Vec<PresetRow>, Fault> {
     let mut row = PresetRow::default().tag("application", application).tag("device", device);
     let uplink = event.get("uplink_message");
     let received = uplink.and_then(|uplink| uplink.get("received_at"));
+    let received = received.filter(|time| **time != Document::Text(NEVER.to_owned()));
     if let Some(received) = received.or_else(|| event.get("received_at")) {
         row.time = time_of(received)?;
     }

@@ -3,14 +3,22 @@
 use super::{PresetRow, at, text_at, time_of};
 use crate::decode::{Fault, document::Document};
 
-/// CloudEvents 1.0, "JSON Event Format": `data` as fields, `source`, `type` and `subject` as tags.
-pub(super) fn cloudevent(event: Document) -> Result<Vec<PresetRow>, Fault> {
+/// CloudEvents 1.0, "JSON Event Format" and "JSON Batch Format": `data` as fields, `source`, `type`
+/// and `subject` as tags.
+pub(super) fn cloudevents(events: Document) -> Result<Vec<PresetRow>, Fault> {
+    match events {
+        Document::List(events) => events.iter().map(cloudevent).collect(),
+        event => cloudevent(&event).map(|row| vec![row]),
+    }
+}
+
+fn cloudevent(event: &Document) -> Result<PresetRow, Fault> {
     if event.get("specversion").is_none() {
         return Err(Fault::syntax("the message has no specversion"));
     }
     let mut row = PresetRow::default();
     for name in ["source", "type", "subject"] {
-        row = row.tag(name, text_at(&event, &[name]));
+        row = row.tag(name, text_at(event, &[name]));
     }
     if let Some(time) = event.get("time") {
         row.time = time_of(time)?;
@@ -19,7 +27,7 @@ pub(super) fn cloudevent(event: Document) -> Result<Vec<PresetRow>, Fault> {
         Some(data @ Document::Map(_)) => row.members(data, &[]),
         data => row.field("data", data),
     };
-    Ok(vec![row.field("data_base64", event.get("data_base64")).field("id", event.get("id"))])
+    Ok(row.field("data_base64", event.get("data_base64")).field("id", event.get("id")))
 }
 
 /// Telegraf's documentation, "JSON serializer": one metric, or `metrics` as a batch.

@@ -1,6 +1,8 @@
 //! Messages as the vendors' documentation shows them.
 
 use super::*;
+use crate::testing::{assert_rows, sample};
+use proptest::prelude::*;
 
 /// `[table] tag=value,… time field=value,…` of each row.
 fn show(preset: Preset, topic: &str, payload: &str) -> Vec<String> {
@@ -134,5 +136,107 @@ fn envelopes() {
     for preset in [Preset::Cloudevents, Preset::Telegraf, Preset::AwsIot] {
         assert!(show(preset, "x", "{}")[0].starts_with("refused"), "{preset:?}");
         assert!(show(preset, "x", "{")[0].starts_with("refused"), "{preset:?}");
+    }
+}
+
+/// Samples and the topics they come under; a `.tsv` file has a topic and a payload a line.
+const SAMPLES: [(Preset, &str, &str); 10] = [
+    (Preset::Cloudevents, "events", "cloudevents/json-format-01.json"),
+    (Preset::Cloudevents, "events", "cloudevents/json-format-02.json"),
+    (Preset::Cloudevents, "events", "cloudevents/json-format-03.json"),
+    (Preset::Cloudevents, "events", "cloudevents/json-format-05.json"),
+    (Preset::Cloudevents, "events", "cloudevents/json-format-06.json"),
+    (Preset::Cloudevents, "events", "cloudevents/json-format-07.json"),
+    (Preset::TtnV3, "v3/app1/devices/dev1/up", "ttn_v3/mqtt-client-01.json"),
+    (Preset::TtnV3, "v3/app1/devices/dev1/up/simulated", "ttn_v3/simulated-01.json"),
+    (Preset::Collectd, "", "collectd/captured.tsv"),
+    (Preset::Rtl433, "", "rtl_433/messages.tsv"),
+];
+
+/// Topics and payloads of a sample.
+fn messages(topic: &str, path: &str) -> Vec<(String, String)> {
+    let text = String::from_utf8(sample(path)).unwrap();
+    if !path.ends_with(".tsv") {
+        return vec![(topic.to_owned(), text)];
+    }
+    let lines = text.lines().map(|line| line.split_once('\t').unwrap());
+    lines.map(|(topic, payload)| (topic.to_owned(), payload.replace("\\0", "\0"))).collect()
+}
+
+#[test]
+fn samples_give_the_rows_beside_them() {
+    for (preset, topic, path) in SAMPLES {
+        let messages = messages(topic, path);
+        let shown = messages.iter().map(|(topic, payload)| {
+            let rows = show(preset, topic, payload);
+            if rows.is_empty() { "no row".to_owned() } else { rows.join("\n") }
+        });
+        assert_rows(path, &shown.collect::<Vec<_>>().join("\n"));
+    }
+}
+
+#[test]
+fn broken_messages_of_collectd_are_refused() {
+    for (topic, payload) in [
+        ("cpu", "1700000000:1"),
+        ("h/cpu/cpu", "1700000000"),
+        ("h/cpu/cpu", "now:1"),
+        ("h/cpu/cpu", "1700000000:one"),
+        ("h/cpu/cpu", ""),
+    ] {
+        assert!(show(Preset::Collectd, topic, payload)[0].starts_with("refused"), "{payload}");
+    }
+}
+
+const ALL: [Preset; 11] = [
+    Preset::TtnV3,
+    Preset::ChirpstackV4,
+    Preset::Zigbee2mqtt,
+    Preset::Tasmota,
+    Preset::Shelly,
+    Preset::HomeAssistant,
+    Preset::Cloudevents,
+    Preset::Telegraf,
+    Preset::AwsIot,
+    Preset::Collectd,
+    Preset::Rtl433,
+];
+
+#[test]
+fn names_in_configuration() {
+    let name = |preset: &Preset| serde_json::to_string(preset).unwrap().replace('"', "");
+    let names: Vec<String> = ALL.iter().map(name).collect();
+    assert_eq!(
+        names.join(" "),
+        "ttn_v3 chirpstack_v4 zigbee2mqtt tasmota shelly home_assistant cloudevents telegraf \
+         aws_iot collectd rtl_433"
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_message_is_survived(
+        preset in prop::sample::select(&ALL[..]),
+        topic in "[a-z0-9/+$-]{0,30}",
+        payload in prop::collection::vec(any::<u8>(), 0..100),
+    ) {
+        drop(rows(preset, &topic, &payload));
+    }
+
+    #[test]
+    fn broken_samples_are_survived(
+        which in 0..SAMPLES.len(),
+        preset in prop::sample::select(&ALL[..]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+    ) {
+        let (_, topic, path) = SAMPLES[which];
+        for (topic, payload) in messages(topic, path) {
+            let mut payload = payload.into_bytes();
+            for (place, byte) in &changes {
+                let place = place.index(payload.len());
+                payload[place] = *byte;
+            }
+            drop(rows(preset, &topic, &payload));
+        }
     }
 }

@@ -220,8 +220,7 @@ impl Asker {
     fn schema(&self, id: u32) -> Result<(Schema, usize), RegistryError> {
         let what = schema_name(id);
         let answer: Answer = self.ask(&format!("/schemas/ids/{id}"), &what)?;
-        let mut found = References::default();
-        found.bytes = answer.schema.len();
+        let mut found = References { bytes: answer.schema.len(), ..References::default() };
         self.references(&answer, &what, &mut found)?;
         let bytes = found.bytes;
         let unusable = |reason: String| RegistryError::Unusable { what: what.clone(), reason };

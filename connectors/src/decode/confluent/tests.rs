@@ -3,8 +3,8 @@ use crate::decode::{document::Document, json::read_document};
 use proptest::prelude::*;
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -40,20 +40,21 @@ fn registry(answers: &[(&str, u16, String)]) -> Registry {
 }
 
 fn answer(
-    mut stream: TcpStream,
+    mut stream: impl Read + Write,
     answers: &HashMap<String, (u16, String)>,
     seen: &mpsc::Sender<String>,
 ) {
-    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+    let mut lines = BufReader::new(&mut stream).lines().map(Result::unwrap);
     let first = lines.next().unwrap();
     let path = first.split(' ').nth(1).unwrap();
-    for line in lines.take_while(|line| !line.is_empty()) {
+    for line in lines.by_ref().take_while(|line| !line.is_empty()) {
         if let Some((name, value)) = line.split_once(": ")
             && name.eq_ignore_ascii_case("authorization")
         {
             drop(seen.send(value.to_owned()));
         }
     }
+    drop(lines);
     let none = (404, r#"{"error_code":40403,"message":"Schema not found"}"#.to_owned());
     let (status, body) = answers.get(path).unwrap_or(&none);
     let length = body.len();
@@ -197,6 +198,60 @@ async fn schemas_that_cannot_be_used_say_why() {
     ] {
         let error = client.fetch(id).await.unwrap_err();
         assert!(!error.is_retryable() && error.to_string().contains(part), "{id}: {error}");
+    }
+}
+
+/// A key and a certificate for 127.0.0.1, signed by itself, in PEM.
+fn identity() -> (Vec<u8>, Vec<u8>) {
+    use openssl::{
+        asn1::Asn1Time,
+        ec::{EcGroup, EcKey},
+        hash::MessageDigest,
+        nid::Nid,
+        pkey::PKey,
+        x509::{X509, X509Name, extension::SubjectAlternativeName},
+    };
+    let curve = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&curve).unwrap()).unwrap();
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_nid(Nid::COMMONNAME, "127.0.0.1").unwrap();
+    let name = name.build();
+    let mut certificate = X509::builder().unwrap();
+    certificate.set_version(2).unwrap();
+    certificate.set_subject_name(&name).unwrap();
+    certificate.set_issuer_name(&name).unwrap();
+    certificate.set_pubkey(&key).unwrap();
+    certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    let names = SubjectAlternativeName::new()
+        .ip("127.0.0.1")
+        .build(&certificate.x509v3_context(None, None));
+    certificate.append_extension(names.unwrap()).unwrap();
+    certificate.sign(&key, MessageDigest::sha256()).unwrap();
+    (key.private_key_to_pem_pkcs8().unwrap(), certificate.build().to_pem().unwrap())
+}
+
+#[tokio::test]
+async fn https_takes_only_who_is_vouched_for() {
+    let (key, certificate) = identity();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let identity = native_tls::Identity::from_pkcs8(&certificate, &key).unwrap();
+    let acceptor = native_tls::TlsAcceptor::new(identity).unwrap();
+    let answers = HashMap::from([("/schemas/ids/1".into(), (200, of_schema(POINT, "")))]);
+    std::thread::spawn(move || {
+        let (seen, _authorizations) = mpsc::channel();
+        for stream in listener.incoming() {
+            if let Ok(stream) = acceptor.accept(stream.unwrap()) {
+                answer(stream, &answers, &seen);
+            }
+        }
+    });
+    let pem = String::from_utf8(certificate).unwrap();
+    for (ca_pem, is_trusted) in [(Some(pem), true), (None, false)] {
+        let options = RegistryOptions { ca_pem, ..RegistryOptions::new(&url) };
+        let fetched = SchemaRegistry::new(&options).unwrap().fetch(1).await;
+        assert_eq!(fetched.is_ok(), is_trusted, "{fetched:?}");
     }
 }
 
