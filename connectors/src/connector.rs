@@ -2,6 +2,7 @@
 
 mod context;
 mod explain;
+mod registry;
 mod secret;
 mod spec;
 mod status;
@@ -9,6 +10,7 @@ mod store;
 
 pub use context::Parts;
 pub use explain::{Explained, explain};
+pub use registry::RegistrySpec;
 pub use secret::Secret;
 pub use spec::{ConnectorSpec, FeedSpec, Kind, Protocol, RecordFormat, Retained};
 pub use status::{Described, State};

@@ -1,4 +1,4 @@
-//! Decoders: bytes to rows, without I/O. A row that cannot be decoded becomes a rejection with
+//! Decoders: bytes to rows, without I/O but for the client of a schema registry. A row that cannot be decoded becomes a rejection with
 //! its number; the rows beside it stand.
 
 pub mod arrow;

@@ -4,6 +4,7 @@
 mod pattern;
 mod payload;
 mod route;
+mod schema;
 mod select;
 mod spec;
 #[cfg(test)]
@@ -12,8 +13,11 @@ mod tests;
 pub use pattern::TopicStyle;
 pub use spec::{Decoder, RouteSpec};
 
-pub(crate) use payload::{Context, Place, is_lines, read_lines, read_preset, read_rows};
+pub(crate) use payload::{
+    Context, Place, is_lines, read_lines, read_preset, read_rows, read_sparkplug,
+};
 pub(crate) use route::{Route, Routes};
+pub(crate) use schema::SchemaSource;
 
 /// A message as a source hands it over.
 #[derive(Debug, Clone, Copy)]

@@ -60,12 +60,14 @@ impl MqttListener {
         let listener = TcpListener::from_std(listener).map_err(refused("register"))?;
         let address = listener.local_addr().map_err(refused("name"))?;
         let counters = Arc::new(Counters::default());
-        let routes = Arc::new(Routes::new(&options.topics, TopicStyle::Mqtt, "mqtt.topics")?);
+        let routes = Arc::new(Routes::new(&options.topics, TopicStyle::Mqtt, None, "mqtt.topics")?);
         let options = Arc::new(options);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let nodes = Arc::default();
         let shards = (0..cores.min(4)).map(|_| {
-            let (options, counters) = (options.clone(), counters.clone());
-            Arc::new(Shard::new(routes.clone(), options, arrival.clone(), counters))
+            let (options, counters, nodes) =
+                (options.clone(), counters.clone(), Arc::clone(&nodes));
+            Arc::new(Shard::new(routes.clone(), options, arrival.clone(), counters, nodes))
         });
         let common = Arc::new(Common {
             shards: shards.collect(),

@@ -12,6 +12,7 @@ mod tls;
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, RunContext, State},
+    decode::sparkplug::rebirth_command,
 };
 pub(crate) use tls::transport;
 
@@ -103,7 +104,10 @@ async fn poll(
             Event::Publish(publish) => {
                 // The room that a full batch waits for comes from the writer, not from here.
                 intake.room().await;
-                intake.add(&publish);
+                intake.prepare(&publish).await?;
+                for node in intake.add(&publish) {
+                    connection.publish(rebirth_command(&node, context.parts.arrival.now_ns()));
+                }
             }
             Event::Other => {}
         }

@@ -2,6 +2,7 @@
 
 use crate::{
     Result,
+    connector::RegistrySpec,
     decode::Fault,
     mapping::{Message, RouteSpec, Routes, TopicStyle},
     pump::{Batch, Origin, Router},
@@ -38,6 +39,8 @@ pub struct SourceRoutes {
     pub routes: Vec<RouteSpec>,
     /// How its topics look.
     pub style: TopicStyle,
+    /// Where its schemas are.
+    pub registry: Option<RegistrySpec>,
 }
 
 /// What became of a letter.
@@ -63,7 +66,9 @@ pub async fn replay(
     static NUMBER: AtomicU64 = AtomicU64::new(1);
     let mut routers: HashMap<&str, Router> = HashMap::new();
     for (name, source) in sources {
-        let routes = Arc::new(Routes::new(&source.routes, source.style, name)?);
+        let registry = source.registry.as_ref().map(|spec| spec.open(name)).transpose()?;
+        let routes = Routes::new(&source.routes, source.style, registry.as_ref(), name)?;
+        let routes = Arc::new(routes);
         routers.insert(name, Router::new(routes, arrival.clone(), ahead_ns_max));
     }
     let mut outcomes = Vec::with_capacity(letters.len());
@@ -80,6 +85,9 @@ pub async fn replay(
         let mut batch = Batch::new(NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut message = Message::new(&letter.topic, &letter.payload);
         message.time_ns = Some(letter.time_ns);
+        if let Some(wanted) = router.wanted(&message) {
+            wanted.fetch().await?;
+        }
         let origin = Origin::Mqtt { client_id: &nobody, packet_id: 0 };
         router.add(&mut batch, &message, &origin, arrival.now_ns());
         let fault = match batch.take_faults().pop() {
@@ -116,8 +124,10 @@ mod tests {
             table: Some("t".into()),
             ..RouteSpec::default()
         }];
-        let sources =
-            HashMap::from([("mqtt".to_owned(), SourceRoutes { routes, style: TopicStyle::Mqtt })]);
+        let sources = HashMap::from([(
+            "mqtt".to_owned(),
+            SourceRoutes { routes, style: TopicStyle::Mqtt, registry: None },
+        )]);
         let letter = |source: &str, topic: &str, payload: &str| Letter {
             source: source.into(),
             topic: topic.into(),

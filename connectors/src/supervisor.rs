@@ -214,6 +214,7 @@ impl Inner {
             parts: self.parts.clone(),
             progress,
             stop: stop.clone(),
+            nodes: Arc::default(),
         };
         (stop, tokio::spawn(supervise(spec, context)))
     }

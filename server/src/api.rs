@@ -95,8 +95,7 @@ fn admin_router(admin: Arc<Admin>) -> Router {
         .route("/api/v1/dead-letters/replay", post(dead_letters::put_through))
         .route("/api/v1/connectors/test", post(connectors::test))
         .route("/api/v1/connectors/{name}", get(connectors::get).delete(connectors::drop))
-        .route("/api/v1/connectors/{name}/pause", post(connectors::pause))
-        .route("/api/v1/connectors/{name}/resume", post(connectors::resume))
+        .route("/api/v1/connectors/{name}/{steering}", post(connectors::steer))
         .layer(DefaultBodyLimit::max(params::BODY_BYTES_MAX))
         .with_state(admin)
 }

@@ -1,8 +1,10 @@
 //! What connectors run with.
 
 use super::{ConnectorStore, status::Progress};
+use crate::decode::sparkplug::SparkplugNodes;
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Feed};
+use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -28,4 +30,6 @@ pub(crate) struct RunContext {
     pub(crate) parts: Parts,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: CancellationToken,
+    /// What Sparkplug's births said; it outlives a connection, as the session at the broker does.
+    pub(crate) nodes: Arc<Mutex<SparkplugNodes>>,
 }

@@ -27,8 +27,9 @@ pub struct Explained {
 /// Decodes and maps a message as the connector does.
 ///
 /// # Errors
-/// [`crate::Error::Config`]: routes that cannot be.
-pub fn explain(
+/// [`crate::Error::Config`]: routes that cannot be; [`crate::Error::Broker`]: a schema registry that
+/// does not answer.
+pub async fn explain(
     spec: &ConnectorSpec,
     message: &Message<'_>,
     arrival: &ArrivalClock,
@@ -36,6 +37,9 @@ pub fn explain(
 ) -> Result<Explained> {
     let routes = Arc::new(spec.routes("connector")?);
     let mut router = Router::new(routes, arrival.clone(), ahead_ns_max);
+    if let Some(wanted) = router.wanted(message) {
+        wanted.fetch().await?;
+    }
     let mut batch = Batch::new(1);
     let origin = Origin::Kafka { partition: 0, offset: 0 };
     router.add(&mut batch, message, &origin, arrival.now_ns());

@@ -1,6 +1,9 @@
 //! Configuration of a connector: one shape for all kinds, in TOML and in JSON.
 
-use super::secret::{REDACTED, Secret, is_secret};
+use super::{
+    registry::RegistrySpec,
+    secret::{REDACTED, Secret, is_secret},
+};
 use crate::{
     Error, Result,
     mapping::{RouteSpec, Routes, TopicStyle},
@@ -120,6 +123,9 @@ pub struct ConnectorSpec {
     /// librdkafka's options by its own names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "redacted")]
     pub options: BTreeMap<String, String>,
+    /// Where the schemas of Avro and Protobuf messages are whose route names no file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registry: Option<RegistrySpec>,
     /// How messages become rows; the first route that fits decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<RouteSpec>,
@@ -204,7 +210,9 @@ impl ConnectorSpec {
 
     /// The compiled routes.
     pub(crate) fn routes(&self, key: &str) -> Result<Routes> {
-        Routes::new(&self.routes, self.style(), &format!("{key}.routes"))
+        let registry = self.registry.as_ref();
+        let registry = registry.map(|spec| spec.open(&format!("{key}.registry"))).transpose()?;
+        Routes::new(&self.routes, self.style(), registry.as_ref(), &format!("{key}.routes"))
     }
 
     /// The hosts and ports of the URL.

@@ -10,7 +10,7 @@ use super::{
     binary::{Reader, unzigzag},
 };
 
-pub use cache::SchemaCache;
+use cache::SchemaCache;
 pub use client::{Credentials, RegistryError, RegistryOptions, SchemaRegistry};
 pub use schema::Schema;
 

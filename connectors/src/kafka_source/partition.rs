@@ -1,6 +1,7 @@
 //! One partition: records into batches, one batch written at a time.
 
 use crate::{
+    Result,
     connector::{Progress, RunContext},
     dead_letter::PAYLOAD_BYTES_MAX,
     decode::Fault,
@@ -68,6 +69,18 @@ impl Partition {
             arrival,
             message_bytes_max,
             writing: None,
+        }
+    }
+
+    /// Fetches what a record cannot be read without.
+    ///
+    /// # Errors
+    /// [`crate::Error::Broker`]: a schema registry that does not answer.
+    pub(super) fn prepare(&mut self, record: Record<'_>, runtime: &Handle) -> Result<()> {
+        let Some(payload) = record.payload() else { return Ok(()) };
+        match self.router.wanted(&Message::new(&self.topic, payload)) {
+            Some(wanted) => runtime.block_on(wanted.fetch()),
+            None => Ok(()),
         }
     }
 

@@ -143,7 +143,7 @@ impl Reader {
                 return Ok(());
             }
             let now_ns = self.partitions.first().map_or(0, Partition::now_ns);
-            let Reader { queue, partitions, places, .. } = self;
+            let Reader { queue, partitions, places, runtime, .. } = self;
             let records = queue.take(wait, RECORDS_MAX);
             if records.is_empty() {
                 return Ok(());
@@ -155,6 +155,7 @@ impl Reader {
                 }
                 // A record of a partition that was revoked meanwhile is another member's.
                 if let Some(at) = place_of(record, partitions, places) {
+                    partitions[at].prepare(record, runtime)?;
                     partitions[at].add(record, now_ns, &progress);
                 }
             }

@@ -2,20 +2,25 @@
 
 use super::{
     Message,
-    route::{Route, Tree},
+    route::{Picks, Route, Tree},
     spec::Decoder,
 };
 use crate::decode::{
-    Fault, csv,
+    Fault, cbor, csv,
     document::{self, Document},
-    excerpt, json,
+    envelope, excerpt, json,
     line_protocol::{self, Heads, Options},
+    msgpack,
     number::Number,
-    row::{Cell, RowRules, RowSink},
+    row::{Cell, RowRules, RowSink, TIME_MEMBERS},
+    sparkplug::{self, EdgeNode, SparkplugNodes},
     table::Tables,
 };
-use crate::preset::{self, Preset};
+use crate::preset::{self, Preset, PresetRow};
 use oribi_model::{ArrivalClock, RejectReason, name::TIME_COLUMN};
+
+/// The table of Sparkplug B where a route names none.
+const SPARKPLUG_TABLE: &str = "sparkplug";
 
 /// What decoding needs besides the message.
 pub(crate) struct Context<'a> {
@@ -73,9 +78,46 @@ pub(crate) fn read_preset(
     context: &Context<'_>,
     origin: &mut u32,
 ) -> Result<(), Fault> {
+    let rows = preset::rows(preset, message.topic, message.payload)?;
+    put_rows(rows, message, route, tables, context, origin)
+}
+
+/// Takes in a message of Sparkplug B; rows take origins from `origin` on. Gives the node that has
+/// to be asked for its births, and what is wrong with the message.
+pub(crate) fn read_sparkplug(
+    nodes: &mut SparkplugNodes,
+    message: &Message<'_>,
+    route: &Route,
+    tables: &mut Tables,
+    context: &Context<'_>,
+    origin: &mut u32,
+) -> (Option<EdgeNode>, Result<(), Fault>) {
+    let outcome = match nodes.take(message.topic, message.payload, context.now_ns) {
+        Ok(outcome) => outcome,
+        Err(fault) => return (None, Err(fault)),
+    };
+    let row = |row: sparkplug::Row| PresetRow {
+        table: Some(SPARKPLUG_TABLE.to_owned()),
+        tags: row.tags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        time: row.time,
+        fields: row.fields,
+    };
+    let rows = outcome.rows.into_iter().map(row).collect();
+    let put = put_rows(rows, message, route, tables, context, origin);
+    (outcome.rebirth, outcome.fault.map_or(put, Err))
+}
+
+fn put_rows(
+    rows: Vec<PresetRow>,
+    message: &Message<'_>,
+    route: &Route,
+    tables: &mut Tables,
+    context: &Context<'_>,
+    origin: &mut u32,
+) -> Result<(), Fault> {
     let fixed = route.tags_of(message);
     let mut first_fault = None;
-    for row in preset::rows(preset, message.topic, message.payload)? {
+    for row in rows {
         let names: Vec<String> = row.tags.iter().map(|(name, _)| name.clone()).collect();
         let rules = RowRules {
             tags: &names,
@@ -146,8 +188,16 @@ pub(crate) fn read_rows(
 fn read(payload: &[u8], route: &Route, sink: &mut RowSink<'_, '_>) -> Result<(), Fault> {
     let picks = &route.picks;
     match (picks.decoder, &picks.tree) {
-        (Decoder::Msgpack | Decoder::Cbor, _) | (Decoder::Json, Some(_)) => {
-            let document = whole(picks.decoder, payload)?;
+        (
+            Decoder::Msgpack
+            | Decoder::Cbor
+            | Decoder::Envelope
+            | Decoder::Avro
+            | Decoder::Protobuf,
+            _,
+        )
+        | (Decoder::Json, Some(_)) => {
+            let Some(document) = whole(picks, payload)? else { return Ok(()) };
             return match &picks.tree {
                 Some(tree) => pick_rows(document, tree, sink),
                 None => document::push_rows(&document, sink),
@@ -173,12 +223,17 @@ fn text_of(payload: &[u8]) -> Result<&str, Fault> {
     if text.is_empty() { Err(Fault::syntax("the payload is empty")) } else { Ok(text) }
 }
 
-/// A payload as a tree.
-fn whole(decoder: Decoder, payload: &[u8]) -> Result<Document, Fault> {
-    match decoder {
-        Decoder::Msgpack => crate::decode::msgpack::read(payload),
-        Decoder::Cbor => crate::decode::cbor::read(payload),
-        _ => json::read_document(text_of(payload)?),
+/// A payload as a tree; `None` where it holds no row on purpose.
+fn whole(picks: &Picks, payload: &[u8]) -> Result<Option<Document>, Fault> {
+    if let Some(schema) = &picks.schema {
+        // A change event may be written in any of these formats.
+        return envelope::open(schema.decode(payload)?);
+    }
+    match picks.decoder {
+        Decoder::Msgpack => msgpack::read(payload).map(Some),
+        Decoder::Cbor => cbor::read(payload).map(Some),
+        Decoder::Envelope => envelope::open(json::read_document(text_of(payload)?)?),
+        _ => json::read_document(text_of(payload)?).map(Some),
     }
 }
 
@@ -224,6 +279,12 @@ fn pick_row(mut row: Document, tree: &Tree, sink: &mut RowSink<'_, '_>) {
         None => {}
     }
     if !tree.fields.is_empty() {
+        let is_picked = |name: &str| tree.fields.iter().any(|(picked, _)| picked == name);
+        let detected = TIME_MEMBERS.iter().find(|name| row.get(name).is_some());
+        let detected = detected.filter(|name| tree.time.is_none() && !is_picked(name));
+        if let Some((name, value)) = detected.and_then(|name| Some((name, row.get(name)?))) {
+            document::set_field(name, value, sink);
+        }
         for (name, path) in &tree.fields {
             if let Some(value) = path.find(&row) {
                 document::set_field(name, value, sink);

@@ -3,12 +3,13 @@
 use super::{
     Message,
     pattern::{Captures, Pattern, TopicFilter, TopicStyle},
+    schema::SchemaSource,
     select::{Path, Selector},
     spec::{Decoder, RouteSpec},
 };
 use crate::{
     Error, Result,
-    decode::{row::TimeRule, time::Precision},
+    decode::{confluent::SchemaRegistry, row::TimeRule, time::Precision},
     preset::Preset,
 };
 use oribi_model::{
@@ -39,6 +40,8 @@ pub(crate) struct Route {
 pub(crate) struct Picks {
     pub(crate) decoder: Decoder,
     pub(crate) preset: Option<Preset>,
+    /// By what Avro and Protobuf are read.
+    pub(crate) schema: Option<SchemaSource>,
     /// Tags from the record around the payload.
     record_tags: Vec<(String, Selector)>,
     /// Tags that are columns or members of the payload, by name.
@@ -112,9 +115,14 @@ impl Routes {
     ///
     /// # Errors
     /// [`Error::Config`] names the key and what was expected.
-    pub(crate) fn new(specs: &[RouteSpec], style: TopicStyle, key: &str) -> Result<Routes> {
+    pub(crate) fn new(
+        specs: &[RouteSpec],
+        style: TopicStyle,
+        registry: Option<&Arc<SchemaRegistry>>,
+        key: &str,
+    ) -> Result<Routes> {
         let compile = |(at, spec): (usize, &RouteSpec)| {
-            compile(spec, style)
+            compile(spec, style, registry)
                 .map_err(|(member, reason)| Error::config(format!("{key}[{at}].{member}"), reason))
         };
         let routes = specs.iter().enumerate().map(compile).collect::<Result<_>>()?;
@@ -125,6 +133,7 @@ impl Routes {
         let unrouted = Picks {
             decoder: Decoder::Auto,
             preset: None,
+            schema: None,
             record_tags,
             tag_names: Vec::new(),
             time: TimeRule::Detect,
@@ -132,6 +141,12 @@ impl Routes {
         };
         let default_db = Name::new(DEFAULT_DB).expect("the default database has a legal name");
         Ok(Routes { routes, style, unrouted: Arc::new(unrouted), default_db })
+    }
+
+    /// Whether some messages need a schema of the registry.
+    pub(crate) fn has_registry(&self) -> bool {
+        let asks = |route: &Compiled| matches!(route.picks.schema, Some(SchemaSource::Registry(_)));
+        self.routes.iter().any(asks)
     }
 
     /// The first route that takes the topic, or the default one.
@@ -218,7 +233,11 @@ fn next_place(template: &str) -> Option<(&str, &str, &str)> {
 
 type Wrong = (&'static str, String);
 
-fn compile(spec: &RouteSpec, style: TopicStyle) -> Result<Compiled, Wrong> {
+fn compile(
+    spec: &RouteSpec,
+    style: TopicStyle,
+    registry: Option<&Arc<SchemaRegistry>>,
+) -> Result<Compiled, Wrong> {
     let topics = spec.topics.iter().map(|topic| TopicFilter::parse(topic, style));
     let topics = topics.collect::<Result<Vec<_>, _>>().map_err(|wrong| ("topics", wrong))?;
     let pattern = spec.pattern.as_deref().map(Pattern::parse).transpose();
@@ -257,12 +276,14 @@ fn compile(spec: &RouteSpec, style: TopicStyle) -> Result<Compiled, Wrong> {
     if style == TopicStyle::Kafka && spec.tags.is_empty() {
         record_tags.push((KEY_TAG.to_owned(), Selector::Key));
     }
-    let picks = Arc::new(picks(spec, record_tags, paths)?);
+    let schema = SchemaSource::of(spec, registry)?;
+    let picks = Arc::new(picks(spec, schema, record_tags, paths)?);
     Ok(Compiled { topics, pattern, db, table: spec.table.clone(), constants, renamed, picks })
 }
 
 fn picks(
     spec: &RouteSpec,
+    schema: Option<SchemaSource>,
     record_tags: Vec<(String, Selector)>,
     tags: Vec<(String, Path)>,
 ) -> Result<Picks, Wrong> {
@@ -302,13 +323,14 @@ fn picks(
         }
         (decoder, _) => decoder,
     };
-    if spec.preset.is_some() {
-        let has_picks = tree.is_some() || rule != TimeRule::Detect || !tag_names.is_empty();
-        if spec.decoder != Decoder::Auto || has_picks {
-            return Err(("preset", "a preset says itself what is tag, field and time".into()));
-        }
+    let has_picks = tree.is_some() || rule != TimeRule::Detect || !tag_names.is_empty();
+    if spec.preset.is_some() && (spec.decoder != Decoder::Auto || has_picks) {
+        return Err(("preset", "a preset says itself what is tag, field and time".into()));
     }
-    Ok(Picks { decoder, preset: spec.preset, record_tags, tag_names, time: rule, tree })
+    if spec.decoder == Decoder::SparkplugB && has_picks {
+        return Err(("decoder", "Sparkplug B says itself what is tag, field and time".into()));
+    }
+    Ok(Picks { decoder, preset: spec.preset, schema, record_tags, tag_names, time: rule, tree })
 }
 
 fn check_table(template: &str, known: &[String]) -> Result<(), String> {

@@ -2,7 +2,7 @@
 
 use crate::preset::Preset;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// How payloads are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -23,6 +23,14 @@ pub enum Decoder {
     Msgpack,
     /// CBOR (RFC 8949), a map or an array of maps.
     Cbor,
+    /// JSON in Kafka Connect's envelope of schema and payload, and change events of Debezium.
+    Envelope,
+    /// Avro.
+    Avro,
+    /// Protocol Buffers.
+    Protobuf,
+    /// Sparkplug B, which says itself what is tag, field and time.
+    SparkplugB,
 }
 
 /// How the messages of some topics become rows.
@@ -39,6 +47,13 @@ pub struct RouteSpec {
     pub pattern: Option<String>,
     /// How payloads are read.
     pub decoder: Decoder,
+    /// File of the schema of Avro (`.avsc`) or Protobuf (`.proto`, or a compiled set of descriptors)
+    /// messages; none: they begin with the id of a schema in the connector's registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema_file: Option<PathBuf>,
+    /// Name of the Protobuf message; the first of the file when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Whose messages they are, instead of a decoder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,

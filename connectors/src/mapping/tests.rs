@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     pump::{Batch, Origin, Router},
-    testing::arrival,
+    testing::{arrival, sample},
 };
 use oribi_model::{Points, Value};
 use std::sync::{
@@ -17,7 +17,7 @@ fn router(routes: &str, style: TopicStyle) -> Router {
         routes: Vec<RouteSpec>,
     }
     let file: File = toml::from_str(routes).unwrap();
-    let routes = Routes::new(&file.routes, style, "routes").unwrap();
+    let routes = Routes::new(&file.routes, style, None, "routes").unwrap();
     Router::new(Arc::new(routes), arrival(), i64::MAX / 2)
 }
 
@@ -177,6 +177,73 @@ fn binary_formats_give_the_rows_of_their_json() {
     }
 }
 
+fn samples(path: &str) -> String {
+    format!("{}/../tests/data/payloads/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn schemas_of_files_read_messages() {
+    let routes = |decoder: &str, file: &str, tag: &str| {
+        let file = samples(file);
+        format!(
+            "[[routes]]\npattern = \"s\"\ntable = \"t\"\ndecoder = \"{decoder}\"\n\
+             schema_file = \"{file}\"\ntags = {{ device = \"$.device\" }}\n\
+             fields = {{ t = \"$.temperature\", s = \"$.state\" }}\ntime = \"$.{tag}\"\n"
+        )
+    };
+    let cases = [
+        ("avro", "avro/reading.avsc", "avro/datum.bin", "d0", 1_772_366_400_250_001_000i64),
+        ("avro", "avro/reading.avsc", "avro/single-object.bin", "d0", 1_772_366_400_250_001_000),
+        (
+            "protobuf",
+            "protobuf/reading.proto",
+            "protobuf/full.bin",
+            "d1",
+            1_772_366_400_250_000_001,
+        ),
+        ("protobuf", "protobuf/reading.desc", "protobuf/full.bin", "d1", 1_772_366_400_250_000_001),
+    ];
+    for (decoder, schema, file, device, time) in cases {
+        let mut router = router(&routes(decoder, schema, "at"), TopicStyle::Mqtt);
+        let expected = format!("default.t device={device} {time} s=\"ON\",t=21.5");
+        let payload = sample(file);
+        assert_eq!(rows(&mut router, &[Message::new("s", &payload)]), [expected], "{file}");
+        assert_eq!(rows(&mut router, &[Message::new("s", b"\xff\xff")]), ["Syntax"], "{file}");
+    }
+}
+
+#[test]
+fn envelopes_are_opened_and_tombstones_hold_no_row() {
+    let routes = "[[routes]]\npattern = \"c\"\ntable = \"t\"\ndecoder = \"envelope\"\n\
+                  tags = { id = \"$.id\" }\nfields = { name = \"$.first_name\" }\n";
+    let mut router = router(routes, TopicStyle::Mqtt);
+    let change = sample("debezium/create-with-schema.json");
+    let found = rows(&mut router, &[Message::new("c", &change), Message::new("c", b"null")]);
+    assert_eq!(found, ["default.t id=1 1559033904863123000 name=\"Anne\""]);
+}
+
+#[test]
+fn sparkplug_knows_its_metrics_by_their_births() {
+    let routes = "[[routes]]\ntopics = [\"spBv1.0/#\"]\ndecoder = \"sparkplug_b\"\n";
+    let mut router = router(routes, TopicStyle::Mqtt);
+    let [node, device, data] = ["01-nbirth", "02-dbirth", "03-ddata"]
+        .map(|name| sample(&format!("sparkplug_b/{name}.bin")));
+    let data = Message::new("spBv1.0/plant/DDATA/n1/boiler", &data);
+    assert_eq!(rows(&mut router, &[data]), ["Syntax"]);
+    assert_eq!(router.take_rebirths().len(), 1);
+    let births = [
+        Message::new("spBv1.0/plant/NBIRTH/n1", &node),
+        Message::new("spBv1.0/plant/DBIRTH/n1/boiler", &device),
+    ];
+    assert_eq!(rows(&mut router, &births).len(), 2);
+    assert_eq!(
+        rows(&mut router, &[data]),
+        ["default.sparkplug device=boiler,group=plant,node=n1 1765000060000000000 \
+          Boiler/Temperature=61.5,Pump/On=false,Pump/Speed=-1451"]
+    );
+    assert!(router.take_rebirths().is_empty());
+}
+
 #[test]
 fn the_first_route_that_fits_decides() {
     let mut router = router(
@@ -228,9 +295,15 @@ fn routes_that_cannot_be_are_refused_by_key() {
         ("pattern = \"a\"\ntime = \"ts\"", "time"),
         ("pattern = \"a\"\ntime_unit = \"d\"", "time_unit"),
         ("pattern = \"a\"\ndecoder = \"csv\"\nfields = { f = \"$.x\" }", "decoder"),
+        ("pattern = \"a\"\ndecoder = \"sparkplug_b\"\ntime = \"$.x\"", "decoder"),
+        ("pattern = \"a\"\ndecoder = \"avro\"", "schema_file"),
+        ("pattern = \"a\"\ndecoder = \"avro\"\nschema_file = \"/none\"", "schema_file"),
+        ("pattern = \"a\"\nschema_file = \"/none\"", "schema_file"),
+        ("pattern = \"a\"\nmessage = \"m\"", "message"),
     ] {
         let spec: RouteSpec = toml::from_str(route).unwrap();
-        let wrong = Routes::new(&[spec], TopicStyle::Mqtt, "connectors[2].routes").unwrap_err();
+        let wrong =
+            Routes::new(&[spec], TopicStyle::Mqtt, None, "connectors[2].routes").unwrap_err();
         let text = wrong.to_string();
         assert!(text.contains(&format!("connectors[2].routes[0].{key}:")), "{route}: {text}");
     }

@@ -5,7 +5,7 @@
 
 use super::{MqttListenerOptions, counters::Counters};
 use crate::{
-    decode::Fault,
+    decode::{Fault, sparkplug::SparkplugNodes},
     mapping::{Message, Routes},
     pump::{Batch, Origin, Router, Sender},
 };
@@ -80,8 +80,9 @@ impl Shard {
         options: Arc<MqttListenerOptions>,
         arrival: ArrivalClock,
         counters: Arc<Counters>,
+        nodes: Arc<Mutex<SparkplugNodes>>,
     ) -> Shard {
-        let router = Router::new(routes, arrival.clone(), options.ahead_ns_max);
+        let router = Router::new(routes, arrival.clone(), options.ahead_ns_max).with_nodes(nodes);
         Shard {
             state: Mutex::new(ShardState { open: OpenBatch::new(1), router }),
             completed: AtomicU64::new(0),
@@ -128,6 +129,8 @@ impl Shard {
         now_ns: i64,
     ) {
         state.router.add(&mut state.open.batch, message, origin, now_ns);
+        // Nobody here can be asked for anything: clients of the listener have no subscriptions.
+        drop(state.router.take_rebirths());
     }
 
     /// Puts a message into the batch as a dead letter.

@@ -4,6 +4,7 @@ use super::tls;
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, Protocol, Retained},
+    decode::sparkplug::Command,
 };
 use bytes::Bytes;
 use rumqttc::{AsyncClient as ClientV4, v5::AsyncClient as ClientV5};
@@ -208,6 +209,16 @@ impl Connection {
             }
         };
         asked.map_err(|wrong| self.broken(wrong))
+    }
+
+    /// Publishes a command at QoS 0.
+    pub(super) fn publish(&self, command: Command) {
+        let Command { topic, payload } = command;
+        // One that finds the queue full is lost; it is sent again when it is still due.
+        match &self.client {
+            Client::V4(client) => drop(client.try_publish(topic, v4_qos(0), false, payload)),
+            Client::V5(client) => drop(client.try_publish(topic, v5_qos(0), false, payload)),
+        }
     }
 
     /// Says goodbye; what was queued before goes out first.

@@ -5,7 +5,7 @@ use crate::{
     Result,
     connector::{ConnectorSpec, Progress, Retained, RunContext},
     dead_letter::PAYLOAD_BYTES_MAX,
-    decode::Fault,
+    decode::{Fault, sparkplug::EdgeNode},
     mapping::Message,
     pump::{Batch, Origin, Router, Sender},
 };
@@ -45,7 +45,8 @@ impl Intake {
     pub(super) fn new(spec: &ConnectorSpec, context: &RunContext) -> Result<Intake> {
         let routes = Arc::new(spec.routes("connector")?);
         let arrival = context.parts.arrival.clone();
-        let router = Router::new(routes, arrival.clone(), context.parts.ahead_ns_max);
+        let router = Router::new(routes, arrival.clone(), context.parts.ahead_ns_max)
+            .with_nodes(context.nodes.clone());
         let client_id = super::client::client_id(spec);
         Ok(Intake {
             state: Mutex::new(Open { batch: Batch::new(1), acks: Vec::new(), router }),
@@ -76,8 +77,21 @@ impl Intake {
         }
     }
 
-    /// Takes in a message.
-    pub(super) fn add(&self, publish: &Publish) {
+    /// Fetches what a message cannot be read without.
+    ///
+    /// # Errors
+    /// [`crate::Error::Broker`]: a schema registry that does not answer.
+    pub(super) async fn prepare(&self, publish: &Publish) -> Result<()> {
+        let message = Message::new(&publish.topic, &publish.payload);
+        let wanted = self.state.lock().router.wanted(&message);
+        match wanted {
+            Some(wanted) => wanted.fetch().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in a message. Gives Sparkplug's edge nodes that have to be asked for their births.
+    pub(super) fn add(&self, publish: &Publish) -> Vec<EdgeNode> {
         let progress = &self.progress;
         progress.messages.fetch_add(1, Ordering::Relaxed);
         progress.bytes.fetch_add(publish.payload.len() as u64, Ordering::Relaxed);
@@ -102,8 +116,10 @@ impl Intake {
             acks.push(publish.ack);
             progress.in_flight.fetch_add(1, Ordering::Relaxed);
         }
+        let rebirths = state.router.take_rebirths();
         drop(state);
         self.ready.notify_one();
+        rebirths
     }
 
     /// Nothing more comes; what is there is written.

@@ -2,10 +2,16 @@
 
 use super::batch::{Batch, Origin};
 use crate::{
-    decode::Fault,
-    mapping::{self, Context, Message, Place, Route, Routes},
+    Error, Result,
+    decode::{
+        Fault,
+        confluent::{Frame, SchemaRegistry},
+        sparkplug::{EdgeNode, SparkplugNodes},
+    },
+    mapping::{self, Context, Decoder, Message, Place, Route, Routes, SchemaSource},
 };
 use oribi_model::{ArrivalClock, RejectReason};
+use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc};
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
@@ -15,7 +21,7 @@ const TOPICS_MAX: usize = 65_536;
 const LEVELS_MAX: usize = 128;
 
 struct Remembered {
-    route: Result<Arc<Route>, Fault>,
+    route: std::result::Result<Arc<Route>, Fault>,
     /// The batch for which `place` holds.
     number: u64,
     place: Place,
@@ -27,11 +33,59 @@ pub(crate) struct Router {
     topics: HashMap<Box<str>, Remembered, Xxh3DefaultBuilder>,
     arrival: ArrivalClock,
     ahead_ns_max: i64,
+    nodes: Arc<Mutex<SparkplugNodes>>,
+    rebirths: Vec<EdgeNode>,
+}
+
+/// A schema that has to be fetched before a message can be read.
+pub(crate) struct Wanted {
+    registry: Arc<SchemaRegistry>,
+    id: u32,
+}
+
+impl Wanted {
+    /// Fetches it; that there is none is remembered, and is the message's trouble.
+    ///
+    /// # Errors
+    /// [`Error::Broker`]: the registry does not answer.
+    pub(crate) async fn fetch(self) -> Result<()> {
+        match self.registry.fetch(self.id).await {
+            Err(wrong) if wrong.is_retryable() => Err(Error::Broker {
+                action: "read",
+                target: format!("schema {}", self.id),
+                reason: wrong.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Router {
     pub(crate) fn new(routes: Arc<Routes>, arrival: ArrivalClock, ahead_ns_max: i64) -> Router {
-        Router { routes, topics: HashMap::default(), arrival, ahead_ns_max }
+        let (topics, nodes) = (HashMap::default(), Arc::default());
+        Router { routes, topics, arrival, ahead_ns_max, nodes, rebirths: Vec::new() }
+    }
+
+    /// With what is already known of Sparkplug's edge nodes.
+    pub(crate) fn with_nodes(self, nodes: Arc<Mutex<SparkplugNodes>>) -> Router {
+        Router { nodes, ..self }
+    }
+
+    /// What has to be fetched before [`Router::add`] can read the message.
+    pub(crate) fn wanted(&mut self, message: &Message<'_>) -> Option<Wanted> {
+        if !self.routes.has_registry() {
+            return None;
+        }
+        self.remember(message.topic);
+        let route = self.topics.get(message.topic)?.route.as_ref().ok()?;
+        let Some(SchemaSource::Registry(registry)) = &route.picks.schema else { return None };
+        let id = Frame::split(message.payload).ok()?.id;
+        (!registry.knows(id)).then(|| Wanted { registry: registry.clone(), id })
+    }
+
+    /// Sparkplug's edge nodes that have to be asked for their births.
+    pub(crate) fn take_rebirths(&mut self) -> Vec<EdgeNode> {
+        std::mem::take(&mut self.rebirths)
     }
 
     /// Decodes a message into the batch; what cannot be decoded is marked there.
@@ -57,16 +111,21 @@ impl Router {
         batch: &mut Batch,
         message: &Message<'_>,
         now_ns: i64,
-    ) -> Result<(), Fault> {
-        if !self.topics.contains_key(message.topic) {
-            self.remember(message.topic);
-        }
+    ) -> std::result::Result<(), Fault> {
+        self.remember(message.topic);
         let context = Context { arrival: &self.arrival, now_ns, ahead_ns_max: self.ahead_ns_max };
         let remembered = self.topics.get_mut(message.topic).expect("the topic was put there");
         let route = remembered.route.as_ref().map_err(Clone::clone)?;
         let (tables, row) = (&mut batch.tables, &mut batch.row);
         if let Some(preset) = route.picks.preset {
             return mapping::read_preset(preset, message, route, tables, &context, row);
+        }
+        if route.picks.decoder == Decoder::SparkplugB {
+            let nodes = &mut self.nodes.lock();
+            let (rebirth, read) =
+                mapping::read_sparkplug(nodes, message, route, tables, &context, row);
+            self.rebirths.extend(rebirth);
+            return read;
         }
         if mapping::is_lines(message.payload, route, &self.arrival) {
             let heads = &mut batch.heads;
@@ -86,7 +145,14 @@ impl Router {
         mapping::read_rows(message, route, remembered.place, tables, &context, row)
     }
 
+    #[inline]
     fn remember(&mut self, topic: &str) {
+        if !self.topics.contains_key(topic) {
+            self.look_up(topic);
+        }
+    }
+
+    fn look_up(&mut self, topic: &str) {
         if self.topics.len() >= TOPICS_MAX {
             self.topics.clear();
         }
@@ -96,7 +162,7 @@ impl Router {
     }
 }
 
-fn check_topic(topic: &str) -> Result<(), Fault> {
+fn check_topic(topic: &str) -> std::result::Result<(), Fault> {
     if memchr::memchr_iter(b'/', topic.as_bytes()).count() >= LEVELS_MAX {
         let detail = format!("a topic of more than {LEVELS_MAX} levels");
         return Err(Fault::new(RejectReason::Limit, detail));

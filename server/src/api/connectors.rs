@@ -6,7 +6,7 @@ use super::{
 };
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
 };
 use oribi_connectors::{
@@ -133,40 +133,41 @@ pub(super) async fn drop(
     }
 }
 
-/// Stops a connector until it is resumed or the node starts anew. What it holds is stored first.
-#[utoipa::path(
-    post,
-    path = "/api/v1/connectors/{name}/pause",
-    tag = "connectors",
-    params(("name" = String, Path, description = "its name")),
-    responses(
-        (status = 200, description = "the connector", body = serde_json::Value),
-        (status = 404, description = "there is none", body = Problem),
-    )
-)]
-pub(super) async fn pause(
-    State(admin): State<Arc<Admin>>,
-    Path(name): Path<String>,
-) -> Result<Json<Described>> {
-    admin.connectors.pause(&name).await.map(Json).ok_or_else(|| unknown(&name))
+/// What to do with a connector that runs or is paused.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Steering {
+    /// Stop it until it is resumed or the node starts anew. What it holds is stored first.
+    Pause,
+    /// Start it where it was paused.
+    Resume,
 }
 
-/// Starts a paused connector.
+/// Pauses or resumes a connector.
 #[utoipa::path(
     post,
-    path = "/api/v1/connectors/{name}/resume",
+    path = "/api/v1/connectors/{name}/{steering}",
     tag = "connectors",
-    params(("name" = String, Path, description = "its name")),
+    params(
+        ("name" = String, Path, description = "its name"),
+        ("steering" = Steering, Path, description = "pause or resume"),
+    ),
     responses(
         (status = 200, description = "the connector", body = serde_json::Value),
         (status = 404, description = "there is none", body = Problem),
     )
 )]
-pub(super) async fn resume(
+pub(super) async fn steer(
     State(admin): State<Arc<Admin>>,
-    Path(name): Path<String>,
+    path: std::result::Result<Path<(String, Steering)>, PathRejection>,
 ) -> Result<Json<Described>> {
-    admin.connectors.resume(&name).await.map(Json).ok_or_else(|| unknown(&name))
+    let Path((name, steering)) =
+        path.map_err(|_| ApiError::parameter("steering", "expected pause or resume"))?;
+    let described = match steering {
+        Steering::Pause => admin.connectors.pause(&name).await,
+        Steering::Resume => admin.connectors.resume(&name).await,
+    };
+    described.map(Json).ok_or_else(|| unknown(&name))
 }
 
 /// What a connector would make of a message. Nothing is stored.
@@ -197,6 +198,6 @@ pub(super) async fn test(State(admin): State<Arc<Admin>>, body: String) -> Resul
     };
     let mut message = Message::new(&trial.topic, trial.payload.as_bytes());
     message.key = trial.key.as_deref().map(str::as_bytes);
-    let explained = explain(&spec, &message, &admin.arrival, admin.ahead_ns_max);
+    let explained = explain(&spec, &message, &admin.arrival, admin.ahead_ns_max).await;
     explained.map(Json).map_err(refuse)
 }

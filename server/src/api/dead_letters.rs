@@ -112,11 +112,13 @@ pub(super) async fn put_through(
 
 /// How each source reads.
 fn sources(admin: &Admin) -> HashMap<String, SourceRoutes> {
-    let listener = SourceRoutes { routes: admin.mqtt_routes.clone(), style: TopicStyle::Mqtt };
+    let (routes, style) = (admin.mqtt_routes.clone(), TopicStyle::Mqtt);
+    let listener = SourceRoutes { routes, style, registry: None };
     let mut sources = HashMap::from([("mqtt".to_owned(), listener)]);
     for connector in admin.connectors.list() {
         let (routes, style) = (connector.spec.routes.clone(), connector.spec.style());
-        sources.insert(connector.spec.name, SourceRoutes { routes, style });
+        let registry = connector.spec.registry;
+        sources.insert(connector.spec.name, SourceRoutes { routes, style, registry });
     }
     sources
 }

@@ -139,7 +139,9 @@ fn test(args: &TestArgs) -> Result<ExitCode> {
     let mut message = Message::new(&args.topic, &payload);
     message.key = args.key.as_deref().map(str::as_bytes);
     let arrival = ArrivalClock::new(Arc::new(SystemClock));
-    let explained = explain(spec, &message, &arrival, config.mqtt.ahead_ns_max)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let explained =
+        runtime.block_on(explain(spec, &message, &arrival, config.mqtt.ahead_ns_max))?;
     print(format!("{}\n", serde_json::to_string_pretty(&explained)?).as_bytes())?;
     Ok(if explained.reason.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

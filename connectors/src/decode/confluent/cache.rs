@@ -1,6 +1,6 @@
 //! Schemas that were fetched, by id. An id never changes its schema.
 
-use super::Schema;
+use super::{RegistryError, Schema};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ const MISSING_FOR: Duration = Duration::from_secs(10);
 
 /// Schemas by id, those used last, within bounds.
 #[derive(Debug, Default)]
-pub struct SchemaCache {
+pub(super) struct SchemaCache {
     state: Mutex<State>,
 }
 
@@ -28,7 +28,7 @@ struct State {
     schemas: HashMap<u32, Entry>,
     bytes: usize,
     turn: u64,
-    missing: HashMap<u32, Instant>,
+    missing: HashMap<u32, (Instant, RegistryError)>,
 }
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ struct Entry {
 
 impl SchemaCache {
     /// The schema of this id, if it is at hand.
-    pub fn get(&self, id: u32) -> Option<Arc<Schema>> {
+    pub(super) fn get(&self, id: u32) -> Option<Arc<Schema>> {
         let state = &mut *self.state.lock();
         state.turn += 1;
         let entry = state.schemas.get_mut(&id)?;
@@ -69,19 +69,21 @@ impl SchemaCache {
         }
     }
 
-    /// Whether this id named nothing a short while ago.
-    pub(super) fn is_missing(&self, id: u32) -> bool {
-        self.state.lock().missing.get(&id).is_some_and(|since| since.elapsed() < MISSING_FOR)
+    /// Why this id named nothing that can be used a short while ago.
+    pub(super) fn missing(&self, id: u32) -> Option<RegistryError> {
+        let state = self.state.lock();
+        let (since, why) = state.missing.get(&id)?;
+        (since.elapsed() < MISSING_FOR).then(|| why.clone())
     }
 
-    /// Remembers that this id names nothing.
-    pub(super) fn miss(&self, id: u32) {
+    /// Remembers why this id names nothing that can be used.
+    pub(super) fn miss(&self, id: u32, why: RegistryError) {
         let missing = &mut self.state.lock().missing;
         if missing.len() >= MISSING_MAX {
-            missing.retain(|_, since| since.elapsed() < MISSING_FOR);
+            missing.retain(|_, (since, _)| since.elapsed() < MISSING_FOR);
         }
         if missing.len() < MISSING_MAX {
-            missing.insert(id, Instant::now());
+            missing.insert(id, (Instant::now(), why));
         }
     }
 }
@@ -109,11 +111,11 @@ mod tests {
     fn ids_of_nothing_are_bounded() {
         let cache = SchemaCache::default();
         for id in 0..2 * MISSING_MAX as u32 {
-            cache.miss(id);
+            cache.miss(id, RegistryError::NotFound("schema".into()));
         }
-        assert!(cache.is_missing(0));
+        assert!(cache.missing(0).is_some());
         assert_eq!(cache.state.lock().missing.len(), MISSING_MAX);
         cache.put(0, Arc::new(Schema::Json), 1);
-        assert!(!cache.is_missing(0));
+        assert!(cache.missing(0).is_none());
     }
 }

@@ -110,9 +110,20 @@ impl SchemaRegistry {
         Ok(SchemaRegistry { asker, cache: SchemaCache::default(), asking: Default::default() })
     }
 
-    /// The schemas at hand.
-    pub fn cache(&self) -> &SchemaCache {
-        &self.cache
+    /// Whether [`SchemaRegistry::fetch`] has been asked for this id and has answered.
+    pub fn knows(&self, id: u32) -> bool {
+        self.cache.get(id).is_some() || self.cache.missing(id).is_some()
+    }
+
+    /// The schema of this id, which was fetched before.
+    ///
+    /// # Errors
+    /// Says why there is none.
+    pub fn at_hand(&self, id: u32) -> Result<Arc<Schema>, Fault> {
+        self.cache.get(id).ok_or_else(|| {
+            let why = self.cache.missing(id).unwrap_or(RegistryError::NotFound(schema_name(id)));
+            Fault::syntax(why.to_string())
+        })
     }
 
     /// The schema of this id, which is asked for unless it is at hand. An id that named nothing is
@@ -130,8 +141,8 @@ impl SchemaRegistry {
             return Ok(schema);
         }
         let what = schema_name(id);
-        if self.cache.is_missing(id) {
-            return Err(RegistryError::NotFound(what));
+        if let Some(why) = self.cache.missing(id) {
+            return Err(why);
         }
         let asker = self.asker.clone();
         let asked = tokio::task::spawn_blocking(move || asker.schema(id)).await;
@@ -143,7 +154,7 @@ impl SchemaRegistry {
             }
             Ok(Err(error)) => {
                 if !error.is_retryable() {
-                    self.cache.miss(id);
+                    self.cache.miss(id, error.clone());
                 }
                 Err(error)
             }

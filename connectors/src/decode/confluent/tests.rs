@@ -91,12 +91,12 @@ async fn a_schema_is_asked_for_once_and_reads_messages() {
     assert!(!format!("{options:?}").contains("p:w"));
     let client = SchemaRegistry::new(&options).unwrap();
     let frame = Frame::split(b"\0\0\0\0\x07\x04").unwrap();
-    assert!(client.cache().get(frame.id).is_none());
+    assert!(!client.knows(frame.id));
     let all: Vec<_> = (0..10).map(|_| client.fetch(frame.id)).collect();
     for schema in futures::future::join_all(all).await {
         assert_eq!(schema.unwrap().decode(frame.body), read_document(r#"{"x":2}"#));
     }
-    assert!(client.cache().get(7).is_some());
+    assert!(client.at_hand(7).is_ok());
     assert_eq!(asked(&registry), 1);
     assert_eq!(registry.authorizations.recv().unwrap(), "Basic dTpwOnc=");
 }

@@ -1,0 +1,51 @@
+//! Configuration of a schema registry.
+
+use super::{secret::Secret, spec::read_file};
+use crate::{
+    Error, Result,
+    decode::confluent::{Credentials, RegistryOptions, SchemaRegistry},
+};
+use serde::{Deserialize, Serialize};
+use std::{path::PathBuf, sync::Arc};
+
+/// Where a registry with Confluent's interface is, and who asks it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrySpec {
+    /// Its address, which may have a path: `http://registry:8080/apis/ccompat/v7`.
+    pub url: String,
+    /// User.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+    /// File that holds the password instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// PEM file of the authorities to trust; absent: those of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+}
+
+impl RegistrySpec {
+    /// A client, which has asked nothing yet. `key` is how the configuration calls the registry.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the key and what was expected.
+    pub(crate) fn open(&self, key: &str) -> Result<Arc<SchemaRegistry>> {
+        let file = |path: &PathBuf, member: &str| read_file(path, &format!("{key}.{member}"));
+        let mut options = RegistryOptions::new(&self.url);
+        if let Some(username) = self.username.clone() {
+            let password = match (&self.password, &self.password_file) {
+                (Some(password), _) => password.reveal().to_owned(),
+                (None, Some(path)) => file(path, "password_file")?.trim_end().to_owned(),
+                (None, None) => String::new(),
+            };
+            options.credentials = Some(Credentials { username, password });
+        }
+        options.ca_pem = self.ca_file.as_ref().map(|path| file(path, "ca_file")).transpose()?;
+        let registry = SchemaRegistry::new(&options);
+        registry.map(Arc::new).map_err(|reason| Error::config(format!("{key}.url"), reason))
+    }
+}
