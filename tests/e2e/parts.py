@@ -1,6 +1,6 @@
-"""Real brokers for the tests: Mosquitto, and Apache Kafka by scripts/kafka.
+"""Real parts for the tests: Mosquitto, Apache Kafka by scripts/kafka, a schema registry by scripts/registry.
 
-TEST_KAFKA names a Kafka that is running already. Without one and without Java and Maven the tests that need
+TEST_KAFKA and TEST_REGISTRY name parts that are running already. Without one and without Java and Maven the tests that need
 it are skipped, loudly; TEST_REQUIRE_PARTS=1 turns that into failures.
 """
 
@@ -26,10 +26,10 @@ def skipped(part, why):
     pytest.skip(f"{part}: {why}")
 
 
-def script(*arguments):
-    done = subprocess.run([str(ROOT / "scripts" / "kafka"), *map(str, arguments)], capture_output=True, text=True)
+def script(*arguments, part="kafka"):
+    done = subprocess.run([str(ROOT / "scripts" / part), *map(str, arguments)], capture_output=True, text=True)
     if done.returncode == 3:
-        skipped("kafka", done.stderr.strip())
+        skipped(part, done.stderr.strip())
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
@@ -132,6 +132,18 @@ def secure_kafka(tmp_path_factory):
     broker.secure = secure
     yield broker
     script("down", folder)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory):
+    """The address of a schema registry, with its path."""
+    given = os.environ.get("TEST_REGISTRY")
+    if given:
+        yield given
+        return
+    folder = tmp_path_factory.mktemp("registry")
+    yield script("up", folder, part="registry")[-1]
+    script("down", folder, part="registry")
 
 
 class Mosquitto:
