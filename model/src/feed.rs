@@ -1,6 +1,6 @@
-//! The seam between those who pass committed rows on and the tablets that hold them.
+//! The seam between those who pass committed rows and windows on and those who have them.
 
-use crate::{ReadPath, Result, RowBatch, TableId, TabletId};
+use crate::{ReadPath, Result, RowBatch, TableId, TabletId, TimeRange, Value};
 
 /// Rows of a tablet, in pieces.
 pub type BatchIter = Box<dyn Iterator<Item = Result<RowBatch>> + Send>;
@@ -31,4 +31,56 @@ pub trait Feed: ReadPath {
         place: u64,
         bytes_max: usize,
     ) -> Result<Option<Committed>>;
+}
+
+/// What is asked of the windows of a table, in the words of a window question.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WindowQuestion {
+    /// The database.
+    pub db: String,
+    /// The table.
+    pub table: String,
+    /// Columns of the answer, such as `mean(temperature)`.
+    pub select: String,
+    /// Length of a window, such as `1m`.
+    pub window: String,
+    /// Zone of calendar windows; UTC when absent.
+    pub timezone: Option<String>,
+    /// Tags that make groups, comma-separated.
+    pub group_by: Option<String>,
+}
+
+/// One group in one window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowRow {
+    /// First ns of the window, since the Unix epoch.
+    pub start: i64,
+    /// The tags of the group that are not null.
+    pub tags: Vec<(String, String)>,
+    /// The columns asked for that are not null.
+    pub fields: Vec<(String, Value)>,
+}
+
+/// Windows of tables. Errors are texts for a person.
+pub trait WindowFeed: Send + Sync + 'static {
+    /// The window that holds `time`, ns since the Unix epoch.
+    ///
+    /// # Errors
+    /// A window or zone that cannot be.
+    fn window_at(
+        &self,
+        question: &WindowQuestion,
+        time: i64,
+    ) -> std::result::Result<TimeRange, String>;
+
+    /// All groups of the windows of `range`, which begins and ends with a window, by time and
+    /// group. Blocks; called on a thread of a tokio runtime that may block.
+    ///
+    /// # Errors
+    /// A question that cannot be answered, or whose answer is too large.
+    fn windows(
+        &self,
+        question: &WindowQuestion,
+        range: TimeRange,
+    ) -> std::result::Result<Vec<WindowRow>, String>;
 }

@@ -6,6 +6,7 @@ mod answer;
 mod encode;
 mod engine;
 mod error;
+mod feed;
 mod filter;
 mod finish;
 mod functions;

@@ -78,11 +78,13 @@ impl Server {
             arrival.clone(),
             stop.clone(),
         )?;
+        let engine = QueryEngine::with_clock(node.clone(), config.query.clone(), clock.clone());
         let connectors = Connectors::start(
             config.connectors.clone(),
             ConnectorParts {
                 ingest: ingest.clone(),
                 feed: node.clone(),
+                windows: Arc::new(engine.clone()),
                 arrival: arrival.clone(),
                 store: Arc::new(CatalogStore(node.clone())),
                 ahead_ns_max: config.mqtt.ahead_ns_max,
@@ -96,7 +98,6 @@ impl Server {
             front: front.counters().clone(),
             started,
         });
-        let engine = QueryEngine::with_clock(node.clone(), config.query.clone(), clock.clone());
         let admin = Arc::new(Admin {
             node: node.clone(),
             query: config.query.clone(),

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 
 import paho.mqtt.client as paho
 import requests
@@ -111,3 +112,78 @@ def test_rows_go_to_an_mqtt_broker(mosquitto, make_oribi):
     wait_for(lambda: len({row["fields"]["v"] for row in found}) == 500, f"all rows, {len(found)}, {status(node)}")
     wait_for(lambda: status(node)["rows"] == 500, "the count")
     client.loop_stop()
+
+
+def windows(broker, topic, more="", window="1s"):
+    return f"""
+[[connectors]]
+name = "out"
+kind = "kafka_sink"
+url = "kafka://{broker.address}"
+[[connectors.feeds]]
+table = "m"
+topic = "{topic}"
+window = "{window}"
+select = "mean(v) as v, count(*) as n"
+group_by = "device"
+lateness_ms = 200
+{more}
+"""
+
+
+def newest(records):
+    """The record with the greatest revision of each window and group, by (time, device)."""
+    found = {}
+    for record in map(json.loads, (record.value() for record in records)):
+        place = record["time"], record["tags"].get("device")
+        if place not in found or found[place]["revision"] <= record["revision"]:
+            found[place] = record
+    return found
+
+
+def answers(node, window="1s"):
+    """What a question for windows answers, in the form of records."""
+    question = {"table": "m", "select": "mean(v) as v, count(*) as n", "window": window, "group_by": "device"}
+    answer = requests.get(f"{node.url}/api/v1/query", params=question, timeout=10).json()
+    return {(row[0], row[1]): {"v": row[2], "n": row[3]} for row in answer["rows"]}
+
+
+def agree(records, node):
+    return {place: record["fields"] for place, record in newest(records).items()} == answers(node)
+
+
+def test_closed_windows_and_late_rows(kafka, make_oribi):
+    topic = kafka.topic()
+    node = make_oribi(windows(kafka, topic)).start()
+    hour_ago = int(time.time()) - 3600
+    rows = "\n".join(f"m,device=d{at % 3} v={at}i {hour_ago * 1000 + at}" for at in range(5_000))
+    assert node.write(rows, precision="ms").status_code == 204
+    found = kafka.read(topic, lambda records: agree(records, node))
+    assert len(newest(found)) == 15
+    first = next(record for (_, device), record in sorted(newest(found).items()) if device == "d0")
+    assert first["window"] == "1s" and first["db"] == "default" and first["fields"]["n"] == 334
+    assert {record.key().decode() for record in found} == {"device=d0", "device=d1", "device=d2"}
+    # A window of now comes once it has closed.
+    assert node.write(f"m,device=d9 v=1i {int(time.time() * 1000)}", precision="ms").status_code == 204
+    found = kafka.read(topic, lambda records: len(newest(records)) == 16 and agree(records, node))
+    # A late row: its window comes again, newer, and no other does.
+    before = {record["id"]: record["revision"] for record in newest(found).values()}
+    late = f"m,device=d0 v=1000000i {hour_ago * 10**9 + 500_001}"
+    assert node.write(late, precision="ns").status_code == 204
+    again = newest(kafka.read(topic, lambda records: agree(records, node)))
+    changed = [record for record in again.values() if record["revision"] != before[record["id"]]]
+    assert {record["time"] for record in changed} == {first["time"]}
+    assert again[first["time"], "d0"]["fields"]["n"] == 335
+
+
+def test_windows_go_on_after_kill_9(kafka, make_oribi):
+    topic = kafka.topic()
+    node = make_oribi(windows(kafka, topic)).start()
+    for turn in range(4):
+        now_ms = int(time.time() * 1000)
+        rows = "\n".join(f'm,device=d{at % 3} v={at}i,name="x" {now_ms - 40 * at}' for at in range(100 * turn, 100 * turn + 100))
+        assert node.write(rows, precision="ms").status_code == 204
+        kafka.read(topic, turn + 1)
+        node.kill()
+        node.start()
+    kafka.read(topic, lambda records: agree(records, node), 60)

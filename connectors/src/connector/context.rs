@@ -3,7 +3,7 @@
 use super::{ConnectorStore, status::Progress};
 use crate::decode::sparkplug::SparkplugNodes;
 use oribi_ingest::Ingest;
-use oribi_model::{ArrivalClock, Feed};
+use oribi_model::{ArrivalClock, Feed, WindowFeed};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,8 @@ pub struct Parts {
     pub ingest: Arc<dyn Ingest>,
     /// Committed rows.
     pub feed: Arc<dyn Feed>,
+    /// Windows of them.
+    pub windows: Arc<dyn WindowFeed>,
     /// Times of rows without one.
     pub arrival: ArrivalClock,
     /// What must be remembered.

@@ -1,20 +1,22 @@
 //! From tablets to records, feed by feed.
 
-use super::{Outlet, record::Encoder};
+use super::{Outlet, record::Encoder, windows::Closing};
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, FeedSpec, RunContext, State},
 };
-use oribi_model::{RowBatch, Table, TabletId, name::DEFAULT_DB};
+use oribi_model::{RowBatch, Table, TabletId};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
 
 /// Bytes of log entries passed on between two confirmations.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
+/// How often windows are looked at: late rows of that time change each window once.
+const CLOSE_EVERY: Duration = Duration::from_millis(200);
 /// Pause where nothing is new.
 const IDLE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -30,12 +32,23 @@ pub(super) fn run(
 ) -> Result<()> {
     let mut places = context.parts.store.cursors(&context.name);
     context.progress.enter(State::Running);
+    let mut closed = None::<Instant>;
     while !context.stop.is_cancelled() {
         let mut is_idle = true;
+        let closes = closed.is_none_or(|last| last.elapsed() >= CLOSE_EVERY);
+        if closes {
+            closed = Some(Instant::now());
+        }
         for feed in &spec.feeds {
-            let db = feed.db.as_deref().unwrap_or(DEFAULT_DB);
             // A table may come later.
-            let Some(table) = context.parts.feed.table(db, &feed.table) else { continue };
+            let Some(table) = context.parts.feed.table(feed.db(), &feed.table) else { continue };
+            if let Some(question) = feed.question() {
+                if closes {
+                    let closing = Closing { context, runtime, feed, table: &table, question };
+                    closing.pass(&mut places, &mut outlet)?;
+                }
+                continue;
+            }
             for tablet in context.parts.feed.tablets(table.id) {
                 let passing = Passing { context, runtime, feed, table: &table, tablet };
                 is_idle &= !passing.pass(&mut places, &mut outlet)?;

@@ -26,13 +26,7 @@ impl<'a> Encoder<'a> {
 
     /// The tags of a series in readable form: `device=d1,site=north`, by name.
     pub(super) fn key(&self, series: &SeriesKey) -> String {
-        let mut key = String::new();
-        for (name, value) in self.tags(series) {
-            let comma = if key.is_empty() { "" } else { "," };
-            // Writing to a string cannot fail.
-            let _ = write!(key, "{comma}{name}={value}");
-        }
-        key
+        readable_key(self.tags(series))
     }
 
     /// Writes a row; `false` where the format has no form for it.
@@ -100,29 +94,14 @@ impl<'a> Encoder<'a> {
         out.extend_from_slice(b"},\"fields\":{");
         for (at, (name, value)) in self.fields(batch, row).enumerate() {
             member(out, at, name);
-            match value {
-                Value::Int(value) => {
-                    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes())
-                }
-                Value::Float(value) => {
-                    out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
-                }
-                Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-                Value::Text(value) => text(out, &value),
-            }
+            json_value(out, &value);
         }
         out.extend_from_slice(b"}}");
     }
 
     fn line(&self, batch: &RowBatch, row: usize, series: &SeriesKey, out: &mut Vec<u8>) -> bool {
         let start = out.len();
-        escaped(out, &self.table.name, b", ");
-        for (name, value) in self.tags(series) {
-            out.push(b',');
-            escaped(out, name, b",= ");
-            out.push(b'=');
-            escaped(out, value, b",= ");
-        }
+        line_head(out, &self.table.name, self.tags(series));
         let mut is_first = true;
         for (name, value) in self.fields(batch, row) {
             if name == TIME_COLUMN {
@@ -130,23 +109,7 @@ impl<'a> Encoder<'a> {
             }
             out.push(if is_first { b' ' } else { b',' });
             is_first = false;
-            escaped(out, name, b",= ");
-            out.push(b'=');
-            match value {
-                Value::Int(value) => {
-                    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-                    out.push(b'i');
-                }
-                Value::Float(value) => {
-                    out.extend_from_slice(ryu::Buffer::new().format_finite(value).as_bytes());
-                }
-                Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
-                Value::Text(value) => {
-                    out.push(b'"');
-                    escaped(out, &value, b"\"\\");
-                    out.push(b'"');
-                }
-            }
+            line_field(out, name, &value);
         }
         if is_first {
             out.truncate(start);
@@ -158,7 +121,63 @@ impl<'a> Encoder<'a> {
     }
 }
 
-fn member(out: &mut Vec<u8>, at: usize, name: &str) {
+/// `device=d1,site=north`
+pub(super) fn readable_key<'t>(tags: impl IntoIterator<Item = (&'t str, &'t str)>) -> String {
+    let mut key = String::new();
+    for (name, value) in tags {
+        let comma = if key.is_empty() { "" } else { "," };
+        // Writing to a string cannot fail.
+        let _ = write!(key, "{comma}{name}={value}");
+    }
+    key
+}
+
+/// Table and tags of a line.
+pub(super) fn line_head<'t>(
+    out: &mut Vec<u8>,
+    table: &str,
+    tags: impl IntoIterator<Item = (&'t str, &'t str)>,
+) {
+    escaped(out, table, b", ");
+    for (name, value) in tags {
+        out.push(b',');
+        escaped(out, name, b",= ");
+        out.push(b'=');
+        escaped(out, value, b",= ");
+    }
+}
+
+/// A field of a line.
+pub(super) fn line_field(out: &mut Vec<u8>, name: &str, value: &Value) {
+    escaped(out, name, b",= ");
+    out.push(b'=');
+    match value {
+        Value::Text(value) => {
+            out.push(b'"');
+            escaped(out, value, b"\"\\");
+            out.push(b'"');
+        }
+        value => {
+            json_value(out, value);
+            if let Value::Int(_) = value {
+                out.push(b'i');
+            }
+        }
+    }
+}
+
+pub(super) fn json_value(out: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Int(value) => out.extend_from_slice(itoa::Buffer::new().format(*value).as_bytes()),
+        Value::Float(value) => {
+            out.extend_from_slice(ryu::Buffer::new().format_finite(*value).as_bytes());
+        }
+        Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        Value::Text(value) => text(out, value),
+    }
+}
+
+pub(super) fn member(out: &mut Vec<u8>, at: usize, name: &str) {
     if at > 0 {
         out.push(b',');
     }
@@ -166,7 +185,7 @@ fn member(out: &mut Vec<u8>, at: usize, name: &str) {
     out.push(b':');
 }
 
-fn text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn text(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("memory takes every write");
 }
 
@@ -180,7 +199,7 @@ fn escaped(out: &mut Vec<u8>, text: &str, special: &[u8]) {
 }
 
 /// RFC 3339 in UTC, with as many decimals as needed.
-fn moment(ns: i64) -> String {
+pub(super) fn moment(ns: i64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(ns)).map(|at| at.to_string()).unwrap_or_default()
 }
 

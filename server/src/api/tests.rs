@@ -49,6 +49,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
     let metrics = Arc::new(Metrics::new());
     let ingest: Arc<dyn Ingest> = Arc::new(Ingestor::new(node.clone(), IngestOptions::default()));
     let arrival = ArrivalClock::new(clock.clone());
+    let engine = QueryEngine::new(node.clone(), QueryOptions::default());
     let admin = Admin {
         node: node.clone(),
         query: QueryOptions::default(),
@@ -60,6 +61,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
             ConnectorParts {
                 ingest: ingest.clone(),
                 feed: node.clone(),
+                windows: Arc::new(engine.clone()),
                 arrival: arrival.clone(),
                 store: Arc::new(CatalogStore(node.clone())),
                 ahead_ns_max: i64::MAX,
@@ -67,7 +69,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
             CancellationToken::new(),
         )
         .unwrap(),
-        engine: QueryEngine::new(node.clone(), QueryOptions::default()),
+        engine,
         write: ingest.clone(),
         mqtt_routes: Vec::new(),
         arrival: arrival.clone(),

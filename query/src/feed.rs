@@ -1,0 +1,85 @@
+//! The engine as a feed of windows.
+
+use crate::{QueryEngine, Question, answer::Answer, select::parse_select, windows::Windows};
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray, types};
+use arrow_schema::DataType;
+use jiff::Timestamp;
+use oribi_model::{TimeRange, Value, WindowFeed, WindowQuestion, WindowRow};
+
+impl WindowFeed for QueryEngine {
+    fn window_at(&self, question: &WindowQuestion, time: i64) -> Result<TimeRange, String> {
+        let zone = question.timezone.as_deref();
+        let windows = Windows::parse(Some(&question.window), None, zone);
+        let window = windows.map_err(|wrong| wrong.to_string())?.at(time);
+        Ok(TimeRange::new(window.start, window.end))
+    }
+
+    fn windows(
+        &self,
+        question: &WindowQuestion,
+        range: TimeRange,
+    ) -> Result<Vec<WindowRow>, String> {
+        let table = self.read_path().table(&question.db, &question.table);
+        let Some(table) = table else { return Ok(Vec::new()) };
+        let items = parse_select(&question.select, &table.schema, &mut Vec::new());
+        let items = items.map_err(|wrong| wrong.to_string())?.len();
+        let asked = Question {
+            db: Some(question.db.clone()),
+            table: Some(question.table.clone()),
+            select: Some(question.select.clone()),
+            window: Some(question.window.clone()),
+            timezone: question.timezone.clone(),
+            start: Some(moment(range.start)),
+            end: Some(moment(range.end)),
+            group_by: question.group_by.clone(),
+            ..Question::default()
+        };
+        let answer = tokio::runtime::Handle::current().block_on(self.window(asked));
+        Ok(rows(&answer.map_err(|wrong| wrong.to_string())?, items))
+    }
+}
+
+fn moment(ns: i64) -> String {
+    Timestamp::from_nanosecond(i128::from(ns)).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// An answer has the time first, then the group, then `items` columns.
+fn rows(answer: &Answer, items: usize) -> Vec<WindowRow> {
+    answer.batches.iter().flat_map(|batch| rows_of(batch, items)).collect()
+}
+
+fn rows_of(batch: &RecordBatch, items: usize) -> Vec<WindowRow> {
+    let times = batch.column(0).as_primitive::<types::TimestampNanosecondType>();
+    let fields = batch.schema_ref().fields();
+    let first_item = fields.len() - items;
+    let row = |row: usize| {
+        let mut tags = Vec::new();
+        for at in 1..first_item {
+            let texts = batch.column(at).as_string::<i32>();
+            if texts.is_valid(row) {
+                tags.push((fields[at].name().clone(), texts.value(row).to_owned()));
+            }
+        }
+        let values = (first_item..fields.len())
+            .filter_map(|at| Some((fields[at].name().clone(), value(batch.column(at), row)?)));
+        WindowRow { start: times.value(row), tags, fields: values.collect() }
+    };
+    (0..batch.num_rows()).map(row).collect()
+}
+
+fn value(array: &ArrayRef, row: usize) -> Option<Value> {
+    if array.is_null(row) {
+        return None;
+    }
+    Some(match array.data_type() {
+        DataType::Int64 => Value::Int(array.as_primitive::<types::Int64Type>().value(row)),
+        DataType::Float64 => Value::Float(array.as_primitive::<types::Float64Type>().value(row)),
+        DataType::Boolean => Value::Bool(array.as_boolean().value(row)),
+        DataType::Utf8 => Value::Text(array.as_string::<i32>().value(row).to_owned()),
+        DataType::Timestamp(..) => {
+            let time = array.as_primitive_opt::<types::TimestampNanosecondType>()?.value(row);
+            Value::Text(moment(time))
+        }
+        _ => return None,
+    })
+}
