@@ -1,4 +1,4 @@
-//! `/api/v1/write`: JSON, NDJSON, CSV and Arrow IPC into one table.
+//! `/api/v1/write`: JSON, NDJSON, CSV, Arrow IPC, MessagePack, CBOR and Avro containers into one table.
 
 use super::{
     Writer, body,
@@ -6,7 +6,9 @@ use super::{
     params::Params,
 };
 use crate::decode::{
-    Decoded, Fault, arrow, csv, json,
+    Decoded, Fault, arrow, avro, cbor, csv,
+    document::{self, Document},
+    json, msgpack,
     row::{RowRules, RowSink, TimeRule},
     table::TableBuilder,
     time::Precision,
@@ -27,6 +29,9 @@ const LISTED_MAX: usize = 100;
 enum Format {
     Json,
     Ndjson,
+    Msgpack,
+    Cbor,
+    Avro,
     Csv,
     Arrow,
 }
@@ -90,8 +95,13 @@ fn read_params(params: &Params) -> Result<Question, String> {
         Some("ndjson") => Format::Ndjson,
         Some("csv") => Format::Csv,
         Some("arrow") => Format::Arrow,
+        Some("msgpack") => Format::Msgpack,
+        Some("cbor") => Format::Cbor,
+        Some("avro") => Format::Avro,
         Some(other) => {
-            return Err(format!("format {other:?} is not known; use json, ndjson, csv or arrow"));
+            return Err(format!(
+                "format {other:?} is not known; use json, ndjson, csv, arrow, msgpack, cbor or avro"
+            ));
         }
         None => return Err("the parameter \"format\" is missing".into()),
     };
@@ -147,6 +157,9 @@ fn decode(writer: &Writer, question: &Question, bytes: &[u8]) -> Decoded {
             }
             Format::Csv => csv::read_rows(bytes, &mut sink),
             Format::Arrow => arrow::read_rows(bytes, &mut sink),
+            Format::Msgpack => push(msgpack::read(bytes), &mut sink),
+            Format::Cbor => push(cbor::read(bytes), &mut sink),
+            Format::Avro => push(avro::read_container(bytes), &mut sink),
         };
         if let Err(fault) = read {
             sink.refuse(fault);
@@ -156,6 +169,10 @@ fn decode(writer: &Writer, question: &Question, bytes: &[u8]) -> Decoded {
     };
     let points = if builder.rows() > 0 { vec![builder.finish()] } else { Vec::new() };
     Decoded { points, rejected }
+}
+
+fn push(document: Result<Document, Fault>, sink: &mut RowSink<'_, '_>) -> Result<(), Fault> {
+    document.and_then(|document| document::push_rows(&document, sink))
 }
 
 fn partial(rejected: &[Rejection], stored: u64) -> Response {

@@ -125,6 +125,26 @@ async fn native_writes() {
 }
 
 #[tokio::test]
+async fn binary_bodies_are_read() {
+    let memory = Memory::open();
+    let container = crate::testing::sample("avro/container-null.avro");
+    let bodies = [
+        ("msgpack&tags=site", b"\x91\x82\xa4site\xa1a\xa1v\x01".to_vec()),
+        ("cbor&tags=site", b"\x81\xa2\x64site\x61a\x61v\x01".to_vec()),
+        ("avro&tags=device&time=at", container),
+    ];
+    for (format, body) in bodies {
+        let uri = format!("/api/v1/write?table=b&format={format}");
+        let request = |body: Vec<u8>| Request::post(&uri).body(Body::from(body)).unwrap();
+        let (answer, said) = ask(&memory, request(body.clone())).await;
+        assert_eq!(answer.status(), 204, "{format} {said}");
+        let (answer, said) = ask(&memory, request(body[..body.len() - 1].to_vec())).await;
+        assert_eq!((answer.status().as_u16(), &said["rows_written"]), (400, &json!(0)), "{format}");
+    }
+    assert_eq!(memory.rows("b"), 5);
+}
+
+#[tokio::test]
 async fn what_clients_ask_before_they_write() {
     let memory = Memory::open();
     let get = |uri: &str| Request::get(uri).body(Body::empty()).unwrap();

@@ -81,7 +81,7 @@ mod writes {
         tag = "write",
         params(
             ("table" = String, Query, description = "table"),
-            ("format" = String, Query, description = "json, ndjson, csv or arrow"),
+            ("format" = String, Query, description = "json, ndjson, csv, arrow, msgpack, cbor or avro"),
             ("db" = Option<String>, Query, description = "database; default: default"),
             ("tags" = Option<String>, Query, description = "columns that are tags, comma-separated"),
             ("time" = Option<String>, Query, description = "time column; default: the first of time, timestamp, ts"),
