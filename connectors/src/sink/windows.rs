@@ -52,6 +52,8 @@ impl Closing<'_> {
     ) -> Result<()> {
         let name = self.name();
         let mut progress = self.progress(&name, places)?;
+        // From now on windows are told apart by it, even if nothing is sent for long.
+        places.insert(format!("{name}/until"), progress.until as u64);
         let (mut moved, mut late) = (BTreeMap::new(), BTreeSet::new());
         for tablet in self.context.parts.feed.tablets(self.table.id) {
             let name = format!("{name}/{}", tablet.0);
@@ -78,9 +80,9 @@ impl Closing<'_> {
     fn name(&self) -> String {
         let mut hash = Xxh3::new();
         let question = &self.question;
-        let optional = [&question.timezone, &question.group_by];
-        let texts = [&question.select, &question.window].into_iter();
-        for text in texts.chain(optional.into_iter().flatten()) {
+        let [timezone, group_by] = [&question.timezone, &question.group_by]
+            .map(|text| text.as_deref().unwrap_or_default());
+        for text in [&question.select, &question.window, timezone, group_by] {
             hash.update(text.as_bytes());
             hash.write_u8(0xff);
         }
