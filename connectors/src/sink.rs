@@ -8,6 +8,7 @@
 //! A feed of windows keeps the same places, and the time up to which all windows were sent. Rows of
 //! windows before it are late: their windows are sent again, with a greater revision.
 
+mod avro;
 mod kafka;
 mod mqtt;
 mod pass;

@@ -1,8 +1,11 @@
 """Formats that need more than a payload: schemas of a registry, births of Sparkplug B."""
 
+import io
+import json
 import struct
 import threading
 
+import fastavro
 import paho.mqtt.client as paho
 import requests
 
@@ -107,3 +110,37 @@ def test_sparkplug_is_asked_for_births_and_named_by_them(mosquitto, make_oribi):
     assert node.count("_dead_letters") == 1
     edge.disconnect()
     edge.loop_stop()
+
+
+def test_a_sink_writes_avro_that_others_read(kafka, registry, make_oribi):
+    topic = kafka.topic()
+    node = make_oribi(f"""
+[[connectors]]
+name = "out"
+kind = "kafka_sink"
+url = "kafka://{kafka.address}"
+registry = {{ url = "{registry}" }}
+[[connectors.feeds]]
+table = "m"
+topic = "{topic}"
+format = "avro"
+[[connectors.feeds]]
+table = "m"
+topic = "{topic}"
+format = "avro"
+window = "1s"
+select = "count(*) as n"
+lateness_ms = 100
+""").start()
+    assert node.write('m,device=d1 v=-3i,f=0.5,b=true,s="x" 1700000000000000001').status_code == 204
+    found = {}
+    for record in kafka.read(topic, 2):
+        value = record.value()
+        schema = struct.unpack(">bI", value[:5])[1]
+        text = requests.get(f"{registry}/schemas/ids/{schema}", timeout=10).json()["schema"]
+        datum = fastavro.schemaless_reader(io.BytesIO(value[5:]), fastavro.parse_schema(json.loads(text)))
+        found[datum["window"]] = datum
+    row, window = found[None], found["1s"]
+    assert row["tags"] == {"device": "d1"} and row["fields"] == {"v": -3, "f": 0.5, "b": True, "s": "x"}
+    assert row["table"] == "m" and row["revision"] is None and len(row["id"]) == 32
+    assert window["fields"] == {"n": 1} and window["revision"] >= 1 and window["tags"] == {}

@@ -59,6 +59,9 @@ pub enum RecordFormat {
     Json,
     /// One line of line protocol.
     LineProtocol,
+    /// An Avro datum behind the id of its schema in the connector's registry or, without one,
+    /// behind the fingerprint of its schema.
+    Avro,
 }
 
 /// What a sink passes on, and where to.
@@ -230,6 +233,9 @@ impl ConnectorSpec {
         }
         if self.cert_file.is_some() != self.key_file.is_some() {
             return wrong("key_file", "cert_file and key_file go together");
+        }
+        if let Some(registry) = &self.registry {
+            registry.open(&format!("{key}.registry"))?;
         }
         match self.kind {
             Kind::Mqtt | Kind::Kafka => {

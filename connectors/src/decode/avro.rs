@@ -61,6 +61,11 @@ impl AvroSchema {
         Ok(AvroSchema { types, fingerprint: canonical::fingerprint(&schema) })
     }
 
+    /// CRC-64-AVRO of the schema's canonical form.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
     /// Reads a bare datum, which takes all bytes.
     ///
     /// # Errors

@@ -115,9 +115,8 @@ impl SparkplugNodes {
                 false
             }
             Some(device) => {
-                let follows = node.follows(payload.seq);
                 node.add_device(device, definitions);
-                (!follows || !node.is_born()) && node.may_ask(now_ns)
+                node.asks_after(payload.seq, now_ns)
             }
         });
         self.make_room(&edge)?;
@@ -159,8 +158,7 @@ impl SparkplugNodes {
             let time = source.time(payload)?;
             let asks = self.change(&edge, |node| {
                 node.remove_device(name);
-                let follows = node.follows(payload.seq);
-                (!follows || !node.is_born()) && node.may_ask(now_ns)
+                node.asks_after(payload.seq, now_ns)
             });
             self.make_room(&edge)?;
             let rows = vec![source.offline(time)];

@@ -1,9 +1,13 @@
 //! From tablets to records, feed by feed.
 
-use super::{Outlet, record::Encoder, windows::Closing};
+use super::{
+    Outlet, avro,
+    record::{Encoder, Form},
+    windows::Closing,
+};
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, FeedSpec, RunContext, State},
+    connector::{ConnectorSpec, FeedSpec, RecordFormat, RunContext, State},
 };
 use oribi_model::{RowBatch, Table, TabletId};
 use std::{
@@ -30,6 +34,14 @@ pub(super) fn run(
     runtime: &Handle,
     mut outlet: impl Outlet,
 ) -> Result<()> {
+    let form = |feed: &FeedSpec| {
+        let prefix = match feed.format {
+            RecordFormat::Avro => avro::prefix(spec, &feed.topic, runtime)?,
+            RecordFormat::Json | RecordFormat::LineProtocol => Vec::new(),
+        };
+        Ok(Form { format: feed.format, prefix })
+    };
+    let forms = spec.feeds.iter().map(form).collect::<Result<Vec<Form>>>()?;
     let mut places = context.parts.store.cursors(&context.name);
     context.progress.enter(State::Running);
     let mut closed = None::<Instant>;
@@ -39,18 +51,18 @@ pub(super) fn run(
         if closes {
             closed = Some(Instant::now());
         }
-        for feed in &spec.feeds {
+        for (feed, form) in spec.feeds.iter().zip(&forms) {
             // A table may come later.
             let Some(table) = context.parts.feed.table(feed.db(), &feed.table) else { continue };
             if let Some(question) = feed.question() {
                 if closes {
-                    let closing = Closing { context, runtime, feed, table: &table, question };
+                    let closing = Closing { context, runtime, feed, form, table: &table, question };
                     closing.pass(&mut places, &mut outlet)?;
                 }
                 continue;
             }
             for tablet in context.parts.feed.tablets(table.id) {
-                let passing = Passing { context, runtime, feed, table: &table, tablet };
+                let passing = Passing { context, runtime, feed, form, table: &table, tablet };
                 is_idle &= !passing.pass(&mut places, &mut outlet)?;
             }
         }
@@ -68,6 +80,7 @@ struct Passing<'a> {
     context: &'a RunContext,
     runtime: &'a Handle,
     feed: &'a FeedSpec,
+    form: &'a Form,
     table: &'a Arc<Table>,
     tablet: TabletId,
 }
@@ -103,12 +116,12 @@ impl Passing<'_> {
     fn send(&self, batch: &RowBatch, outlet: &mut impl Outlet) -> Result<()> {
         let progress = &self.context.progress;
         let mut table = self.table.clone();
-        if !Encoder::new(&table, self.feed.format).knows(batch) {
+        if !Encoder::new(&table, self.form).knows(batch) {
             // The rows are newer than the table as it was looked up.
             let newer = self.context.parts.feed.table(&table.db, &table.name);
             table = newer.unwrap_or(table);
         }
-        let encoder = Encoder::new(&table, self.feed.format);
+        let encoder = Encoder::new(&table, self.form);
         let series: Vec<_> = (0..batch.series.len()).map(|at| batch.series.key(at)).collect();
         let keys: Vec<String> = series.iter().map(|series| encoder.key(series)).collect();
         let mut payload = Vec::new();

@@ -1,5 +1,6 @@
 //! Rows as records.
 
+use super::avro::Datum;
 use crate::connector::RecordFormat;
 use oribi_model::{ColumnKind, RowBatch, SeriesKey, Table, Value, name::TIME_COLUMN};
 use std::fmt::Write;
@@ -8,12 +9,20 @@ use xxhash_rust::xxh3::xxh3_128;
 /// Writes the rows of one table.
 pub(super) struct Encoder<'a> {
     table: &'a Table,
-    format: RecordFormat,
+    form: &'a Form,
+}
+
+/// How records of a feed are written.
+#[derive(Debug, Clone)]
+pub(super) struct Form {
+    pub(super) format: RecordFormat,
+    /// What stands before each record.
+    pub(super) prefix: Vec<u8>,
 }
 
 impl<'a> Encoder<'a> {
-    pub(super) fn new(table: &'a Table, format: RecordFormat) -> Encoder<'a> {
-        Encoder { table, format }
+    pub(super) fn new(table: &'a Table, form: &'a Form) -> Encoder<'a> {
+        Encoder { table, form }
     }
 
     /// Whether the table as known here has every column of the rows.
@@ -37,12 +46,22 @@ impl<'a> Encoder<'a> {
         series: &SeriesKey,
         out: &mut Vec<u8>,
     ) -> bool {
-        match self.format {
+        out.extend_from_slice(&self.form.prefix);
+        match self.form.format {
             RecordFormat::Json => {
                 self.json(batch, row, series, out);
                 true
             }
             RecordFormat::LineProtocol => self.line(batch, row, series, out),
+            RecordFormat::Avro => {
+                let time = batch.times[row];
+                let fields: Vec<_> = self.fields(batch, row).collect();
+                let (db, table) = (self.table.db.as_str(), self.table.name.as_str());
+                let (id, tags) = (self.id(series, time), self.tags(series).into_iter());
+                let fields = fields.into_iter();
+                Datum { id, db, table, time, window: None, tags, fields }.write(out);
+                true
+            }
         }
     }
 
@@ -258,7 +277,8 @@ mod tests {
         let series = batch.series.key(0);
         let written = |format, row| {
             let mut out = Vec::new();
-            let is_written = Encoder::new(&table, format).row(&batch, row, &series, &mut out);
+            let form = Form { format, prefix: Vec::new() };
+            let is_written = Encoder::new(&table, &form).row(&batch, row, &series, &mut out);
             (is_written, String::from_utf8(out).unwrap())
         };
         let (_, json) = written(RecordFormat::Json, 0);
@@ -270,7 +290,8 @@ mod tests {
         let line = "my\\ sensors,device=d1,site=no\\ rth t=21.5,note=\"a \\\"b\\\"\" 1500000000";
         assert_eq!(written(RecordFormat::LineProtocol, 0), (true, line.to_owned()));
         assert_eq!(written(RecordFormat::LineProtocol, 1), (false, String::new()));
-        let encoder = Encoder::new(&table, RecordFormat::Json);
+        let form = Form { format: RecordFormat::Json, prefix: Vec::new() };
+        let encoder = Encoder::new(&table, &form);
         assert_eq!(encoder.key(&series), "device=d1,site=no rth");
         assert!(encoder.knows(&batch));
         assert_ne!(encoder.id(&series, 1), encoder.id(&series, 2));

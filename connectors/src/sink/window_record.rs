@@ -1,7 +1,10 @@
 //! Windows as records.
 
-use super::record::{json_value, line_field, line_head, member, moment, readable_key, text};
-use crate::connector::{FeedSpec, RecordFormat};
+use super::{
+    avro::Datum,
+    record::{Form, json_value, line_field, line_head, member, moment, readable_key, text},
+};
+use crate::connector::RecordFormat;
 use oribi_model::{Table, WindowQuestion, WindowRow};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -13,15 +16,26 @@ pub(super) fn key(row: &WindowRow) -> String {
 /// Writes a window.
 pub(super) fn write(
     table: &Table,
-    feed: &FeedSpec,
+    form: &Form,
     question: &WindowQuestion,
     row: &WindowRow,
     revision: u64,
     out: &mut Vec<u8>,
 ) {
-    match feed.format {
+    out.extend_from_slice(&form.prefix);
+    match form.format {
         RecordFormat::Json => json(table, question, row, revision, out),
         RecordFormat::LineProtocol => line(table, row, out),
+        RecordFormat::Avro => Datum {
+            id: id(table, &question.window, row),
+            db: &question.db,
+            table: &question.table,
+            time: row.start,
+            window: Some((&question.window, revision)),
+            tags: row.tags.iter().map(|(name, value)| (&**name, &**value)),
+            fields: row.fields.iter().map(|(name, value)| (&**name, value)),
+        }
+        .write(out),
     }
 }
 

@@ -1,6 +1,6 @@
 //! From committed rows to closed windows.
 
-use super::{Outlet, window_record};
+use super::{Outlet, record::Form, window_record};
 use crate::{
     Error, Result,
     connector::{FeedSpec, RunContext},
@@ -31,6 +31,7 @@ pub(super) struct Closing<'a> {
     pub(super) context: &'a RunContext,
     pub(super) runtime: &'a Handle,
     pub(super) feed: &'a FeedSpec,
+    pub(super) form: &'a Form,
     pub(super) table: &'a Arc<Table>,
     pub(super) question: WindowQuestion,
 }
@@ -198,9 +199,9 @@ impl Closing<'_> {
         let mut payload = Vec::new();
         for row in rows {
             payload.clear();
-            let (table, feed) = (self.table, self.feed);
-            window_record::write(table, feed, &self.question, &row, revision, &mut payload);
-            outlet.send(&feed.topic, &window_record::key(&row), &payload)?;
+            let (table, form) = (self.table, self.form);
+            window_record::write(table, form, &self.question, &row, revision, &mut payload);
+            outlet.send(&self.feed.topic, &window_record::key(&row), &payload)?;
             progress.messages.fetch_add(1, Ordering::Relaxed);
             progress.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
             progress.rows.fetch_add(1, Ordering::Relaxed);

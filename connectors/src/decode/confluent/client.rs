@@ -11,7 +11,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc, time::Duration};
 use ureq::{
-    Agent,
+    Agent, Body, RequestBuilder,
+    http::Response,
     tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
 };
 
@@ -163,6 +164,21 @@ impl SchemaRegistry {
     }
 }
 
+impl SchemaRegistry {
+    /// The id of an Avro schema of a subject, which is registered if it is new.
+    ///
+    /// # Errors
+    /// [`RegistryError`]: a registry that is away or refuses.
+    pub async fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
+        let (asker, subject, schema) = (self.asker.clone(), subject.to_owned(), schema.to_owned());
+        let what = format!("the schema of {subject:?}");
+        let asked = tokio::task::spawn_blocking(move || asker.register(&subject, &schema)).await;
+        asked.unwrap_or_else(|panic| {
+            Err(RegistryError::Unusable { what, reason: panic.to_string() })
+        })
+    }
+}
+
 fn schema_name(id: u32) -> String {
     format!("schema {id}")
 }
@@ -284,19 +300,44 @@ impl Asker {
         Ok(())
     }
 
+    fn register(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
+        #[derive(Deserialize)]
+        struct Registered {
+            id: u32,
+        }
+        let path = format!("/subjects/{}/versions", escape(subject));
+        let body = serde_json::json!({ "schema": schema }).to_string();
+        let request = self.headed(self.agent.post(format!("{}{path}", self.url)));
+        let request = request.header("Content-Type", "application/vnd.schemaregistry.v1+json");
+        let asked: Registered = self.answer(request.send(body), "the schema")?;
+        Ok(asked.id)
+    }
+
     fn ask<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<T, RegistryError> {
+        let request = self.headed(self.agent.get(format!("{}{path}", self.url)));
+        self.answer(request.call(), what)
+    }
+
+    fn headed<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        let request =
+            request.header("Accept", "application/vnd.schemaregistry.v1+json, application/json");
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &self,
+        response: Result<Response<Body>, ureq::Error>,
+        what: &str,
+    ) -> Result<T, RegistryError> {
         let unavailable = |reason: String| {
             let url = self.url.clone();
             RegistryError::Unavailable { url, reason: excerpt(&reason, 256) }
         };
         let failed = |error: ureq::Error| unavailable(error.to_string());
-        let mut request = self.agent.get(format!("{}{path}", self.url));
-        request =
-            request.header("Accept", "application/vnd.schemaregistry.v1+json, application/json");
-        if let Some(authorization) = &self.authorization {
-            request = request.header("Authorization", authorization);
-        }
-        let mut response = request.call().map_err(failed)?;
+        let mut response = response.map_err(failed)?;
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
         match (status, body) {

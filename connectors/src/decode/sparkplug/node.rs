@@ -129,6 +129,13 @@ impl Node {
         expected.is_none_or(|expected| expected == seq)
     }
 
+    /// Takes note of a message's number; whether the node is to be asked for its births, because
+    /// messages are missing or it has none.
+    pub(super) fn asks_after(&mut self, seq: Option<u64>, now_ns: i64) -> bool {
+        let follows = self.follows(seq);
+        (!follows || !self.is_born()) && self.may_ask(now_ns)
+    }
+
     /// Whether it may be asked for its births now.
     pub(super) fn may_ask(&mut self, now_ns: i64) -> bool {
         let is_recent = |asked: i64| (0..REBIRTH_PAUSE_NS).contains(&now_ns.saturating_sub(asked));
