@@ -17,5 +17,6 @@ pub use status::{Described, State};
 pub use store::ConnectorStore;
 
 pub(crate) use context::RunContext;
-pub(crate) use spec::{Transport, read_file};
+pub(crate) use secret::read_file;
+pub(crate) use spec::Transport;
 pub(crate) use status::Progress;

@@ -1,6 +1,6 @@
 //! Configuration of a schema registry.
 
-use super::{secret::Secret, spec::read_file};
+use super::secret::{Secret, password, read_file};
 use crate::{
     Error, Result,
     decode::confluent::{Credentials, RegistryOptions, SchemaRegistry},
@@ -34,17 +34,15 @@ impl RegistrySpec {
     /// # Errors
     /// [`Error::Config`] names the key and what was expected.
     pub(crate) fn open(&self, key: &str) -> Result<Arc<SchemaRegistry>> {
-        let file = |path: &PathBuf, member: &str| read_file(path, &format!("{key}.{member}"));
         let mut options = RegistryOptions::new(&self.url);
         if let Some(username) = self.username.clone() {
-            let password = match (&self.password, &self.password_file) {
-                (Some(password), _) => password.reveal().to_owned(),
-                (None, Some(path)) => file(path, "password_file")?.trim_end().to_owned(),
-                (None, None) => String::new(),
-            };
+            let file = self.password_file.as_deref();
+            let password = password(self.password.as_ref(), file, &format!("{key}.password_file"))?;
+            let password = password.unwrap_or_default();
             options.credentials = Some(Credentials { username, password });
         }
-        options.ca_pem = self.ca_file.as_ref().map(|path| file(path, "ca_file")).transpose()?;
+        let ca = self.ca_file.as_ref();
+        options.ca_pem = ca.map(|path| read_file(path, &format!("{key}.ca_file"))).transpose()?;
         let registry = SchemaRegistry::new(&options);
         registry.map(Arc::new).map_err(|reason| Error::config(format!("{key}.url"), reason))
     }

@@ -1,7 +1,8 @@
-//! A text that never shows.
+//! A text that never shows, and files that hold such.
 
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize, Serializer};
-use std::fmt;
+use std::{fmt, fs, path::Path};
 
 /// What stands in the place of a secret.
 pub(super) const REDACTED: &str = "***";
@@ -25,7 +26,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.serialize_str(REDACTED)
     }
 }
@@ -33,4 +34,24 @@ impl Serialize for Secret {
 /// Whether an option of this name holds a secret.
 pub(super) fn is_secret(name: &str) -> bool {
     ["password", "secret", "jaas", "token", "key.pem"].iter().any(|word| name.contains(word))
+}
+
+/// A password, read from its file where it is not given itself; `key` is how the configuration
+/// calls the file.
+pub(super) fn password(
+    given: Option<&Secret>,
+    file: Option<&Path>,
+    key: &str,
+) -> Result<Option<String>> {
+    match (given, file) {
+        (Some(password), _) => Ok(Some(password.reveal().to_owned())),
+        (None, Some(path)) => read_file(path, key).map(|text| Some(text.trim_end().to_owned())),
+        (None, None) => Ok(None),
+    }
+}
+
+/// A small file that the configuration names.
+pub(crate) fn read_file(path: &Path, key: &str) -> Result<String> {
+    fs::read_to_string(path)
+        .map_err(|wrong| Error::config(key, format!("cannot read {}: {wrong}", path.display())))
 }

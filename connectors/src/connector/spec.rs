@@ -2,7 +2,7 @@
 
 use super::{
     registry::RegistrySpec,
-    secret::{REDACTED, Secret, is_secret},
+    secret::{REDACTED, Secret, is_secret, password},
 };
 use crate::{
     Error, Result,
@@ -320,20 +320,8 @@ impl ConnectorSpec {
 
     /// The password, read from its file if it has one.
     pub(crate) fn secret(&self) -> Result<Option<String>> {
-        match (&self.password, &self.password_file) {
-            (Some(password), _) => Ok(Some(password.reveal().to_owned())),
-            (None, Some(path)) => {
-                read_file(path, "password_file").map(|text| Some(text.trim_end().to_owned()))
-            }
-            (None, None) => Ok(None),
-        }
+        password(self.password.as_ref(), self.password_file.as_deref(), "password_file")
     }
-}
-
-/// A small file that the configuration names.
-pub(crate) fn read_file(path: &std::path::Path, key: &str) -> Result<String> {
-    std::fs::read_to_string(path)
-        .map_err(|wrong| Error::config(key, format!("cannot read {}: {wrong}", path.display())))
 }
 
 /// Whether bytes go encrypted.

@@ -61,7 +61,7 @@ where
                 long(out, i64::try_from(revision).unwrap_or(i64::MAX));
             }
         }
-        items(out, self.tags, |out, value| text(out, value));
+        items(out, self.tags, text);
         items(out, self.fields, |out, value| field(out, value.borrow()));
     }
 }
