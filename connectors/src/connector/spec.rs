@@ -234,9 +234,6 @@ impl ConnectorSpec {
         if self.cert_file.is_some() != self.key_file.is_some() {
             return wrong("key_file", "cert_file and key_file go together");
         }
-        if let Some(registry) = &self.registry {
-            registry.open(&format!("{key}.registry"))?;
-        }
         match self.kind {
             Kind::Mqtt | Kind::Kafka => {
                 if !self.feeds.is_empty() {
@@ -253,6 +250,9 @@ impl ConnectorSpec {
                 }
                 if self.feeds.is_empty() {
                     return wrong("feeds", "a sink needs a feed");
+                }
+                if let Some(registry) = &self.registry {
+                    registry.open(&format!("{key}.registry"))?;
                 }
                 for (at, feed) in self.feeds.iter().enumerate() {
                     if let Err((member, reason)) = feed.check() {

@@ -37,7 +37,7 @@ pub(super) struct Closing<'a> {
 }
 
 /// How far a feed has got, as its places say.
-struct Progress {
+struct Reached {
     /// Every window that ends here or before was sent.
     until: i64,
     revision: u64,
@@ -52,28 +52,28 @@ impl Closing<'_> {
         outlet: &mut impl Outlet,
     ) -> Result<()> {
         let name = self.name();
-        let mut progress = self.progress(&name, places)?;
+        let mut reached = self.reached(&name, places)?;
         // From now on windows are told apart by it, even if nothing is sent for long.
-        places.insert(format!("{name}/until"), progress.until as u64);
+        places.insert(format!("{name}/until"), reached.until as u64);
         let (mut moved, mut late) = (BTreeMap::new(), BTreeSet::new());
         for tablet in self.context.parts.feed.tablets(self.table.id) {
             let name = format!("{name}/{}", tablet.0);
             let place = places.get(&name).copied().unwrap_or(0);
-            moved.insert(name, self.look(tablet, place, progress.until, &mut late)?);
+            moved.insert(name, self.look(tablet, place, reached.until, &mut late)?);
         }
-        let ranges = self.ranges(&late, &mut progress)?;
+        let ranges = self.ranges(&late, &mut reached)?;
         if ranges.is_empty() {
             places.extend(moved);
             return Ok(());
         }
-        let revision = progress.revision + 1;
+        let revision = reached.revision + 1;
         // Kept first, so that no two sendings of one window ever have the same revision.
         self.save(places, BTreeMap::from([(format!("{name}/revision"), revision)]))?;
         for range in &ranges {
             self.send(*range, revision, outlet)?;
         }
         outlet.settle()?;
-        moved.insert(format!("{name}/until"), progress.until as u64);
+        moved.insert(format!("{name}/until"), reached.until as u64);
         self.save(places, moved)
     }
 
@@ -92,13 +92,13 @@ impl Closing<'_> {
 
     /// A feed that begins takes all that lies before now for late, so that only windows with rows
     /// are asked for, however long ago they were.
-    fn progress(&self, name: &str, places: &BTreeMap<String, u64>) -> Result<Progress> {
+    fn reached(&self, name: &str, places: &BTreeMap<String, u64>) -> Result<Reached> {
         let revision = places.get(&format!("{name}/revision")).copied().unwrap_or(0);
         let until = match places.get(&format!("{name}/until")) {
             Some(until) => *until as i64,
             None => self.window_at(self.closed_ns())?.start,
         };
-        Ok(Progress { until, revision })
+        Ok(Reached { until, revision })
     }
 
     /// Windows that end here or before are closed.
@@ -146,8 +146,8 @@ impl Closing<'_> {
     }
 
     /// What is to be sent: late windows, neighbours together, then those that have closed since the last
-    /// time, up to which `progress` is moved on.
-    fn ranges(&self, late: &BTreeSet<i64>, progress: &mut Progress) -> Result<Vec<TimeRange>> {
+    /// time, up to which `reached` is moved on.
+    fn ranges(&self, late: &BTreeSet<i64>, reached: &mut Reached) -> Result<Vec<TimeRange>> {
         let mut ranges: Vec<TimeRange> = Vec::new();
         let mut merged = 0;
         for start in late {
@@ -163,7 +163,7 @@ impl Closing<'_> {
             }
         }
         let closed_ns = self.closed_ns();
-        let (start, mut end) = (progress.until, progress.until);
+        let (start, mut end) = (reached.until, reached.until);
         for _ in 0..WINDOWS_MAX {
             let next = self.window_at(end)?.end;
             if next > closed_ns || next <= end {
@@ -173,7 +173,7 @@ impl Closing<'_> {
         }
         if end > start {
             ranges.push(TimeRange::new(start, end));
-            progress.until = end;
+            reached.until = end;
         }
         Ok(ranges)
     }
