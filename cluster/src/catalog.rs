@@ -25,6 +25,9 @@ pub struct Catalog {
     /// Connectors made at run time, by name, as JSON.
     #[serde(default)]
     connectors: BTreeMap<Name, Arc<str>>,
+    /// Connectors, made at run time or not, that are not to run.
+    #[serde(default)]
+    paused: BTreeSet<Name>,
     /// Of each connector, how far it has got with each of its sources.
     #[serde(default)]
     cursors: BTreeMap<Name, BTreeMap<String, u64>>,
@@ -100,6 +103,11 @@ impl Catalog {
     /// The connectors made at run time, by name, each as the JSON it was made with.
     pub fn connectors(&self) -> impl Iterator<Item = (&Name, &Arc<str>)> {
         self.connectors.iter()
+    }
+
+    /// The connectors that are not to run until they are resumed, by name.
+    pub fn paused(&self) -> impl Iterator<Item = &Name> {
+        self.paused.iter()
     }
 
     /// How far a connector has got with each of its sources: the first place that was not done.

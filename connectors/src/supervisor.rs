@@ -59,7 +59,7 @@ impl Connectors {
         let mut specs: BTreeMap<String, (ConnectorSpec, Origin)> = BTreeMap::new();
         for (at, spec) in file.into_iter().enumerate() {
             let key = format!("connectors[{at}]");
-            spec.validate(&key)?;
+            parts.check(&spec, &key)?;
             if specs.contains_key(&spec.name) {
                 let reason = format!("{:?} names two connectors", spec.name);
                 return Err(Error::config(format!("{key}.name"), reason));
@@ -77,10 +77,13 @@ impl Connectors {
             })?;
             specs.insert(name, (spec, Origin::Http));
         }
-        let changing = tokio::sync::Mutex::default();
+        let (paused, changing) = (parts.store.paused(), tokio::sync::Mutex::default());
         let inner = Arc::new(Inner { parts, running: Mutex::default(), stop, changing });
         for (name, (spec, origin)) in specs {
-            let running = inner.begin(spec, origin);
+            let mut running = Running::paused(spec, origin);
+            if !paused.contains(&name) {
+                inner.resume(&mut running);
+            }
             inner.running.lock().insert(name, running);
         }
         Ok(Connectors { inner })
@@ -109,7 +112,7 @@ impl Connectors {
     pub async fn put(&self, json: &str) -> Result<Described> {
         let spec: ConnectorSpec = serde_json::from_str(json)
             .map_err(|wrong| Error::config("connector", wrong.to_string()))?;
-        spec.validate("connector")?;
+        self.inner.parts.check(&spec, "connector")?;
         let _one = self.inner.changing.lock().await;
         let name = spec.name.clone();
         let count = {
@@ -129,7 +132,8 @@ impl Connectors {
         if let Some(before) = before {
             before.end().await;
         }
-        let running = self.inner.begin(spec, Origin::Http);
+        let mut running = Running::paused(spec, Origin::Http);
+        self.inner.resume(&mut running);
         let described = running.describe();
         self.inner.running.lock().insert(name, running);
         Ok(described)
@@ -161,30 +165,43 @@ impl Connectors {
         Ok(true)
     }
 
-    /// Stops a connector until it is resumed or the node starts anew. `None` where there is none of
-    /// this name.
-    pub async fn pause(&self, name: &str) -> Option<Described> {
+    /// Stops a connector until it is resumed, even if the node starts anew. `None` where there is
+    /// none of this name.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn pause(&self, name: &str) -> Result<Option<Described>> {
         let _one = self.inner.changing.lock().await;
-        let task = self.inner.running.lock().get_mut(name)?.task.take();
+        if self.get(name).is_none() {
+            return Ok(None);
+        }
+        self.inner.parts.store.pause(name).await.map_err(Error::Store)?;
+        let task = self.inner.running.lock().get_mut(name).and_then(|running| running.task.take());
         if let Some((stop, task)) = task {
             end(stop, task).await;
         }
-        let mut running = self.inner.running.lock();
-        let running = running.get_mut(name)?;
-        running.progress.enter(State::Paused);
-        Some(running.describe())
+        let running = self.inner.running.lock();
+        Ok(running.get(name).map(|running| {
+            running.progress.enter(State::Paused);
+            running.describe()
+        }))
     }
 
     /// Starts a paused connector. `None` where there is none of this name.
-    pub async fn resume(&self, name: &str) -> Option<Described> {
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn resume(&self, name: &str) -> Result<Option<Described>> {
         let _one = self.inner.changing.lock().await;
-        let mut all = self.inner.running.lock();
-        let running = all.get_mut(name)?;
-        if running.task.is_none() {
-            let (spec, progress) = (running.spec.clone(), running.progress.clone());
-            running.task = Some(self.inner.spawn(spec, progress));
+        if self.get(name).is_none() {
+            return Ok(None);
         }
-        Some(running.describe())
+        self.inner.parts.store.resume(name).await.map_err(Error::Store)?;
+        let mut running = self.inner.running.lock();
+        Ok(running.get_mut(name).map(|running| {
+            self.inner.resume(running);
+            running.describe()
+        }))
     }
 
     /// Waits until all have stopped, after the token given to [`Connectors::start`] said so.
@@ -197,30 +214,30 @@ impl Connectors {
 }
 
 impl Inner {
-    fn begin(self: &Arc<Inner>, spec: ConnectorSpec, origin: Origin) -> Running {
-        let (spec, progress) = (Arc::new(spec), Arc::new(Progress::new()));
-        let task = Some(self.spawn(spec.clone(), progress.clone()));
-        Running { spec, origin, progress, task }
-    }
-
-    fn spawn(
-        self: &Arc<Inner>,
-        spec: Arc<ConnectorSpec>,
-        progress: Arc<Progress>,
-    ) -> (CancellationToken, JoinHandle<()>) {
-        let stop = self.stop.child_token();
+    /// Starts a connector that does not run.
+    fn resume(&self, running: &mut Running) {
+        if running.task.is_some() {
+            return;
+        }
+        running.progress.enter(State::Starting);
+        let (spec, stop) = (running.spec.clone(), self.stop.child_token());
         let context = RunContext {
             name: spec.name.as_str().into(),
             parts: self.parts.clone(),
-            progress,
+            progress: running.progress.clone(),
             stop: stop.clone(),
             nodes: Arc::default(),
         };
-        (stop, tokio::spawn(supervise(spec, context)))
+        running.task = Some((stop, tokio::spawn(supervise(spec, context))));
     }
 }
 
 impl Running {
+    fn paused(spec: ConnectorSpec, origin: Origin) -> Running {
+        let (spec, progress) = (Arc::new(spec), Arc::new(Progress::new(State::Paused)));
+        Running { spec, origin, progress, task: None }
+    }
+
     fn describe(&self) -> Described {
         let origin = match self.origin {
             Origin::File => "file",

@@ -50,6 +50,15 @@ pub struct WindowQuestion {
     pub group_by: Option<String>,
 }
 
+/// A member of a [`WindowQuestion`] that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongMember {
+    /// Its name.
+    pub member: String,
+    /// What was wrong and what was expected.
+    pub reason: String,
+}
+
 /// One group in one window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowRow {
@@ -63,6 +72,13 @@ pub struct WindowRow {
 
 /// Windows of tables. Errors are texts for a person.
 pub trait WindowFeed: Send + Sync + 'static {
+    /// Checks what can be checked of a question before its table exists: windows and grammar, not
+    /// whether columns are there.
+    ///
+    /// # Errors
+    /// The first member that cannot be.
+    fn check(&self, question: &WindowQuestion) -> std::result::Result<(), WrongMember>;
+
     /// The window that holds `time`, ns since the Unix epoch.
     ///
     /// # Errors

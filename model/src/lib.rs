@@ -24,7 +24,7 @@ pub use block::{Block, Run};
 pub use column::{ColumnType, ColumnValues, Value};
 pub use cursor::{Cursor, Fresh, Marks};
 pub use error::{Error, Result};
-pub use feed::{BatchIter, Committed, Feed, WindowFeed, WindowQuestion, WindowRow};
+pub use feed::{BatchIter, Committed, Feed, WindowFeed, WindowQuestion, WindowRow, WrongMember};
 pub use id::{ColumnId, LogIndex, NodeId, TableId, TabletId};
 pub use name::Name;
 pub use points::{Points, PointsBuilder, RejectReason, Rejection};

@@ -1,16 +1,34 @@
 //! The engine as a feed of windows.
 
-use crate::{QueryEngine, Question, answer::Answer, select::parse_select, windows::Windows};
+use crate::{
+    Error, QueryEngine, Question,
+    answer::Answer,
+    select::{check_select, parse_names, parse_select},
+    windows::Windows,
+};
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray, types};
 use arrow_schema::DataType;
 use jiff::Timestamp;
-use oribi_model::{TimeRange, Value, WindowFeed, WindowQuestion, WindowRow};
+use oribi_model::{TimeRange, Value, WindowFeed, WindowQuestion, WindowRow, WrongMember};
 
 impl WindowFeed for QueryEngine {
+    fn check(&self, question: &WindowQuestion) -> Result<(), WrongMember> {
+        let names = question.group_by.as_deref().filter(|names| *names != "*");
+        let checked = windows(question).and_then(|_| {
+            check_select(&question.select)?;
+            names.map_or(Ok(()), |names| parse_names("group_by", names).map(drop))
+        });
+        checked.map_err(|wrong| WrongMember {
+            member: match &wrong {
+                Error::Parameter { parameter, .. } => parameter.clone(),
+                _ => "window".into(),
+            },
+            reason: wrong.to_string(),
+        })
+    }
+
     fn window_at(&self, question: &WindowQuestion, time: i64) -> Result<TimeRange, String> {
-        let zone = question.timezone.as_deref();
-        let windows = Windows::parse(Some(&question.window), None, zone);
-        let window = windows.map_err(|wrong| wrong.to_string())?.at(time);
+        let window = windows(question).map_err(|wrong| wrong.to_string())?.at(time);
         Ok(TimeRange::new(window.start, window.end))
     }
 
@@ -37,6 +55,10 @@ impl WindowFeed for QueryEngine {
         let answer = tokio::runtime::Handle::current().block_on(self.window(asked));
         Ok(rows(&answer.map_err(|wrong| wrong.to_string())?, items))
     }
+}
+
+fn windows(question: &WindowQuestion) -> crate::Result<Windows> {
+    Windows::parse(Some(&question.window), None, question.timezone.as_deref())
 }
 
 fn moment(ns: i64) -> String {

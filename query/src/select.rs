@@ -1,7 +1,7 @@
 //! The grammar of `select`: `mean(temperature) as t, max("odd name"), count(*)`.
 
 use crate::{Error, Result};
-use oribi_model::{Column, ColumnKind, ColumnType, Schema};
+use oribi_model::{Column, ColumnId, ColumnKind, ColumnType, Name, Schema};
 
 /// An aggregate function.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -83,6 +83,24 @@ pub(crate) fn parse_select(
         }
         if !parser.eat(',') {
             return Err(parser.refuse("expected `,` or the end".into()));
+        }
+    }
+}
+
+/// Checks the grammar of `select`, whatever columns it names.
+pub(crate) fn check_select(text: &str) -> Result<()> {
+    let mut schema = Schema::default();
+    loop {
+        match parse_select(text, &schema, &mut Vec::new()) {
+            // Numbers suit every function.
+            Err(Error::UnknownColumn { column, .. }) => schema.columns.push(Column {
+                id: ColumnId(schema.columns.len() as u32),
+                name: Name::new(&column)
+                    .map_err(|wrong| Error::parameter("select", wrong.to_string()))?,
+                kind: ColumnKind::Field,
+                column_type: ColumnType::Float,
+            }),
+            parsed => return parsed.map(drop),
         }
     }
 }

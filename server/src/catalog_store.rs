@@ -4,7 +4,10 @@ use futures::future::BoxFuture;
 use oribi_cluster::{Change, Node};
 use oribi_connectors::ConnectorStore;
 use oribi_model::Name;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What connectors must remember, in the catalog of a node.
 pub(crate) struct CatalogStore(pub(crate) Arc<Node>);
@@ -36,6 +39,18 @@ impl ConnectorStore for CatalogStore {
 
     fn delete(&self, name: &str) -> BoxFuture<'_, Result<(), String>> {
         self.change(name, |name| Change::DropConnector { name })
+    }
+
+    fn paused(&self) -> BTreeSet<String> {
+        self.0.catalog().paused().map(Name::to_string).collect()
+    }
+
+    fn pause(&self, name: &str) -> BoxFuture<'_, Result<(), String>> {
+        self.change(name, |name| Change::PauseConnector { name })
+    }
+
+    fn resume(&self, name: &str) -> BoxFuture<'_, Result<(), String>> {
+        self.change(name, |name| Change::ResumeConnector { name })
     }
 
     fn cursors(&self, connector: &str) -> BTreeMap<String, u64> {

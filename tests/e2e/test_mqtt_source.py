@@ -205,13 +205,19 @@ def test_connectors_are_made_paused_and_dropped_over_http(mosquitto, make_oribi)
     broker.send([("made/a", "2")])
     node.kill()
     node.start()
+    assert requests.get(f"{url}/made", timeout=10).json()["state"] == "paused"
+    assert requests.post(f"{url}/made/resume", timeout=10).json()["state"] == "starting"
     wait_for(lambda: node.count("made") == 2, "the connector, which the catalog remembers, goes on")
+    sink = {"name": "out", "kind": "mqtt_sink", "url": spec["url"]}
+    feed = {"table": "made", "topic": "t", "window": "1m", "select": "max(value)"}
     for body, part in [
         ({**spec, "name": "file"}, "stands in the configuration file"),
         ({**spec, "kind": "smoke"}, "smoke"),
         ({**spec, "url": "http://x"}, "mqtt://"),
         ({**spec, "colour": 1}, "colour"),
         ({**spec, "routes": [{"topics": ["a"], "tags": {"t": "x"}}]}, "routes[0].tags"),
+        ({**sink, "feeds": [{**feed, "window": "1x"}]}, "feeds[0].window"),
+        ({**sink, "feeds": [{**feed, "select": "max(a), most(b)"}]}, "feeds[0].select"),
     ]:
         answer = requests.post(url, json=body, timeout=10)
         assert answer.status_code == 400 and part in answer.text, answer.text

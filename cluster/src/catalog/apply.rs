@@ -42,10 +42,18 @@ impl Catalog {
             }
             Change::PutConnector { name, spec } => {
                 next.connectors.insert(name.clone(), spec.clone());
+                next.paused.remove(name);
             }
             Change::DropConnector { name } => {
                 next.connectors.remove(name);
                 next.cursors.remove(name);
+                next.paused.remove(name);
+            }
+            Change::PauseConnector { name } => {
+                next.paused.insert(name.clone());
+            }
+            Change::ResumeConnector { name } => {
+                next.paused.remove(name);
             }
             Change::SaveCursors { connector, cursors } => {
                 let saved = next.cursors.entry(connector.clone()).or_default();
@@ -222,8 +230,15 @@ mod tests {
         let cursors = catalog.cursors("stream").unwrap();
         assert_eq!((cursors["t/0"], cursors["t/1"]), (9, 7));
         assert_eq!(catalog.connectors().count(), 1);
+        let paused = catalog.apply(&Change::PauseConnector { name: name("stream") }).unwrap();
+        assert_eq!(paused.paused().collect::<Vec<_>>(), [&name("stream")]);
+        for runs in [Change::ResumeConnector { name: name("stream") }, changes[0].clone()] {
+            assert_eq!(paused.apply(&runs).unwrap(), catalog);
+        }
+        let catalog = paused;
         let dropped = catalog.apply(&Change::DropConnector { name: name("stream") }).unwrap();
         assert!(dropped.cursors("stream").is_none() && dropped.connectors().next().is_none());
+        assert!(dropped.paused().next().is_none());
     }
 
     #[test]

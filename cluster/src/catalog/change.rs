@@ -62,7 +62,7 @@ pub enum Change {
         /// Hash buckets of each.
         buckets: u32,
     },
-    /// Makes a connector, or replaces it.
+    /// Makes a connector, or replaces it. It is to run.
     PutConnector {
         /// Its name.
         name: Name,
@@ -71,6 +71,16 @@ pub enum Change {
     },
     /// Drops a connector and forgets how far it has got.
     DropConnector {
+        /// Its name.
+        name: Name,
+    },
+    /// Notes that a connector, made at run time or not, is not to run until it is resumed.
+    PauseConnector {
+        /// Its name.
+        name: Name,
+    },
+    /// Notes that a connector is to run.
+    ResumeConnector {
         /// Its name.
         name: Name,
     },

@@ -1,7 +1,7 @@
 //! What connectors run with.
 
-use super::{ConnectorStore, status::Progress};
-use crate::decode::sparkplug::SparkplugNodes;
+use super::{ConnectorSpec, ConnectorStore, status::Progress};
+use crate::{Error, Result, decode::sparkplug::SparkplugNodes};
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Feed, WindowFeed};
 use parking_lot::Mutex;
@@ -23,6 +23,25 @@ pub struct Parts {
     pub store: Arc<dyn ConnectorStore>,
     /// How far ahead of now an event may lie, ns.
     pub ahead_ns_max: i64,
+}
+
+impl Parts {
+    /// Checks a connector as configured. `key` is how the configuration calls it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] names the key and what was expected.
+    pub(crate) fn check(&self, spec: &ConnectorSpec, key: &str) -> Result<()> {
+        spec.validate(key)?;
+        for (at, feed) in spec.feeds.iter().enumerate() {
+            if let Some(question) = feed.question() {
+                self.windows.check(&question).map_err(|wrong| {
+                    let key = format!("{key}.feeds[{at}].{}", wrong.member);
+                    Error::config(key, wrong.reason)
+                })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What one connector runs with.

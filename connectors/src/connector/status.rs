@@ -47,7 +47,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new() -> Progress {
+    pub(crate) fn new(state: State) -> Progress {
         Progress {
             messages: AtomicU64::new(0),
             rows: AtomicU64::new(0),
@@ -58,7 +58,7 @@ impl Progress {
             gaps: AtomicU64::new(0),
             lag: AtomicU64::new(UNKNOWN),
             restarts: AtomicU64::new(0),
-            state: Mutex::new((State::Starting, None)),
+            state: Mutex::new((state, None)),
             samples: Mutex::default(),
         }
     }

@@ -27,7 +27,7 @@ pub(super) fn write(
         RecordFormat::Json => json(table, question, row, revision, out),
         RecordFormat::LineProtocol => line(table, row, out),
         RecordFormat::Avro => Datum {
-            id: id(table, &question.window, row),
+            id: id(table, question, row),
             db: &question.db,
             table: &question.table,
             time: row.start,
@@ -43,11 +43,14 @@ fn tags(row: &WindowRow) -> impl Iterator<Item = (&str, &str)> {
     row.tags.iter().map(|(name, value)| (&**name, &**value))
 }
 
-/// The same for a window and group however often it is sent.
-fn id(table: &Table, window: &str, row: &WindowRow) -> u128 {
+/// The same for a window and group of one question however often it is sent.
+fn id(table: &Table, question: &WindowQuestion, row: &WindowRow) -> u128 {
     let mut bytes = table.id.0.to_le_bytes().to_vec();
-    bytes.extend_from_slice(window.as_bytes());
-    bytes.push(0xff);
+    let timezone = question.timezone.as_deref().unwrap_or_default();
+    for text in [&*question.window, timezone, &*question.select] {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0xff);
+    }
     bytes.extend_from_slice(&row.start.to_le_bytes());
     for (name, value) in tags(row) {
         for part in [name, value] {
@@ -65,7 +68,7 @@ fn json(
     revision: u64,
     out: &mut Vec<u8>,
 ) {
-    let id = id(table, &question.window, row);
+    let id = id(table, question, row);
     out.extend_from_slice(format!("{{\"id\":\"{id:032x}\"").as_bytes());
     let texts = [("db", &*question.db), ("table", &*question.table), ("window", &question.window)];
     for (name, value) in texts.into_iter().chain([("time", &*moment(row.start))]) {

@@ -137,7 +137,7 @@ pub(super) async fn drop(
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Steering {
-    /// Stop it until it is resumed or the node starts anew. What it holds is stored first.
+    /// Stop it until it is resumed, even if the node starts anew. What it holds is stored first.
     Pause,
     /// Start it where it was paused.
     Resume,
@@ -167,7 +167,7 @@ pub(super) async fn steer(
         Steering::Pause => admin.connectors.pause(&name).await,
         Steering::Resume => admin.connectors.resume(&name).await,
     };
-    described.map(Json).ok_or_else(|| unknown(&name))
+    described.map_err(refuse)?.map(Json).ok_or_else(|| unknown(&name))
 }
 
 /// What a connector would make of a message. Nothing is stored.
