@@ -206,7 +206,7 @@ def test_connectors_are_made_paused_and_dropped_over_http(mosquitto, make_oribi)
     node.kill()
     node.start()
     assert requests.get(f"{url}/made", timeout=10).json()["state"] == "paused"
-    assert requests.post(f"{url}/made/resume", timeout=10).json()["state"] == "starting"
+    assert requests.post(f"{url}/made/resume", timeout=10).json()["state"] != "paused"
     wait_for(lambda: node.count("made") == 2, "the connector, which the catalog remembers, goes on")
     sink = {"name": "out", "kind": "mqtt_sink", "url": spec["url"]}
     feed = {"table": "made", "topic": "t", "window": "1m", "select": "max(value)"}

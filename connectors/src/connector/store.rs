@@ -3,7 +3,8 @@
 use futures::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Connectors made at run time, which connectors are paused, and how far each has got. Errors are texts for a person.
+/// Connectors made at run time, which connectors are paused, and how far each has got. Errors are
+/// texts for a person.
 pub trait ConnectorStore: Send + Sync + 'static {
     /// The connectors made at run time, by name, as the JSON they were made with.
     fn connectors(&self) -> Vec<(String, String)>;
