@@ -88,6 +88,10 @@ class Kafka:
         consumer.close()
         return found
 
+    def group(self, name):
+        """What the broker says of a consumer group."""
+        return self.admin().describe_consumer_groups([name])[name].result(ANSWER_S)
+
     def delete_before(self, topic, offset, partition=0):
         self.admin().delete_records([TopicPartition(topic, partition, offset)])[
             TopicPartition(topic, partition, offset)

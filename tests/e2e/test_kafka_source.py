@@ -4,15 +4,19 @@ import json
 import pathlib
 import threading
 
+import pytest
 import requests
-from confluent_kafka import Producer
+from confluent_kafka import ConsumerGroupType, Producer
 
 from conftest import wait_for
 from parts import kafka, own_kafka, secure_kafka  # noqa: F401  fixtures
 
 
-def source(broker, topics, routes="", name="stream", more=""):
-    options = '"session.timeout.ms" = "6000", "heartbeat.interval.ms" = "500"'
+CLASSIC = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"}
+
+
+def source(broker, topics, routes="", name="stream", more="", options=CLASSIC):
+    options = ", ".join(f'"{name}" = "{value}"' for name, value in options.items())
     listed = ", ".join(json.dumps(topic) for topic in topics)
     return f"""
 [[connectors]]
@@ -136,9 +140,12 @@ def test_rows_without_time_are_not_repeated_after_a_kill(kafka, make_oribi):
     assert total(node) == (6_000, 3 * sum(range(2_000)))
 
 
-def test_two_nodes_share_a_group_and_nothing_is_lost(kafka, make_oribi):
+# The protocol in which clients divide the partitions, and the one in which the broker does (KIP-848).
+@pytest.mark.parametrize("options", [CLASSIC, {"group.protocol": "consumer"}], ids=["classic", "consumer"])
+def test_two_nodes_share_a_group_and_nothing_is_lost(kafka, make_oribi, options):
     topic = kafka.topic(partitions=4)
-    config = source(kafka, [topic], ROWS)
+    group = f"g-{topic}"
+    config = source(kafka, [topic], ROWS, options={**options, "group.id": group})
     one, two = make_oribi(config, "one").start(), make_oribi(config, "two")
     kafka.send(topic, values(5_000))
     wait_for_rows(one, 5_000)
@@ -151,6 +158,31 @@ def test_two_nodes_share_a_group_and_nothing_is_lost(kafka, make_oribi):
     two.start()
     seen = lambda: {row["v"] for node in (one, two) for row in node.sql("SELECT v FROM rows")}
     wait_for(lambda: len(seen()) == 15_000, f"all rows at one or the other: {status(one)}, {status(two)}", 60)
+    kind = kafka.group(group).type
+    assert kind == (ConsumerGroupType.CONSUMER if "group.protocol" in options else ConsumerGroupType.CLASSIC)
+
+
+def test_a_static_member_has_its_partitions_back_after_a_kill(kafka, make_oribi):
+    topic = kafka.topic(partitions=4)
+    group = f"g-{topic}"
+    # A member that is not static would leave its partitions without a reader for so long.
+    held = {"session.timeout.ms": "45000", "group.id": group}
+    nodes = {}
+    for name in ("one", "two"):
+        options = {**held, "group.instance.id": name}
+        nodes[name] = make_oribi(source(kafka, [topic], ROWS, options=options), name).start()
+
+    def shares():
+        members = kafka.group(group).members
+        return {m.group_instance_id: sorted(p.partition for p in m.assignment.topic_partitions) for m in members}
+
+    before = wait_for(lambda: sorted(map(len, (found := shares()).values())) == [2, 2] and found, "two shares of two")
+    nodes["one"].kill()
+    kafka.send(topic, values(4_000))
+    nodes["one"].start()
+    seen = lambda: sum(node.count("rows") for node in nodes.values())
+    wait_for(lambda: seen() == 4_000, "all rows, well before the member would be given up", 20)
+    assert shares() == before
 
 
 def test_deleted_records_are_a_gap_that_is_told(kafka, make_oribi):

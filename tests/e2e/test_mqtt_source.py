@@ -96,6 +96,23 @@ def test_nothing_is_lost_while_away_or_killed(mosquitto, make_oribi, tmp_path):
     assert total(node) == (expected, sum(range(expected)))
 
 
+def test_a_session_with_tens_of_thousands_of_messages_is_drained(mosquitto, make_oribi):
+    """MQTT 3.1.1 has no Receive Maximum: all that the session has queued comes at once."""
+    broker = mosquitto().start()
+    node = make_oribi(source(broker.port, more='protocol = "3.1.1"')).start()
+    running(node)
+    assert node.stop() == 0
+    count = 50_000
+    broker.send([message(at) for at in range(count)])
+    node.start()
+    wait_for(lambda: node.count("sensors") == count, f"all rows, {status(node)}")
+    wait_for(lambda: status(node)["in_flight"] == 0, "acks")
+    assert total(node) == (count, sum(range(count)))
+    broker.send([message(count)])
+    wait_for(lambda: node.count("sensors") == count + 1, f"a row behind all others, {status(node)}")
+    assert status(node)["restarts"] == 0
+
+
 def test_a_broker_that_comes_late_and_goes_is_a_state(mosquitto, make_oribi):
     broker = mosquitto()
     node = make_oribi(source(broker.port)).start()

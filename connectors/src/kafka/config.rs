@@ -30,16 +30,19 @@ const OWNED: [(&str, &str); 16] = [
 /// [`Error::Config`] names the option.
 pub(crate) fn consumer(spec: &ConnectorSpec) -> Result<ClientConfig> {
     let mut config = common(spec)?;
+    let group_id = format!("oribi-{}", spec.name);
     let defaults = [
-        ("group.id", format!("oribi-{}", spec.name)),
-        ("check.crcs", "true".into()),
-        // A member that was killed holds its partitions for so long.
-        ("session.timeout.ms", "10000".into()),
-        ("heartbeat.interval.ms", "1000".into()),
+        ("group.id", group_id.as_str()),
+        ("check.crcs", "true"),
         // librdkafka's own second would stop a fast reader again and again.
-        ("fetch.queue.backoff.ms", "10".into()),
+        ("fetch.queue.backoff.ms", "10"),
     ];
-    for (name, value) in defaults {
+    // A member that was killed holds its partitions for so long. In the new protocol (KIP-848) the
+    // broker says how long that is, and librdkafka refuses a member that says so itself.
+    let classic = [("session.timeout.ms", "10000"), ("heartbeat.interval.ms", "1000")];
+    let is_classic = config.get("group.protocol") != Some("consumer");
+    let classic = classic.into_iter().filter(|_| is_classic);
+    for (name, value) in defaults.into_iter().chain(classic) {
         if config.get(name).is_none() {
             config.set(name, value);
         }

@@ -15,8 +15,9 @@ use std::time::Duration;
 const PACKET_BYTES_MAX: u32 = 268_435_460;
 /// Messages that the broker may have under way to us (MQTT 5).
 const RECEIVE_MAXIMUM: u16 = 2_000;
-/// Acks and subscriptions that wait to be sent.
-const REQUESTS_MAX: usize = 4_096;
+/// Acks, subscriptions and commands that wait to be sent: an ack for every packet id that there is,
+/// so that sending one never waits for the task that polls, which may itself wait for a write.
+const REQUESTS_MAX: usize = u16::MAX as usize + 1_024;
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How long the broker keeps what comes while we are away.
 const SESSION_EXPIRY_S: u32 = 7 * 86_400;
@@ -237,16 +238,12 @@ impl Connection {
 }
 
 impl Acks {
-    /// Queues an ack; waits where the queue is full. On a connection that has ended it is lost,
-    /// which makes the broker send the message again.
-    pub(super) async fn send(&self, ack: Ack) {
+    /// Queues an ack. On a connection that has ended it is lost, which makes the broker send the
+    /// message again.
+    pub(super) fn send(&self, ack: Ack) {
         match &self.0 {
-            Client::V4(client) => {
-                drop(client.ack(&v4_publish(ack)).await);
-            }
-            Client::V5(client) => {
-                drop(client.ack(&v5_publish(ack)).await);
-            }
+            Client::V4(client) => drop(client.try_ack(&v4_publish(ack))),
+            Client::V5(client) => drop(client.try_ack(&v5_publish(ack))),
         }
     }
 }

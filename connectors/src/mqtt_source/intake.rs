@@ -155,7 +155,7 @@ impl Intake {
                 break;
             }
             for ack in acks {
-                sender.send(ack).await;
+                sender.send(ack);
             }
         }
     }
