@@ -12,7 +12,10 @@ use oribi_connectors::{
     },
 };
 use oribi_ingest::{Ingest, Receipt, Result};
-use oribi_model::{ArrivalClock, Name, Points, SystemClock, Table};
+use oribi_model::{
+    ArrivalClock, Name, Points, ReadPath, ScanSpec, SystemClock, Table, TableId, TableStats,
+    TabletScan,
+};
 use std::{
     fmt::Write as _,
     io::{Read, Write},
@@ -28,6 +31,24 @@ const CONNECTIONS: usize = 4;
 const MESSAGES: usize = 400_000;
 
 struct Nothing;
+
+impl ReadPath for Nothing {
+    fn table(&self, _: &str, _: &str) -> Option<Arc<Table>> {
+        None
+    }
+
+    fn tables(&self) -> Vec<Arc<Table>> {
+        Vec::new()
+    }
+
+    fn stats(&self, _: TableId) -> TableStats {
+        TableStats::default()
+    }
+
+    fn scan(&self, _: TableId, _: &ScanSpec, _: usize) -> oribi_model::Result<Vec<TabletScan>> {
+        Ok(Vec::new())
+    }
+}
 
 impl Ingest for Nothing {
     fn write(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
@@ -136,8 +157,8 @@ fn main() {
     let shutdown = CancellationToken::new();
     let guard = runtime.enter();
     let options = MqttListenerOptions::default();
-    let started =
-        MqttListener::start(socket, options, Arc::new(Nothing), arrival, shutdown.clone());
+    let (ingest, read) = (Arc::new(Nothing), Arc::new(Nothing));
+    let started = MqttListener::start(socket, options, ingest, read, arrival, shutdown.clone());
     let listener = started.expect("the listener starts");
     drop(guard);
     let address = listener.local_addr();

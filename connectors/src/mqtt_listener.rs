@@ -16,11 +16,12 @@ pub use options::MqttListenerOptions;
 
 use crate::{
     Error, Result,
-    mapping::{Routes, TopicStyle},
+    births::EdgeNodes,
+    mapping::{Decoder, Routes, TopicStyle},
 };
 use connection::Common;
 use oribi_ingest::Ingest;
-use oribi_model::ArrivalClock;
+use oribi_model::{ArrivalClock, ReadPath};
 use session::Sessions;
 use shard::Shard;
 use std::{
@@ -51,6 +52,7 @@ impl MqttListener {
         listener: std::net::TcpListener,
         options: MqttListenerOptions,
         ingest: Arc<dyn Ingest>,
+        read: Arc<dyn ReadPath>,
         arrival: ArrivalClock,
         shutdown: CancellationToken,
     ) -> Result<MqttListener> {
@@ -63,7 +65,7 @@ impl MqttListener {
         let routes = Arc::new(Routes::new(&options.topics, TopicStyle::Mqtt, None, "mqtt.topics")?);
         let options = Arc::new(options);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let nodes = Arc::default();
+        let nodes = Arc::new(EdgeNodes::of(shard::SOURCE.into()));
         let shards = (0..cores.min(4)).map(|_| {
             let (options, counters, nodes) =
                 (options.clone(), counters.clone(), Arc::clone(&nodes));
@@ -77,7 +79,14 @@ impl MqttListener {
             arrival,
             shutdown,
         });
-        let task = tokio::spawn(run(listener, common, ingest));
+        let has_births =
+            common.options.topics.iter().any(|route| route.decoder == Decoder::SparkplugB);
+        let task = tokio::spawn(async move {
+            if has_births && let Err(wrong) = nodes.load(read, shard::SOURCE).await {
+                tracing::warn!(%wrong, "births that were kept cannot be read");
+            }
+            run(listener, common, ingest).await;
+        });
         Ok(MqttListener { task, address, counters })
     }
 

@@ -13,6 +13,7 @@ use crate::{
     Error, Result,
     connector::{ConnectorSpec, RunContext, State},
     decode::sparkplug::rebirth_command,
+    mapping::Decoder,
 };
 pub(crate) use tls::transport;
 
@@ -31,6 +32,10 @@ const SUBSCRIPTION: &str = "subscription";
 pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
     let mut connection = Connection::open(spec)?;
     let intake = Arc::new(Intake::new(spec, context)?);
+    if spec.routes.iter().any(|route| route.decoder == Decoder::SparkplugB) {
+        let read = context.parts.feed.clone();
+        context.nodes.load(read, &context.name).await?;
+    }
     let writing = tokio::spawn(intake.clone().write(
         context.parts.ingest.clone(),
         connection.acks(),

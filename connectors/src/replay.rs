@@ -2,13 +2,14 @@
 
 use crate::{
     Result,
+    births::EdgeNodes,
     connector::RegistrySpec,
     decode::Fault,
     mapping::{Message, RouteSpec, Routes, TopicStyle},
     pump::{Batch, Origin, Router},
 };
 use oribi_ingest::Ingest;
-use oribi_model::{ArrivalClock, RejectReason};
+use oribi_model::{ArrivalClock, ReadPath, RejectReason};
 use std::{
     collections::HashMap,
     sync::{
@@ -60,6 +61,7 @@ pub async fn replay(
     letters: &[Letter],
     sources: &HashMap<String, SourceRoutes>,
     ingest: &dyn Ingest,
+    read: &Arc<dyn ReadPath>,
     arrival: &ArrivalClock,
     ahead_ns_max: i64,
 ) -> Result<Vec<Replayed>> {
@@ -68,8 +70,10 @@ pub async fn replay(
     for (name, source) in sources {
         let registry = source.registry.as_ref().map(|spec| spec.open(name)).transpose()?;
         let routes = Routes::new(&source.routes, source.style, registry.as_ref(), name)?;
-        let routes = Arc::new(routes);
-        routers.insert(name, Router::new(routes, arrival.clone(), ahead_ns_max));
+        let nodes = Arc::new(EdgeNodes::forgetful());
+        nodes.load(read.clone(), name).await?;
+        let router = Router::new(Arc::new(routes), arrival.clone(), ahead_ns_max);
+        routers.insert(name, router.with_nodes(nodes));
     }
     let mut outcomes = Vec::with_capacity(letters.len());
     let nobody: Arc<str> = "".into();
@@ -143,7 +147,8 @@ mod tests {
             letter("mqtt", "refused", r#"{"v":1}"#),
             cut,
         ];
-        let outcomes = replay(&letters, &sources, &*memory, &arrival(), i64::MAX / 2).await;
+        let read: Arc<dyn ReadPath> = memory.clone();
+        let outcomes = replay(&letters, &sources, &*memory, &read, &arrival(), i64::MAX / 2).await;
         let outcomes = outcomes.unwrap();
         assert_eq!(outcomes[0], Replayed::Stored);
         for (at, part) in [(1, "JSON"), (2, "no source"), (3, "type conflict"), (4, "head")] {

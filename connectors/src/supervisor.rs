@@ -4,6 +4,7 @@ mod kinds;
 
 use crate::{
     Error, Result,
+    births::EdgeNodes,
     connector::{ConnectorSpec, Described, Parts, Progress, RunContext, State},
 };
 use parking_lot::Mutex;
@@ -221,12 +222,13 @@ impl Inner {
         }
         running.progress.enter(State::Starting);
         let (spec, stop) = (running.spec.clone(), self.stop.child_token());
+        let name: Arc<str> = spec.name.as_str().into();
         let context = RunContext {
-            name: spec.name.as_str().into(),
+            nodes: Arc::new(EdgeNodes::of(name.clone())),
+            name,
             parts: self.parts.clone(),
             progress: running.progress.clone(),
             stop: stop.clone(),
-            nodes: Arc::default(),
         };
         running.task = Some((stop, tokio::spawn(supervise(spec, context))));
     }

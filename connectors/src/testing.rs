@@ -1,8 +1,11 @@
-//! A write path in memory.
+//! A write path in memory, of which nothing can be read.
 
 use futures::future::BoxFuture;
 use oribi_ingest::{Error, Ingest, Receipt, Result};
-use oribi_model::{ArrivalClock, Name, Points, RejectReason, Rejection, SystemClock, Table};
+use oribi_model::{
+    ArrivalClock, Name, Points, ReadPath, RejectReason, Rejection, ScanSpec, SystemClock, Table,
+    TableId, TableStats, TabletScan,
+};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -36,6 +39,24 @@ impl Memory {
     pub(crate) fn rows(&self, table: &str) -> usize {
         let written = self.written.lock();
         written.iter().filter(|one| one.table.as_str() == table).map(Points::rows).sum()
+    }
+}
+
+impl ReadPath for Memory {
+    fn table(&self, _: &str, _: &str) -> Option<Arc<Table>> {
+        None
+    }
+
+    fn tables(&self) -> Vec<Arc<Table>> {
+        Vec::new()
+    }
+
+    fn stats(&self, _: TableId) -> TableStats {
+        TableStats::default()
+    }
+
+    fn scan(&self, _: TableId, _: &ScanSpec, _: usize) -> oribi_model::Result<Vec<TabletScan>> {
+        Ok(Vec::new())
     }
 }
 

@@ -75,6 +75,7 @@ impl Server {
             mqtt.socket,
             config.mqtt.clone(),
             ingest.clone(),
+            node.clone(),
             arrival.clone(),
             stop.clone(),
         )?;

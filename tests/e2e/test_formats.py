@@ -112,6 +112,32 @@ def test_sparkplug_is_asked_for_births_and_named_by_them(mosquitto, make_oribi):
     edge.loop_stop()
 
 
+def test_sparkplug_births_outlive_the_process(mosquitto, make_oribi):
+    broker = mosquitto().start()
+    node = make_oribi(mqtt_source(broker.port, ["spBv1.0/#"], routes='decoder = "sparkplug_b"\n')).start()
+    running(node)
+    data = ("spBv1.0/plant/DDATA/n1/boiler", sample("sparkplug_b/03-ddata.bin"))
+    broker.send([data])
+    (letter,) = wait_for(lambda: node.sql("SELECT * FROM _dead_letters"), "a letter of what no birth named")
+    assert "no birth has named it" in letter["detail"]
+    births = [
+        ("spBv1.0/plant/NBIRTH/n1", sample("sparkplug_b/01-nbirth.bin")),
+        ("spBv1.0/plant/DBIRTH/n1/boiler", sample("sparkplug_b/02-dbirth.bin")),
+    ]
+    broker.send(births)
+    wait_for(lambda: node.count("sparkplug") == 2, f"births, {status(node, 'plant')}")
+    node.kill()
+    node.start()
+    running(node)
+    broker.send([data])
+    wait_for(lambda: node.count("sparkplug") == 3, f"data by alias alone, {status(node, 'plant')}")
+    kept = node.sql("SELECT source, node, device FROM _sparkplug_births ORDER BY device NULLS FIRST")
+    assert [(row["source"], row["node"], row["device"]) for row in kept] == [("plant", "n1", None), ("plant", "n1", "boiler")]
+    # What came before the births can be read now; it is the same row.
+    answer = requests.post(f"{node.url}/api/v1/dead-letters/replay", timeout=30)
+    assert (answer.json()["stored"], node.count("_dead_letters"), node.count("sparkplug")) == (1, 0, 3)
+
+
 def test_a_sink_writes_avro_that_others_read(kafka, registry, make_oribi):
     topic = kafka.topic()
     node = make_oribi(f"""

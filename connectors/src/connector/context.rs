@@ -1,10 +1,9 @@
 //! What connectors run with.
 
 use super::{ConnectorSpec, ConnectorStore, status::Progress};
-use crate::{Error, Result, decode::sparkplug::SparkplugNodes};
+use crate::{Error, Result, births::EdgeNodes};
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Feed, WindowFeed};
-use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +50,6 @@ pub(crate) struct RunContext {
     pub(crate) parts: Parts,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: CancellationToken,
-    /// What Sparkplug's births said; it outlives a connection, as the session at the broker does.
-    pub(crate) nodes: Arc<Mutex<SparkplugNodes>>,
+    /// What Sparkplug's births said.
+    pub(crate) nodes: Arc<EdgeNodes>,
 }

@@ -1,6 +1,7 @@
 //! Sparkplug B 3.0 (Eclipse Foundation, "Sparkplug Specification"): births of edge nodes and of the
 //! devices behind them name their metrics, later messages refer to them by alias, deaths end them.
 
+mod birth;
 mod command;
 mod node;
 mod payload;
@@ -9,13 +10,15 @@ mod topic;
 mod value;
 
 use super::Fault;
+use birth::{birth_seq, without_values};
 use node::{Definitions, Node};
 use oribi_model::RejectReason;
-use payload::{Payload, Raw};
+use payload::Payload;
 use rows::Source;
 use std::collections::HashMap;
 use topic::{Kind, Topic};
 
+pub use birth::LastBirth;
 pub use command::{Command, rebirth_command};
 pub use rows::Row;
 pub use topic::EdgeNode;
@@ -37,6 +40,8 @@ pub struct Outcome {
     pub fault: Option<Fault>,
     /// A node that has to be asked for its births by [`rebirth_command`].
     pub rebirth: Option<EdgeNode>,
+    /// Births and deaths of the node and its devices, in their order.
+    pub births: Vec<LastBirth>,
     /// Why a message was left alone.
     pub ignored: Option<&'static str>,
 }
@@ -89,12 +94,33 @@ impl SparkplugNodes {
         let Topic::Edge { edge, device, kind } = Topic::parse(topic)? else {
             return Ok(Outcome::ignored("commands and states of hosts hold no measurements"));
         };
-        let payload = Payload::read(payload)?;
+        let outer = Payload::read(payload)?;
+        let plain = outer.inflate()?;
+        let payload = match &plain {
+            None => outer,
+            Some(plain) => outer.opened(plain)?,
+        };
         match kind {
             Kind::Birth => self.birth(edge, device, &payload, now_ns),
             Kind::Data => self.data(edge, device, &payload, now_ns),
             Kind::Death => self.death(edge, device, &payload, now_ns),
         }
+    }
+
+    /// Takes in what [`Outcome::births`] gave before the process started anew. Births may have been
+    /// missed since, so that the node is asked for them at its next message.
+    ///
+    /// # Errors
+    /// What is no birth.
+    pub fn restore(&mut self, birth: &LastBirth) -> Result<(), Fault> {
+        let Some(written) = &birth.birth else { return Ok(()) };
+        let payload = Payload::read(written)?;
+        let definitions = Definitions::of_birth(&payload.metrics)?;
+        self.change(&birth.edge, |node| match &birth.device {
+            None => node.restore(definitions, birth_seq(&payload)),
+            Some(device) => node.add_device(device, definitions),
+        });
+        self.make_room(&birth.edge)
     }
 
     fn birth(
@@ -107,21 +133,23 @@ impl SparkplugNodes {
         let definitions = Definitions::of_birth(&payload.metrics)?;
         let source = Source { edge: &edge, device };
         let (rows, fault) = source.rows(payload, Some(&definitions), Some(true));
-        let mut outcome = Outcome { rows, fault, ..Outcome::default() };
-        let asks = self.change(&edge, |node| match device {
+        let (gone, asks) = self.change(&edge, |node| match device {
             None => {
-                node.be_born(definitions, birth_seq(payload));
+                let gone = node.be_born(definitions, birth_seq(payload));
                 node.follows(payload.seq);
-                false
+                (gone, false)
             }
             Some(device) => {
                 node.add_device(device, definitions);
-                node.asks_after(payload.seq, now_ns)
+                (Vec::new(), node.asks_after(payload.seq, now_ns))
             }
         });
         self.make_room(&edge)?;
-        outcome.rebirth = asks.then_some(edge);
-        Ok(outcome)
+        let born = LastBirth::new(&edge, device, Some(without_values(payload)));
+        let gone = gone.iter().map(|name| LastBirth::new(&edge, Some(name), None));
+        let births = gone.chain([born]).collect();
+        let rebirth = asks.then_some(edge);
+        Ok(Outcome { rows, fault, rebirth, births, ignored: None })
     }
 
     fn data(
@@ -143,7 +171,7 @@ impl SparkplugNodes {
             && payload.metrics.iter().all(is_named);
         let asks = !(follows && is_known)
             && self.nodes.get_mut(&edge).is_some_and(|node| node.may_ask(now_ns));
-        Ok(Outcome { rows, fault, rebirth: asks.then_some(edge), ignored: None })
+        Ok(Outcome { rows, fault, rebirth: asks.then_some(edge), ..Outcome::default() })
     }
 
     fn death(
@@ -161,21 +189,25 @@ impl SparkplugNodes {
                 node.asks_after(payload.seq, now_ns)
             });
             self.make_room(&edge)?;
-            let rows = vec![source.offline(time)];
-            return Ok(Outcome { rows, rebirth: asks.then_some(edge), ..Outcome::default() });
+            let (rows, births) =
+                (vec![source.offline(time)], vec![LastBirth::new(&edge, device, None)]);
+            let rebirth = asks.then_some(edge);
+            return Ok(Outcome { rows, rebirth, births, ..Outcome::default() });
         }
         let node = self.nodes.get(&edge).filter(|node| node.is_born());
         if node.is_some_and(|node| node.birth_seq != birth_seq(payload)) {
             return Ok(Outcome::ignored("the death belongs to an older session of the node"));
         }
         // The payload was written when the session began, so its time is not that of the death.
-        let mut rows = vec![source.offline(None)];
+        let (mut rows, mut births) = (vec![source.offline(None)], Vec::new());
         if self.nodes.contains_key(&edge) {
             for name in self.change(&edge, Node::die) {
                 rows.push(Source { edge: &edge, device: Some(&name) }.offline(None));
+                births.push(LastBirth::new(&edge, Some(&name), None));
             }
+            births.push(LastBirth::new(&edge, None, None));
         }
-        Ok(Outcome { rows, ..Outcome::default() })
+        Ok(Outcome { rows, births, ..Outcome::default() })
     }
 
     /// Changes a node, which is made if it is new.
@@ -208,15 +240,6 @@ impl SparkplugNodes {
             }
         }
         Ok(())
-    }
-}
-
-fn birth_seq(payload: &Payload<'_>) -> Option<u64> {
-    let metric = payload.metrics.iter().find(|metric| metric.name == Some(BIRTH_SEQ))?;
-    match metric.raw? {
-        Raw::Int(value) => Some(u64::from(value)),
-        Raw::Long(value) => Some(value),
-        _ => None,
     }
 }
 

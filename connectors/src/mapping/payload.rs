@@ -13,7 +13,7 @@ use crate::decode::{
     msgpack,
     number::Number,
     row::{Cell, RowRules, RowSink, TIME_MEMBERS},
-    sparkplug::{self, EdgeNode, SparkplugNodes},
+    sparkplug::{self, EdgeNode, LastBirth, SparkplugNodes},
     table::Tables,
 };
 use crate::preset::{self, Preset, PresetRow};
@@ -82,8 +82,17 @@ pub(crate) fn read_preset(
     put_rows(rows, message, route, tables, context, origin)
 }
 
-/// Takes in a message of Sparkplug B; rows take origins from `origin` on. Gives the node that has
-/// to be asked for its births, and what is wrong with the message.
+/// What a message of Sparkplug B said beside its rows.
+pub(crate) struct SparkplugSaid {
+    /// What is wrong with it.
+    pub(crate) read: Result<(), Fault>,
+    /// The node that has to be asked for its births.
+    pub(crate) rebirth: Option<EdgeNode>,
+    /// Births and deaths.
+    pub(crate) births: Vec<LastBirth>,
+}
+
+/// Takes in a message of Sparkplug B; rows take origins from `origin` on.
 pub(crate) fn read_sparkplug(
     nodes: &mut SparkplugNodes,
     message: &Message<'_>,
@@ -91,10 +100,10 @@ pub(crate) fn read_sparkplug(
     tables: &mut Tables,
     context: &Context<'_>,
     origin: &mut u32,
-) -> (Option<EdgeNode>, Result<(), Fault>) {
+) -> SparkplugSaid {
     let outcome = match nodes.take(message.topic, message.payload, context.now_ns) {
         Ok(outcome) => outcome,
-        Err(fault) => return (None, Err(fault)),
+        Err(fault) => return SparkplugSaid { read: Err(fault), rebirth: None, births: Vec::new() },
     };
     let row = |row: sparkplug::Row| PresetRow {
         table: Some(SPARKPLUG_TABLE.to_owned()),
@@ -104,7 +113,8 @@ pub(crate) fn read_sparkplug(
     };
     let rows = outcome.rows.into_iter().map(row).collect();
     let put = put_rows(rows, message, route, tables, context, origin);
-    (outcome.rebirth, outcome.fault.map_or(put, Err))
+    let read = outcome.fault.map_or(put, Err);
+    SparkplugSaid { read, rebirth: outcome.rebirth, births: outcome.births }
 }
 
 fn put_rows(

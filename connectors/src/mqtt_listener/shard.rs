@@ -5,7 +5,8 @@
 
 use super::{MqttListenerOptions, counters::Counters};
 use crate::{
-    decode::{Fault, sparkplug::SparkplugNodes},
+    births::EdgeNodes,
+    decode::Fault,
     mapping::{Message, Routes},
     pump::{Batch, Origin, Router, Sender},
 };
@@ -23,7 +24,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How dead letters and the log call the listener.
-const SOURCE: &str = "mqtt";
+pub(super) const SOURCE: &str = "mqtt";
 
 /// Wakes one connection: acks are due, there is room, or it has to end.
 #[derive(Debug, Default)]
@@ -80,7 +81,7 @@ impl Shard {
         options: Arc<MqttListenerOptions>,
         arrival: ArrivalClock,
         counters: Arc<Counters>,
-        nodes: Arc<Mutex<SparkplugNodes>>,
+        nodes: Arc<EdgeNodes>,
     ) -> Shard {
         let router = Router::new(routes, arrival.clone(), options.ahead_ns_max).with_nodes(nodes);
         Shard {

@@ -19,10 +19,9 @@ fn open_with(memory: &Arc<Memory>, options: MqttListenerOptions) -> Door {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let shutdown = CancellationToken::new();
     let options = MqttListenerOptions { packet_bytes_max: 64 * 1024, ..options };
-    let ingest = memory.clone();
-    let listener =
-        MqttListener::start(socket, options, ingest, arrival(), shutdown.clone()).unwrap();
-    Door { listener, shutdown }
+    let (ingest, read) = (memory.clone(), memory.clone());
+    let listener = MqttListener::start(socket, options, ingest, read, arrival(), shutdown.clone());
+    Door { listener: listener.unwrap(), shutdown }
 }
 
 impl Door {

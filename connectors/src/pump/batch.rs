@@ -1,6 +1,7 @@
 //! Messages of one batch, their rows, and those of them that have none.
 
 use crate::{
+    births::Births,
     dead_letter::{DeadLetter, DeadLetters},
     decode::{Fault, line_protocol::Heads, table::Tables},
     mapping::Message,
@@ -41,6 +42,8 @@ pub(crate) struct Batch {
     pub(super) tables: Tables,
     /// Of `tables`.
     pub(super) heads: Heads,
+    /// What Sparkplug's births said, to be kept with the rows.
+    pub(super) births: Births,
     /// The origin of the next row.
     pub(super) row: u32,
     raw: Vec<u8>,
@@ -55,6 +58,7 @@ impl Batch {
             number,
             tables: Tables::new(),
             heads: Heads::default(),
+            births: Births::default(),
             row: 1,
             raw: Vec::new(),
             kept: Vec::new(),
@@ -121,7 +125,9 @@ impl Batch {
     /// Takes out the rows.
     pub(crate) fn take_points(&mut self) -> Vec<Points> {
         self.heads = Heads::default();
-        std::mem::take(&mut self.tables).finish()
+        let mut points = std::mem::take(&mut self.tables).finish();
+        points.extend(std::mem::take(&mut self.births).finish());
+        points
     }
 
     /// Takes out the messages that could not be decoded.

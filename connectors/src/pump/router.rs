@@ -3,15 +3,15 @@
 use super::batch::{Batch, Origin};
 use crate::{
     Error, Result,
+    births::EdgeNodes,
     decode::{
         Fault,
         confluent::{Frame, SchemaRegistry},
-        sparkplug::{EdgeNode, SparkplugNodes},
+        sparkplug::EdgeNode,
     },
     mapping::{self, Context, Decoder, Message, Place, Route, Routes, SchemaSource},
 };
 use oribi_model::{ArrivalClock, RejectReason};
-use parking_lot::Mutex;
 use std::{collections::HashMap, sync::Arc};
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
@@ -33,7 +33,7 @@ pub(crate) struct Router {
     topics: HashMap<Box<str>, Remembered, Xxh3DefaultBuilder>,
     arrival: ArrivalClock,
     ahead_ns_max: i64,
-    nodes: Arc<Mutex<SparkplugNodes>>,
+    nodes: Arc<EdgeNodes>,
     rebirths: Vec<EdgeNode>,
 }
 
@@ -62,12 +62,12 @@ impl Wanted {
 
 impl Router {
     pub(crate) fn new(routes: Arc<Routes>, arrival: ArrivalClock, ahead_ns_max: i64) -> Router {
-        let (topics, nodes) = (HashMap::default(), Arc::default());
+        let (topics, nodes) = (HashMap::default(), Arc::new(EdgeNodes::forgetful()));
         Router { routes, topics, arrival, ahead_ns_max, nodes, rebirths: Vec::new() }
     }
 
     /// With what is already known of Sparkplug's edge nodes.
-    pub(crate) fn with_nodes(self, nodes: Arc<Mutex<SparkplugNodes>>) -> Router {
+    pub(crate) fn with_nodes(self, nodes: Arc<EdgeNodes>) -> Router {
         Router { nodes, ..self }
     }
 
@@ -121,11 +121,14 @@ impl Router {
             return mapping::read_preset(preset, message, route, tables, &context, row);
         }
         if route.picks.decoder == Decoder::SparkplugB {
+            let first_row = *row;
             let nodes = &mut self.nodes.lock();
-            let (rebirth, read) =
-                mapping::read_sparkplug(nodes, message, route, tables, &context, row);
-            self.rebirths.extend(rebirth);
-            return read;
+            let said = mapping::read_sparkplug(nodes, message, route, tables, &context, row);
+            if let Some(source) = self.nodes.source() {
+                batch.births.push(source, &said.births, now_ns, first_row);
+            }
+            self.rebirths.extend(said.rebirth);
+            return said.read;
         }
         if mapping::is_lines(message.payload, route, &self.arrival) {
             let heads = &mut batch.heads;

@@ -29,6 +29,7 @@ impl Sender<'_> {
     /// Writes until every message of the batch is stored as rows or as a dead letter. `None` where
     /// the node stops first.
     pub(crate) async fn store(&self, mut batch: Batch) -> Option<Stored> {
+        let births = batch.births.rows();
         let (mut points, faults) = (batch.take_points(), batch.take_faults());
         if let Some(source) = self.source {
             points.iter_mut().for_each(|points| {
@@ -42,7 +43,7 @@ impl Sender<'_> {
         let receipt = self.write(points).await?;
         let mut refused = batch.refused(&receipt.rejected);
         refused.retain(|(at, _)| faults.iter().all(|(known, _)| known != at));
-        let rows = receipt.rows.saturating_sub(faults.len() as u64);
+        let rows = receipt.rows.saturating_sub((faults.len() + births) as u64);
         let dead_letters = (faults.len() + refused.len()) as u64;
         if !refused.is_empty() {
             // These come later than letters of higher offsets, so their marks are apart.

@@ -79,12 +79,12 @@ pub(super) async fn put_through(
     let found = admin.engine.sql(None, sql).await?;
     let rows: Vec<Row> = found.batches.iter().flat_map(rows_of).collect();
     let letters: Vec<Letter> = rows.iter().map(|row| row.letter.clone()).collect();
-    let outcomes =
-        replay(&letters, &sources(&admin), &*admin.write, &admin.arrival, admin.ahead_ns_max)
-            .await
-            .map_err(|wrong| {
-                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", wrong.to_string())
-            })?;
+    let read: Arc<dyn ReadPath> = admin.node.clone();
+    let (sources, write, arrival) = (sources(&admin), &*admin.write, &admin.arrival);
+    let outcomes = replay(&letters, &sources, write, &read, arrival, admin.ahead_ns_max).await;
+    let outcomes = outcomes.map_err(|wrong| {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", wrong.to_string())
+    })?;
     for (row, outcome) in rows.into_iter().zip(outcomes) {
         match outcome {
             Replayed::Stored => {

@@ -70,6 +70,8 @@ pub(super) struct Node {
     /// The number of its session, by which its death is told from an older one.
     pub(super) birth_seq: Option<u64>,
     next_seq: Option<u8>,
+    /// Births may have been missed.
+    is_doubtful: bool,
     asked_ns: Option<i64>,
     /// The turn in which it was heard last.
     pub(super) heard: u64,
@@ -97,10 +99,17 @@ impl Node {
         }
     }
 
-    /// A birth of the node: its devices have theirs to come.
-    pub(super) fn be_born(&mut self, own: Definitions, birth_seq: Option<u64>) {
+    /// A birth of the node; gives the devices known till now, which have theirs to come.
+    pub(super) fn be_born(&mut self, own: Definitions, birth_seq: Option<u64>) -> Vec<String> {
         let (heard, bytes) = (self.heard, own.bytes);
-        *self = Node { own: Some(own), birth_seq, heard, bytes, ..Node::default() };
+        let born = Node { own: Some(own), birth_seq, heard, bytes, ..Node::default() };
+        std::mem::replace(self, born).devices.into_keys().collect()
+    }
+
+    /// A birth of a time before; devices are restored beside it.
+    pub(super) fn restore(&mut self, own: Definitions, birth_seq: Option<u64>) {
+        self.bytes += own.bytes;
+        (self.own, self.birth_seq, self.is_doubtful) = (Some(own), birth_seq, true);
     }
 
     pub(super) fn add_device(&mut self, device: &str, definitions: Definitions) {
@@ -124,9 +133,10 @@ impl Node {
 
     /// Whether no message is missing before this one.
     pub(super) fn follows(&mut self, seq: Option<u64>) -> bool {
-        let Some(seq) = seq.and_then(|seq| u8::try_from(seq).ok()) else { return true };
+        let is_sure = !std::mem::take(&mut self.is_doubtful);
+        let Some(seq) = seq.and_then(|seq| u8::try_from(seq).ok()) else { return is_sure };
         let expected = self.next_seq.replace(seq.wrapping_add(1));
-        expected.is_none_or(|expected| expected == seq)
+        is_sure && expected.is_none_or(|expected| expected == seq)
     }
 
     /// Takes note of a message's number; whether the node is to be asked for its births, because

@@ -2,17 +2,25 @@
 //! of `sparkplug_b.proto` in the specification.
 
 use crate::decode::{
-    Fault,
+    Fault, excerpt,
     wire::{Value, Wire},
 };
+use flate2::read::{GzDecoder, ZlibDecoder};
 use oribi_model::RejectReason;
+use std::io::Read;
 
 pub(super) const FORMAT: &str = "the Sparkplug payload";
 
 /// Most metrics of one message.
 pub(super) const METRICS_MAX: usize = 16_384;
 
+/// The UUID that marks a payload whose body holds another one, compressed. Neither it nor its
+/// algorithms stand in the specification; Eclipse Tahu's libraries write them.
 const COMPRESSED: &[u8] = b"SPBV1.0_COMPRESSED";
+/// The metric that names how; DEFLATE, with the frame of zlib (RFC 1950), where it is missing.
+const ALGORITHM: &str = "algorithm";
+/// Most bytes of a payload that came compressed.
+const INFLATED_BYTES_MAX: u64 = 8 << 20;
 
 /// A message.
 #[derive(Debug, Default)]
@@ -20,6 +28,8 @@ pub(super) struct Payload<'a> {
     pub(super) timestamp_ms: Option<u64>,
     pub(super) seq: Option<u64>,
     pub(super) metrics: Vec<Metric<'a>>,
+    uuid: Option<&'a [u8]>,
+    body: &'a [u8],
 }
 
 /// One value of a message.
@@ -62,14 +72,53 @@ impl<'a> Payload<'a> {
                     payload.metrics.push(Metric::read(metric)?);
                 }
                 (3, Value::Varint(seq)) => payload.seq = Some(seq),
-                (4, Value::Bytes(COMPRESSED)) => {
-                    return Err(Fault::syntax("compressed Sparkplug payloads are not read"));
-                }
+                (4, Value::Bytes(uuid)) => payload.uuid = Some(uuid),
+                (5, Value::Bytes(body)) => payload.body = body,
                 (1..=3, _) => return Err(wire.fault("a member of another type")),
                 _ => {}
             }
         }
         Ok(payload)
+    }
+
+    /// The payload that is compressed in the body of this one, if there is one.
+    pub(super) fn inflate(&self) -> Result<Option<Vec<u8>>, Fault> {
+        if self.uuid != Some(COMPRESSED) {
+            return Ok(None);
+        }
+        let algorithm = self.metrics.iter().find(|metric| metric.name == Some(ALGORITHM));
+        let name = match algorithm.and_then(|metric| metric.raw) {
+            None => b"DEFLATE",
+            Some(Raw::Text(name)) => name,
+            Some(_) => return Err(Fault::syntax("the name of a compression is no text")),
+        };
+        let decoder: Box<dyn Read> = match name.to_ascii_uppercase().as_slice() {
+            b"DEFLATE" => Box::new(ZlibDecoder::new(self.body)),
+            b"GZIP" => Box::new(GzDecoder::new(self.body)),
+            _ => {
+                let name = String::from_utf8_lossy(name);
+                let detail = format!("a compression {:?} that is not known", excerpt(&name, 64));
+                return Err(Fault::syntax(detail));
+            }
+        };
+        let mut plain = Vec::new();
+        let inflated = decoder.take(INFLATED_BYTES_MAX + 1).read_to_end(&mut plain);
+        inflated.map_err(|wrong| Fault::syntax(format!("the compressed payload: {wrong}")))?;
+        if plain.len() as u64 > INFLATED_BYTES_MAX {
+            let detail = format!("a compressed payload of more than {INFLATED_BYTES_MAX} bytes");
+            return Err(Fault::new(RejectReason::Limit, detail));
+        }
+        Ok(Some(plain))
+    }
+
+    /// The payload that came compressed in this one, which says what that leaves out.
+    pub(super) fn opened<'p>(&self, plain: &'p [u8]) -> Result<Payload<'p>, Fault> {
+        let inner = Payload::read(plain)?;
+        Ok(Payload {
+            timestamp_ms: inner.timestamp_ms.or(self.timestamp_ms),
+            seq: inner.seq.or(self.seq),
+            ..inner
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-use super::*;
+use super::{payload::Raw, *};
 use crate::{
     decode::{
         document::Document,
@@ -179,6 +179,97 @@ fn a_birth_defines_anew() {
     let twice = message(Some(0), &[(Some("a"), Some(1), 5), (Some("b"), Some(1), 5)]).payload;
     assert!(take(&mut nodes, NBIRTH, &twice, 3).starts_with("refused"));
     assert!(take(&mut nodes, NDATA, &by_alias(2, 1), 4).contains("b=Int(6)"));
+}
+
+/// A message as Eclipse Tahu compresses it.
+fn compressed(payload: &[u8], algorithm: Option<&str>) -> Vec<u8> {
+    use flate2::{Compression, write::GzEncoder, write::ZlibEncoder};
+    use std::io::Write;
+    let mut body = Vec::new();
+    match algorithm {
+        Some("GZIP") => {
+            GzEncoder::new(&mut body, Compression::fast()).write_all(payload).unwrap();
+        }
+        _ => ZlibEncoder::new(&mut body, Compression::fast()).write_all(payload).unwrap(),
+    }
+    let mut message = Vec::new();
+    if let Some(algorithm) = algorithm {
+        let mut metric = Vec::new();
+        put_bytes(1, b"algorithm", &mut metric);
+        put_number(4, 12, &mut metric);
+        put_bytes(15, algorithm.as_bytes(), &mut metric);
+        put_bytes(2, &metric, &mut message);
+    }
+    put_number(3, 1, &mut message);
+    put_bytes(4, b"SPBV1.0_COMPRESSED", &mut message);
+    put_bytes(5, &body, &mut message);
+    message
+}
+
+#[test]
+fn compressed_payloads_are_opened() {
+    let data = message(None, &[(None, Some(1), 6)]).payload;
+    for algorithm in [None, Some("DEFLATE"), Some("GZIP")] {
+        let mut nodes = SparkplugNodes::default();
+        take(&mut nodes, NBIRTH, &birth(1), 0);
+        let shown = take(&mut nodes, NDATA, &compressed(&data, algorithm), 1);
+        assert_eq!(shown, "group=g,node=n 1765000000000000000 a=Int(6)\n", "{algorithm:?}");
+        // The number of the message stands outside.
+        assert!(!take(&mut nodes, NDATA, &by_alias(2, 1), 2).contains("rebirth"));
+    }
+    let mut nodes = SparkplugNodes::default();
+    let wrong = [
+        (compressed(&data, Some("LZW")), "a compression \"LZW\" that is not known"),
+        (compressed(&[0; 9 << 20], None), "a compressed payload of more than 8388608 bytes"),
+    ];
+    for (payload, why) in wrong {
+        assert_eq!(take(&mut nodes, NDATA, &payload, 0), format!("refused: {why}"));
+    }
+}
+
+#[test]
+fn births_that_were_kept_name_metrics_and_are_doubted() {
+    let mut nodes = SparkplugNodes::default();
+    let mut kept = nodes.take(NBIRTH, &birth(7), 0).unwrap().births;
+    let device = message(Some(1), &[(Some("x"), Some(2), 1)]).payload;
+    kept.extend(nodes.take("spBv1.0/g/DBIRTH/n/d", &device, 0).unwrap().births);
+    // Whatever the order in which they are read again.
+    for order in [[0, 1], [1, 0]] {
+        let mut nodes = SparkplugNodes::default();
+        order.iter().for_each(|at| nodes.restore(&kept[*at]).unwrap());
+        let shown = take(&mut nodes, NDATA, &by_alias(90, 1), 1);
+        assert!(shown.contains("a=Int(6)") && shown.ends_with("rebirth: g/n\n"), "{shown}");
+        let shown = take(&mut nodes, "spBv1.0/g/DDATA/n/d", &by_alias(91, 2), 20);
+        assert_eq!(shown, "group=g,node=n,device=d 1765000000000000000 x=Int(6)\n");
+        let death = |seq| message(None, &[(Some("bdSeq"), None, seq)]).payload;
+        assert!(take(&mut nodes, NDEATH, &death(6), 21).starts_with("ignored"));
+        let dead = nodes.take(NDEATH, &death(7), 22 * SECOND).unwrap().births;
+        let dead: Vec<_> = dead.iter().map(|one| (one.device.as_deref(), &one.birth)).collect();
+        assert_eq!(dead, [(Some("d"), &None), (None, &None)]);
+        assert_eq!(nodes.bytes, nodes.nodes.values().map(Node::bytes).sum::<usize>() + 2);
+    }
+    // A new birth ends what devices said before it.
+    let again = nodes.take(NBIRTH, &birth(8), 0).unwrap().births;
+    assert_eq!((again[0].device.as_deref(), &again[0].birth), (Some("d"), &None));
+    assert_eq!((&again[1].device, &again[1].birth), (&None, &Some(kept_birth(8))));
+}
+
+/// `birth` without its values.
+fn kept_birth(bd_seq: u64) -> Vec<u8> {
+    let mut kept = Vec::new();
+    for (name, alias, value) in [("bdSeq", None, Some(bd_seq)), ("a", Some(1), None)] {
+        let mut metric = Vec::new();
+        put_bytes(1, name.as_bytes(), &mut metric);
+        if let Some(alias) = alias {
+            put_number(2, alias, &mut metric);
+        }
+        put_number(4, 4, &mut metric);
+        if let Some(value) = value {
+            put_number(11, value, &mut metric);
+        }
+        put_bytes(2, &metric, &mut kept);
+    }
+    kept
 }
 
 #[test]
