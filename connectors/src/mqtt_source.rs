@@ -7,7 +7,7 @@
 
 mod client;
 mod intake;
-mod tls;
+mod transport;
 
 use crate::{
     Error, Result,
@@ -15,7 +15,7 @@ use crate::{
     decode::sparkplug::rebirth_command,
     mapping::Decoder,
 };
-pub(crate) use tls::transport;
+pub(crate) use transport::{network, transport};
 
 use client::{Connection, Event};
 use intake::Intake;

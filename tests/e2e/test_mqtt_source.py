@@ -105,7 +105,7 @@ def test_a_session_with_tens_of_thousands_of_messages_is_drained(mosquitto, make
     count = 50_000
     broker.send([message(at) for at in range(count)])
     node.start()
-    wait_for(lambda: node.count("sensors") == count, f"all rows, {status(node)}")
+    wait_for(lambda: node.count("sensors") == count, f"all rows, {status(node)}", 60)
     wait_for(lambda: status(node)["in_flight"] == 0, "acks")
     assert total(node) == (count, sum(range(count)))
     broker.send([message(count)])
@@ -165,8 +165,8 @@ def test_shared_subscriptions_divide_messages(mosquitto, make_oribi):
     nodes = [make_oribi(source(broker.port, topics, more=f'client_id = "c{at}"'), f"n{at}").start() for at in range(2)]
     for node in nodes:
         running(node)
-    broker.send([message(at) for at in range(400)])
-    wait_for(lambda: sum(node.count("sensors") for node in nodes) == 400, "all rows")
+    broker.send([message(at) for at in range(2_000)])
+    wait_for(lambda: sum(node.count("sensors") for node in nodes) == 2_000, "all rows")
     assert all(node.count("sensors") > 50 for node in nodes)
 
 

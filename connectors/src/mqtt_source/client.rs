@@ -1,6 +1,6 @@
 //! The rumqttc client of either version of MQTT, as one.
 
-use super::tls;
+use super::transport::{network, transport};
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, Protocol, Retained},
@@ -91,7 +91,7 @@ impl Connection {
     pub(super) fn open(spec: &ConnectorSpec) -> Result<Connection> {
         let addresses = spec.addresses("connector")?;
         let (host, port) = addresses.hosts[0].clone();
-        let transport = tls::transport(spec, addresses.transport)?;
+        let transport = transport(spec, addresses.transport)?;
         let login = spec.username.clone().map(|user| Ok::<_, Error>((user, spec.secret()?)));
         let login = login.transpose()?.map(|(user, secret)| (user, secret.unwrap_or_default()));
         let id = client_id(spec);
@@ -108,6 +108,7 @@ impl Connection {
                     options.set_credentials(user, password);
                 }
                 let (client, mut events) = ClientV4::new(options, REQUESTS_MAX);
+                events.set_network_options(network());
                 for packet_id in 1..=u16::MAX {
                     let publish = v4_publish(Ack { packet_id, qos: 2 });
                     let seen =
@@ -126,6 +127,7 @@ impl Connection {
                     .set_session_expiry_interval(Some(SESSION_EXPIRY_S))
                     .set_receive_maximum(Some(RECEIVE_MAXIMUM))
                     .set_max_packet_size(Some(PACKET_BYTES_MAX))
+                    .set_network_options(network())
                     .set_transport(transport);
                 if let Some((user, password)) = login {
                     options.set_credentials(user, password);

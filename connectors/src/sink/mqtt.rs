@@ -4,7 +4,7 @@ use super::{Outlet, broken};
 use crate::{
     Result,
     connector::{ConnectorSpec, RunContext},
-    mqtt_source::transport,
+    mqtt_source::{network, transport},
 };
 use parking_lot::{Condvar, Mutex};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
@@ -58,7 +58,8 @@ impl MqttOutlet {
         if let Some(user) = &spec.username {
             options.set_credentials(user, spec.secret()?.unwrap_or_default());
         }
-        let (client, events) = AsyncClient::new(options, QUEUE_MAX);
+        let (client, mut events) = AsyncClient::new(options, QUEUE_MAX);
+        events.set_network_options(network());
         let acked = Arc::new(Acked::default());
         let polling = runtime.spawn(poll(events, acked.clone()));
         let (url, stop) = (spec.url.clone(), context.stop.clone());

@@ -1,12 +1,20 @@
-//! TLS to a broker, by the system's library: rumqttc's own choice, rustls, is bound to a version of
-//! rustls-webpki with known advisories (RUSTSEC-2026-0049, -0098, -0099, -0104).
+//! TCP and TLS to a broker. TLS is by the system's library: rumqttc's own choice, rustls, is bound
+//! to a version of rustls-webpki with known advisories (RUSTSEC-2026-0049, -0098, -0099, -0104).
 
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, Transport, read_file},
 };
 use native_tls::{Certificate, Identity, TlsConnector};
-use rumqttc::TlsConfiguration;
+use rumqttc::{NetworkOptions, TlsConfiguration};
+
+/// Small packets are sent at once: a broker with a short window waits for the last ack of it, which
+/// Nagle's algorithm would hold back until the broker's own delayed acknowledgement (RFC 896).
+pub(crate) fn network() -> NetworkOptions {
+    let mut options = NetworkOptions::new();
+    options.set_tcp_nodelay(true);
+    options
+}
 
 /// How to reach the broker.
 ///

@@ -1,0 +1,123 @@
+//! Messages of any bytes through the decoder or preset that `ORIBI_FUZZ_DECODER` names, by the way that
+//! `oribi connectors test` goes: routes, decoder, mapping, rows. Nothing may panic or grow without bound.
+//!
+//! Messages of presets are `TOPIC LF PAYLOAD`. Those of Sparkplug B are several, each a byte for the topic, two for
+//! the length (big-endian) and the payload. Arrow is not here: its own reader panics, which the decoder catches and a
+//! fuzzer does not.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use oribi_connectors::{
+    ConnectorSpec,
+    connector::explain,
+    decode::{avro, sparkplug::SparkplugNodes},
+    mapping::Message,
+};
+use oribi_model::{ArrivalClock, SystemClock};
+use std::{
+    cell::RefCell,
+    sync::{Arc, OnceLock},
+};
+
+const DECODERS: [&str; 9] =
+    ["auto", "json", "line_protocol", "value", "csv", "msgpack", "cbor", "envelope", "sparkplug_b"];
+const PRESETS: [&str; 11] = [
+    "ttn_v3",
+    "chirpstack_v4",
+    "zigbee2mqtt",
+    "tasmota",
+    "shelly",
+    "home_assistant",
+    "cloudevents",
+    "telegraf",
+    "aws_iot",
+    "collectd",
+    "rtl_433",
+];
+const SPARKPLUG_TOPICS: [&str; 6] = [
+    "spBv1.0/g/NBIRTH/n",
+    "spBv1.0/g/DBIRTH/n/d",
+    "spBv1.0/g/NDATA/n",
+    "spBv1.0/g/DDATA/n/d",
+    "spBv1.0/g/DDEATH/n/d",
+    "spBv1.0/g/NDEATH/n",
+];
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/payloads");
+
+enum Target {
+    Route { spec: Box<ConnectorSpec>, has_topic: bool },
+    Sparkplug,
+    AvroContainer,
+}
+
+impl Target {
+    fn named(name: &str) -> Target {
+        let reading = match name {
+            "sparkplug_b" => return Target::Sparkplug,
+            "avro_container" => return Target::AvroContainer,
+            "avro" => format!(r#""decoder": "avro", "schema_file": "{SAMPLES}/avro/reading.avsc""#),
+            "protobuf" => format!(
+                r#""decoder": "protobuf", "schema_file": "{SAMPLES}/protobuf/reading.proto""#
+            ),
+            preset if PRESETS.contains(&preset) => format!(r#""preset": "{preset}""#),
+            decoder if DECODERS.contains(&decoder) => format!(r#""decoder": "{decoder}""#),
+            other => panic!("ORIBI_FUZZ_DECODER names {other:?}, which is no decoder"),
+        };
+        let spec = format!(
+            r##"{{"name": "f", "kind": "mqtt", "url": "mqtt://h", "routes": [{{"topics": ["#"], {reading}}}]}}"##
+        );
+        let spec = serde_json::from_str(&spec).expect("the connector is one");
+        Target::Route { spec: Box::new(spec), has_topic: PRESETS.contains(&name) }
+    }
+}
+
+thread_local! {
+    static RUNTIME: RefCell<tokio::runtime::Runtime> =
+        RefCell::new(tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts"));
+}
+
+fuzz_target!(|data: &[u8]| {
+    static TARGET: OnceLock<Target> = OnceLock::new();
+    let target = TARGET.get_or_init(|| {
+        Target::named(
+            &std::env::var("ORIBI_FUZZ_DECODER").expect("ORIBI_FUZZ_DECODER names a decoder"),
+        )
+    });
+    match target {
+        Target::Route { spec, has_topic } => route(spec, *has_topic, data),
+        Target::Sparkplug => sparkplug(data),
+        Target::AvroContainer => drop(avro::read_container(data)),
+    }
+});
+
+fn route(spec: &ConnectorSpec, has_topic: bool, data: &[u8]) {
+    let (topic, payload) = match data.iter().position(|byte| *byte == b'\n') {
+        Some(at) if has_topic => (std::str::from_utf8(&data[..at]).unwrap_or("t"), &data[at + 1..]),
+        _ => ("site/a/dev/b", data),
+    };
+    let arrival = ArrivalClock::new(Arc::new(SystemClock));
+    let message = Message::new(topic, payload);
+    let explained = RUNTIME
+        .with_borrow(|runtime| runtime.block_on(explain(spec, &message, &arrival, i64::MAX / 2)));
+    drop(explained.expect("the routes are right"));
+}
+
+fn sparkplug(mut data: &[u8]) {
+    // Bounds small enough that what is remembered is also forgotten.
+    let (mut nodes, mut now_ns) = (SparkplugNodes::with_bounds(2, 4_096), 0);
+    while let [topic, high, low, rest @ ..] = data {
+        let bytes = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
+        let (payload, after) = rest.split_at(bytes);
+        let topic = SPARKPLUG_TOPICS[usize::from(*topic) % SPARKPLUG_TOPICS.len()];
+        if let Ok(outcome) = nodes.take(topic, payload, now_ns) {
+            // What is kept of a birth can be taken in again.
+            let mut restored = SparkplugNodes::default();
+            outcome
+                .births
+                .iter()
+                .for_each(|birth| restored.restore(birth).expect("a birth as it was given"));
+        }
+        now_ns += 3_000_000_000;
+        data = after;
+    }
+}
