@@ -6,8 +6,8 @@
 use crate::{ColumnType, ColumnValues, Cursor, Name, Value};
 use arrow_array::{BooleanArray, Float64Array, Int64Array, StringArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use std::collections::HashMap;
-use xxhash_rust::xxh3::Xxh3Builder;
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Why a row was not stored, in a form that programs can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -229,6 +229,49 @@ fn finish_text(cells: Cells<u32>, bytes: Vec<u8>, rows: usize) -> ColumnValues {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FieldRef(usize);
 
+/// The distinct series of a batch, numbered as they appeared.
+#[derive(Debug, Default)]
+struct SeriesIndex {
+    places: HashTable<u32>,
+    keys: Vec<Box<[u8]>>,
+    /// The key that was looked for last.
+    sought: Vec<u8>,
+}
+
+impl SeriesIndex {
+    fn find<'t>(&mut self, tags: impl Iterator<Item = (&'t str, &'t str)> + Clone) -> Option<u32> {
+        let key = &mut self.sought;
+        key.clear();
+        let mut put = |(name, value): (&str, &str)| {
+            for part in [name, value] {
+                key.extend_from_slice(&(part.len() as u32).to_le_bytes());
+                key.extend_from_slice(part.as_bytes());
+            }
+        };
+        let present = tags.filter(|(_, value)| !value.is_empty());
+        if present.clone().is_sorted() {
+            present.for_each(&mut put);
+        } else {
+            let mut sorted: Vec<_> = present.collect();
+            sorted.sort_unstable();
+            sorted.into_iter().for_each(&mut put);
+        }
+        let keys = &self.keys;
+        let same = |place: &u32| *keys[*place as usize] == **key;
+        self.places.find(xxh3_64(key), same).copied()
+    }
+
+    /// Numbers the key that was looked for last and not found.
+    fn add_sought(&mut self) -> u32 {
+        let next = self.keys.len() as u32;
+        self.keys.push(self.sought.as_slice().into());
+        let keys = &self.keys;
+        let hash = |place: &u32| xxh3_64(&keys[*place as usize]);
+        self.places.insert_unique(xxh3_64(&self.sought), next, hash);
+        next
+    }
+}
+
 /// Collects rows of one table, column by column.
 ///
 /// A row is its fields, then [`PointsBuilder::end_row`] or
@@ -238,14 +281,12 @@ pub struct PointsBuilder {
     db: Name,
     table: Name,
     tags: Vec<TagColumn>,
-    series: HashMap<Vec<u8>, u32, Xxh3Builder>,
+    series: SeriesIndex,
     row_series: Vec<u32>,
     times: Vec<i64>,
     origins: Vec<u32>,
     fields: Vec<FieldBuilder>,
     bytes: usize,
-    /// The key of the series that was looked up last.
-    key: Vec<u8>,
 }
 
 impl PointsBuilder {
@@ -255,13 +296,12 @@ impl PointsBuilder {
             db,
             table,
             tags: Vec::new(),
-            series: HashMap::default(),
+            series: SeriesIndex::default(),
             row_series: Vec::new(),
             times: Vec::new(),
             origins: Vec::new(),
             fields: Vec::new(),
             bytes: 0,
-            key: Vec::new(),
         }
     }
 
@@ -278,12 +318,11 @@ impl PointsBuilder {
     /// The number of the series with these tags, which need not be sorted; each name stands once.
     /// Empty values count as absent.
     pub fn series(&mut self, tags: &[(&str, &str)]) -> u32 {
-        if let Some(known) = self.find_series(tags) {
+        if let Some(known) = self.find_series(tags.iter().copied()) {
             return known;
         }
-        let next = self.series.len() as u32;
-        self.bytes += self.key.len();
-        self.series.insert(self.key.clone(), next);
+        let next = self.series.add_sought();
+        self.bytes += self.series.sought.len();
         let mut present: Vec<_> = tags.iter().filter(|(_, value)| !value.is_empty()).collect();
         present.sort_unstable();
         for (name, value) in present {
@@ -293,24 +332,11 @@ impl PointsBuilder {
     }
 
     /// The number of the series with these tags, if some row had them before.
-    pub fn find_series(&mut self, tags: &[(&str, &str)]) -> Option<u32> {
-        let key = &mut self.key;
-        key.clear();
-        let mut put = |(name, value): &(&str, &str)| {
-            for part in [name, value] {
-                key.extend_from_slice(&(part.len() as u32).to_le_bytes());
-                key.extend_from_slice(part.as_bytes());
-            }
-        };
-        let present = |(_, value): &&(&str, &str)| !value.is_empty();
-        if tags.is_sorted() {
-            tags.iter().filter(present).for_each(&mut put);
-        } else {
-            let mut sorted: Vec<_> = tags.iter().filter(present).collect();
-            sorted.sort_unstable();
-            sorted.into_iter().for_each(&mut put);
-        }
-        self.series.get(&self.key).copied()
+    pub fn find_series<'t>(
+        &mut self,
+        tags: impl Iterator<Item = (&'t str, &'t str)> + Clone,
+    ) -> Option<u32> {
+        self.series.find(tags)
     }
 
     fn tag_column(&mut self, name: &str) -> &mut TagColumn {
@@ -413,7 +439,7 @@ impl PointsBuilder {
 
     /// Finishes the row under construction.
     pub fn end_row(&mut self, series: u32, time: i64, origin: u32) {
-        debug_assert!((series as usize) < self.series.len(), "a row's series was made before");
+        debug_assert!((series as usize) < self.series.keys.len(), "a row's series was made before");
         self.bytes += 16;
         self.row_series.push(series);
         self.times.push(time);
@@ -449,7 +475,7 @@ impl PointsBuilder {
             db: self.db,
             table: self.table,
             tags: self.tags,
-            series_count: self.series.len(),
+            series_count: self.series.keys.len(),
             row_series: self.row_series,
             times: self.times,
             origins: self.origins,

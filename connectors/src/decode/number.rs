@@ -12,6 +12,58 @@ pub enum Number {
     Float(f64),
 }
 
+/// Powers of ten that a float holds exactly.
+const EXACT_POWERS: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// The number that `text` begins with and the bytes it takes, if it is short and plain: at most 18
+/// digits without leading zeros, or at most 15 with a point among them. A float of so few digits is
+/// the quotient of two exact ones, and so correctly rounded (Clinger, "How to read floating point
+/// numbers accurately", 1990). `None` says nothing about the text.
+#[inline]
+pub fn short_number(text: &[u8]) -> Option<(Number, usize)> {
+    let first = usize::from(text.first() == Some(&b'-'));
+    let mut value = 0i64;
+    let mut at = first;
+    while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|d| *d < 10) {
+        if at - first == 18 {
+            return None;
+        }
+        value = value * 10 + i64::from(digit);
+        at += 1;
+    }
+    let whole = at - first;
+    if whole == 0 || (whole > 1 && text[first] == b'0') {
+        return None;
+    }
+    let mut places = 0;
+    if text.get(at) == Some(&b'.') {
+        at += 1;
+        while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|d| *d < 10)
+        {
+            if whole + places == 15 {
+                return None;
+            }
+            value = value * 10 + i64::from(digit);
+            places += 1;
+            at += 1;
+        }
+        if places == 0 || whole > 15 {
+            return None;
+        }
+    }
+    if let Some(b'.' | b'e' | b'E' | b'+' | b'-') = text.get(at) {
+        return None;
+    }
+    let number = if places == 0 {
+        Number::Int(if first == 1 { -value } else { value })
+    } else {
+        let size = value as f64 / EXACT_POWERS[places];
+        Number::Float(if first == 1 { -size } else { size })
+    };
+    Some((number, at))
+}
+
 /// Parses a decimal integer with an optional sign.
 ///
 /// # Errors
@@ -106,6 +158,37 @@ mod tests {
         assert_eq!(parse_float(b"1e3"), Ok(1000.0));
         for bad in ["1e999", "NaN", "inf", "-Infinity", "", "0x10"] {
             assert!(parse_float(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn short_numbers_are_those_of_the_long_way() {
+        for text in [
+            "0",
+            "-0",
+            "0.0",
+            "-0.0",
+            "7",
+            "-12",
+            "21.5",
+            "1013.25",
+            "0.1",
+            "-0.3",
+            "123456789.012345",
+            "999999999999999999",
+            "0.00000000000001",
+            "9.00719925474099",
+        ] {
+            let (short, length) = short_number(text.as_bytes()).unwrap();
+            let long = parse_json_number(text.as_bytes()).unwrap();
+            assert_eq!((format!("{short:?}"), length), (format!("{long:?}"), text.len()), "{text}");
+        }
+        assert_eq!(short_number(b"12,"), Some((Number::Int(12), 2)));
+        assert_eq!(short_number(b"1.5}"), Some((Number::Float(1.5), 3)));
+        for other in
+            ["", "-", "01", "1.", ".5", "1e3", "1.5e3", "1-", "1.2.3", "1234567890123456789"]
+        {
+            assert_eq!(short_number(other.as_bytes()), None, "{other}");
         }
     }
 

@@ -100,7 +100,6 @@ pub struct RowSink<'a, 'b> {
     builder: &'b mut TableBuilder,
     /// The series of all rows where there are no tag columns.
     series: Option<u32>,
-    tags: Vec<(usize, String)>,
     times: [Option<Candidate>; 3],
     fields: usize,
     fault: Option<Fault>,
@@ -124,7 +123,6 @@ impl<'a, 'b> RowSink<'a, 'b> {
             rules,
             builder,
             series,
-            tags: Vec::new(),
             times: [None, None, None],
             fields: 0,
             fault: None,
@@ -183,10 +181,9 @@ impl<'a, 'b> RowSink<'a, 'b> {
             return Err(Fault::new(RejectReason::TopicConflict, detail));
         }
         if let Some(place) = self.rules.tags.iter().position(|tag| tag == name) {
-            if self.tags.iter().any(|(at, _)| *at == place) {
+            if !self.builder.tag(place, cell.text()) {
                 return Err(Fault::syntax(format!("the column {name:?} stands twice in one row")));
             }
-            self.tags.push((place, cell.text().to_owned()));
             return Ok(());
         }
         self.set_field(name, cell)
@@ -254,7 +251,6 @@ impl<'a, 'b> RowSink<'a, 'b> {
             self.builder.abandon_row();
             self.rejected.push(fault.at(origin));
         }
-        self.tags.clear();
         self.times = [None, None, None];
         self.fields = 0;
     }
@@ -270,13 +266,7 @@ impl<'a, 'b> RowSink<'a, 'b> {
         }
         let series = match self.series {
             Some(series) => series,
-            None => {
-                let (rules, tags) = (self.rules, &self.tags);
-                let columns = tags.iter().map(|(at, value)| (&*rules.tags[*at], &**value));
-                let fixed = rules.fixed.iter().map(|(name, value)| (&**name, &**value));
-                let all: Vec<_> = fixed.chain(columns).collect();
-                self.builder.series(&all)?
-            }
+            None => self.builder.series_of_row(self.rules.tags, self.rules.fixed)?,
         };
         let time = match time {
             Some(time) => time,

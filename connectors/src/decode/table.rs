@@ -38,6 +38,30 @@ pub struct TableBuilder {
     stamp: u32,
     /// Cells of the present row that wait for its end, since a text is set only once.
     texts: Vec<(usize, String)>,
+    tags: TagCells,
+}
+
+/// Cells of the present row that are tags.
+#[derive(Debug, Default)]
+struct TagCells {
+    text: String,
+    /// Places among the tag columns, and where their values end in `text`.
+    ends: Vec<(usize, usize)>,
+}
+
+impl TagCells {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    /// Places and values.
+    fn iter(&self) -> impl Iterator<Item = (usize, &str)> + Clone {
+        self.ends.iter().enumerate().map(|(at, (place, end))| {
+            let start = if at == 0 { 0 } else { self.ends[at - 1].1 };
+            (*place, &self.text[start..*end])
+        })
+    }
 }
 
 impl TableBuilder {
@@ -50,6 +74,7 @@ impl TableBuilder {
             next: 0,
             stamp: 1,
             texts: Vec::new(),
+            tags: TagCells::default(),
         }
     }
 
@@ -69,7 +94,7 @@ impl TableBuilder {
     /// Names and values that cannot be tags.
     pub fn series(&mut self, tags: &[(&str, &str)]) -> Result<u32, Fault> {
         // What is known was checked when it was new.
-        if let Some(known) = self.points.find_series(tags) {
+        if let Some(known) = self.points.find_series(tags.iter().copied()) {
             return Ok(known);
         }
         if tags.len() > TAGS_MAX {
@@ -80,6 +105,48 @@ impl TableBuilder {
             check_tag(name, value)?;
         }
         Ok(self.points.series(tags))
+    }
+
+    /// Sets the tag at a place among the tag columns for the present row. `false`: the row has it
+    /// already.
+    #[inline]
+    pub fn tag(&mut self, place: usize, value: &str) -> bool {
+        if self.tags.ends.iter().any(|(known, _)| *known == place) {
+            return false;
+        }
+        self.tags.text.push_str(value);
+        self.tags.ends.push((place, self.tags.text.len()));
+        true
+    }
+
+    /// The series of the present row: that of the tags set, whose columns have these names, and of
+    /// the fixed ones.
+    ///
+    /// # Errors
+    /// As [`TableBuilder::series`].
+    pub fn series_of_row(
+        &mut self,
+        names: &[String],
+        fixed: &[(String, String)],
+    ) -> Result<u32, Fault> {
+        let cells = std::mem::take(&mut self.tags);
+        let series = self.series_of(&cells, names, fixed);
+        self.tags = cells;
+        series
+    }
+
+    fn series_of(
+        &mut self,
+        cells: &TagCells,
+        names: &[String],
+        fixed: &[(String, String)],
+    ) -> Result<u32, Fault> {
+        let columns = cells.iter().map(|(place, value)| (&*names[place], value));
+        let tags = fixed.iter().map(|(name, value)| (&**name, &**value)).chain(columns);
+        match self.points.find_series(tags.clone()) {
+            Some(known) => Ok(known),
+            None => self.series(&tags.collect::<Vec<_>>()),
+        }
     }
 
     /// The name of the field expected next, if the rows before had one there.
@@ -230,14 +297,18 @@ impl TableBuilder {
             }
         }
         self.points.end_row(series, time, origin);
-        self.next = 0;
-        self.stamp += 1;
+        self.begin_row();
     }
 
     /// Forgets the cells of the row under construction.
     pub fn abandon_row(&mut self) {
         self.texts.clear();
         self.points.abandon_row();
+        self.begin_row();
+    }
+
+    fn begin_row(&mut self) {
+        self.tags.clear();
         self.next = 0;
         self.stamp += 1;
     }

@@ -1,6 +1,9 @@
 //! Event times in text and numbers.
 
-use super::{Fault, excerpt, number::parse_int};
+use super::{
+    Fault, excerpt,
+    number::{Number, parse_int, short_number},
+};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use oribi_model::RejectReason;
 
@@ -122,6 +125,11 @@ enum Wrong {
 
 /// `text × unit_ns`, exact, cut off below 1. Works on digits, so that no float rounds it.
 fn scaled(text: &str, unit_ns: i64) -> Result<i64, Wrong> {
+    if let Some((Number::Int(count), length)) = short_number(text.as_bytes())
+        && length == text.len()
+    {
+        return count.checked_mul(unit_ns).ok_or(Wrong::Size);
+    }
     let (negative, body) = match text.as_bytes() {
         [b'-', ..] => (true, &text[1..]),
         [b'+', ..] => (false, &text[1..]),

@@ -34,6 +34,7 @@ pub(super) struct Partition {
     /// The record after the last one taken.
     next: u64,
     router: Router,
+    reads_headers: bool,
     batch: Batch,
     arrival: ArrivalClock,
     message_bytes_max: usize,
@@ -57,6 +58,7 @@ impl Partition {
         message_bytes_max: usize,
     ) -> Partition {
         let arrival = context.parts.arrival.clone();
+        let reads_headers = routes.reads_headers();
         Partition {
             topic: begin.topic,
             number: begin.number,
@@ -65,6 +67,7 @@ impl Partition {
             kept: begin.offset,
             next: begin.offset,
             router: Router::new(routes, arrival.clone(), context.parts.ahead_ns_max),
+            reads_headers,
             batch: Batch::new(1),
             arrival,
             message_bytes_max,
@@ -94,7 +97,7 @@ impl Partition {
             return;
         };
         progress.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
-        let headers = record.headers();
+        let headers = if self.reads_headers { record.headers() } else { Vec::new() };
         let time_ns = record.time_ms().and_then(|ms| ms.checked_mul(NS_PER_MS));
         let mut message = Message {
             topic: &self.topic,
@@ -130,7 +133,7 @@ impl Partition {
         if self.writing.is_some() || self.next == self.done {
             return;
         }
-        let following = Batch::new(self.batch.number + 1);
+        let following = self.batch.following();
         let batch = std::mem::replace(&mut self.batch, following);
         if batch.messages() == 0 {
             // Nothing but tombstones.

@@ -41,8 +41,8 @@ pub(super) struct OpenBatch {
 }
 
 impl OpenBatch {
-    fn new(number: u64) -> OpenBatch {
-        OpenBatch { batch: Batch::new(number), waiting: Vec::new(), opened: None }
+    fn new(batch: Batch) -> OpenBatch {
+        OpenBatch { batch, waiting: Vec::new(), opened: None }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -85,7 +85,7 @@ impl Shard {
     ) -> Shard {
         let router = Router::new(routes, arrival.clone(), options.ahead_ns_max).with_nodes(nodes);
         Shard {
-            state: Mutex::new(ShardState { open: OpenBatch::new(1), router }),
+            state: Mutex::new(ShardState { open: OpenBatch::new(Batch::new(1)), router }),
             completed: AtomicU64::new(0),
             ready: Notify::new(),
             full: Notify::new(),
@@ -163,7 +163,7 @@ impl Shard {
             }
             let open = {
                 let mut state = self.lock();
-                let next = OpenBatch::new(state.open.number() + 1);
+                let next = OpenBatch::new(state.open.batch.following());
                 std::mem::replace(&mut state.open, next)
             };
             let done = open.opened.is_none();

@@ -141,7 +141,7 @@ impl Intake {
             }
             let (batch, acks) = {
                 let mut state = self.state.lock();
-                let next = Batch::new(state.batch.number + 1);
+                let next = state.batch.following();
                 (std::mem::replace(&mut state.batch, next), std::mem::take(&mut state.acks))
             };
             self.taken.notify_one();

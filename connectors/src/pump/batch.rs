@@ -66,6 +66,15 @@ impl Batch {
         }
     }
 
+    /// The next batch of the same router, with room for as many messages as this one has.
+    pub(crate) fn following(&self) -> Batch {
+        Batch {
+            raw: Vec::with_capacity(self.raw.len()),
+            kept: Vec::with_capacity(self.kept.len()),
+            ..Batch::new(self.number + 1)
+        }
+    }
+
     /// Messages, those without rows included.
     pub(crate) fn messages(&self) -> usize {
         self.kept.len()
@@ -89,8 +98,13 @@ impl Batch {
         origin: &Origin<'_>,
         first_row: u32,
     ) {
-        let topic = (self.raw.len(), self.raw.len() + message.topic.len());
-        self.raw.extend_from_slice(message.topic.as_bytes());
+        let last = self.kept.last().map(|kept| kept.topic);
+        let same = |topic: &(usize, usize)| self.raw[topic.0..topic.1] == *message.topic.as_bytes();
+        let topic = last.filter(same).unwrap_or_else(|| {
+            self.raw.extend_from_slice(message.topic.as_bytes());
+            (self.raw.len() - message.topic.len(), self.raw.len())
+        });
+        let start = self.raw.len();
         self.raw.extend_from_slice(message.payload);
         let origin = match *origin {
             Origin::Mqtt { client_id, packet_id } => {
@@ -98,7 +112,7 @@ impl Batch {
             }
             Origin::Kafka { partition, offset } => KeptOrigin::Kafka { partition, offset },
         };
-        let payload = (topic.1, self.raw.len());
+        let payload = (start, self.raw.len());
         let time_ns = message.time_ns;
         self.kept.push(Kept { topic, payload, payload_bytes, origin, time_ns, first_row });
     }

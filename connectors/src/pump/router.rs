@@ -11,9 +11,10 @@ use crate::{
     },
     mapping::{self, Context, Decoder, Message, Place, Route, Routes, SchemaSource},
 };
+use hashbrown::HashTable;
 use oribi_model::{ArrivalClock, RejectReason};
-use std::{collections::HashMap, sync::Arc};
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Topics whose meaning is remembered.
 const TOPICS_MAX: usize = 65_536;
@@ -21,6 +22,7 @@ const TOPICS_MAX: usize = 65_536;
 const LEVELS_MAX: usize = 128;
 
 struct Remembered {
+    topic: Box<str>,
     route: std::result::Result<Arc<Route>, Fault>,
     /// The batch for which `place` holds.
     number: u64,
@@ -30,7 +32,11 @@ struct Remembered {
 /// Routes, and what they make of the topics seen so far.
 pub(crate) struct Router {
     routes: Arc<Routes>,
-    topics: HashMap<Box<str>, Remembered, Xxh3DefaultBuilder>,
+    topics: Vec<Remembered>,
+    /// Places in `topics`.
+    places: HashTable<usize>,
+    /// The place of the topic that came last, which is often the next one too.
+    last: usize,
     arrival: ArrivalClock,
     ahead_ns_max: i64,
     nodes: Arc<EdgeNodes>,
@@ -62,8 +68,16 @@ impl Wanted {
 
 impl Router {
     pub(crate) fn new(routes: Arc<Routes>, arrival: ArrivalClock, ahead_ns_max: i64) -> Router {
-        let (topics, nodes) = (HashMap::default(), Arc::new(EdgeNodes::forgetful()));
-        Router { routes, topics, arrival, ahead_ns_max, nodes, rebirths: Vec::new() }
+        Router {
+            routes,
+            topics: Vec::new(),
+            places: HashTable::new(),
+            last: 0,
+            arrival,
+            ahead_ns_max,
+            nodes: Arc::new(EdgeNodes::forgetful()),
+            rebirths: Vec::new(),
+        }
     }
 
     /// With what is already known of Sparkplug's edge nodes.
@@ -76,8 +90,8 @@ impl Router {
         if !self.routes.has_registry() {
             return None;
         }
-        self.remember(message.topic);
-        let route = self.topics.get(message.topic)?.route.as_ref().ok()?;
+        let at = self.place_of(message.topic);
+        let route = self.topics[at].route.as_ref().ok()?;
         let Some(SchemaSource::Registry(registry)) = &route.picks.schema else { return None };
         let id = Frame::split(message.payload).ok()?.id;
         (!registry.knows(id)).then(|| Wanted { registry: registry.clone(), id })
@@ -112,9 +126,9 @@ impl Router {
         message: &Message<'_>,
         now_ns: i64,
     ) -> std::result::Result<(), Fault> {
-        self.remember(message.topic);
+        let at = self.place_of(message.topic);
         let context = Context { arrival: &self.arrival, now_ns, ahead_ns_max: self.ahead_ns_max };
-        let remembered = self.topics.get_mut(message.topic).expect("the topic was put there");
+        let remembered = &mut self.topics[at];
         let route = remembered.route.as_ref().map_err(Clone::clone)?;
         let (tables, row) = (&mut batch.tables, &mut batch.row);
         if let Some(preset) = route.picks.preset {
@@ -148,20 +162,32 @@ impl Router {
         mapping::read_rows(message, route, remembered.place, tables, &context, row)
     }
 
+    /// The topic's place in `topics`, where it is put if it is new.
     #[inline]
-    fn remember(&mut self, topic: &str) {
-        if !self.topics.contains_key(topic) {
-            self.look_up(topic);
+    fn place_of(&mut self, topic: &str) -> usize {
+        if self.topics.get(self.last).is_none_or(|known| *known.topic != *topic) {
+            let hash = xxh3_64(topic.as_bytes());
+            let found = self.places.find(hash, |at| *self.topics[*at].topic == *topic);
+            self.last = match found {
+                Some(at) => *at,
+                None => self.look_up(topic, hash),
+            };
         }
+        self.last
     }
 
-    fn look_up(&mut self, topic: &str) {
+    fn look_up(&mut self, topic: &str, hash: u64) -> usize {
         if self.topics.len() >= TOPICS_MAX {
             self.topics.clear();
+            self.places.clear();
         }
         let route = check_topic(topic).map(|()| Arc::new(self.routes.route(topic)));
         let place = Place { table: 0, series: 0 };
-        self.topics.insert(topic.into(), Remembered { route, number: 0, place });
+        let at = self.topics.len();
+        self.topics.push(Remembered { topic: topic.into(), route, number: 0, place });
+        let topics = &self.topics;
+        self.places.insert_unique(hash, at, |at| xxh3_64(topics[*at].topic.as_bytes()));
+        at
     }
 }
 

@@ -9,9 +9,11 @@ use arrow_array::{
     Array, ArrowPrimitiveType, BooleanArray, Float64Array, Int64Array, PrimitiveArray, StringArray,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
+use hashbrown::HashTable;
 use oribi_model::{ColumnType, ColumnValues};
 use pco::{ChunkConfig, DeltaSpec, ModeSpec, PagingSpec, data_types::Number, wrapped};
-use std::{borrow::Cow, collections::HashMap};
+use std::borrow::Cow;
+use xxhash_rust::xxh3::xxh3_64;
 
 const TIMES: u8 = 0;
 const INTS: u8 = 1;
@@ -123,13 +125,17 @@ fn bools(page: &ColumnValues) -> Vec<u8> {
 /// `length before zstd | zstd(count of distinct texts, their lengths and bytes, numbers)`.
 fn texts(page: &ColumnValues) -> Vec<u8> {
     let ColumnValues::Text(array) = page else { return Vec::new() };
-    let mut places = HashMap::new();
-    let mut distinct = Vec::new();
+    let mut places: HashTable<u64> = HashTable::new();
+    let mut distinct: Vec<&str> = Vec::new();
     let mut numbers = Vec::with_capacity(array.len());
     for text in array.iter().flatten() {
-        numbers.push(*places.entry(text).or_insert_with(|| {
+        let hash = xxh3_64(text.as_bytes());
+        let found = places.find(hash, |at| distinct[*at as usize] == text).copied();
+        numbers.push(found.unwrap_or_else(|| {
+            let at = distinct.len() as u64;
             distinct.push(text);
-            distinct.len() as u64 - 1
+            places.insert_unique(hash, at, |at| xxh3_64(distinct[*at as usize].as_bytes()));
+            at
         }));
     }
     let mut raw = Vec::new();

@@ -2,7 +2,7 @@
 
 use crate::decode::{
     Fault, excerpt,
-    number::{Number, parse_json_number},
+    number::{Number, parse_json_number, short_number},
     row::Cell,
 };
 use memchr::memchr2;
@@ -23,7 +23,12 @@ impl<'a> Parser<'a> {
 
     #[inline]
     pub(super) fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+        self.peek_at(self.at)
+    }
+
+    #[inline]
+    fn peek_at(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
     }
 
     #[inline]
@@ -63,11 +68,13 @@ impl<'a> Parser<'a> {
             Some(b'f') => self.word("false").map(|()| Some(Held::Bool(false))),
             Some(b'n') => self.word("null").map(|()| None),
             Some(b'-' | b'0'..=b'9') => {
+                if let Some((number, length)) = short_number(&self.bytes[self.at..]) {
+                    let text = &self.text[self.at..self.at + length];
+                    self.at += length;
+                    return Ok(Some(Held::Number(number, text)));
+                }
                 let text = self.number_text();
-                Ok(Some(match quick_int(text.as_bytes()) {
-                    Some(value) => Held::Number(Number::Int(value), text),
-                    None => Held::Number(parse_json_number(text.as_bytes())?, text),
-                }))
+                Ok(Some(Held::Number(parse_json_number(text.as_bytes())?, text)))
             }
             _ => Err(self.expected("a value")),
         }
@@ -92,14 +99,10 @@ impl<'a> Parser<'a> {
     #[inline]
     pub(super) fn string(&mut self) -> Result<Cow<'a, str>, Fault> {
         let start = self.at + 1;
-        let Some(length) = memchr2(b'"', b'\\', &self.bytes[start..]) else {
-            return Err(Fault::syntax("JSON ends inside a string"));
-        };
-        let end = start + length;
-        if self.bytes[end] == b'\\' {
+        let end = start + plain_bytes(&self.bytes[start..]);
+        if self.peek_at(end) != Some(b'"') {
             return self.escaped_string(start).map(Cow::Owned);
         }
-        check_no_control(&self.text[start..end])?;
         self.at = end + 1;
         Ok(Cow::Borrowed(&self.text[start..end]))
     }
@@ -180,22 +183,26 @@ impl Held<'_> {
     }
 }
 
-/// A short integer without leading zeros; everything else takes the long way.
+/// Bytes before the first one that a JSON string does not hold as it is: a quote, a backslash, a
+/// control character.
 #[inline]
-fn quick_int(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
-    if digits.is_empty() || digits.len() > 18 || (digits[0] == b'0' && digits.len() > 1) {
-        return None;
-    }
-    let mut value = 0i64;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
+fn plain_bytes(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // Sets the high bit of the first byte below `bound`; those after it may be wrong.
+    let below = |word: u64, bound: u8| word.wrapping_sub(ONES * u64::from(bound)) & !word & HIGH;
+    let (words, rest) = text.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let found = quote | backslash | below(word, 0x20);
+        if found != 0 {
+            return at * 8 + found.trailing_zeros() as usize / 8;
         }
-        value = value * 10 + i64::from(digit);
     }
-    Some(if digits.len() < text.len() { -value } else { value })
+    let is_other = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    words.len() * 8 + rest.iter().position(is_other).unwrap_or(rest.len())
 }
 
 #[inline]
