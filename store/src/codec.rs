@@ -23,7 +23,7 @@ const LZ4_RATIO_MAX: usize = 255;
 
 /// Appends the batch's log form to `out`.
 pub fn encode_batch(batch: &RowBatch, out: &mut Vec<u8>) {
-    let mut raw = Vec::with_capacity(batch.rows() * 16 + 256);
+    let mut raw = Vec::with_capacity(batch.bytes() + 256);
     body::encode(batch, &mut raw);
     let start = out.len();
     out.extend_from_slice(&[FORMAT_VERSION, LZ4]);

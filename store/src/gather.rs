@@ -74,8 +74,13 @@ pub(crate) fn gather(
             ColumnValues::Bool(out.finish())
         }
         ColumnType::Text => {
-            let mut out = StringBuilder::with_capacity(picks.rows(), picks.rows() * 8);
-            picks.each(&typed!(Text), |cell: Option<(&StringArray, usize)>| {
+            let arrays = typed!(Text);
+            let mut bytes = 0;
+            picks.each(&arrays, |cell: Option<(&StringArray, usize)>| {
+                bytes += cell.map_or(0, |(array, row)| array.value_length(row) as usize);
+            });
+            let mut out = StringBuilder::with_capacity(picks.rows(), bytes);
+            picks.each(&arrays, |cell: Option<(&StringArray, usize)>| {
                 out.append_option(cell.map(|(array, row)| array.value(row)));
             });
             ColumnValues::Text(out.finish())

@@ -37,8 +37,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// A consumer with its partitions.
 pub(super) struct Reader {
     partitions: Vec<Partition>,
-    /// Place in `partitions` by topic token and number.
-    places: HashMap<(usize, i32), usize>,
+    places: Places,
     topic_ids: HashMap<String, String>,
     queue: Queue,
     consumer: Arc<Consumer>,
@@ -75,7 +74,7 @@ impl Reader {
         let now = Instant::now();
         Ok(Reader {
             partitions: Vec::new(),
-            places: HashMap::new(),
+            places: Places::default(),
             topic_ids: HashMap::new(),
             queue: Queue::new(consumer.clone()),
             consumer,
@@ -154,7 +153,7 @@ impl Reader {
                     continue;
                 }
                 // A record of a partition that was revoked meanwhile is another member's.
-                if let Some(at) = place_of(record, partitions, places) {
+                if let Some(at) = places.of(record, partitions) {
                     partitions[at].prepare(record, runtime)?;
                     partitions[at].add(record, now_ns, &progress);
                 }
@@ -242,7 +241,7 @@ impl Reader {
         }
         self.keep();
         self.partitions.retain(|one| !mine(one));
-        self.places.clear();
+        self.places = Places::default();
     }
 
     /// Keeps the places up to which all is stored: in the catalog, and for other tools at the
@@ -322,20 +321,28 @@ fn broken(url: &str, reason: impl std::fmt::Display) -> Error {
 }
 
 /// The partition of a record; found by name once for each topic handle.
-fn place_of(
-    record: Record<'_>,
-    partitions: &[Partition],
-    places: &mut HashMap<(usize, i32), usize>,
-) -> Option<usize> {
-    let key = (record.topic_token(), record.partition());
-    if let Some(at) = places.get(&key) {
-        return Some(*at);
+/// Where the partitions of records lie in the reader's list, by topic token and number.
+#[derive(Default)]
+struct Places {
+    known: HashMap<(usize, i32), usize>,
+    /// That of the last record, which is mostly the next one's too.
+    last: Option<((usize, i32), usize)>,
+}
+
+impl Places {
+    fn of(&mut self, record: Record<'_>, partitions: &[Partition]) -> Option<usize> {
+        let key = (record.topic_token(), record.partition());
+        let last = self.last.filter(|(last, _)| *last == key).map(|(_, at)| at);
+        let at = last.or_else(|| self.known.get(&key).copied()).or_else(|| {
+            let topic = record.topic();
+            let mine = |one: &Partition| one.number == record.partition() && *one.topic == *topic;
+            let at = partitions.iter().position(mine)?;
+            self.known.insert(key, at);
+            Some(at)
+        })?;
+        self.last = Some((key, at));
+        Some(at)
     }
-    let topic = record.topic();
-    let mine = |one: &Partition| one.number == record.partition() && *one.topic == *topic;
-    let at = partitions.iter().position(mine)?;
-    places.insert(key, at);
-    Some(at)
 }
 
 /// # Errors
