@@ -18,6 +18,7 @@ pub mod protobuf;
 pub mod row;
 pub mod sparkplug;
 pub mod table;
+pub mod tables;
 pub mod time;
 mod wire;
 

@@ -103,28 +103,14 @@ pub fn read_scalar(text: &str) -> Result<Scalar<'_>, Fault> {
 
 impl Parser<'_> {
     fn rows(&mut self, sink: &mut RowSink<'_, '_>) -> Result<(), Fault> {
-        self.at += 1;
-        self.skip_blanks();
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            self.skip_blanks();
-            if self.peek() != Some(b'{') {
-                return Err(self.expected("an object"));
+        self.items(b']', |parser, _| {
+            if parser.peek() != Some(b'{') {
+                return Err(parser.expected("an object"));
             }
-            self.cells(sink)?;
+            parser.cells(sink)?;
             sink.end_row();
-            self.skip_blanks();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => break,
-                _ => return Err(self.expected("`,` or `]`")),
-            }
-        }
-        self.at += 1;
-        Ok(())
+            Ok(())
+        })
     }
 
     /// The cells of one row.
@@ -141,57 +127,16 @@ impl Parser<'_> {
 
     fn object(&mut self, sink: &mut RowSink<'_, '_>, depth: usize) -> Result<(), Fault> {
         check_depth(depth)?;
-        self.at += 1;
-        self.skip_blanks();
-        if self.peek() == Some(b'}') {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            self.skip_blanks();
-            if self.peek() != Some(b'"') {
-                return Err(self.expected("a member name"));
-            }
-            let name = self.string()?;
-            self.skip_blanks();
-            if self.peek() != Some(b':') {
-                return Err(self.expected("`:`"));
-            }
-            self.at += 1;
-            self.skip_blanks();
-            self.member(&name, sink, depth)?;
-            self.skip_blanks();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b'}') => break,
-                _ => return Err(self.expected("`,` or `}`")),
-            }
-        }
-        self.at += 1;
-        Ok(())
+        self.items(b'}', |parser, _| {
+            let name = parser.member_name()?;
+            parser.member(&name, sink, depth)
+        })
     }
 
     fn array(&mut self, sink: &mut RowSink<'_, '_>, depth: usize) -> Result<(), Fault> {
         check_depth(depth)?;
-        self.at += 1;
-        self.skip_blanks();
-        if self.peek() == Some(b']') {
-            self.at += 1;
-            return Ok(());
-        }
         let mut number = itoa::Buffer::new();
-        for element in 0usize.. {
-            self.skip_blanks();
-            self.member(number.format(element), sink, depth)?;
-            self.skip_blanks();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(b']') => break,
-                _ => return Err(self.expected("`,` or `]`")),
-            }
-        }
-        self.at += 1;
-        Ok(())
+        self.items(b']', |parser, place| parser.member(number.format(place), sink, depth))
     }
 
     /// Reads the value of a member and sets it under its flattened name.
@@ -239,17 +184,8 @@ impl Parser<'_> {
         match self.peek() {
             Some(b'{') => {
                 let mut members: Vec<(String, Document)> = Vec::new();
-                self.items(b'}', |parser| {
-                    if parser.peek() != Some(b'"') {
-                        return Err(parser.expected("a member name"));
-                    }
-                    let name = parser.string()?.into_owned();
-                    parser.skip_blanks();
-                    if parser.peek() != Some(b':') {
-                        return Err(parser.expected("`:`"));
-                    }
-                    parser.at += 1;
-                    parser.skip_blanks();
+                self.items(b'}', |parser, _| {
+                    let name = parser.member_name()?.into_owned();
                     members.push((name, parser.document(depth + 1)?));
                     Ok(())
                 })?;
@@ -257,7 +193,7 @@ impl Parser<'_> {
             }
             Some(b'[') => {
                 let mut elements = Vec::new();
-                self.items(b']', |parser| {
+                self.items(b']', |parser, _| {
                     elements.push(parser.document(depth + 1)?);
                     Ok(())
                 })?;
@@ -271,32 +207,6 @@ impl Parser<'_> {
                 Some(Held::Text(text)) => Document::Text(text.into_owned()),
             }),
         }
-    }
-
-    /// What stands between an opening bracket and `close`, item by item.
-    fn items(
-        &mut self,
-        close: u8,
-        mut item: impl FnMut(&mut Self) -> Result<(), Fault>,
-    ) -> Result<(), Fault> {
-        self.at += 1;
-        self.skip_blanks();
-        if self.peek() == Some(close) {
-            self.at += 1;
-            return Ok(());
-        }
-        loop {
-            self.skip_blanks();
-            item(self)?;
-            self.skip_blanks();
-            match self.peek() {
-                Some(b',') => self.at += 1,
-                Some(found) if found == close => break,
-                _ => return Err(self.expected("`,` or a closing bracket")),
-            }
-        }
-        self.at += 1;
-        Ok(())
     }
 }
 

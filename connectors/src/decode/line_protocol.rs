@@ -7,7 +7,7 @@
 mod careful;
 mod fast;
 
-use super::{AHEAD_NS_MAX, Decoded, Fault, ROW_BYTES_MAX, excerpt, table::Tables, time};
+use super::{AHEAD_NS_MAX, Decoded, Fault, ROW_BYTES_MAX, excerpt, tables::Tables, time};
 use crate::decode::time::Precision;
 use hashbrown::HashMap;
 use memchr::memchr;

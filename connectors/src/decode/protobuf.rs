@@ -8,6 +8,12 @@ use super::{Fault, document::Document, excerpt};
 use oribi_model::RejectReason;
 use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
+use std::{
+    cell::Cell,
+    fs,
+    io::{self, Read},
+    path::{Component, Path, PathBuf},
+};
 
 /// Longest text of a schema with all that it imports, bytes.
 pub const SCHEMA_BYTES_MAX: usize = 1 << 20;
@@ -31,6 +37,15 @@ pub struct Import {
     pub text: String,
 }
 
+/// Where the files that a schema imports are found.
+#[derive(Debug, Clone, Copy)]
+pub enum Imports<'a> {
+    /// Among these.
+    AtHand(&'a [Import]),
+    /// In this folder and below it.
+    Below(&'a Path),
+}
+
 impl ProtobufSchema {
     /// Compiles the text of a `.proto` file; Google's well-known files need not be among the
     /// imports. Without a name, the first message of the file is read.
@@ -39,13 +54,19 @@ impl ProtobufSchema {
     /// Says what in it is wrong.
     pub fn parse(
         text: &str,
-        imports: &[Import],
+        imports: Imports<'_>,
         message: Option<&str>,
     ) -> Result<ProtobufSchema, Fault> {
-        check_length(text.len() + imports.iter().map(|import| import.text.len()).sum::<usize>())?;
         let mut files = vec![Import { name: OWN_FILE.into(), text: text.to_owned() }];
-        files.extend_from_slice(imports);
         let mut resolver = ChainFileResolver::new();
+        match imports {
+            Imports::AtHand(imports) => files.extend_from_slice(imports),
+            Imports::Below(folder) => {
+                let room = SCHEMA_BYTES_MAX.saturating_sub(text.len());
+                resolver.add(Folder { path: folder.to_owned(), room: Cell::new(room) });
+            }
+        }
+        check_length(files.iter().map(|file| file.text.len()).sum())?;
         resolver.add(Texts(files));
         resolver.add(GoogleFileResolver::new());
         let mut compiler = protox::Compiler::with_file_resolver(resolver);
@@ -140,6 +161,38 @@ impl FileResolver for Texts {
             Some(file) => File::from_source(name, &file.text),
             None => Err(protox::Error::file_not_found(name)),
         }
+    }
+}
+
+/// Files in a folder and below it.
+struct Folder {
+    path: PathBuf,
+    /// Bytes that may still be read.
+    room: Cell<usize>,
+}
+
+impl FileResolver for Folder {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        let below = Path::new(name);
+        let stays = below.components().all(|part| matches!(part, Component::Normal(_)));
+        if !stays || below.extension().is_none_or(|end| end != "proto") {
+            return Err(protox::Error::file_not_found(name));
+        }
+        let path = self.path.join(below);
+        let failed = |wrong: io::Error| match wrong.kind() {
+            io::ErrorKind::NotFound => protox::Error::file_not_found(name),
+            _ => protox::Error::new(format!("cannot read {}: {wrong}", path.display())),
+        };
+        let mut text = String::new();
+        let file = fs::File::open(&path).map_err(failed)?;
+        let room = self.room.get();
+        let length = file.take(room as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+        if length > room {
+            let detail = format!("with {name} it takes more than {SCHEMA_BYTES_MAX} bytes");
+            return Err(protox::Error::new(detail));
+        }
+        self.room.set(room - length);
+        File::from_source(name, &text)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::decode::{
     number::Number,
     row::{Cell, RowRules, RowSink, TIME_MEMBERS},
     sparkplug::{self, EdgeNode, LastBirth, SparkplugNodes},
-    table::Tables,
+    tables::Tables,
 };
 use crate::preset::{self, Preset, PresetRow};
 use oribi_model::{ArrivalClock, RejectReason, name::TIME_COLUMN};

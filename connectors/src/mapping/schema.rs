@@ -6,9 +6,9 @@ use crate::decode::{
     avro::AvroSchema,
     confluent::{Frame, SchemaRegistry},
     document::Document,
-    protobuf::ProtobufSchema,
+    protobuf::{Imports, ProtobufSchema},
 };
-use std::{fs, sync::Arc};
+use std::{fs, path::Path, sync::Arc};
 
 /// Longest schema file, bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -61,8 +61,11 @@ impl SchemaSource {
                 AvroSchema::parse(text).map(|schema| SchemaSource::Avro(Arc::new(schema)))
             }
             (Decoder::Avro, Err(_)) => Err(Fault::syntax("it is not UTF-8")),
-            (_, Ok(text)) if of_text => ProtobufSchema::parse(text, &[], message)
-                .map(|schema| SchemaSource::Protobuf(Arc::new(schema))),
+            (_, Ok(text)) if of_text => {
+                let beside = Imports::Below(path.parent().unwrap_or(Path::new("")));
+                ProtobufSchema::parse(text, beside, message)
+                    .map(|schema| SchemaSource::Protobuf(Arc::new(schema)))
+            }
             _ => ProtobufSchema::from_descriptor_set(&bytes, message)
                 .map(|schema| SchemaSource::Protobuf(Arc::new(schema))),
         };

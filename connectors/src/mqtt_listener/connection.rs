@@ -1,15 +1,18 @@
 //! One connection, from CONNECT to its end.
 
+mod publishes;
+
 use super::{
     MqttListenerOptions,
     counters::Counters,
-    frame::{self, Frame, Malformed},
+    frame::{self, Malformed},
     packets::{self, Connect, Will, reason},
     session::{Joined, Live, Sessions},
     shard::{Shard, Waker},
 };
-use crate::{decode::Fault, mapping::Message, pump::Origin};
-use oribi_model::{ArrivalClock, RejectReason};
+use crate::{mapping::Message, pump::Origin};
+use oribi_model::ArrivalClock;
+use publishes::Oversize;
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
@@ -30,10 +33,6 @@ const READ_BYTES: usize = 64 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the last acks are waited for when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of a publish above the packet limit so much is looked at: topic, properties, some payload.
-const OVERSIZE_HEAD_BYTES: usize = 256 * 1024;
-const PUBACK: u8 = 0x40;
-const PUBREC: u8 = 0x50;
 const PUBCOMP: u8 = 0x70;
 
 /// What all connections share.
@@ -68,16 +67,6 @@ enum Progress {
     NeedsBytes,
     /// The open batch is full.
     NeedsRoom,
-}
-
-/// A publish above the packet limit whose rest is being skipped.
-struct Oversize {
-    rest: usize,
-    topic: String,
-    head: Vec<u8>,
-    payload_bytes: u64,
-    qos: u8,
-    packet_id: u16,
 }
 
 struct Connection {
@@ -251,14 +240,8 @@ impl Connection {
 
     fn process_input(&mut self, input: &[u8], at: &mut usize) -> Result<Progress, End> {
         loop {
-            if let Some(oversize) = &mut self.oversize {
-                let skipped = oversize.rest.min(input.len() - *at);
-                oversize.rest -= skipped;
-                *at += skipped;
-                if oversize.rest > 0 {
-                    return Ok(Progress::NeedsBytes);
-                }
-                self.bury_oversize();
+            if !self.skip_oversize(input, at) {
+                return Ok(Progress::NeedsBytes);
             }
             let Some(frame) = frame::peek(&input[*at..])? else { return Ok(Progress::NeedsBytes) };
             if frame.bytes() > self.common.options.packet_bytes_max {
@@ -280,75 +263,6 @@ impl Connection {
             *at += frame.bytes();
             self.control(frame.head, content)?;
         }
-    }
-
-    /// Takes in consecutive publishes. `false`: the batch is full.
-    fn publishes(&mut self, input: &[u8], at: &mut usize) -> Result<bool, End> {
-        let shard = self.shard.clone();
-        let now_ns = self.common.arrival.now_ns();
-        let mut state = shard.lock();
-        let mut taken = 0;
-        let done = loop {
-            if shard.is_full(&state.open) {
-                break Ok(false);
-            }
-            let frame = match frame::peek(&input[*at..]) {
-                Ok(Some(frame)) if frame.kind() == 3 => frame,
-                _ => break Ok(true),
-            };
-            let whole = frame.bytes() <= self.common.options.packet_bytes_max
-                && input.len() - *at >= frame.bytes();
-            if !whole {
-                break Ok(true);
-            }
-            let content = &input[*at + frame.start..*at + frame.bytes()];
-            let publish = match frame::publish(frame.head, content, self.is_v5) {
-                Ok(publish) => publish,
-                Err(wrong) => break Err(wrong.into()),
-            };
-            let number = state.open.number();
-            let is_repeated = publish.qos == 2 && !self.is_new(publish.packet_id, number);
-            let topic = match resolve_topic(&mut self.aliases, publish.topic, publish.alias) {
-                Ok(topic) => topic,
-                Err(end) => break Err(end),
-            };
-            *at += frame.bytes();
-            taken += 1;
-            if is_repeated {
-                continue;
-            }
-            let message = Message::new(topic, publish.payload);
-            let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: publish.packet_id };
-            shard.add(&mut state, &message, &origin, now_ns);
-            match publish.qos {
-                1 => self.pending.push_back((number, PUBACK, publish.packet_id)),
-                2 => self.pending.push_back((number, PUBREC, publish.packet_id)),
-                _ => {}
-            }
-        };
-        if taken > 0 {
-            shard.announce(&mut state.open);
-        }
-        state.open.notify(&self.waker);
-        self.common.counters.messages.fetch_add(taken, Ordering::Relaxed);
-        done
-    }
-
-    /// Whether a QoS 2 packet id is not one that was received before. A repeated one is answered
-    /// once the batch of its first delivery is stored.
-    fn is_new(&mut self, packet_id: u16, number: u64) -> bool {
-        let mut ids = self.joined.qos2.lock();
-        if let Some(first) = ids.get(&packet_id) {
-            if *first <= self.shard.completed() {
-                packets::push_ack(&mut self.output, PUBREC, packet_id);
-            } else if !self.pending.contains(&(*first, PUBREC, packet_id)) {
-                // Acks go out in order, so this one waits behind those of later batches.
-                self.pending.push_back((number, PUBREC, packet_id));
-            }
-            return false;
-        }
-        ids.insert(packet_id, number);
-        true
     }
 
     fn control(&mut self, head: u8, content: &[u8]) -> Result<(), End> {
@@ -392,55 +306,6 @@ impl Connection {
             _ => return Err(End::Refused(reason::MALFORMED)),
         }
         Ok(())
-    }
-
-    /// Looks at the head of a publish above the packet limit. `false`: more of it is needed.
-    fn start_oversize(&mut self, frame: Frame, input: &[u8], at: &mut usize) -> Result<bool, End> {
-        if frame.kind() != 3 {
-            return Err(End::Refused(reason::TOO_LARGE));
-        }
-        let head_bytes = frame.bytes().min(OVERSIZE_HEAD_BYTES);
-        if input.len() - *at < head_bytes {
-            return Ok(false);
-        }
-        let content = &input[*at + frame.start..*at + head_bytes];
-        let publish = frame::publish(frame.head, content, self.is_v5)?;
-        let topic = resolve_topic(&mut self.aliases, publish.topic, publish.alias)?;
-        let before = content.len() - publish.payload.len();
-        self.oversize = Some(Oversize {
-            rest: frame.bytes() - head_bytes,
-            topic: topic.to_owned(),
-            head: publish.payload.to_vec(),
-            payload_bytes: (frame.length - before) as u64,
-            qos: publish.qos,
-            packet_id: publish.packet_id,
-        });
-        *at += head_bytes;
-        Ok(true)
-    }
-
-    fn bury_oversize(&mut self) {
-        let Some(oversize) = self.oversize.take() else { return };
-        let shard = self.shard.clone();
-        let mut state = shard.lock();
-        let number = state.open.number();
-        let is_new = oversize.qos != 2 || self.is_new(oversize.packet_id, number);
-        if is_new {
-            let limit = self.common.options.packet_bytes_max;
-            let detail = format!("a packet above the limit of {limit} bytes");
-            let message = Message::new(&oversize.topic, &oversize.head);
-            let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: oversize.packet_id };
-            let fault = Fault::new(RejectReason::Limit, detail);
-            shard.add_dead(&mut state, &message, oversize.payload_bytes, &origin, fault);
-            match oversize.qos {
-                1 => self.pending.push_back((number, PUBACK, oversize.packet_id)),
-                2 => self.pending.push_back((number, PUBREC, oversize.packet_id)),
-                _ => {}
-            }
-        }
-        shard.announce(&mut state.open);
-        state.open.notify(&self.waker);
-        self.common.counters.messages.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Moves the acks of stored batches to the output.
@@ -512,30 +377,5 @@ impl Connection {
                 () = common.shutdown.cancelled() => {}
             }
         });
-    }
-}
-
-/// The topic of a publish, through its alias where it has one.
-fn resolve_topic<'a>(
-    aliases: &'a mut HashMap<u16, String>,
-    topic: &'a str,
-    alias: Option<u16>,
-) -> Result<&'a str, End> {
-    if topic.bytes().any(|b| matches!(b, b'+' | b'#' | 0)) {
-        return Err(End::Refused(reason::TOPIC_INVALID));
-    }
-    match alias {
-        None if topic.is_empty() => Err(End::Refused(reason::PROTOCOL)),
-        None => Ok(topic),
-        Some(alias) if alias == 0 || alias > packets::TOPIC_ALIAS_MAX => {
-            Err(End::Refused(reason::ALIAS_INVALID))
-        }
-        Some(alias) if topic.is_empty() => {
-            aliases.get(&alias).map(String::as_str).ok_or(End::Refused(reason::PROTOCOL))
-        }
-        Some(alias) => {
-            aliases.insert(alias, topic.to_owned());
-            Ok(topic)
-        }
     }
 }

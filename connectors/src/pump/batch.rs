@@ -3,7 +3,7 @@
 use crate::{
     births::Births,
     dead_letter::{DeadLetter, DeadLetters},
-    decode::{Fault, line_protocol::Heads, table::Tables},
+    decode::{Fault, line_protocol::Heads, tables::Tables},
     mapping::Message,
 };
 use oribi_model::{ArrivalClock, Points, Rejection};

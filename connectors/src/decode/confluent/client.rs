@@ -5,7 +5,7 @@ use crate::decode::{
     Fault,
     avro::{self, AvroSchema},
     excerpt,
-    protobuf::{Import, ProtobufSchema},
+    protobuf::{Import, Imports, ProtobufSchema},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -257,9 +257,8 @@ impl Asker {
                 let texts: Vec<String> = imports.into_iter().map(|import| import.text).collect();
                 AvroSchema::parse_with(&answer.schema, &texts).map(Schema::Avro)
             }
-            "PROTOBUF" => {
-                ProtobufSchema::parse(&answer.schema, &imports, None).map(Schema::Protobuf)
-            }
+            "PROTOBUF" => ProtobufSchema::parse(&answer.schema, Imports::AtHand(&imports), None)
+                .map(Schema::Protobuf),
             "JSON" => Ok(Schema::Json),
             other => {
                 let kind = excerpt(other, 32);

@@ -57,6 +57,51 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// Reads from the opening bracket to `close`; `item` reads each thing between them and is told
+    /// its place.
+    #[inline]
+    pub(super) fn items(
+        &mut self,
+        close: u8,
+        mut item: impl FnMut(&mut Self, usize) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.at += 1;
+        self.skip_blanks();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(());
+        }
+        for place in 0.. {
+            self.skip_blanks();
+            item(self, place)?;
+            self.skip_blanks();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(found) if found == close => break,
+                _ if close == b'}' => return Err(self.expected("`,` or `}`")),
+                _ => return Err(self.expected("`,` or `]`")),
+            }
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// The name of a member, up to where its value begins.
+    #[inline]
+    pub(super) fn member_name(&mut self) -> Result<Cow<'a, str>, Fault> {
+        if self.peek() != Some(b'"') {
+            return Err(self.expected("a member name"));
+        }
+        let name = self.string()?;
+        self.skip_blanks();
+        if self.peek() != Some(b':') {
+            return Err(self.expected("`:`"));
+        }
+        self.at += 1;
+        self.skip_blanks();
+        Ok(name)
+    }
+
     #[inline]
     pub(super) fn scalar(&mut self) -> Result<Option<Held<'a>>, Fault> {
         match self.peek() {

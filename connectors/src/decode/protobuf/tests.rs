@@ -6,13 +6,15 @@ use crate::{
 use proptest::prelude::*;
 use std::sync::LazyLock;
 
+const NONE: Imports<'static> = Imports::AtHand(&[]);
+
 static READING: LazyLock<ProtobufSchema> = LazyLock::new(|| {
     let text = String::from_utf8(sample("protobuf/reading.proto")).unwrap();
-    ProtobufSchema::parse(&text, &[], None).unwrap()
+    ProtobufSchema::parse(&text, NONE, None).unwrap()
 });
 
 fn compiled(text: &str) -> ProtobufSchema {
-    ProtobufSchema::parse(text, &[], None).unwrap()
+    ProtobufSchema::parse(text, NONE, None).unwrap()
 }
 
 fn show(document: &Document) -> String {
@@ -51,10 +53,50 @@ fn imports_are_found_among_those_at_hand() {
         text: "syntax = \"proto3\"; package a; message Part { int32 x = 1; }".into(),
     };
     let text = "syntax = \"proto3\"; import \"a/part.proto\"; message M { a.Part p = 1; }";
-    let schema = ProtobufSchema::parse(text, &[import], None).unwrap();
+    let schema = ProtobufSchema::parse(text, Imports::AtHand(&[import]), None).unwrap();
     assert_eq!(show(&schema.decode(b"\x0a\x02\x08\x05").unwrap()), "p=Map([(\"x\", Int(5))])\n");
-    let fault = ProtobufSchema::parse(text, &[], None).unwrap_err();
+    let fault = ProtobufSchema::parse(text, NONE, None).unwrap_err();
     assert!(fault.detail.contains("a/part.proto"), "{}", fault.detail);
+}
+
+#[test]
+fn imports_are_found_below_a_folder() {
+    let folder = std::env::temp_dir().join(format!("oribi-imports-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("a")).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write(
+        "a/part.proto",
+        "syntax = \"proto3\"; package a; import \"unit.proto\"; message Part { Unit u = 1; }",
+    );
+    write("unit.proto", "syntax = \"proto3\"; enum Unit { NONE = 0; BAR = 1; }");
+    write("long.proto", &format!("syntax = \"proto3\"; //{}", "x".repeat(SCHEMA_BYTES_MAX)));
+    write("notes.txt", "syntax = \"proto3\";");
+    let below = folder.join("a");
+    let importing = |name: &str, folder: &Path| {
+        let text = format!("syntax = \"proto3\"; import \"{name}\"; message M {{ a.Part p = 1; }}");
+        ProtobufSchema::parse(&text, Imports::Below(folder), None)
+    };
+    let schema = importing("a/part.proto", &folder).unwrap();
+    assert_eq!(
+        show(&schema.decode(b"\x0a\x02\x08\x01").unwrap()),
+        "p=Map([(\"u\", Text(\"BAR\"))])\n"
+    );
+    for (name, folder, part) in [
+        ("b/part.proto", &folder, "'b/part.proto' not found"),
+        ("part.proto", &below, "'unit.proto' not found"),
+        ("../unit.proto", &below, "<schema>:1:27: invalid"),
+        ("notes.txt", &folder, "'notes.txt' not found"),
+        ("long.proto", &folder, "with long.proto it takes more than"),
+    ] {
+        let fault = importing(name, folder).unwrap_err();
+        assert!(fault.detail.contains(part), "{name}: {}", fault.detail);
+    }
+    // The compiler refuses such names before; a file outside the folder is read in no case.
+    let below = Folder { path: below, room: Cell::new(1_000) };
+    for name in ["../unit.proto", "./part.proto", folder.join("unit.proto").to_str().unwrap()] {
+        assert!(below.open_file(name).unwrap_err().is_file_not_found(), "{name}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
@@ -66,15 +108,15 @@ fn wrong_schemas_say_what_is_wrong() {
         ("syntax = \"proto3\"; import \"<schema>\"; message M {}", "import"),
         ("syntax = \"proto3\"; import \"etc/passwd\"; message M {}", "'etc/passwd' not found"),
     ] {
-        let fault = ProtobufSchema::parse(text, &[], None).unwrap_err();
+        let fault = ProtobufSchema::parse(text, NONE, None).unwrap_err();
         assert!(fault.detail.contains(part), "{text}: {}", fault.detail);
     }
     let text = "syntax = \"proto3\"; message M {}";
-    assert!(ProtobufSchema::parse(text, &[], Some("N")).is_err());
+    assert!(ProtobufSchema::parse(text, NONE, Some("N")).is_err());
     assert!(ProtobufSchema::from_descriptor_set(b"\xff", None).is_err());
     assert!(ProtobufSchema::from_descriptor_set(b"", None).is_err());
     let long = " ".repeat(SCHEMA_BYTES_MAX + 1);
-    assert_eq!(ProtobufSchema::parse(&long, &[], None).unwrap_err().reason, RejectReason::Limit);
+    assert_eq!(ProtobufSchema::parse(&long, NONE, None).unwrap_err().reason, RejectReason::Limit);
 }
 
 #[test]
@@ -149,9 +191,9 @@ proptest! {
         text in "\\PC{0,60}",
         body in "((int32|M|map<string, M>|repeated [a-z.]{1,3}|message [A-Z]|\\{|\\}|= [0-9]{1,9};|oneof x|option a = \"|[a-z]) ?){0,12}",
     ) {
-        drop(ProtobufSchema::parse(&text, &[], None));
+        drop(ProtobufSchema::parse(&text, NONE, None));
         let text = format!("syntax = \"proto3\"; message M {{ {body} }}");
-        drop(ProtobufSchema::parse(&text, &[], None));
+        drop(ProtobufSchema::parse(&text, NONE, None));
     }
 
     #[test]

@@ -1,0 +1,194 @@
+//! Publishes into the open batch of the connection's shard, those above the packet limit as dead
+//! letters.
+
+use super::{Connection, End};
+use crate::{
+    decode::Fault,
+    mapping::Message,
+    mqtt_listener::{
+        frame::{self, Frame},
+        packets::{self, reason},
+    },
+    pump::Origin,
+};
+use oribi_model::RejectReason;
+use std::{collections::HashMap, sync::atomic::Ordering};
+
+/// Of a publish above the packet limit so much is looked at: topic, properties, some payload.
+const OVERSIZE_HEAD_BYTES: usize = 256 * 1024;
+const PUBACK: u8 = 0x40;
+const PUBREC: u8 = 0x50;
+
+/// A publish above the packet limit whose rest is being skipped.
+pub(super) struct Oversize {
+    rest: usize,
+    topic: String,
+    head: Vec<u8>,
+    payload_bytes: u64,
+    qos: u8,
+    packet_id: u16,
+}
+
+impl Connection {
+    /// Takes in consecutive publishes. `false`: the batch is full.
+    pub(super) fn publishes(&mut self, input: &[u8], at: &mut usize) -> Result<bool, End> {
+        let shard = self.shard.clone();
+        let now_ns = self.common.arrival.now_ns();
+        let mut state = shard.lock();
+        let mut taken = 0;
+        let done = loop {
+            if shard.is_full(&state.open) {
+                break Ok(false);
+            }
+            let frame = match frame::peek(&input[*at..]) {
+                Ok(Some(frame)) if frame.kind() == 3 => frame,
+                _ => break Ok(true),
+            };
+            let whole = frame.bytes() <= self.common.options.packet_bytes_max
+                && input.len() - *at >= frame.bytes();
+            if !whole {
+                break Ok(true);
+            }
+            let content = &input[*at + frame.start..*at + frame.bytes()];
+            let publish = match frame::publish(frame.head, content, self.is_v5) {
+                Ok(publish) => publish,
+                Err(wrong) => break Err(wrong.into()),
+            };
+            let number = state.open.number();
+            let is_repeated = publish.qos == 2 && !self.is_new(publish.packet_id, number);
+            let topic = match resolve_topic(&mut self.aliases, publish.topic, publish.alias) {
+                Ok(topic) => topic,
+                Err(end) => break Err(end),
+            };
+            *at += frame.bytes();
+            taken += 1;
+            if is_repeated {
+                continue;
+            }
+            let message = Message::new(topic, publish.payload);
+            let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: publish.packet_id };
+            shard.add(&mut state, &message, &origin, now_ns);
+            match publish.qos {
+                1 => self.pending.push_back((number, PUBACK, publish.packet_id)),
+                2 => self.pending.push_back((number, PUBREC, publish.packet_id)),
+                _ => {}
+            }
+        };
+        if taken > 0 {
+            shard.announce(&mut state.open);
+        }
+        state.open.notify(&self.waker);
+        self.common.counters.messages.fetch_add(taken, Ordering::Relaxed);
+        done
+    }
+
+    /// Whether a QoS 2 packet id is not one that was received before. A repeated one is answered
+    /// once the batch of its first delivery is stored.
+    fn is_new(&mut self, packet_id: u16, number: u64) -> bool {
+        let mut ids = self.joined.qos2.lock();
+        if let Some(first) = ids.get(&packet_id) {
+            if *first <= self.shard.completed() {
+                packets::push_ack(&mut self.output, PUBREC, packet_id);
+            } else if !self.pending.contains(&(*first, PUBREC, packet_id)) {
+                // Acks go out in order, so this one waits behind those of later batches.
+                self.pending.push_back((number, PUBREC, packet_id));
+            }
+            return false;
+        }
+        ids.insert(packet_id, number);
+        true
+    }
+
+    /// Looks at the head of a publish above the packet limit. `false`: more of it is needed.
+    pub(super) fn start_oversize(
+        &mut self,
+        frame: Frame,
+        input: &[u8],
+        at: &mut usize,
+    ) -> Result<bool, End> {
+        if frame.kind() != 3 {
+            return Err(End::Refused(reason::TOO_LARGE));
+        }
+        let head_bytes = frame.bytes().min(OVERSIZE_HEAD_BYTES);
+        if input.len() - *at < head_bytes {
+            return Ok(false);
+        }
+        let content = &input[*at + frame.start..*at + head_bytes];
+        let publish = frame::publish(frame.head, content, self.is_v5)?;
+        let topic = resolve_topic(&mut self.aliases, publish.topic, publish.alias)?;
+        let before = content.len() - publish.payload.len();
+        self.oversize = Some(Oversize {
+            rest: frame.bytes() - head_bytes,
+            topic: topic.to_owned(),
+            head: publish.payload.to_vec(),
+            payload_bytes: (frame.length - before) as u64,
+            qos: publish.qos,
+            packet_id: publish.packet_id,
+        });
+        *at += head_bytes;
+        Ok(true)
+    }
+
+    /// Skips what is left of a publish above the limit, and buries it at its end. `false`: there is
+    /// more of it to come.
+    pub(super) fn skip_oversize(&mut self, input: &[u8], at: &mut usize) -> bool {
+        let Some(oversize) = &mut self.oversize else { return true };
+        let skipped = oversize.rest.min(input.len() - *at);
+        oversize.rest -= skipped;
+        *at += skipped;
+        if oversize.rest > 0 {
+            return false;
+        }
+        self.bury_oversize();
+        true
+    }
+
+    fn bury_oversize(&mut self) {
+        let Some(oversize) = self.oversize.take() else { return };
+        let shard = self.shard.clone();
+        let mut state = shard.lock();
+        let number = state.open.number();
+        let is_new = oversize.qos != 2 || self.is_new(oversize.packet_id, number);
+        if is_new {
+            let limit = self.common.options.packet_bytes_max;
+            let detail = format!("a packet above the limit of {limit} bytes");
+            let message = Message::new(&oversize.topic, &oversize.head);
+            let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: oversize.packet_id };
+            let fault = Fault::new(RejectReason::Limit, detail);
+            shard.add_dead(&mut state, &message, oversize.payload_bytes, &origin, fault);
+            match oversize.qos {
+                1 => self.pending.push_back((number, PUBACK, oversize.packet_id)),
+                2 => self.pending.push_back((number, PUBREC, oversize.packet_id)),
+                _ => {}
+            }
+        }
+        shard.announce(&mut state.open);
+        state.open.notify(&self.waker);
+        self.common.counters.messages.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The topic of a publish, through its alias where it has one.
+fn resolve_topic<'a>(
+    aliases: &'a mut HashMap<u16, String>,
+    topic: &'a str,
+    alias: Option<u16>,
+) -> Result<&'a str, End> {
+    if topic.bytes().any(|b| matches!(b, b'+' | b'#' | 0)) {
+        return Err(End::Refused(reason::TOPIC_INVALID));
+    }
+    match alias {
+        None if topic.is_empty() => Err(End::Refused(reason::PROTOCOL)),
+        None => Ok(topic),
+        Some(alias) if alias == 0 || alias > packets::TOPIC_ALIAS_MAX => {
+            Err(End::Refused(reason::ALIAS_INVALID))
+        }
+        Some(alias) if topic.is_empty() => {
+            aliases.get(&alias).map(String::as_str).ok_or(End::Refused(reason::PROTOCOL))
+        }
+        Some(alias) => {
+            aliases.insert(alias, topic.to_owned());
+            Ok(topic)
+        }
+    }
+}
