@@ -37,7 +37,8 @@ pub(super) fn ttn(event: &Document) -> Result<Vec<PresetRow>, Fault> {
 }
 
 /// ChirpStack's documentation, "Integrations, Event types": the decoded object, ports, counters and
-/// the best gateway's signal; status events with their own members.
+/// the best gateway's signal; status, acks and places with their own members. What is no uplink names
+/// its event.
 pub(super) fn chirpstack(topic: &str, event: &Document) -> Result<Vec<PresetRow>, Fault> {
     let Some(info) = event.get("deviceInfo") else {
         return Err(Fault::syntax("the message has no deviceInfo"));
@@ -58,12 +59,25 @@ pub(super) fn chirpstack(topic: &str, event: &Document) -> Result<Vec<PresetRow>
         Some(object) => row.members(object, &[]),
         None => row.field("data", event.get("data")),
     };
-    const OWN: [&str; 8] =
-        ["fPort", "fCnt", "dr", "margin", "batteryLevel", "externalPowerSource", "level", "code"];
+    const OWN: [&str; 11] = [
+        "fPort",
+        "fCnt",
+        "dr",
+        "margin",
+        "batteryLevel",
+        "externalPowerSource",
+        "level",
+        "code",
+        "description",
+        "acknowledged",
+        "fCntDown",
+    ];
     for name in OWN {
         row = row.field(name, event.get(name));
     }
-    row = row.field("description", event.get("description"));
+    if let Some(place) = event.get("location") {
+        row = row.members(place, &[]);
+    }
     Ok(vec![signal(row, event.get("rxInfo"), &["gatewayId"])])
 }
 

@@ -56,6 +56,27 @@ fn chirpstack() {
           deep=Map([(\"x\", Bool(true))]),fPort=Int(1),dr=Int(1),rssi=Int(-36),snr=Float(10.5),\
           gateway=Text(\"g\")"]
     );
+    let other = |kind: &str, members: &str| {
+        let info = r#""deviceInfo":{"applicationName":"a","deviceName":"n","devEui":"01"}"#;
+        let payload = format!(r#"{{"time":"2022-07-18T09:34:15Z",{info},{members}}}"#);
+        show(Preset::ChirpstackV4, &format!("application/1/device/01/event/{kind}"), &payload)
+    };
+    for (kind, members, fields) in [
+        ("join", r#""devAddr":"00189440""#, "event=Text(\"join\")"),
+        (
+            "ack",
+            r#""acknowledged":true,"fCntDown":3"#,
+            "event=Text(\"ack\"),acknowledged=Bool(true),fCntDown=Int(3)",
+        ),
+        (
+            "location",
+            r#""location":{"latitude":37.5,"longitude":-8.25,"altitude":2}"#,
+            "event=Text(\"location\"),latitude=Float(37.5),longitude=Float(-8.25),altitude=Int(2)",
+        ),
+    ] {
+        let row = format!("application=a,device=01,name=n 1658136855000000000 {fields}");
+        assert_eq!(other(kind, members), [row]);
+    }
 }
 
 #[test]
