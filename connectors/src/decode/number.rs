@@ -41,14 +41,14 @@ pub fn short_number(text: &[u8]) -> Option<(Number, usize)> {
         at += 1;
         while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|d| *d < 10)
         {
-            if whole + places == 15 {
+            if whole + places >= 15 {
                 return None;
             }
             value = value * 10 + i64::from(digit);
             places += 1;
             at += 1;
         }
-        if places == 0 || whole > 15 {
+        if places == 0 {
             return None;
         }
     }
@@ -138,6 +138,7 @@ pub fn parse_json_number(text: &[u8]) -> Result<Number, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn integers_are_exact_or_refused() {
@@ -185,10 +186,32 @@ mod tests {
         }
         assert_eq!(short_number(b"12,"), Some((Number::Int(12), 2)));
         assert_eq!(short_number(b"1.5}"), Some((Number::Float(1.5), 3)));
-        for other in
-            ["", "-", "01", "1.", ".5", "1e3", "1.5e3", "1-", "1.2.3", "1234567890123456789"]
-        {
+        for other in [
+            "",
+            "-",
+            "01",
+            "1.",
+            ".5",
+            "1e3",
+            "1.5e3",
+            "1-",
+            "1.2.3",
+            "1234567890123456789",
+            "123456789012345.1",
+            "10000020000200000.0100000000000",
+        ] {
             assert_eq!(short_number(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_short_number_is_that_of_the_long_way(text in "-?[0-9]{1,20}([.][0-9]{0,20})?") {
+            if let Some((number, length)) = short_number(text.as_bytes()) {
+                prop_assert_eq!(length, text.len());
+                let long = parse_json_number(text.as_bytes()).unwrap();
+                prop_assert_eq!(format!("{number:?}"), format!("{long:?}"));
+            }
         }
     }
 
