@@ -258,3 +258,20 @@ fn check_no_control(text: &str) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::plain_bytes;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_first_byte_that_is_not_plain_is_found(
+            text in prop::collection::vec(prop_oneof![Just(b'x'), any::<u8>()], 0..40),
+        ) {
+            let is_other = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
+            let first = text.iter().position(is_other).unwrap_or(text.len());
+            prop_assert_eq!(plain_bytes(&text), first);
+        }
+    }
+}
