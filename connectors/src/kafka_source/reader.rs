@@ -320,8 +320,8 @@ fn broken(url: &str, reason: impl std::fmt::Display) -> Error {
     Error::Broker { action: "read from", target: url.to_owned(), reason: reason.to_string() }
 }
 
-/// The partition of a record; found by name once for each topic handle.
-/// Where the partitions of records lie in the reader's list, by topic token and number.
+/// Where the partitions of records lie in the reader's list, by topic token and number; found by
+/// name once for each topic handle.
 #[derive(Default)]
 struct Places {
     known: HashMap<(usize, i32), usize>,

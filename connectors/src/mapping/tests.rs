@@ -202,6 +202,14 @@ fn schemas_of_files_read_messages() {
             1_772_366_400_250_000_001,
         ),
         ("protobuf", "protobuf/reading.desc", "protobuf/full.bin", "d1", 1_772_366_400_250_000_001),
+        // It imports another file of its folder.
+        (
+            "protobuf",
+            "protobuf/importing.proto",
+            "protobuf/full.bin",
+            "d1",
+            1_772_366_400_250_000_001,
+        ),
     ];
     for (decoder, schema, file, device, time) in cases {
         let mut router = router(&routes(decoder, schema, "at"), TopicStyle::Mqtt);
