@@ -4,7 +4,7 @@ ready_s=90
 
 die() { echo "$part: $*" >&2; exit 1; }
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+free_port() { python3 "$(dirname "${BASH_SOURCE[0]}")/free_port.py"; }
 
 fetched() { # NAME FILL: prints the cached folder NAME, which `FILL FOLDER` fills once, or fails
     local cache=${XDG_CACHE_HOME:-$HOME/.cache}/oribi

@@ -4,8 +4,8 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -16,11 +16,8 @@ BINARY = pathlib.Path(os.environ.get("ORIBI_BINARY", ROOT / "target" / "debug" /
 DATA = ROOT / "tests" / "data"
 START_TIMEOUT_S = 60
 
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+sys.path.append(str(ROOT / "scripts" / "parts"))
+from free_port import free_port  # noqa: E402
 
 
 def wait_for(condition, what, timeout_s=30.0):

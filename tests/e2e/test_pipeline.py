@@ -1,6 +1,7 @@
 """The pipeline of docker-compose.yml, run from its own files against real brokers, without containers."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -39,7 +40,7 @@ def test_devices_brokers_oribi_and_back(kafka, mosquitto, make_oribi):
     assert node.count("_dead_letters") == 0
 
 
-def test_the_compose_file_says_what_it_should():
+def test_the_compose_file_says_what_it_should(tmp_path):
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     assert set(services) == {"oribi", "mosquitto", "kafka", "simulator"}
     # Nothing is published beyond this machine.
@@ -50,8 +51,22 @@ def test_the_compose_file_says_what_it_should():
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text() and "USER oribi" in (ROOT / "Dockerfile").read_text()
     command = services["oribi"]["command"].split()
     assert command[0] == "serve" and "--insecure" in command
-    docker = shutil.which("docker")
-    if not docker or subprocess.run([docker, "compose", "version"], capture_output=True).returncode != 0:
-        pytest.skip("there is no docker compose to read the file")
-    done = subprocess.run([docker, "compose", "-f", str(ROOT / "docker-compose.yml"), "config", "-q"], capture_output=True)
+    compose = ROOT / "docker-compose.yml"
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text(compose.read_text().replace("depends_on", "depends_of"))
+    reader = compose_reader()
+    assert "depends_of" in subprocess.run([reader, wrong], capture_output=True, text=True).stderr
+    done = subprocess.run([reader, compose], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def compose_reader():
+    """The program that reads a file as `docker compose` does: Compose's own loader, which needs no engine, built by Go."""
+    folder = ROOT / "target" / "compose-go"
+    if not shutil.which("go"):
+        pytest.skip("there is no go to build the loader of docker compose")
+    command = ["go", "install", "github.com/compose-spec/compose-go/v2/cmd@v2.16.2"]
+    built = subprocess.run(command, env={**os.environ, "GOBIN": str(folder)}, capture_output=True, text=True)
+    if built.returncode != 0:
+        pytest.skip(f"the loader of docker compose cannot be built: {built.stderr}")
+    return folder / "cmd"
