@@ -1,11 +1,22 @@
 //! Accumulators: one lane keeps one running figure of one input for every slot.
 
+mod counter;
+mod edge;
+mod moments;
+mod slice;
+
+pub(crate) use counter::Known;
+pub(crate) use slice::Slice;
+
 use crate::{
     kernel,
     select::{Function, Input},
 };
-use oribi_model::{ColumnType, ColumnValues, SeriesKey, Value};
-use std::{cmp::Ordering, ops::Range};
+use counter::Counter;
+use edge::{Edge, fold_edge, take_edge};
+use moments::Moments;
+use oribi_model::{ColumnType, Value};
+use std::cmp::Ordering;
 
 /// Which running figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,51 +67,6 @@ pub(crate) struct LaneSpec {
     pub(crate) kind: LaneKind,
 }
 
-/// The first or last value so far.
-#[derive(Debug, Clone)]
-pub(crate) struct Edge {
-    /// Its time.
-    pub(crate) time: i64,
-    /// Its series, which decides ties.
-    pub(crate) series: SeriesKey,
-    /// The value.
-    pub(crate) value: Value,
-}
-
-/// Running mean and squared deviations.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Moments {
-    /// Number of values.
-    pub(crate) count: u64,
-    mean: f64,
-    squares: f64,
-}
-
-/// A counter: of one series until [`Lane::settle`], then sums over series.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Counter<T> {
-    first: (i64, T),
-    last: (i64, T),
-    increase: T,
-    /// Last less first, summed over series of two samples or more.
-    pub(crate) delta: T,
-    /// Increase a second, summed likewise.
-    pub(crate) rate: f64,
-    /// Whether some series had two samples.
-    pub(crate) known: Known,
-}
-
-/// Whether a figure has a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Known {
-    /// One series, whose samples still come in.
-    Open,
-    /// It has none.
-    No,
-    /// It has.
-    Yes,
-}
-
 /// Cells of one lane, by slot.
 #[derive(Debug)]
 pub(crate) enum Lane {
@@ -126,64 +92,6 @@ pub(crate) enum Lane {
     CounterInt(Vec<Option<Counter<i128>>>),
     /// Of floats.
     CounterFloat(Vec<Option<Counter<f64>>>),
-}
-
-/// Consecutive rows of one series in one window.
-pub(crate) struct Slice<'a> {
-    /// The column; `None` stands for rows and times.
-    pub(crate) column: Option<&'a ColumnValues>,
-    /// Times of the block.
-    pub(crate) times: &'a [i64],
-    /// Rows of the block.
-    pub(crate) rows: Range<usize>,
-    /// Whose rows.
-    pub(crate) series: &'a SeriesKey,
-}
-
-impl Slice<'_> {
-    /// Calls `each` with maximal ranges of rows that are not null.
-    fn dense(&self, mut each: impl FnMut(Range<usize>)) {
-        let nulls = self.column.and_then(|column| column.as_array().nulls());
-        match nulls {
-            Some(nulls) if nulls.null_count() > 0 => {
-                let part = nulls.slice(self.rows.start, self.rows.len());
-                for (start, end) in part.valid_slices() {
-                    each(self.rows.start + start..self.rows.start + end);
-                }
-            }
-            _ => each(self.rows.clone()),
-        }
-    }
-
-    fn ints(&self) -> &[i64] {
-        match self.column {
-            Some(ColumnValues::Int(array)) => array.values(),
-            _ => self.times,
-        }
-    }
-
-    fn floats(&self) -> &[f64] {
-        match self.column {
-            Some(ColumnValues::Float(array)) => array.values(),
-            _ => &[],
-        }
-    }
-
-    fn value(&self, row: usize) -> Option<Value> {
-        match self.column {
-            Some(column) => column.get(row),
-            None => Some(Value::Int(self.times[row])),
-        }
-    }
-
-    /// The value as a float, of numeric columns.
-    fn number(&self, row: usize) -> f64 {
-        match self.column {
-            Some(ColumnValues::Float(array)) => array.value(row),
-            Some(ColumnValues::Int(array)) => array.value(row) as f64,
-            _ => self.times[row] as f64,
-        }
-    }
 }
 
 impl Lane {
@@ -347,134 +255,4 @@ fn take_best(order: Ordering, cell: &mut Option<Value>, value: Option<Value>) {
     if replaces {
         *cell = Some(value);
     }
-}
-
-fn fold_edge(order: Ordering, cell: &mut Option<Edge>, slice: &Slice<'_>) {
-    let valid = |row: &usize| slice.column.is_none_or(|column| !column.is_null(*row));
-    let row = match order {
-        Ordering::Less => slice.rows.clone().find(valid),
-        _ => slice.rows.clone().rev().find(valid),
-    };
-    let Some(row) = row else { return };
-    let time = slice.times[row];
-    if let Some(held) = cell {
-        let place = (time, slice.series).cmp(&(held.time, &held.series));
-        if place != order {
-            return;
-        }
-    }
-    let Some(value) = slice.value(row) else { return };
-    *cell = Some(Edge { time, series: slice.series.clone(), value });
-}
-
-fn take_edge(order: Ordering, cell: &mut Option<Edge>, edge: Option<Edge>) {
-    let Some(edge) = edge else { return };
-    let replaces = cell
-        .as_ref()
-        .is_none_or(|held| (edge.time, &edge.series).cmp(&(held.time, &held.series)) == order);
-    if replaces {
-        *cell = Some(edge);
-    }
-}
-
-impl Moments {
-    fn of(values: impl Iterator<Item = f64> + Clone) -> Moments {
-        let count = values.clone().count();
-        let mean = values.clone().sum::<f64>() / count as f64;
-        let squares = values.map(|value| (value - mean) * (value - mean)).sum();
-        Moments { count: count as u64, mean, squares }
-    }
-
-    fn add(&mut self, other: &Moments) {
-        if other.count == 0 {
-            return;
-        }
-        if self.count == 0 {
-            *self = *other;
-            return;
-        }
-        let (a, b) = (self.count as f64, other.count as f64);
-        let apart = other.mean - self.mean;
-        self.count += other.count;
-        self.mean += apart * b / (a + b);
-        self.squares += other.squares + apart * apart * a * b / (a + b);
-    }
-
-    /// Sample standard deviation; `None` below two values.
-    pub(crate) fn stddev(&self) -> Option<f64> {
-        (self.count > 1).then(|| (self.squares / (self.count - 1) as f64).sqrt())
-    }
-}
-
-/// A number that counters count in.
-pub(crate) trait Number:
-    Copy + PartialOrd + std::ops::Sub<Output = Self> + std::ops::Add<Output = Self> + Default
-{
-    /// As a float.
-    fn float(self) -> f64;
-}
-
-impl Number for i128 {
-    fn float(self) -> f64 {
-        self as f64
-    }
-}
-
-impl Number for f64 {
-    fn float(self) -> f64 {
-        self
-    }
-}
-
-impl<T: Number> Counter<T> {
-    fn one(sample: (i64, T)) -> Counter<T> {
-        let zero = T::default();
-        let known = Known::Open;
-        Counter { first: sample, last: sample, increase: zero, delta: zero, rate: 0.0, known }
-    }
-
-    fn take(cell: &mut Option<Counter<T>>, sample: (i64, T)) {
-        match cell {
-            None => *cell = Some(Counter::one(sample)),
-            Some(held) => {
-                held.increase = held.increase + rise(held.last.1, sample.1);
-                held.last = sample;
-            }
-        }
-    }
-
-    fn join(cell: &mut Option<Counter<T>>, other: Option<Counter<T>>) {
-        let Some(other) = other else { return };
-        let Some(held) = cell else {
-            *cell = Some(other);
-            return;
-        };
-        if held.known != Known::Open {
-            held.delta = held.delta + other.delta;
-            held.rate += other.rate;
-            if other.known == Known::Yes {
-                held.known = Known::Yes;
-            }
-            return;
-        }
-        let (early, late) =
-            if held.first.0 <= other.first.0 { (*held, other) } else { (other, *held) };
-        let increase = early.increase + late.increase + rise(early.last.1, late.first.1);
-        *held = Counter { last: late.last, increase, ..early };
-    }
-
-    fn settle(&mut self) {
-        self.known = Known::No;
-        if self.first.0 < self.last.0 {
-            let seconds = (i128::from(self.last.0) - i128::from(self.first.0)) as f64 / 1e9;
-            self.delta = self.last.1 - self.first.1;
-            self.rate = self.increase.float() / seconds;
-            self.known = Known::Yes;
-        }
-    }
-}
-
-/// How much a counter rose; after a fall it began anew at zero.
-fn rise<T: Number>(from: T, to: T) -> T {
-    if to >= from { to - from } else { to }
 }

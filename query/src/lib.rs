@@ -3,6 +3,7 @@
 //! Rows come through [`oribi_model::ReadPath`]; which node or disk holds them is not known here.
 
 mod answer;
+mod civil;
 mod encode;
 mod engine;
 mod error;

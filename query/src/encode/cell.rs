@@ -1,6 +1,6 @@
 //! One cell as text.
 
-use crate::{Error, Result};
+use crate::{Error, Result, civil::civil_of};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     StringViewArray, TimestampNanosecondArray, UInt64Array, cast::AsArray,
@@ -145,7 +145,7 @@ pub(super) fn csv_text(out: &mut Vec<u8>, text: &str) {
 /// Appends a time as RFC 3339 in UTC with as many decimals as needed.
 fn time(out: &mut Vec<u8>, ns: i64) {
     let (seconds, nanos) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
-    let (year, month, day) = crate::windows::civil_of(seconds.div_euclid(86_400));
+    let (year, month, day) = civil_of(seconds.div_euclid(86_400));
     let of_day = seconds.rem_euclid(86_400);
     let mut number = |value: i64, width: usize, before: &[u8]| {
         out.extend_from_slice(before);
