@@ -12,7 +12,8 @@ use tempfile::tempdir;
 #[test]
 fn a_fresh_node_serves_and_says_where() {
     let dir = tempdir().unwrap();
-    let oribi = Oribi::start(&dir.path().join("made/on/the/way"), &[]);
+    let data_dir = dir.path().join("made/on/the/way");
+    let oribi = Oribi::start(&data_dir, &[]);
     let health = oribi.get("/health");
     assert_eq!(health.status, 200);
     let health = health.json();
@@ -23,6 +24,11 @@ fn a_fresh_node_serves_and_says_where() {
     assert!(node["node"].as_str().unwrap().starts_with("127.0.0.1:"));
     assert!(node["uptime_s"].as_f64().unwrap() > 0.0);
     assert_eq!(node["version"], env!("CARGO_PKG_VERSION"));
+    // Passwords of connectors and everyone's rows lie there.
+    for folder in ["", "catalog", "log", "tablets"] {
+        let mode = data_dir.join(folder).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{folder}");
+    }
 }
 
 #[test]
