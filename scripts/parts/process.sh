@@ -20,11 +20,15 @@ fetched() { # NAME FILL: prints the cached folder NAME, which `FILL FOLDER` fill
     echo "$folder"
 }
 
-start_java() { # DIR ARGUMENT...: starts java, whose output goes to DIR/log
+launch() { # DIR COMMAND...: starts a program, whose output goes to DIR/log
     local dir=$1
-    # A process group of its own: a test that is interrupted must not take the part along half way.
-    setsid java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "${@:2}" >>"$dir/log" 2>&1 </dev/null &
+    # A process group of its own: what interrupts the script must not take the part along half way.
+    setsid "${@:2}" >>"$dir/log" 2>&1 </dev/null &
     echo $! >"$dir/pid"
+}
+
+launch_java() { # DIR ARGUMENT...
+    launch "$1" java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "${@:2}"
 }
 
 await() { # DIR COMMAND...: until the command succeeds

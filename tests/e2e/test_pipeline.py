@@ -1,43 +1,49 @@
-"""The pipeline of docker-compose.yml, run from its own files against real brokers, without containers."""
+"""The pipeline of docker-compose.yml, run out of its own files by scripts/pipeline, and the file itself."""
 
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
 import requests
 import yaml
 
-from conftest import BINARY, ROOT, wait_for
-from parts import kafka, mosquitto  # noqa: F401  fixtures
+from conftest import BINARY, ROOT, rows_of, wait_for
+from parts import Kafka
 
 
-def test_devices_brokers_oribi_and_back(kafka, mosquitto, make_oribi):
-    broker = mosquitto().start()
-    for name in ("readings", "sensors-rows", "dead-letters"):
-        kafka.topic(name=name)
-    config = (ROOT / "deploy" / "oribi.toml").read_text()
-    config = config.replace("mqtt://mosquitto:1883", f"mqtt://127.0.0.1:{broker.port}")
-    config = config.replace("kafka://kafka:9092", f"kafka://{kafka.address}")
-    node = make_oribi(config).start()
-    states = lambda: {c["name"]: c["state"] for c in requests.get(f"{node.url}/api/v1/connectors", timeout=10).json()["connectors"]}
-    wait_for(lambda: set(states().values()) == {"running"}, f"all connectors to run, {states()}")
-    command = [str(BINARY), "simulate", "--mqtt", f"127.0.0.1:{broker.port}", "--kafka", kafka.address]
-    done = subprocess.run([*command, "--rate", "500", "--for", "4s"], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    rows = int(re.match(r"(\d+) rows published", done.stdout).group(1))
-    assert rows > 500
-    wait_for(lambda: node.count("readings") == rows, f"{rows} rows through kafka, {node.count('readings')}")
-    # The last publishes may have been on their way when the simulator ended.
-    wait_for(lambda: node.count("sensors") >= rows - 50, f"{rows} rows through mqtt, {node.count('sensors')}")
-    sensors = node.count("sensors")
-    records = [json.loads(record.value()) for record in kafka.read("sensors-rows", sensors)]
-    assert len({record["id"] for record in records}) == sensors
-    window = node.rows(table="readings", select="count(*) as n", window="1h", group_by="site")
-    assert sum(row["n"] for row in window) == rows and len({row["site"] for row in window}) > 3
-    assert node.count("_dead_letters") == 0
+def test_devices_brokers_oribi_and_back():
+    command = [str(ROOT / "scripts" / "pipeline"), "--rate", "500"]
+    environment = {**os.environ, "ORIBI_BINARY": str(BINARY)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as pipeline:
+        started = pipeline.stdout.readline()
+        found = re.match(r"pipeline: oribi (\S+), mosquitto (\S+), kafka (\S+)$", started)
+        assert found, started + pipeline.stderr.read()
+        url, _, kafka = found.groups()
+        try:
+            look_at(url, kafka)
+        finally:
+            pipeline.send_signal(signal.SIGINT)
+        # Its status is 0 only where all counts are equal.
+        last = pipeline.stdout.read().splitlines()[-1]
+        assert pipeline.wait(timeout=60) == 0, last + pipeline.stderr.read()
+    counts = re.match(r"pipeline: (\d+) rows were published; (\d+) rows came over mqtt, (\d+) through kafka; (\d+) went on", last)
+    assert counts and len(set(counts.groups())) == 1 and int(counts[1]) > 500, last
+
+
+def look_at(url, kafka):
+    ask = lambda q: rows_of(requests.get(f"{url}/api/v1/sql", params={"q": q}, timeout=10))
+    tables = lambda: {table["name"] for table in requests.get(f"{url}/api/v1/tables", timeout=10).json()["tables"]}
+    wait_for(lambda: {"sensors", "readings"} <= tables(), "both tables")
+    by_site = lambda table: f"SELECT site, count(*) AS n FROM {table} GROUP BY site"
+    wait_for(lambda: sum(row["n"] for row in ask(by_site("readings"))) > 500, "rows through kafka")
+    assert len(ask(by_site("sensors"))) > 3
+    assert tables() == {"sensors", "readings"}
+    record = json.loads(Kafka(kafka).read("sensors-rows", 1)[0].value())
+    assert record["table"] == "sensors" and set(record["tags"]) == {"site", "device"}
 
 
 def test_the_compose_file_says_what_it_should(tmp_path):

@@ -33,7 +33,7 @@ enum Action {
     Show { name: String },
     /// Make one out of a JSON file, or `-` for standard input.
     Add { file: PathBuf },
-    /// Stop one until it is resumed or the node starts anew.
+    /// Stop one until it is resumed.
     Pause { name: String },
     /// Start a paused one.
     Resume { name: String },

@@ -14,8 +14,12 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer},
 };
-use rumqttc::v5::{AsyncClient, MqttOptions, mqttbytes::QoS};
+use rumqttc::v5::{
+    AsyncClient, Event, MqttOptions,
+    mqttbytes::{QoS, v5::Packet},
+};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Messages between the devices and their connection.
@@ -62,7 +66,7 @@ pub(crate) async fn run(args: &SimulateArgs, stop: CancellationToken) -> Result<
             stop.cancel();
         });
     }
-    let mqtt = args.mqtt.as_deref().map(connect).transpose()?;
+    let mut mqtt = args.mqtt.as_deref().map(connect).transpose()?;
     let kafka = args.kafka.as_deref().map(produce).transpose()?;
     let mut devices: Vec<_> = plan::live(args.devices, args.rate)?
         .into_iter()
@@ -85,7 +89,7 @@ pub(crate) async fn run(args: &SimulateArgs, stop: CancellationToken) -> Result<
         }
         let (replay, recording, name) = &mut devices[at];
         let Some(due) = replay.next() else { continue };
-        if let Some(client) = &mqtt {
+        if let Some((client, _)) = &mqtt {
             let topic = format!("sensors/{}/{name}", recording.site);
             let sent =
                 client.publish(topic, QoS::AtLeastOnce, false, payload(recording, &[due], 0));
@@ -99,6 +103,10 @@ pub(crate) async fn run(args: &SimulateArgs, stop: CancellationToken) -> Result<
         }
         rows += 1;
     }
+    if let Some((_, acked)) = &mut mqtt {
+        let all = tokio::time::timeout(SETTLE, acked.wait_for(|acked| *acked >= rows)).await;
+        all.context("the mqtt broker did not ack all rows")?.context("mqtt ended")?;
+    }
     if let Some(producer) = &kafka {
         producer.flush(SETTLE).context("kafka did not confirm all rows")?;
     }
@@ -106,20 +114,26 @@ pub(crate) async fn run(args: &SimulateArgs, stop: CancellationToken) -> Result<
     Ok(())
 }
 
-fn connect(address: &str) -> Result<AsyncClient> {
+/// A client and how many of its publishes the broker has acked.
+fn connect(address: &str) -> Result<(AsyncClient, watch::Receiver<u64>)> {
     let (host, port) = address.rsplit_once(':').context("expected --mqtt HOST:PORT")?;
     let port = port.parse().with_context(|| format!("{port:?} is no port"))?;
     let options = MqttOptions::new("oribi-simulate", host, port);
     let (client, mut events) = AsyncClient::new(options, QUEUE_MAX);
+    let (count, acked) = watch::channel(0);
     tokio::spawn(async move {
         loop {
-            if let Err(error) = events.poll().await {
-                tracing::warn!(%error, "the simulator has no mqtt connection");
-                tokio::time::sleep(RECONNECT).await;
+            match events.poll().await {
+                Ok(Event::Incoming(Packet::PubAck(_))) => count.send_modify(|acked| *acked += 1),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the simulator has no mqtt connection");
+                    tokio::time::sleep(RECONNECT).await;
+                }
             }
         }
     });
-    Ok(client)
+    Ok((client, acked))
 }
 
 fn produce(brokers: &str) -> Result<Kafka> {
