@@ -2,6 +2,7 @@
 
 mod context;
 mod explain;
+mod feed;
 mod registry;
 mod secret;
 mod spec;
@@ -10,9 +11,10 @@ mod store;
 
 pub use context::Parts;
 pub use explain::{Explained, explain};
+pub use feed::{FeedSpec, RecordFormat};
 pub use registry::RegistrySpec;
 pub use secret::Secret;
-pub use spec::{ConnectorSpec, FeedSpec, Kind, Protocol, RecordFormat, Retained};
+pub use spec::{ConnectorSpec, Kind, Protocol, Retained};
 pub use status::{Described, State};
 pub use store::ConnectorStore;
 

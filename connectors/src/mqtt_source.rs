@@ -121,7 +121,7 @@ async fn poll(
 
 /// Names the filters and their quality of service.
 fn fingerprint(spec: &ConnectorSpec) -> u64 {
-    let mut text = format!("{}", spec.qos);
+    let mut text = format!("{}", spec.qos());
     for filter in client::filters(spec) {
         text.push('\n');
         text.push_str(filter);

@@ -23,6 +23,12 @@ use crate::{
 
 /// Where records go.
 trait Outlet {
+    /// Waits until a broker answers.
+    ///
+    /// # Errors
+    /// [`Error::Broker`].
+    fn meet(&mut self) -> Result<()>;
+
     /// Hands a record over; waits where the queue is full.
     ///
     /// # Errors

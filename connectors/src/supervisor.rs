@@ -6,6 +6,7 @@ use crate::{
     Error, Result,
     births::EdgeNodes,
     connector::{ConnectorSpec, Described, Parts, Progress, RunContext, State},
+    kafka,
 };
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -60,7 +61,7 @@ impl Connectors {
         let mut specs: BTreeMap<String, (ConnectorSpec, Origin)> = BTreeMap::new();
         for (at, spec) in file.into_iter().enumerate() {
             let key = format!("connectors[{at}]");
-            parts.check(&spec, &key)?;
+            check(&parts, &spec, &key)?;
             if specs.contains_key(&spec.name) {
                 let reason = format!("{:?} names two connectors", spec.name);
                 return Err(Error::config(format!("{key}.name"), reason));
@@ -113,7 +114,7 @@ impl Connectors {
     pub async fn put(&self, json: &str) -> Result<Described> {
         let spec: ConnectorSpec = serde_json::from_str(json)
             .map_err(|wrong| Error::config("connector", wrong.to_string()))?;
-        self.inner.parts.check(&spec, "connector")?;
+        check(&self.inner.parts, &spec, "connector")?;
         let _one = self.inner.changing.lock().await;
         let name = spec.name.clone();
         let count = {
@@ -253,6 +254,12 @@ impl Running {
             end(stop, task).await;
         }
     }
+}
+
+fn check(parts: &Parts, spec: &ConnectorSpec, key: &str) -> Result<()> {
+    parts.check(spec, key)?;
+    // There are none where librdkafka is not asked.
+    kafka::config::options(spec, key).map(drop)
 }
 
 async fn end(stop: CancellationToken, task: JoinHandle<()>) {

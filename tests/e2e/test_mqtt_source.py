@@ -232,6 +232,8 @@ def test_connectors_are_made_paused_and_dropped_over_http(mosquitto, make_oribi)
         ({**spec, "kind": "smoke"}, "smoke"),
         ({**spec, "url": "http://x"}, "mqtt://"),
         ({**spec, "colour": 1}, "colour"),
+        ({**spec, "options": {"linger.ms": "1"}}, "mqtt has none; it belongs to kafka"),
+        ({**spec, "kind": "kafka", "url": "kafka://h", "options": {"fetch.mn.bytes": "1"}}, "options.fetch.mn.bytes"),
         ({**spec, "routes": [{"topics": ["a"], "tags": {"t": "x"}}]}, "routes[0].tags"),
         ({**sink, "feeds": [{**feed, "window": "1x"}]}, "feeds[0].window"),
         ({**sink, "feeds": [{**feed, "select": "max(a), most(b)"}]}, "feeds[0].select"),

@@ -7,7 +7,7 @@ import time
 import paho.mqtt.client as paho
 import requests
 
-from conftest import wait_for
+from conftest import free_port, wait_for
 from parts import kafka, mosquitto  # noqa: F401  fixtures
 
 
@@ -39,6 +39,7 @@ def test_rows_go_to_kafka_in_both_formats_and_dead_letters_too(kafka, make_oribi
     assert one["fields"]["name"] == "n 7" and one["time"] == "2023-11-14T22:13:20.007Z"
     assert found[0].key().decode() == f"device={records[0]['tags']['device']}"
     assert len({record["id"] for record in records}) == 100
+    assert status(node)["state"] == "running"
     assert any(record.value() == b'm,device=d1 v=7i,name="n 7" 1700000000007000000' for record in kafka.read(text, 100))
     client = paho.Client(paho.CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", node.mqtt_port)
@@ -112,6 +113,19 @@ def test_rows_go_to_an_mqtt_broker(mosquitto, make_oribi):
     wait_for(lambda: len({row["fields"]["v"] for row in found}) == 500, f"all rows, {len(found)}, {status(node)}")
     wait_for(lambda: status(node)["rows"] == 500, "the count")
     client.loop_stop()
+
+
+def test_a_sink_runs_once_its_broker_answers(mosquitto, make_oribi):
+    port = free_port()
+    feeds = [("m", "out/m", "json")]
+    away = make_oribi(sink("kafka_sink", f"kafka://127.0.0.1:{port}", feeds), "away").start()
+    assert wait_for(lambda: (s := status(away))["last_error"] and s, "an error in the status")["state"] == "starting"
+    away.close()
+    node = make_oribi(sink("mqtt_sink", f"mqtt://127.0.0.1:{port}", feeds)).start()
+    assert wait_for(lambda: (s := status(node))["last_error"] and s, "an error in the status")["state"] == "retrying"
+    assert node.write(lines(10), precision="ms").status_code == 204
+    mosquitto(port=port).start()
+    wait_for(lambda: status(node)["state"] == "running" and status(node)["rows"] == 10, "the rows")
 
 
 def windows(broker, topic, more="", window="1s"):

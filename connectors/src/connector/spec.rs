@@ -1,6 +1,7 @@
 //! Configuration of a connector: one shape for all kinds, in TOML and in JSON.
 
 use super::{
+    feed::FeedSpec,
     registry::RegistrySpec,
     secret::{REDACTED, Secret, is_secret, password},
 };
@@ -8,7 +9,7 @@ use crate::{
     Error, Result,
     mapping::{RouteSpec, Routes, TopicStyle},
 };
-use oribi_model::{Name, WindowQuestion, name::DEFAULT_DB};
+use oribi_model::Name;
 use serde::{Deserialize, Serialize, Serializer};
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -24,6 +25,18 @@ pub enum Kind {
     KafkaSink,
     /// Passes them on to an MQTT broker.
     MqttSink,
+}
+
+impl Kind {
+    /// As the configuration calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Mqtt => "mqtt",
+            Kind::Kafka => "kafka",
+            Kind::KafkaSink => "kafka_sink",
+            Kind::MqttSink => "mqtt_sink",
+        }
+    }
 }
 
 /// Version of MQTT.
@@ -48,89 +61,6 @@ pub enum Retained {
     Skip,
     /// They are stored like others.
     Take,
-}
-
-/// How a sink writes records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RecordFormat {
-    /// One JSON object.
-    #[default]
-    Json,
-    /// One line of line protocol.
-    LineProtocol,
-    /// An Avro datum behind the id of its schema in the connector's registry or, without one,
-    /// behind the fingerprint of its schema.
-    Avro,
-}
-
-/// What a sink passes on, and where to.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FeedSpec {
-    /// The database; `default` when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub db: Option<String>,
-    /// The table.
-    pub table: String,
-    /// The topic.
-    pub topic: String,
-    /// How records are written.
-    #[serde(default)]
-    pub format: RecordFormat,
-    /// Length of windows, such as `1m`; absent: rows are passed on as they are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub window: Option<String>,
-    /// Zone of calendar windows; UTC when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timezone: Option<String>,
-    /// Columns of a window, such as `mean(temperature)`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub select: Option<String>,
-    /// Tags that make groups, comma-separated.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group_by: Option<String>,
-    /// How long after its end a window closes, ms; 5,000 when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lateness_ms: Option<u64>,
-}
-
-impl FeedSpec {
-    /// The database.
-    pub(crate) fn db(&self) -> &str {
-        self.db.as_deref().unwrap_or(DEFAULT_DB)
-    }
-
-    /// What is asked of windows, if the feed passes windows on.
-    pub(crate) fn question(&self) -> Option<WindowQuestion> {
-        Some(WindowQuestion {
-            db: self.db().to_owned(),
-            table: self.table.clone(),
-            select: self.select.clone()?,
-            window: self.window.clone()?,
-            timezone: self.timezone.clone(),
-            group_by: self.group_by.clone(),
-        })
-    }
-
-    /// The member that is wrong, and why.
-    fn check(&self) -> std::result::Result<(), (&'static str, &'static str)> {
-        const LATENESS_MS_MAX: u64 = 86_400_000 * 366;
-        let of_windows = self.select.is_some()
-            || self.timezone.is_some()
-            || self.group_by.is_some()
-            || self.lateness_ms.is_some();
-        match (&self.window, &self.select) {
-            (Some(_), None) => Err(("select", "a window needs columns such as mean(temperature)")),
-            (None, _) if of_windows => {
-                Err(("window", "select, timezone, group_by and lateness_ms belong to a window"))
-            }
-            _ if self.lateness_ms.is_some_and(|lateness| lateness > LATENESS_MS_MAX) => {
-                Err(("lateness_ms", "expected at most a year"))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// A connector as configured.
@@ -164,18 +94,18 @@ pub struct ConnectorSpec {
     /// MQTT client id; `oribi-NAME` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_id: Option<String>,
-    /// Version of MQTT.
-    #[serde(default)]
-    pub protocol: Protocol,
-    /// Greatest quality of service to ask for: 0, 1 or 2.
-    #[serde(default = "default_qos")]
-    pub qos: u8,
-    /// Retained messages.
-    #[serde(default)]
-    pub retained: Retained,
-    /// Messages above become dead letters, bytes.
-    #[serde(default = "default_message_bytes_max")]
-    pub message_bytes_max: usize,
+    /// Version of MQTT; 5 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// Greatest quality of service to ask for: 0, 1 or 2; 1 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qos: Option<u8>,
+    /// Retained messages; skipped when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retained: Option<Retained>,
+    /// Messages above become dead letters, bytes; 1 MiB when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_bytes_max: Option<usize>,
     /// librdkafka's options by its own names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "redacted")]
     pub options: BTreeMap<String, String>,
@@ -188,14 +118,6 @@ pub struct ConnectorSpec {
     /// What a sink passes on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub feeds: Vec<FeedSpec>,
-}
-
-fn default_qos() -> u8 {
-    1
-}
-
-fn default_message_bytes_max() -> usize {
-    1 << 20
 }
 
 fn redacted<S: Serializer>(
@@ -221,11 +143,16 @@ impl ConnectorSpec {
         if let Err(reason) = Name::new(&self.name) {
             return wrong("name", &reason.to_string());
         }
+        if let Some((member, kinds)) = self.foreign() {
+            let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            let (own, others) = (self.kind.name(), kinds.join(" and "));
+            return wrong(member, &format!("{own} has none; it belongs to {others}"));
+        }
         self.addresses(key)?;
-        if self.qos > 2 {
+        if self.qos() > 2 {
             return wrong("qos", "expected 0, 1 or 2");
         }
-        if !(1..=256 << 20).contains(&self.message_bytes_max) {
+        if !(1..=256 << 20).contains(&self.message_bytes_max()) {
             return wrong("message_bytes_max", "expected 1 byte to 256 MiB");
         }
         if self.password.is_some() && self.password_file.is_some() {
@@ -236,18 +163,12 @@ impl ConnectorSpec {
         }
         match self.kind {
             Kind::Mqtt | Kind::Kafka => {
-                if !self.feeds.is_empty() {
-                    return wrong("feeds", "a source has routes; feeds belong to a sink");
-                }
                 if self.routes.iter().all(|route| route.topics.is_empty()) {
                     return wrong("routes", "a source needs a route with topics");
                 }
                 self.routes(key).map(drop)
             }
             Kind::KafkaSink | Kind::MqttSink => {
-                if !self.routes.is_empty() {
-                    return wrong("routes", "a sink has feeds; routes belong to a source");
-                }
                 if self.feeds.is_empty() {
                     return wrong("feeds", "a sink needs a feed");
                 }
@@ -262,6 +183,45 @@ impl ConnectorSpec {
                 Ok(())
             }
         }
+    }
+
+    /// A member that is given and means nothing to this kind, and the kinds that it belongs to.
+    fn foreign(&self) -> Option<(&'static str, &'static [Kind])> {
+        use Kind::{Kafka, KafkaSink, Mqtt, MqttSink};
+        let members: [(_, _, &[Kind]); 8] = [
+            ("client_id", self.client_id.is_some(), &[Mqtt, MqttSink]),
+            ("protocol", self.protocol.is_some(), &[Mqtt]),
+            ("qos", self.qos.is_some(), &[Mqtt]),
+            ("retained", self.retained.is_some(), &[Mqtt]),
+            ("message_bytes_max", self.message_bytes_max.is_some(), &[Mqtt, Kafka]),
+            ("options", !self.options.is_empty(), &[Kafka, KafkaSink]),
+            ("routes", !self.routes.is_empty(), &[Mqtt, Kafka]),
+            ("feeds", !self.feeds.is_empty(), &[KafkaSink, MqttSink]),
+        ];
+        let foreign =
+            |(_, is_given, kinds): &(_, bool, &[Kind])| *is_given && !kinds.contains(&self.kind);
+        members.into_iter().find(foreign).map(|(member, _, kinds)| (member, kinds))
+    }
+
+    /// The MQTT client id.
+    pub(crate) fn client_id(&self) -> String {
+        self.client_id.clone().unwrap_or_else(|| format!("oribi-{}", self.name))
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol.unwrap_or_default()
+    }
+
+    pub(crate) fn qos(&self) -> u8 {
+        self.qos.unwrap_or(1)
+    }
+
+    pub(crate) fn retained(&self) -> Retained {
+        self.retained.unwrap_or_default()
+    }
+
+    pub(crate) fn message_bytes_max(&self) -> usize {
+        self.message_bytes_max.unwrap_or(1 << 20)
     }
 
     /// How the topics of its broker look.
@@ -354,7 +314,6 @@ mod tests {
             url = "mqtts://broker"
             username = "u"
             password = "hidden"
-            options = { "sasl.password" = "hidden", "client.id" = "x" }
             [[routes]]
             topics = ["a/+"]
             table = "t"
@@ -362,13 +321,28 @@ mod tests {
         let spec = spec(text);
         spec.validate("connectors[0]").unwrap();
         let json = serde_json::to_string(&spec).unwrap();
-        assert!(!json.contains("hidden") && json.contains("\"client.id\":\"x\""), "{json}");
+        assert!(!json.contains("hidden"), "{json}");
         assert!(!format!("{:?}", spec.password).contains("hidden"));
         let back: ConnectorSpec = serde_json::from_str(&json).unwrap();
         assert_eq!(back.routes, spec.routes);
         let addresses = spec.addresses("c").unwrap();
         assert_eq!(addresses.hosts, [("broker".to_owned(), 8883)]);
         assert_eq!(addresses.transport, Transport::Tls);
+    }
+
+    #[test]
+    fn secrets_among_options_do_not_show() {
+        let text = r#"
+            name = "stream"
+            kind = "kafka"
+            url = "kafka://broker"
+            options = { "sasl.password" = "hidden", "client.id" = "x" }
+            routes = [{ topics = ["rows"] }]
+        "#;
+        let spec = spec(text);
+        spec.validate("connectors[0]").unwrap();
+        let json = serde_json::to_string(&spec).unwrap();
+        assert!(!json.contains("hidden") && json.contains("\"client.id\":\"x\""), "{json}");
     }
 
     #[test]
@@ -388,6 +362,9 @@ mod tests {
             ("topics = [\"a\"]", "pattern = \"a\"", "routes"),
             ("topics = [\"a\"]", "topics = [\"a/#/b\"]", "routes[0].topics"),
             ("\"mqtt\"", "\"mqtt_sink\"", "routes"),
+            ("url =", "feeds = [{ table = \"t\", topic = \"t\" }]\nurl =", "feeds"),
+            ("url =", "options = { \"linger.ms\" = \"1\" }\nurl =", "options"),
+            ("\"mqtt\"\nurl = \"mqtt:", "\"kafka\"\nqos = 1\nurl = \"kafka:", "qos"),
         ] {
             let text = base.replace(from, to);
             let wrong = spec(&text).validate("connectors[1]").unwrap_err().to_string();

@@ -1,7 +1,8 @@
 //! librdkafka's configuration out of a connector's.
 
 use crate::{Error, Result, connector::ConnectorSpec};
-use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError};
+use std::path::PathBuf;
 
 /// Options that no entry may set: the connector's promises rest on them, or they would run foreign
 /// code. A name that ends in a dot stands for the whole family.
@@ -69,42 +70,49 @@ pub(crate) fn producer(spec: &ConnectorSpec) -> Result<ClientConfig> {
     Ok(config)
 }
 
-fn common(spec: &ConnectorSpec) -> Result<ClientConfig> {
+/// The options of an entry, each checked. `key` is how the configuration calls the entry.
+///
+/// # Errors
+/// [`Error::Config`] names the option and what was expected.
+pub(crate) fn options(spec: &ConnectorSpec, key: &str) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
+    for (name, value) in &spec.options {
+        let wrong = |reason: String| Err(Error::config(format!("{key}.options.{name}"), reason));
+        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| is_named(owned, name)) {
+            return wrong(format!("it is not yours to set: {reason}"));
+        }
+        config.set(name, value);
+        // librdkafka says itself which option it does not know, and what a value should be.
+        match config.create_native_config() {
+            Ok(_) => {}
+            Err(KafkaError::ClientConfig(_, reason, ..)) => return wrong(reason),
+            Err(other) => return wrong(other.to_string()),
+        }
+    }
+    Ok(config)
+}
+
+fn common(spec: &ConnectorSpec) -> Result<ClientConfig> {
+    let mut config = options(spec, "connector")?;
     // What it would log it also reports as errors, which stand in the connector's status.
     config.set_log_level(RDKafkaLogLevel::Emerg);
     let hosts = spec.addresses("connector")?.hosts;
     let hosts: Vec<String> = hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
-    config
-        .set("bootstrap.servers", hosts.join(","))
-        .set("client.id", format!("oribi-{}", spec.name));
-    if let Some(user) = &spec.username {
-        config.set("sasl.username", user);
-    }
-    if let Some(password) = spec.secret()? {
-        config.set("sasl.password", password);
-    }
-    let files = [
-        ("ssl.ca.location", &spec.ca_file),
-        ("ssl.certificate.location", &spec.cert_file),
-        ("ssl.key.location", &spec.key_file),
+    config.set("bootstrap.servers", hosts.join(","));
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+    let members = [
+        ("client.id", Some(format!("oribi-{}", spec.name))),
+        ("sasl.username", spec.username.clone()),
+        ("sasl.password", spec.secret()?),
+        ("ssl.ca.location", path(&spec.ca_file)),
+        ("ssl.certificate.location", path(&spec.cert_file)),
+        ("ssl.key.location", path(&spec.key_file)),
     ];
-    for (name, path) in files {
-        if let Some(path) = path {
-            config.set(name, path.display().to_string());
+    for (name, value) in members {
+        if let (None, Some(value)) = (config.get(name), value) {
+            config.set(name, value);
         }
     }
-    for (name, value) in &spec.options {
-        if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| is_named(owned, name)) {
-            return Err(Error::config(
-                format!("options.{name}"),
-                format!("it is not yours to set: {reason}"),
-            ));
-        }
-        config.set(name, value);
-    }
-    // librdkafka says itself which option it does not know, and what a value should be.
-    config.create_native_config().map_err(|wrong| Error::config("options", wrong.to_string()))?;
     Ok(config)
 }
 
@@ -132,7 +140,10 @@ mod tests {
         assert_eq!(consumer(&spec("")).unwrap().get("group.id"), Some("oribi-s"));
         for (options, part) in [
             ("\"enable.auto.commit\" = \"true\"", "options.enable.auto.commit"),
-            ("\"ssl.engine.location\" = \"/x.so\"", "options.ssl.engine.location: it is not yours"),
+            (
+                "\"ssl.engine.location\" = \"/x.so\"",
+                "connector.options.ssl.engine.location: it is not yours",
+            ),
             ("\"plugin.any\" = \"/x.so\"", "options.plugin.any: it is not yours"),
             ("\"no.such.option\" = \"1\"", "no.such.option"),
             ("\"session.timeout.ms\" = \"soon\"", "session.timeout.ms"),

@@ -80,7 +80,7 @@ impl Reader {
             consumer,
             routes,
             url: spec.url.clone(),
-            message_bytes_max: spec.message_bytes_max,
+            message_bytes_max: spec.message_bytes_max(),
             context: context.clone(),
             runtime,
             kept: now,

@@ -71,11 +71,6 @@ pub(super) struct Connection {
 /// Sends acks on a connection.
 pub(super) struct Acks(Client);
 
-/// The client id of a connector.
-pub(super) fn client_id(spec: &ConnectorSpec) -> String {
-    spec.client_id.clone().unwrap_or_else(|| format!("oribi-{}", spec.name))
-}
-
 /// All filters, in the order of the routes.
 pub(super) fn filters(spec: &ConnectorSpec) -> impl Iterator<Item = &str> {
     spec.routes.iter().flat_map(|route| route.topics.iter().map(String::as_str))
@@ -94,8 +89,8 @@ impl Connection {
         let transport = transport(spec, addresses.transport)?;
         let login = spec.username.clone().map(|user| Ok::<_, Error>((user, spec.secret()?)));
         let login = login.transpose()?.map(|(user, secret)| (user, secret.unwrap_or_default()));
-        let id = client_id(spec);
-        let (events, client) = match spec.protocol {
+        let id = spec.client_id();
+        let (events, client) = match spec.protocol() {
             Protocol::V311 => {
                 let mut options = rumqttc::MqttOptions::new(id, host, port);
                 options
@@ -185,7 +180,7 @@ impl Connection {
         let asked = match &self.client {
             Client::V4(client) => {
                 let filter = |filter: &String| {
-                    rumqttc::SubscribeFilter::new(filter.clone(), v4_qos(spec.qos))
+                    rumqttc::SubscribeFilter::new(filter.clone(), v4_qos(spec.qos()))
                 };
                 client
                     .try_subscribe_many(self.filters.iter().map(filter))
@@ -193,12 +188,12 @@ impl Connection {
             }
             Client::V5(client) => {
                 use rumqttc::v5::mqttbytes::v5::{Filter, RetainForwardRule};
-                let rule = match spec.retained {
+                let rule = match spec.retained() {
                     Retained::Skip => RetainForwardRule::Never,
                     Retained::Take => RetainForwardRule::OnNewSubscribe,
                 };
                 let filter = |path: &String| {
-                    let mut filter = Filter::new(path.clone(), v5_qos(spec.qos));
+                    let mut filter = Filter::new(path.clone(), v5_qos(spec.qos()));
                     filter.preserve_retain = true;
                     // MQTT 5 forbids other rules for shared subscriptions.
                     if !path.starts_with("$share/") {

@@ -47,16 +47,15 @@ impl Intake {
         let arrival = context.parts.arrival.clone();
         let router = Router::new(routes, arrival.clone(), context.parts.ahead_ns_max)
             .with_nodes(context.nodes.clone());
-        let client_id = super::client::client_id(spec);
         Ok(Intake {
             state: Mutex::new(Open { batch: Batch::new(1), acks: Vec::new(), router }),
             ready: Notify::new(),
             taken: Notify::new(),
             closed: CancellationToken::new(),
             name: context.name.clone(),
-            client_id: client_id.into(),
-            retained: spec.retained,
-            message_bytes_max: spec.message_bytes_max,
+            client_id: spec.client_id().into(),
+            retained: spec.retained(),
+            message_bytes_max: spec.message_bytes_max(),
             arrival,
             progress: context.progress.clone(),
         })

@@ -83,6 +83,16 @@ impl KafkaOutlet {
 }
 
 impl Outlet for KafkaOutlet {
+    fn meet(&mut self) -> Result<()> {
+        // Why none answers stands in the status meanwhile.
+        while self.producer.client().fetch_cluster_id(LOOK_EVERY).is_none() {
+            if self.stop.is_cancelled() {
+                return Err(broken(&self.url, "the node stops"));
+            }
+        }
+        Ok(())
+    }
+
     fn send(&mut self, topic: &str, key: &str, payload: &[u8]) -> Result<()> {
         let mut record = BaseRecord::to(topic).key(key).payload(payload);
         loop {

@@ -21,16 +21,24 @@ const PACKET_BYTES_MAX: usize = 64 << 20;
 /// How often waiting looks whether to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// What the broker has answered so far.
 #[derive(Default)]
-struct Acked {
-    state: Mutex<(u64, Option<String>)>,
+struct Answers {
+    state: Mutex<Answered>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct Answered {
+    is_connected: bool,
+    acks: u64,
+    failure: Option<String>,
 }
 
 /// A connection.
 pub(super) struct MqttOutlet {
     client: AsyncClient,
-    acked: Arc<Acked>,
+    answers: Arc<Answers>,
     polling: JoinHandle<()>,
     sent: u64,
     url: String,
@@ -48,8 +56,7 @@ impl MqttOutlet {
     ) -> Result<MqttOutlet> {
         let addresses = spec.addresses("connector")?;
         let (host, port) = addresses.hosts[0].clone();
-        let id = spec.client_id.clone().unwrap_or_else(|| format!("oribi-{}", spec.name));
-        let mut options = MqttOptions::new(id, host, port);
+        let mut options = MqttOptions::new(spec.client_id(), host, port);
         options
             .set_keep_alive(KEEP_ALIVE)
             .set_inflight(IN_FLIGHT_MAX)
@@ -60,34 +67,54 @@ impl MqttOutlet {
         }
         let (client, mut events) = AsyncClient::new(options, QUEUE_MAX);
         events.set_network_options(network());
-        let acked = Arc::new(Acked::default());
-        let polling = runtime.spawn(poll(events, acked.clone()));
+        let answers = Arc::new(Answers::default());
+        let polling = runtime.spawn(poll(events, answers.clone()));
         let (url, stop) = (spec.url.clone(), context.stop.clone());
-        Ok(MqttOutlet { client, acked, polling, sent: 0, url, runtime: runtime.clone(), stop })
+        Ok(MqttOutlet { client, answers, polling, sent: 0, url, runtime: runtime.clone(), stop })
+    }
+
+    /// Waits for answers until `is_enough`.
+    fn wait(&self, is_enough: impl Fn(&Answered) -> bool) -> Result<()> {
+        let mut state = self.answers.state.lock();
+        while !is_enough(&state) {
+            if let Some(reason) = state.failure.take() {
+                return Err(broken(&self.url, reason));
+            }
+            if self.stop.is_cancelled() {
+                return Err(broken(&self.url, "the node stops"));
+            }
+            self.answers.changed.wait_for(&mut state, LOOK_EVERY);
+        }
+        Ok(())
     }
 }
 
-/// Counts acks until the connection ends, which ends the outlet: what was not acked is sent again.
-async fn poll(mut events: EventLoop, acked: Arc<Acked>) {
-    loop {
+/// Counts answers until the connection ends, which ends the outlet: what was not acked is sent again.
+async fn poll(mut events: EventLoop, answers: Arc<Answers>) {
+    let mut is_open = true;
+    while is_open {
         let event = events.poll().await;
         {
-            let mut state = acked.state.lock();
+            let mut state = answers.state.lock();
             match event {
-                Ok(Event::Incoming(Packet::PubAck(_))) => state.0 += 1,
+                Ok(Event::Incoming(Packet::PubAck(_))) => state.acks += 1,
+                Ok(Event::Incoming(Packet::ConnAck(_))) => state.is_connected = true,
                 Ok(_) => continue,
                 Err(wrong) => {
-                    state.1 = Some(wrong.to_string());
-                    acked.changed.notify_one();
-                    return;
+                    state.failure = Some(wrong.to_string());
+                    is_open = false;
                 }
             }
         }
-        acked.changed.notify_one();
+        answers.changed.notify_one();
     }
 }
 
 impl Outlet for MqttOutlet {
+    fn meet(&mut self) -> Result<()> {
+        self.wait(|answered| answered.is_connected)
+    }
+
     fn send(&mut self, topic: &str, _: &str, payload: &[u8]) -> Result<()> {
         let publish = self.client.publish(topic, QoS::AtLeastOnce, false, payload);
         let stop = &self.stop;
@@ -98,7 +125,7 @@ impl Outlet for MqttOutlet {
             }
         });
         if let Err(reason) = sent {
-            let failure = self.acked.state.lock().1.take();
+            let failure = self.answers.state.lock().failure.take();
             return Err(broken(&self.url, failure.unwrap_or(reason)));
         }
         self.sent += 1;
@@ -106,17 +133,7 @@ impl Outlet for MqttOutlet {
     }
 
     fn settle(&mut self) -> Result<()> {
-        let mut state = self.acked.state.lock();
-        while state.0 < self.sent {
-            if let Some(reason) = state.1.take() {
-                return Err(broken(&self.url, reason));
-            }
-            if self.stop.is_cancelled() {
-                return Err(broken(&self.url, "the node stops"));
-            }
-            self.acked.changed.wait_for(&mut state, LOOK_EVERY);
-        }
-        Ok(())
+        self.wait(|answered| answered.acks >= self.sent)
     }
 }
 

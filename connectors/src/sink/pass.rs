@@ -43,6 +43,7 @@ pub(super) fn run(
     };
     let forms = spec.feeds.iter().map(form).collect::<Result<Vec<Form>>>()?;
     let mut places = context.parts.store.cursors(&context.name);
+    outlet.meet()?;
     context.progress.enter(State::Running);
     let mut closed = None::<Instant>;
     while !context.stop.is_cancelled() {
