@@ -10,6 +10,7 @@ mod assignment;
 mod consumer;
 mod partition;
 mod reader;
+mod subscription;
 
 use crate::{
     Error, Result,

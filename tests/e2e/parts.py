@@ -11,7 +11,7 @@ import uuid
 
 import paho.mqtt.client as paho
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from conftest import ROOT, free_port, program, wait_for
@@ -96,6 +96,18 @@ class Kafka:
         self.admin().delete_records([TopicPartition(topic, partition, offset)])[
             TopicPartition(topic, partition, offset)
         ].result(ANSWER_S)
+
+    def lose(self, topic):
+        """Loses all records of a topic's only partition, as a broker may whose disk was replaced; it must not run."""
+        for path in (self.folder / "data" / f"{topic}-0").iterdir():
+            if path.name != "partition.metadata":
+                path.unlink()
+
+    def committed(self, group, topic):
+        """The offsets that a group has committed, by partition."""
+        request = [ConsumerGroupTopicPartitions(group)]
+        listed = self.admin().list_consumer_group_offsets(request)[group].result(ANSWER_S)
+        return [one.offset for one in listed.topic_partitions if one.topic == topic]
 
     def kill(self):
         script("kill", self.folder)

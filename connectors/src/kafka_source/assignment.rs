@@ -1,5 +1,45 @@
 //! Where a partition goes on.
 
+use std::collections::BTreeMap;
+
+/// A partition as long as its offsets mean the same records. One that was shortened gives offsets
+/// away again: from then on it is another source, or tablets would take new records for old ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Life {
+    partition: String,
+    number: u64,
+}
+
+impl Life {
+    /// The life that a partition is in, as the places kept of it say.
+    pub(super) fn of(partition: String, kept: &BTreeMap<String, u64>) -> Life {
+        let number = kept.get(&count_key(&partition)).copied().unwrap_or(0);
+        Life { partition, number }
+    }
+
+    /// As the tablets' marks and the catalog know it.
+    pub(super) fn source(&self) -> String {
+        match self.number {
+            0 => self.partition.clone(),
+            number => format!("{}/{number}", self.partition),
+        }
+    }
+
+    /// The life after this one.
+    pub(super) fn following(self) -> Life {
+        Life { number: self.number + 1, ..self }
+    }
+
+    /// What to keep of a life that begins at `offset`, before any of its records is stored.
+    pub(super) fn places(&self, offset: u64) -> BTreeMap<String, u64> {
+        BTreeMap::from([(count_key(&self.partition), self.number), (self.source(), offset)])
+    }
+}
+
+fn count_key(partition: &str) -> String {
+    format!("{partition}/lives")
+}
+
 /// What is known of a partition when it is assigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Known {
@@ -28,7 +68,9 @@ pub(super) enum Gap {
     Shortened(u64),
 }
 
-/// A partition begins with its first record, and goes on where it was. What is gone is told.
+/// A partition begins with its first record, and goes on where it was. What is gone is told. From
+/// where on a shortened one has other records nobody knows, so it begins anew: rows that are there
+/// already come to lie on themselves.
 pub(super) fn start(known: Known) -> Start {
     let Known { cursor, low, high } = known;
     match cursor {
@@ -37,7 +79,7 @@ pub(super) fn start(known: Known) -> Start {
             Start { offset: low, gap: Some(Gap::Deleted(low - cursor)) }
         }
         Some(cursor) if cursor > high => {
-            Start { offset: high, gap: Some(Gap::Shortened(cursor - high)) }
+            Start { offset: low, gap: Some(Gap::Shortened(cursor - high)) }
         }
         Some(cursor) => Start { offset: cursor, gap: None },
     }
@@ -58,7 +100,10 @@ impl std::fmt::Display for Gap {
                 write!(f, "{records} records were deleted before they were read")
             }
             Gap::Shortened(records) => {
-                write!(f, "the partition ends {records} records before what was read already")
+                write!(
+                    f,
+                    "the partition ends {records} records before what was read already; it is read anew"
+                )
             }
         }
     }
@@ -75,6 +120,18 @@ mod tests {
         assert_eq!(begin(Some(7), 5, 9), Start { offset: 7, gap: None });
         assert_eq!(begin(Some(9), 5, 9), Start { offset: 9, gap: None });
         assert_eq!(begin(Some(2), 5, 9), Start { offset: 5, gap: Some(Gap::Deleted(3)) });
-        assert_eq!(begin(Some(12), 0, 9), Start { offset: 9, gap: Some(Gap::Shortened(3)) });
+        assert_eq!(begin(Some(12), 0, 9), Start { offset: 0, gap: Some(Gap::Shortened(3)) });
+    }
+
+    #[test]
+    fn a_life_has_a_source_of_its_own() {
+        let mut kept = BTreeMap::from([("p/lives".to_owned(), 0)]);
+        for source in ["p", "p/1", "p/2"] {
+            let life = Life::of("p".into(), &kept);
+            assert_eq!(life.source(), source);
+            let next = life.following();
+            kept.extend(next.places(7));
+            assert_eq!(kept[&next.source()], 7);
+        }
     }
 }

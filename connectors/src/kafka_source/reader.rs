@@ -1,9 +1,10 @@
 //! The reading thread: polls the group, takes records, and keeps places.
 
 use super::{
-    assignment::{self, Known},
+    assignment::{self, Gap, Known, Life},
     consumer::{Consumer, Events, Place, Rebalance},
     partition::{Begin, Partition},
+    subscription,
 };
 use crate::{
     Error, Result,
@@ -66,8 +67,7 @@ impl Reader {
         let refused =
             |wrong: rdkafka::error::KafkaError| Error::config("options", wrong.to_string());
         let consumer: Consumer = config.create_with_context(events).map_err(refused)?;
-        let topics: Vec<String> =
-            spec.routes.iter().flat_map(|r| &r.topics).map(|topic| unnamed(topic)).collect();
+        let topics = subscription::topics(spec);
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(refused)?;
         let consumer = Arc::new(consumer);
@@ -183,26 +183,11 @@ impl Reader {
         let mut list = TopicPartitionList::new();
         let mut begun = Vec::new();
         for (topic, number) in places {
-            let id = self.topic_id(&topic)?;
-            let source = format!("{}/{topic}/{id}/{number}", self.context.name);
-            let marks = self.consumer.fetch_watermarks(&topic, number, ANSWER_WAIT);
-            let (low, high) = marks.map_err(|wrong| self.broken(wrong))?;
-            let offset = |mark: i64| u64::try_from(mark).unwrap_or(0);
-            let cursor = saved.get(&source).copied();
-            let known = Known { cursor, low: offset(low), high: offset(high) };
-            let start = assignment::start(known);
-            if let Some(gap) = start.gap {
-                let progress = &self.context.progress;
-                progress.gaps.fetch_add(gap.records(), Ordering::Relaxed);
-                progress.failed(&format!("{topic}, partition {number}: {gap}"));
-                let (connector, offset) = (&*self.context.name, start.offset);
-                tracing::warn!(connector, topic, number, %gap, offset, "records are missing");
-            }
-            let at = Offset::Offset(i64::try_from(start.offset).unwrap_or(i64::MAX));
+            let begin = self.begin(&topic, number, &saved)?;
+            let at = Offset::Offset(i64::try_from(begin.offset).unwrap_or(i64::MAX));
             list.add_partition_offset(&topic, number, at).map_err(|wrong| self.broken(wrong))?;
             self.queue.lead(&topic, number);
-            let (topic, source) = (topic.into(), source.into());
-            begun.push(Begin { topic, number, source, offset: start.offset });
+            begun.push(begin);
         }
         let assigned = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
@@ -215,6 +200,35 @@ impl Reader {
         }
         self.context.progress.enter(State::Running);
         Ok(())
+    }
+
+    fn begin(&mut self, topic: &str, number: i32, saved: &BTreeMap<String, u64>) -> Result<Begin> {
+        let id = self.topic_id(topic)?;
+        let mut life = Life::of(format!("{}/{topic}/{id}/{number}", self.context.name), saved);
+        let marks = self.consumer.fetch_watermarks(topic, number, ANSWER_WAIT);
+        let (low, high) = marks.map_err(|wrong| self.broken(wrong))?;
+        let offset = |mark: i64| u64::try_from(mark).unwrap_or(0);
+        let cursor = saved.get(&life.source()).copied();
+        let start = assignment::start(Known { cursor, low: offset(low), high: offset(high) });
+        if let Some(gap) = start.gap {
+            let progress = &self.context.progress;
+            progress.gaps.fetch_add(gap.records(), Ordering::Relaxed);
+            progress.failed(&format!("{topic}, partition {number}: {gap}"));
+            let (connector, offset) = (&*self.context.name, start.offset);
+            tracing::warn!(connector, topic, number, %gap, offset, "records are missing");
+            if let Gap::Shortened(_) = gap {
+                life = life.following();
+                let places = life.places(start.offset);
+                let saving = self.context.parts.store.save_cursors(&self.context.name, places);
+                self.runtime.block_on(saving).map_err(Error::Store)?;
+            }
+        }
+        Ok(Begin {
+            topic: topic.into(),
+            number,
+            source: life.source().into(),
+            offset: start.offset,
+        })
     }
 
     fn revoke(&mut self, places: &[Place]) -> Result<()> {
@@ -357,32 +371,4 @@ fn check_error(url: &str, record: Record<'_>, code: i32, progress: &Progress) ->
     }
     progress.failed(&reason);
     Ok(())
-}
-
-/// librdkafka's own regular expressions have no names.
-fn unnamed(topic: &str) -> String {
-    if !topic.starts_with('^') {
-        return topic.to_owned();
-    }
-    let (mut plain, mut rest) = (String::new(), topic);
-    while let Some(at) = rest.find("(?<").or_else(|| rest.find("(?P<")) {
-        let Some(end) = rest[at..].find('>') else { break };
-        plain.push_str(&rest[..at]);
-        plain.push('(');
-        rest = &rest[at + end + 1..];
-    }
-    plain + rest
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unnamed;
-
-    #[test]
-    fn names_are_taken_out_of_regular_expressions() {
-        let plain = |text: &str| unnamed(text);
-        assert_eq!(plain("^p-(?<a>[a-z]+)-(?<b>x)$"), "^p-([a-z]+)-(x)$");
-        assert_eq!(plain("^p-(?P<a>.*)"), "^p-(.*)");
-        assert_eq!(plain("a(?<b>"), "a(?<b>");
-    }
 }
