@@ -11,7 +11,7 @@ use std::{
     marker::PhantomData,
     ptr, slice,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// A client that native handles belong to; it outlives them since they hold it.
@@ -110,6 +110,23 @@ impl<'a> Record<'a> {
         // SAFETY: the message is alive; the code is read as the number that it is.
         let code = unsafe { (&raw const (*self.0).err).cast::<i32>().read() };
         (code != 0).then_some(code)
+    }
+
+    /// Whether this is the error that the log was cut and grew again below the place to read
+    /// (KIP-320), which librdkafka tells by its text alone.
+    pub(crate) fn is_truncation(self) -> bool {
+        let code = rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__LOG_TRUNCATION;
+        // SAFETY: the text of a known code is static.
+        let text = unsafe { CStr::from_ptr(rd::rd_kafka_err2str(code)) }.to_bytes();
+        let said = self.payload().unwrap_or_default();
+        self.error().is_some() && said.windows(text.len()).any(|part| part == text)
+    }
+
+    /// The epoch of the leader that wrote the record, where its broker tells (Kafka 0.11 and newer).
+    pub(crate) fn leader_epoch(self) -> Option<i32> {
+        // SAFETY: the message is alive.
+        let epoch = unsafe { rd::rd_kafka_message_leader_epoch(self.0) };
+        (epoch >= 0).then_some(epoch)
     }
 
     /// A number that is the same for all records of a topic, as long as one of them is held.
@@ -264,6 +281,53 @@ unsafe fn id_of(event: *mut rd::rd_kafka_event_t) -> Result<String, String> {
             return Err("a topic without an id".to_owned());
         }
         Ok(CStr::from_ptr(text).to_string_lossy().into_owned())
+    }
+}
+
+/// Has the client ask, before it reads an assigned partition on at `offset`, whether the log there is
+/// still what the leader of `epoch` wrote (KIP-320). Where it is not, an error comes instead of the
+/// next record: [`Record::is_truncation`].
+///
+/// # Errors
+/// What the client said: the partition is not assigned.
+pub(crate) fn check(
+    client: &dyn Handle,
+    (topic, partition): (&str, i32),
+    (offset, epoch): (u64, i32),
+    wait: Duration,
+) -> Result<(), String> {
+    /// How long an assignment is given to take effect.
+    const PAUSE: Duration = Duration::from_millis(10);
+    let name = CString::new(topic).map_err(|_| "its name holds a zero byte".to_owned())?;
+    let wait_ms = wait.as_millis().min(60_000) as i32;
+    let deadline = Instant::now() + wait;
+    loop {
+        // SAFETY: the list is made, used and released here, and so is an error; codes are read as
+        // the numbers that they are.
+        let (code, text) = unsafe {
+            let list = rd::rd_kafka_topic_partition_list_new(1);
+            let place = rd::rd_kafka_topic_partition_list_add(list, name.as_ptr(), partition);
+            (*place).offset = i64::try_from(offset).unwrap_or(i64::MAX);
+            rd::rd_kafka_topic_partition_set_leader_epoch(place, epoch);
+            let error = rd::rd_kafka_seek_partitions(client.native(), list, wait_ms);
+            let found = if error.is_null() {
+                let code = (&raw const (*place).err).cast::<i32>().read();
+                (code, format!("cannot go to offset {offset} ({code})"))
+            } else {
+                let text = CStr::from_ptr(rd::rd_kafka_error_string(error)).to_string_lossy();
+                let found = (-1, text.into_owned());
+                rd::rd_kafka_error_destroy(error);
+                found
+            };
+            rd::rd_kafka_topic_partition_list_destroy(list);
+            found
+        };
+        let is_early = code == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__STATE as i32;
+        match code {
+            0 => return Ok(()),
+            _ if is_early && Instant::now() < deadline => std::thread::sleep(PAUSE),
+            _ => return Err(text),
+        }
     }
 }
 

@@ -26,18 +26,47 @@ impl Life {
     }
 
     /// The life after this one.
-    pub(super) fn following(self) -> Life {
-        Life { number: self.number + 1, ..self }
+    pub(super) fn following(&self) -> Life {
+        Life { partition: self.partition.clone(), number: self.number + 1 }
     }
 
-    /// What to keep of a life that begins at `offset`, before any of its records is stored.
-    pub(super) fn places(&self, offset: u64) -> BTreeMap<String, u64> {
-        BTreeMap::from([(count_key(&self.partition), self.number), (self.source(), offset)])
+    /// How far the life has been read.
+    pub(super) fn reached(&self, kept: &BTreeMap<String, u64>) -> Option<Reached> {
+        let source = self.source();
+        let epoch = kept.get(&epoch_key(&source)).and_then(|epoch| i32::try_from(*epoch).ok());
+        kept.get(&source).map(|offset| Reached { offset: *offset, epoch })
+    }
+
+    /// What to keep of a life before any of its records is stored.
+    pub(super) fn begun(&self) -> BTreeMap<String, u64> {
+        BTreeMap::from([(count_key(&self.partition), self.number)])
+    }
+}
+
+/// A place to read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reached {
+    pub(super) offset: u64,
+    /// That of the leader which wrote the record before it, if it has one: a log that has another
+    /// record there is no longer the same (KIP-320).
+    pub(super) epoch: Option<i32>,
+}
+
+impl Reached {
+    /// What to keep of it.
+    pub(super) fn places(self, source: &str) -> impl Iterator<Item = (String, u64)> {
+        let epoch = self.epoch.and_then(|epoch| u64::try_from(epoch).ok());
+        let epoch = epoch.map(|epoch| (epoch_key(source), epoch));
+        std::iter::once((source.to_owned(), self.offset)).chain(epoch)
     }
 }
 
 fn count_key(partition: &str) -> String {
     format!("{partition}/lives")
+}
+
+fn epoch_key(source: &str) -> String {
+    format!("{source}/epoch")
 }
 
 /// What is known of a partition when it is assigned.
@@ -125,13 +154,23 @@ mod tests {
 
     #[test]
     fn a_life_has_a_source_of_its_own() {
-        let mut kept = BTreeMap::from([("p/lives".to_owned(), 0)]);
+        let mut kept = BTreeMap::from([("p".to_owned(), 7)]);
         for source in ["p", "p/1", "p/2"] {
             let life = Life::of("p".into(), &kept);
             assert_eq!(life.source(), source);
-            let next = life.following();
-            kept.extend(next.places(7));
-            assert_eq!(kept[&next.source()], 7);
+            kept.extend(life.following().begun());
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again() {
+        let life = Life::of("p".into(), &BTreeMap::new()).following();
+        let mut kept = life.begun();
+        assert_eq!(Life::of("p".into(), &kept).reached(&kept), None);
+        for epoch in [None, Some(3)] {
+            let reached = Reached { offset: 9, epoch };
+            kept.extend(reached.places(&life.source()));
+            assert_eq!(Life::of("p".into(), &kept).reached(&kept), Some(reached));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One partition: records into batches, one batch written at a time.
 
+use super::assignment::{Life, Reached};
 use crate::{
     Result,
     connector::{Progress, RunContext},
@@ -25,29 +26,30 @@ const NS_PER_MS: i64 = 1_000_000;
 pub(super) struct Partition {
     pub(super) topic: Arc<str>,
     pub(super) number: i32,
-    /// As the tablets' marks and the catalog know it.
+    pub(super) life: Life,
+    /// The life as the tablets' marks and the catalog know it.
     pub(super) source: Arc<str>,
     /// All records below are stored.
-    pub(super) done: u64,
+    pub(super) done: Reached,
     /// `done` as of the last time it was kept in the catalog.
-    pub(super) kept: u64,
-    /// The record after the last one taken.
-    next: u64,
+    pub(super) kept: Reached,
+    /// After the last record taken.
+    next: Reached,
     router: Router,
     reads_headers: bool,
     batch: Batch,
     arrival: ArrivalClock,
     message_bytes_max: usize,
     /// The batch being written, and the place after it.
-    writing: Option<(JoinHandle<Option<Stored>>, u64)>,
+    writing: Option<(JoinHandle<Option<Stored>>, Reached)>,
 }
 
 /// Where a partition is, and since when.
 pub(super) struct Begin {
     pub(super) topic: Arc<str>,
     pub(super) number: i32,
-    pub(super) source: Arc<str>,
-    pub(super) offset: u64,
+    pub(super) life: Life,
+    pub(super) at: Reached,
 }
 
 impl Partition {
@@ -62,10 +64,11 @@ impl Partition {
         Partition {
             topic: begin.topic,
             number: begin.number,
-            source: begin.source,
-            done: begin.offset,
-            kept: begin.offset,
-            next: begin.offset,
+            source: begin.life.source().into(),
+            life: begin.life,
+            done: begin.at,
+            kept: begin.at,
+            next: begin.at,
             router: Router::new(routes, arrival.clone(), context.parts.ahead_ns_max),
             reads_headers,
             batch: Batch::new(1),
@@ -90,7 +93,10 @@ impl Partition {
     /// Takes in a record.
     pub(super) fn add(&mut self, record: Record<'_>, now_ns: i64, progress: &Progress) {
         let offset = record.offset();
-        self.next = u64::try_from(offset).unwrap_or(0) + 1;
+        self.next = Reached {
+            offset: u64::try_from(offset).unwrap_or(0) + 1,
+            epoch: record.leader_epoch(),
+        };
         progress.messages.fetch_add(1, Ordering::Relaxed);
         let Some(payload) = record.payload() else {
             progress.skipped.fetch_add(1, Ordering::Relaxed);

@@ -1,14 +1,14 @@
 //! The reading thread: polls the group, takes records, and keeps places.
 
 use super::{
-    assignment::{self, Gap, Known, Life},
+    assignment::{self, Gap, Known, Life, Reached},
     consumer::{Consumer, Events, Place, Rebalance},
     partition::{Begin, Partition},
     subscription,
 };
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, Progress, RunContext, State},
+    connector::{ConnectorSpec, RunContext, State},
     kafka::native::{self, Queue, Record},
     mapping::Routes,
 };
@@ -149,8 +149,16 @@ impl Reader {
             }
             for record in records.iter() {
                 if let Some(code) = record.error() {
-                    check_error(&self.url, record, code, &progress)?;
-                    continue;
+                    let reason = refusal(record);
+                    if !heals_by_new_start(code) {
+                        progress.failed(&reason);
+                        continue;
+                    }
+                    let partition = places.of(record, partitions).map(|at| &partitions[at]);
+                    if let Some(partition) = partition.filter(|_| record.is_truncation()) {
+                        renew(&self.context, runtime, &partition.life)?;
+                    }
+                    return Err(broken(&self.url, reason));
                 }
                 // A record of a partition that was revoked meanwhile is another member's.
                 if let Some(at) = places.of(record, partitions) {
@@ -184,7 +192,7 @@ impl Reader {
         let mut begun = Vec::new();
         for (topic, number) in places {
             let begin = self.begin(&topic, number, &saved)?;
-            let at = Offset::Offset(i64::try_from(begin.offset).unwrap_or(i64::MAX));
+            let at = offset_of(begin.at);
             list.add_partition_offset(&topic, number, at).map_err(|wrong| self.broken(wrong))?;
             self.queue.lead(&topic, number);
             begun.push(begin);
@@ -195,6 +203,11 @@ impl Reader {
         };
         assigned.map_err(|wrong| self.broken(wrong))?;
         for begin in begun {
+            if let Some(epoch) = begin.at.epoch {
+                let (topic, number, offset) = (&begin.topic, begin.number, begin.at.offset);
+                native::check(&*self.consumer, (topic, number), (offset, epoch), ANSWER_WAIT)
+                    .map_err(|wrong| self.broken(wrong))?;
+            }
             let (routes, bytes_max) = (self.routes.clone(), self.message_bytes_max);
             self.partitions.push(Partition::new(begin, routes, &self.context, bytes_max));
         }
@@ -208,7 +221,8 @@ impl Reader {
         let marks = self.consumer.fetch_watermarks(topic, number, ANSWER_WAIT);
         let (low, high) = marks.map_err(|wrong| self.broken(wrong))?;
         let offset = |mark: i64| u64::try_from(mark).unwrap_or(0);
-        let cursor = saved.get(&life.source()).copied();
+        let reached = life.reached(saved);
+        let cursor = reached.map(|reached| reached.offset);
         let start = assignment::start(Known { cursor, low: offset(low), high: offset(high) });
         if let Some(gap) = start.gap {
             let progress = &self.context.progress;
@@ -217,18 +231,12 @@ impl Reader {
             let (connector, offset) = (&*self.context.name, start.offset);
             tracing::warn!(connector, topic, number, %gap, offset, "records are missing");
             if let Gap::Shortened(_) = gap {
-                life = life.following();
-                let places = life.places(start.offset);
-                let saving = self.context.parts.store.save_cursors(&self.context.name, places);
-                self.runtime.block_on(saving).map_err(Error::Store)?;
+                life = renew(&self.context, &self.runtime, &life)?;
             }
         }
-        Ok(Begin {
-            topic: topic.into(),
-            number,
-            source: life.source().into(),
-            offset: start.offset,
-        })
+        let epoch = reached.filter(|_| start.gap.is_none()).and_then(|reached| reached.epoch);
+        let at = Reached { offset: start.offset, epoch };
+        Ok(Begin { topic: topic.into(), number, life, at })
     }
 
     fn revoke(&mut self, places: &[Place]) -> Result<()> {
@@ -263,13 +271,13 @@ impl Reader {
     fn keep(&mut self) {
         let moved = || self.partitions.iter().filter(|one| one.done != one.kept);
         let cursors: BTreeMap<String, u64> =
-            moved().map(|one| (one.source.to_string(), one.done)).collect();
+            moved().flat_map(|one| one.done.places(&one.source)).collect();
         if cursors.is_empty() {
             return;
         }
         let mut list = TopicPartitionList::new();
         for one in moved() {
-            let at = Offset::Offset(i64::try_from(one.done).unwrap_or(i64::MAX));
+            let at = offset_of(one.done);
             // A place that cannot be put into the list is but a hint less.
             drop(list.add_partition_offset(&one.topic, one.number, at));
         }
@@ -289,7 +297,7 @@ impl Reader {
     fn look_at_lag(&self) {
         let lag = |one: &Partition| {
             let (_, high) = native::watermarks(&*self.consumer, &one.topic, one.number);
-            u64::try_from(high).unwrap_or(0).saturating_sub(one.done)
+            u64::try_from(high).unwrap_or(0).saturating_sub(one.done.offset)
         };
         self.context.progress.set_lag(self.partitions.iter().map(lag).sum());
     }
@@ -359,16 +367,26 @@ impl Places {
     }
 }
 
-/// # Errors
-/// What only a new start heals: a place that the broker no longer has.
-fn check_error(url: &str, record: Record<'_>, code: i32, progress: &Progress) -> Result<()> {
-    let said = String::from_utf8_lossy(record.payload().unwrap_or_default()).into_owned();
-    let reason = format!("{}, partition {}: {said} ({code})", record.topic(), record.partition());
-    if code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32
+fn offset_of(place: Reached) -> Offset {
+    Offset::Offset(i64::try_from(place.offset).unwrap_or(i64::MAX))
+}
+
+/// Begins the life of a partition whose offsets mean other records from now on.
+fn renew(context: &RunContext, runtime: &Handle, life: &Life) -> Result<Life> {
+    let next = life.following();
+    let saving = context.parts.store.save_cursors(&context.name, next.begun());
+    runtime.block_on(saving).map_err(Error::Store)?;
+    Ok(next)
+}
+
+/// What came instead of a record.
+fn refusal(record: Record<'_>) -> String {
+    let said = String::from_utf8_lossy(record.payload().unwrap_or_default());
+    format!("{}, partition {}: {said}", record.topic(), record.partition())
+}
+
+/// Whether a new start finds a place to go on from: the broker no longer has the one asked for.
+fn heals_by_new_start(code: i32) -> bool {
+    code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32
         || code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE as i32
-    {
-        return Err(broken(url, reason));
-    }
-    progress.failed(&reason);
-    Ok(())
 }
