@@ -37,6 +37,8 @@ pub(crate) fn consumer(spec: &ConnectorSpec) -> Result<ClientConfig> {
         ("check.crcs", "true"),
         // librdkafka's own second would stop a fast reader again and again.
         ("fetch.queue.backoff.ms", "10"),
+        // A new topic of a regular expression, or a new partition, would wait for five minutes.
+        ("topic.metadata.refresh.interval.ms", "10000"),
     ];
     // A member that was killed holds its partitions for so long. In the new protocol (KIP-848) the
     // broker says how long that is, and librdkafka refuses a member that says so itself.
