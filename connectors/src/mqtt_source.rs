@@ -78,10 +78,13 @@ async fn poll(
     connection: &mut Connection,
     intake: &Intake,
 ) -> Result<()> {
+    let mut stopped = std::pin::pin!(context.stop.cancelled());
     loop {
         let event = tokio::select! {
+            // What has come is taken in before anything else, which also makes for fewer looks.
+            biased;
             event = connection.next() => event?,
-            () = context.stop.cancelled() => return Ok(()),
+            () = &mut stopped => return Ok(()),
         };
         match event {
             Event::Connected { session_present } => {
@@ -108,9 +111,7 @@ async fn poll(
             }
             Event::Publish(publish) => {
                 // The room that a full batch waits for comes from the writer, not from here.
-                intake.room().await;
-                intake.prepare(&publish).await?;
-                for node in intake.add(&publish) {
+                for node in intake.add(&publish).await? {
                     connection.publish(rebirth_command(&node, context.parts.arrival.now_ns()));
                 }
             }

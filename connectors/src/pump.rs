@@ -7,5 +7,5 @@ mod store;
 mod write;
 
 pub(crate) use batch::{Batch, Origin};
-pub(crate) use router::Router;
+pub(crate) use router::{Router, Wanted};
 pub(crate) use store::{Sender, Stored};

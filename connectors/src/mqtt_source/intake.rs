@@ -7,7 +7,7 @@ use crate::{
     dead_letter::PAYLOAD_BYTES_MAX,
     decode::{Fault, sparkplug::EdgeNode},
     mapping::Message,
-    pump::{Batch, Origin, Router, Sender},
+    pump::{Batch, Origin, Router, Sender, Wanted},
 };
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, RejectReason};
@@ -41,6 +41,14 @@ struct Open {
     router: Router,
 }
 
+/// What became of a message that was offered.
+enum Offer {
+    Taken(Vec<EdgeNode>),
+    /// The open batch has no room before the writer takes it.
+    Full,
+    Wants(Wanted),
+}
+
 impl Intake {
     pub(super) fn new(spec: &ConnectorSpec, context: &RunContext) -> Result<Intake> {
         let routes = Arc::new(spec.routes("connector")?);
@@ -61,41 +69,35 @@ impl Intake {
         })
     }
 
-    /// Waits until the open batch has room.
-    pub(super) async fn room(&self) {
-        loop {
-            let taken = self.taken.notified();
-            let is_full = {
-                let open = self.state.lock();
-                open.batch.rows() >= BATCH_ROWS_MAX || open.batch.bytes() >= BATCH_BYTES_MAX
-            };
-            if !is_full {
-                return;
-            }
-            taken.await;
-        }
-    }
-
-    /// Fetches what a message cannot be read without.
+    /// Takes in a message, once the open batch has room and what the message cannot be read without
+    /// is there. Gives Sparkplug's edge nodes that have to be asked for their births.
     ///
     /// # Errors
     /// [`crate::Error::Broker`]: a schema registry that does not answer.
-    pub(super) async fn prepare(&self, publish: &Publish) -> Result<()> {
-        let message = Message::new(&publish.topic, &publish.payload);
-        let wanted = self.state.lock().router.wanted(&message);
-        match wanted {
-            Some(wanted) => wanted.fetch().await,
-            None => Ok(()),
+    pub(super) async fn add(&self, publish: &Publish) -> Result<Vec<EdgeNode>> {
+        loop {
+            match self.offer(publish) {
+                Offer::Taken(rebirths) => return Ok(rebirths),
+                Offer::Full => self.taken.notified().await,
+                Offer::Wants(wanted) => wanted.fetch().await?,
+            }
         }
     }
 
-    /// Takes in a message. Gives Sparkplug's edge nodes that have to be asked for their births.
-    pub(super) fn add(&self, publish: &Publish) -> Vec<EdgeNode> {
+    fn offer(&self, publish: &Publish) -> Offer {
+        let mut state = self.state.lock();
+        let Open { batch, acks, router } = &mut *state;
+        if batch.rows() >= BATCH_ROWS_MAX || batch.bytes() >= BATCH_BYTES_MAX {
+            return Offer::Full;
+        }
+        let message = Message::new(&publish.topic, &publish.payload);
+        if let Some(wanted) = router.wanted(&message) {
+            return Offer::Wants(wanted);
+        }
+        let is_first = batch.messages() == 0 && acks.is_empty();
         let progress = &self.progress;
         progress.messages.fetch_add(1, Ordering::Relaxed);
         progress.bytes.fetch_add(publish.payload.len() as u64, Ordering::Relaxed);
-        let mut state = self.state.lock();
-        let Open { batch, acks, router } = &mut *state;
         let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: publish.ack.packet_id };
         let payload_bytes = publish.payload.len();
         if publish.retain && self.retained == Retained::Skip {
@@ -108,17 +110,19 @@ impl Intake {
             let fault = Fault::new(RejectReason::Limit, detail);
             batch.add_dead(&message, payload_bytes as u64, &origin, fault);
         } else {
-            let message = Message::new(&publish.topic, &publish.payload);
             router.add(batch, &message, &origin, self.arrival.now_ns());
         }
         if publish.ack.qos > 0 {
             acks.push(publish.ack);
             progress.in_flight.fetch_add(1, Ordering::Relaxed);
         }
-        let rebirths = state.router.take_rebirths();
+        let rebirths = router.take_rebirths();
         drop(state);
-        self.ready.notify_one();
-        rebirths
+        // The writer takes all there is at once.
+        if is_first {
+            self.ready.notify_one();
+        }
+        Offer::Taken(rebirths)
     }
 
     /// Nothing more comes; what is there is written.
@@ -141,7 +145,11 @@ impl Intake {
             let (batch, acks) = {
                 let mut state = self.state.lock();
                 let next = state.batch.following();
-                (std::mem::replace(&mut state.batch, next), std::mem::take(&mut state.acks))
+                let acks = Vec::with_capacity(state.acks.len());
+                (
+                    std::mem::replace(&mut state.batch, next),
+                    std::mem::replace(&mut state.acks, acks),
+                )
             };
             self.taken.notify_one();
             if batch.messages() == 0 && acks.is_empty() && self.closed.is_cancelled() {
