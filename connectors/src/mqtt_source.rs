@@ -111,7 +111,12 @@ async fn poll(
             }
             Event::Publish(publish) => {
                 // The room that a full batch waits for comes from the writer, not from here.
-                for node in intake.add(&publish).await? {
+                let added = tokio::select! {
+                    biased;
+                    added = intake.add(&publish) => added?,
+                    () = &mut stopped => return Ok(()),
+                };
+                for node in added {
                     connection.publish(rebirth_command(&node, context.parts.arrival.now_ns()));
                 }
             }
