@@ -3,7 +3,7 @@
 
 use arrow_array::Int64Array;
 use oribi_model::*;
-use oribi_store::{Tablet, TabletOptions, codec, disk::sim::SimDisk};
+use oribi_store::{Tablet, TabletOptions, Trash, codec, disk::sim::SimDisk};
 use std::{hint::black_box, sync::Arc, time::Instant};
 
 const HOSTS: u32 = 100;
@@ -86,7 +86,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let bucket = Bucket { index: 0, count: 1 };
     let spec = TabletSpec { id: TabletId(1), table: TableId(1), range: TimeRange::ALL, bucket };
     let disk = Arc::new(SimDisk::new());
-    let options = TabletOptions::default;
+    let trash = Arc::new(Trash::new(disk.clone(), "/trash".into()));
+    let options = || TabletOptions::new(trash.clone());
     let tablet = Tablet::create(disk.clone(), "/t".into(), spec, options())?;
     let started = Instant::now();
     for (at, batch) in batches.iter().enumerate() {

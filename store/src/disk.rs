@@ -22,7 +22,7 @@ pub trait Disk: Send + Sync + 'static {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Gives a file a new name, replacing what had it.
+    /// Gives a file a new name, replacing what had it, or a folder one that nothing has.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -39,6 +39,12 @@ pub trait Disk: Send + Sync + 'static {
     /// Takes the lock file at `path`, made where it is missing, for as long as the answer lives;
     /// `None` while another process has it.
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>>;
+}
+
+/// Whether the process or the system has no descriptor left, which closing files mends.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    errno.is_some_and(|errno| matches!(errno, rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
 }
 
 /// A lock file that is held.

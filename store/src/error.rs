@@ -40,9 +40,42 @@ pub enum Error {
         known: u32,
     },
 
-    /// A write or sync failed earlier, so what is on disk is unknown.
-    #[error("the store has stopped after an earlier write failure: {0}")]
+    /// A file that must be there is not.
+    #[error("{} is missing", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A folder that was to be made holds something already.
+    #[error("cannot make {}: it is there already and not empty", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+
+    /// A sync, or the replacement of a small file, failed, so what is on disk is unknown. Nothing
+    /// is written from then on.
+    #[error("the store has stopped after a write failure: {0}")]
     Poisoned(String),
+
+    /// The tablet was dropped.
+    #[error("tablet {0} was dropped")]
+    Dropped(TabletId),
+
+    /// A merge was not begun, since its outcome might not fit beside its inputs.
+    #[error(
+        "cannot merge segments in {}: {needed_bytes} free bytes needed, {free_bytes} there",
+        path.display()
+    )]
+    NoRoom {
+        /// The tablet's folder.
+        path: PathBuf,
+        /// Bytes of the inputs and the reserve.
+        needed_bytes: u64,
+        /// Bytes that are free.
+        free_bytes: u64,
+    },
 
     /// A file that belongs to another tablet.
     #[error("{} belongs to tablet {found}, not to tablet {expected}", path.display())]
@@ -77,9 +110,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the same call may succeed later without anyone changing it.
+    /// Whether the same call may succeed later without anyone changing it: what failed left no
+    /// trace, and its cause may pass.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::StaleSchema { .. })
+        matches!(self, Error::StaleSchema { .. } | Error::Io { .. } | Error::NoRoom { .. })
     }
 
     /// Wraps a system error: `Error::io("sync", path)` for `map_err`.

@@ -8,6 +8,7 @@ mod gather;
 pub mod log;
 mod manifest;
 mod memtable;
+mod open_files;
 mod page_cache;
 mod scan;
 mod segment;
@@ -15,7 +16,10 @@ pub mod small_file;
 pub mod tablet;
 #[cfg(test)]
 mod testing;
+mod trash;
 
 pub use error::{Error, Result};
+pub use open_files::OpenFiles;
 pub use page_cache::PageCache;
 pub use tablet::{Flushed, Tablet, TabletOptions, TabletStats};
+pub use trash::Trash;

@@ -4,11 +4,11 @@
 use crate::{
     Error, Result,
     disk::Disk,
-    small_file::{self, Kind},
+    small_file::{self, Kind, Staged},
 };
 use oribi_model::{LogIndex, Marks, TabletId, TagPredicate, TimeRange};
 use serde::{Deserialize, Serialize};
-use std::{io, path::Path};
+use std::path::Path;
 
 pub(crate) const NAME: &str = "MANIFEST";
 const KIND: Kind = Kind { magic: *b"ORIBIMAN", version: 1 };
@@ -66,15 +66,16 @@ impl Delete {
 }
 
 impl Manifest {
-    pub(crate) fn write(&self, disk: &dyn Disk, dir: &Path) -> Result<()> {
+    /// Writes it beside the one in `dir`.
+    pub(crate) fn stage<'a>(&self, disk: &'a dyn Disk, dir: &'a Path) -> Result<Staged<'a>> {
         let body = serde_json::to_vec(self).expect("a manifest is plain data");
-        small_file::replace(disk, dir, NAME, KIND, &body)
+        Staged::write(disk, dir, NAME, KIND, &body)
     }
 
     pub(crate) fn read(disk: &dyn Disk, dir: &Path, tablet: TabletId) -> Result<Manifest> {
         let path = dir.join(NAME);
-        let missing = || Error::io("open", &path)(io::ErrorKind::NotFound.into());
-        let body = small_file::read(disk, dir, NAME, KIND)?.ok_or_else(missing)?;
+        let body = small_file::read(disk, dir, NAME, KIND)?;
+        let body = body.ok_or_else(|| Error::Missing { path: path.clone() })?;
         let manifest: Manifest = serde_json::from_slice(&body).map_err(|error| {
             let (path, reason) = (path.clone(), error.to_string());
             Error::Corrupt { path, offset: 0, reason }

@@ -4,7 +4,10 @@
 //! (u32), body. Integers are little-endian. The new file is written beside the old one under a
 //! `.tmp` name, synced, renamed, and the folder synced.
 
-use crate::{Error, Result, disk::Disk};
+use crate::{
+    Error, Result,
+    disk::{Disk, DiskFile},
+};
 use std::{io, path::Path};
 
 const HEAD_BYTES: usize = 20;
@@ -25,23 +28,60 @@ pub struct Kind {
 /// # Errors
 /// [`Error::Io`]; then the old file or the new one is there.
 pub fn replace(disk: &dyn Disk, dir: &Path, name: &str, kind: Kind, body: &[u8]) -> Result<()> {
-    let mut bytes = kind.magic.to_vec();
-    bytes.extend_from_slice(&kind.version.to_le_bytes());
-    bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
-    bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
-    bytes.extend_from_slice(body);
-    let (temporary, path) = (dir.join(format!("{name}{TEMPORARY}")), dir.join(name));
-    match disk.remove(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", temporary)(error));
+    Staged::write(disk, dir, name, kind, body)?.commit()
+}
+
+/// A new file that lies beside the old one and does not count yet.
+pub struct Staged<'a> {
+    disk: &'a dyn Disk,
+    file: Box<dyn DiskFile>,
+    dir: &'a Path,
+    name: &'a str,
+}
+
+impl<'a> Staged<'a> {
+    /// Writes `body` beside `dir/name`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; then the old file is there as it was, and the call may be made again.
+    pub fn write(
+        disk: &'a dyn Disk,
+        dir: &'a Path,
+        name: &'a str,
+        kind: Kind,
+        body: &[u8],
+    ) -> Result<Staged<'a>> {
+        let mut bytes = kind.magic.to_vec();
+        bytes.extend_from_slice(&kind.version.to_le_bytes());
+        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
+        bytes.extend_from_slice(body);
+        let temporary = dir.join(format!("{name}{TEMPORARY}"));
+        match disk.remove(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", temporary)(error));
+            }
+            _ => {}
         }
-        _ => {}
+        let file = disk.create(&temporary).map_err(Error::io("create", &temporary))?;
+        if let Err(error) = file.write_at(&bytes, 0) {
+            let _ = disk.remove(&temporary);
+            return Err(Error::io("write", temporary)(error));
+        }
+        Ok(Staged { disk, file, dir, name })
     }
-    let file = disk.create(&temporary).map_err(Error::io("create", &temporary))?;
-    file.write_at(&bytes, 0).map_err(Error::io("write", &temporary))?;
-    file.sync().map_err(Error::io("sync", &temporary))?;
-    disk.rename(&temporary, &path).map_err(Error::io("rename", &temporary))?;
-    disk.sync_dir(dir).map_err(Error::io("sync", dir))
+
+    /// Makes it durable and puts it in the place of the old file.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; then nobody knows which of the two a restart would find.
+    pub fn commit(self) -> Result<()> {
+        let Staged { disk, file, dir, name } = self;
+        let (temporary, path) = (dir.join(format!("{name}{TEMPORARY}")), dir.join(name));
+        file.sync().map_err(Error::io("sync", &temporary))?;
+        disk.rename(&temporary, &path).map_err(Error::io("rename", &temporary))?;
+        disk.sync_dir(dir).map_err(Error::io("sync", dir))
+    }
 }
 
 /// The body of `dir/name`; `None` where there is no such file.

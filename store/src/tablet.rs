@@ -3,6 +3,7 @@
 mod compact;
 mod feed;
 mod flush;
+mod new_file;
 mod open;
 mod pick;
 #[cfg(test)]
@@ -16,9 +17,11 @@ use crate::{
     disk::Disk,
     manifest::{Delete, SegmentEntry},
     memtable::Memtable,
+    open_files::OpenFiles,
     page_cache::PageCache,
     scan::{self, Rows, Source},
     segment::Segment,
+    trash::Trash,
 };
 use oribi_model::{
     BlockIter, Fresh, LogIndex, Marks, RowBatch, ScanSpec, SeriesFilter, TabletSpec, TagPredicate,
@@ -32,13 +35,26 @@ use std::{path::PathBuf, sync::Arc};
 pub struct TabletOptions {
     /// Segments whose bytes add up to more are not merged by [`Tablet::compact`].
     pub compact_bytes_max: u64,
+    /// Bytes of the disk that a merge leaves free.
+    pub reserve_bytes: u64,
     /// Decoded pages, shared by the tablets of a node.
     pub pages: Arc<PageCache>,
+    /// Open files, shared by the tablets of a node.
+    pub files: Arc<OpenFiles>,
+    /// Where files go that are no longer needed or that nobody knows.
+    pub trash: Arc<Trash>,
 }
 
-impl Default for TabletOptions {
-    fn default() -> Self {
-        TabletOptions { compact_bytes_max: 1 << 30, pages: Arc::new(PageCache::new(1 << 20)) }
+impl TabletOptions {
+    /// Small caches and no reserve.
+    pub fn new(trash: Arc<Trash>) -> TabletOptions {
+        TabletOptions {
+            compact_bytes_max: 1 << 30,
+            reserve_bytes: 0,
+            pages: Arc::new(PageCache::new(1 << 20)),
+            files: Arc::new(OpenFiles::new(512)),
+            trash,
+        }
     }
 }
 
@@ -53,6 +69,10 @@ pub struct TabletStats {
     pub bytes: u64,
     /// Number of segments.
     pub segments: usize,
+    /// Segments in which a read met damage; they are not merged.
+    pub damaged_segments: usize,
+    /// Memtables that log entries went into; each delete and each seal begins another.
+    pub memtables: usize,
     /// Range of event times; `None` without rows.
     pub time: Option<TimeRange>,
 }
@@ -70,7 +90,13 @@ pub struct Tablet {
     compacting: Mutex<()>,
     /// Held while the manifest is replaced; guards the next file number.
     manifest: Mutex<u64>,
-    poisoned: Mutex<Option<String>>,
+    stopped: Mutex<Option<Stopped>>,
+}
+
+/// Why nothing is written any more.
+enum Stopped {
+    Poisoned(String),
+    Dropped,
 }
 
 struct State {
@@ -167,12 +193,14 @@ impl Tablet {
     /// series. Later writes, flushes and compactions do not change it.
     ///
     /// # Errors
-    /// [`Error::StaleSchema`] where the reader's types are older than the rows.
+    /// [`Error::StaleSchema`] where the reader's types are older than the rows;
+    /// [`Error::Dropped`].
     pub fn scan(&self, spec: &ScanSpec, parts_max: usize) -> Result<Vec<BlockIter>> {
         if spec.time.is_empty() {
             return Ok(Vec::new());
         }
         let state = self.state.read();
+        self.may_read()?;
         let mut sources: Vec<Source> = state
             .segments
             .iter()
@@ -199,6 +227,8 @@ impl Tablet {
             memtable_rows,
             bytes: state.segments.iter().map(|open| open.entry.bytes).sum(),
             segments: state.segments.len(),
+            damaged_segments: state.segments.iter().filter(|s| s.segment.is_damaged()).count(),
+            memtables: state.memtables().filter(|one| one.index().is_some()).count(),
             time: time.map(|(least, most)| TimeRange::new(least, most.saturating_add(1))),
         }
     }
@@ -212,19 +242,28 @@ impl Tablet {
         segments.iter().try_for_each(|open| open.segment.verify())
     }
 
-    fn alive(&self) -> Result<()> {
-        match &*self.poisoned.lock() {
-            Some(reason) => Err(Error::Poisoned(reason.clone())),
+    fn may_write(&self) -> Result<()> {
+        match &*self.stopped.lock() {
+            Some(Stopped::Poisoned(reason)) => Err(Error::Poisoned(reason.clone())),
+            Some(Stopped::Dropped) => Err(Error::Dropped(self.spec.id)),
             None => Ok(()),
         }
     }
 
-    /// Stops all later writes where `outcome` leaves unknown what is on disk.
-    fn poison_on_failure<T>(&self, outcome: Result<T>) -> Result<T> {
-        if let Err(error @ Error::Io { .. }) = &outcome {
-            *self.poisoned.lock() = Some(error.to_string());
+    fn may_read(&self) -> Result<()> {
+        match &*self.stopped.lock() {
+            Some(Stopped::Dropped) => Err(Error::Dropped(self.spec.id)),
+            Some(Stopped::Poisoned(_)) | None => Ok(()),
         }
-        outcome
+    }
+
+    /// Ends all writing where `outcome` leaves unknown what is on disk.
+    fn or_poison<T>(&self, outcome: Result<T>) -> Result<T> {
+        outcome.map_err(|error| {
+            let reason = error.to_string();
+            self.stopped.lock().get_or_insert_with(|| Stopped::Poisoned(reason.clone()));
+            Error::Poisoned(reason)
+        })
     }
 }
 

@@ -1,7 +1,17 @@
-//! Random rows for this crate's tests.
+//! Random rows and failing disks for this crate's tests.
 
+use crate::disk::{Disk, DiskFile, DiskLock, sim::SimDisk};
 use arrow_array::{BooleanArray, Float64Array, Int64Array, StringArray};
 use oribi_model::{ColumnId, ColumnValues, Cursor, RowBatch, SeriesKey, SeriesKeys, TableId};
+use parking_lot::Mutex;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// SplitMix64.
 pub(crate) struct Random(pub(crate) u64);
@@ -64,4 +74,118 @@ pub(crate) fn random_batch(random: &mut Random, rows: usize) -> RowBatch {
         Cursor { source, offsets: (0..rows).map(|_| next()).collect() }
     });
     RowBatch { table: TableId(3), schema_version: 2, series, row_series, times, columns, cursor }
+}
+
+type Rule = Box<dyn FnMut(&'static str, &Path) -> Option<i32> + Send>;
+
+/// A disk some of whose operations fail, with the error numbers that a rule gives for an
+/// operation and its path.
+#[derive(Clone)]
+pub(crate) struct FaultyDisk {
+    disk: SimDisk,
+    rule: Arc<Mutex<Rule>>,
+    pub(crate) free_bytes: Arc<AtomicU64>,
+}
+
+struct FaultyFile {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    rule: Arc<Mutex<Rule>>,
+}
+
+fn judge(rule: &Mutex<Rule>, operation: &'static str, path: &Path) -> io::Result<()> {
+    match rule.lock()(operation, path) {
+        Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+        None => Ok(()),
+    }
+}
+
+impl FaultyDisk {
+    pub(crate) fn new(disk: &SimDisk) -> FaultyDisk {
+        let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Box::new(|_, _| None)));
+        FaultyDisk { disk: disk.clone(), rule, free_bytes: Arc::new(AtomicU64::new(1 << 40)) }
+    }
+
+    pub(crate) fn set(
+        &self,
+        rule: impl FnMut(&'static str, &Path) -> Option<i32> + Send + 'static,
+    ) {
+        *self.rule.lock() = Box::new(rule);
+    }
+
+    fn wrap(&self, path: &Path, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
+        Box::new(FaultyFile { file, path: path.to_owned(), rule: self.rule.clone() })
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        judge(&self.rule, "create", path)?;
+        Ok(self.wrap(path, self.disk.create(path)?))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        judge(&self.rule, "open", path)?;
+        Ok(self.wrap(path, self.disk.open(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        judge(&self.rule, "rename", from)?;
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        judge(&self.rule, "make", path)?;
+        self.disk.create_dir_all(path)
+    }
+
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove_dir_all(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        judge(&self.rule, "sync", path)?;
+        self.disk.sync_dir(path)
+    }
+
+    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
+        Ok(self.free_bytes.load(Ordering::Relaxed))
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
+        self.disk.lock(path)
+    }
+}
+
+impl DiskFile for FaultyFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        judge(&self.rule, "read", &self.path)?;
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        judge(&self.rule, "write", &self.path)?;
+        self.file.write_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        judge(&self.rule, "sync", &self.path)?;
+        self.file.sync()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.file.set_len(bytes)
+    }
 }

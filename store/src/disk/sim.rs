@@ -24,6 +24,8 @@ struct State {
     names_durable: BTreeMap<PathBuf, usize>,
     dirs: BTreeSet<PathBuf>,
     dirs_durable: BTreeSet<PathBuf>,
+    /// Folders that were renamed since the folder above was synced.
+    moved: Vec<(PathBuf, PathBuf)>,
     operations: u64,
     crash_at: Option<u64>,
     crashed: bool,
@@ -70,16 +72,25 @@ impl SimDisk {
         let old = self.0.lock();
         let mut random = Random(seed);
         let mut names = old.names_durable.clone();
-        let dirs = if seed == 0 { old.dirs_durable.clone() } else { old.dirs.clone() };
-        for dir in &old.dirs {
+        let mut dirs_durable = old.dirs_durable.clone();
+        let (mut later_names, mut later_dirs) = (old.names.clone(), old.dirs.clone());
+        let kept = if seed == 0 { 0 } else { random.below(old.moved.len() as u64 + 1) as usize };
+        for (from, to) in &old.moved[..kept] {
+            move_folder(&mut names, &mut dirs_durable, from, to);
+        }
+        for (from, to) in old.moved[kept..].iter().rev() {
+            move_folder(&mut later_names, &mut later_dirs, to, from);
+        }
+        let dirs = if seed == 0 { dirs_durable } else { later_dirs.clone() };
+        for dir in &later_dirs {
             if seed != 0 && random.below(2) == 1 {
                 names.retain(|path, _| path.parent() != Some(dir));
-                let later = old.names.iter().filter(|(path, _)| path.parent() == Some(dir));
+                let later = later_names.iter().filter(|(path, _)| path.parent() == Some(dir));
                 names.extend(later.map(|(path, inode)| (path.clone(), *inode)));
             }
         }
         names.retain(|path, _| {
-            path.ancestors().skip(1).all(|up| !old.dirs.contains(up) || dirs.contains(up))
+            path.ancestors().skip(1).all(|up| !later_dirs.contains(up) || dirs.contains(up))
         });
         let inodes = old.inodes.iter().map(|inode| inode.after_crash(seed, &mut random)).collect();
         SimDisk(Arc::new(Mutex::new(State {
@@ -146,6 +157,22 @@ impl Inode {
     }
 }
 
+/// Gives a folder and all in it another path.
+fn move_folder(
+    names: &mut BTreeMap<PathBuf, usize>,
+    dirs: &mut BTreeSet<PathBuf>,
+    from: &Path,
+    to: &Path,
+) {
+    let moved = |path: PathBuf| match path.strip_prefix(from) {
+        Ok(rest) if rest.as_os_str().is_empty() => to.to_owned(),
+        Ok(rest) => to.join(rest),
+        Err(_) => path,
+    };
+    *names = std::mem::take(names).into_iter().map(|(path, at)| (moved(path), at)).collect();
+    *dirs = std::mem::take(dirs).into_iter().map(moved).collect();
+}
+
 fn apply(bytes: &mut Vec<u8>, change: &Change) {
     match change {
         Change::SetLen(length) => bytes.resize(*length as usize, 0),
@@ -199,8 +226,14 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.0.lock();
-        state.step()?;
+        let mut guard = self.0.lock();
+        guard.step()?;
+        let state = &mut *guard;
+        if state.dirs.contains(from) {
+            move_folder(&mut state.names, &mut state.dirs, from, to);
+            state.moved.push((from.to_owned(), to.to_owned()));
+            return Ok(());
+        }
         let inode = state.find(from)?;
         state.names.remove(from);
         state.names.insert(to.to_owned(), inode);
@@ -256,6 +289,10 @@ impl Disk for SimDisk {
         let state = &mut *guard;
         if !state.dirs.contains(path) {
             return Err(io::ErrorKind::NotFound.into());
+        }
+        let here = |folder: &PathBuf| folder.parent() == Some(path);
+        for (from, to) in state.moved.extract_if(.., |(_, to)| here(to)) {
+            move_folder(&mut state.names_durable, &mut state.dirs_durable, &from, &to);
         }
         let gone: Vec<PathBuf> = state
             .dirs_durable

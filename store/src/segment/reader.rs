@@ -8,36 +8,43 @@ use super::{
 use crate::{
     Error, Result,
     bits::Reader,
-    disk::{Disk, DiskFile},
+    disk::Disk,
+    open_files::{FileOnDemand, OpenFiles},
     page_cache::PageKey,
 };
 use arrow_buffer::ScalarBuffer;
 use oribi_model::{ColumnId, ColumnType, ColumnValues, SeriesKey, TabletId, TabletSpec};
 use std::{
     ops::Range,
-    path::{Path, PathBuf},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// An open segment: its indexes in memory, its pages on disk.
 pub(crate) struct Segment {
     number: u64,
-    file: Box<dyn DiskFile>,
-    path: PathBuf,
+    file: FileOnDemand,
     index: Index,
+    /// Whether a read found bytes that are not what was written, or none.
+    damaged: AtomicBool,
 }
 
 impl Segment {
     /// Opens a segment whose pages are kept under `number`.
     pub(crate) fn open(
-        disk: &dyn Disk,
+        disk: Arc<dyn Disk>,
+        files: Arc<OpenFiles>,
         path: &Path,
         spec: &TabletSpec,
         number: u64,
     ) -> Result<Segment> {
-        let file = disk.open(path).map_err(Error::io("open", path))?;
-        let length = file.len().map_err(Error::io("measure", path))?;
-        let (path_owned, index) = (path.to_owned(), Index::default());
-        let mut segment = Segment { number, file, path: path_owned, index };
+        let file = FileOnDemand::new(disk, files, path.to_owned(), number);
+        let length = file.get()?.len().map_err(Error::io("measure", path))?;
+        let damaged = AtomicBool::new(false);
+        let mut segment = Segment { number, file, index: Index::default(), damaged };
         if length < (HEADER_BYTES + TRAILER_BYTES) as u64 {
             return Err(segment.corrupt(0, "the file is too short for a segment"));
         }
@@ -71,7 +78,17 @@ impl Segment {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
+    }
+
+    /// Whether a read has met damage: no merge need try again.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Lets those who read the segment go on after its file has lost its name.
+    pub(crate) fn pin(&self) -> Result<()> {
+        self.file.pin()
     }
 
     /// Keys in ascending order, each with its first row.
@@ -168,7 +185,10 @@ impl Segment {
     fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         if length > 0 {
-            self.file.read_at(&mut bytes, offset).map_err(Error::io("read", &self.path))?;
+            self.file.get()?.read_at(&mut bytes, offset).map_err(|error| {
+                self.damaged.store(true, Ordering::Relaxed);
+                Error::io("read", self.path())(error)
+            })?;
         }
         Ok(bytes)
     }
@@ -183,11 +203,11 @@ impl Segment {
             return Err(self.corrupt(0, "the header is not that of a segment"));
         }
         if version > FORMAT_VERSION {
-            let (path, found, known) = (self.path.clone(), version, FORMAT_VERSION);
+            let (path, found, known) = (self.path().to_owned(), version, FORMAT_VERSION);
             return Err(Error::FutureFormat { path, found, known });
         }
         if tablet != spec.id.0 {
-            let (path, found) = (self.path.clone(), TabletId(tablet));
+            let (path, found) = (self.path().to_owned(), TabletId(tablet));
             return Err(Error::WrongTablet { path, found, expected: spec.id });
         }
         Ok(())
@@ -217,6 +237,7 @@ impl Segment {
     }
 
     fn corrupt(&self, offset: u64, reason: &str) -> Error {
-        Error::Corrupt { path: self.path.clone(), offset, reason: reason.to_owned() }
+        self.damaged.store(true, Ordering::Relaxed);
+        Error::Corrupt { path: self.path().to_owned(), offset, reason: reason.to_owned() }
     }
 }

@@ -1,11 +1,13 @@
 //! Segments of every version stay readable; large ones come back as they were.
 
 use super::*;
-use crate::disk::Disk;
-use crate::disk::sim::SimDisk;
+use crate::{
+    OpenFiles,
+    disk::{Disk, sim::SimDisk},
+};
 use arrow_array::{BooleanArray, Float64Array, Int64Array, StringArray};
 use oribi_model::*;
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 const ROWS: usize = 9_000;
 const SERIES: usize = 3;
@@ -64,14 +66,20 @@ fn written() -> SimDisk {
     let disk = SimDisk::new();
     disk.create_dir_all(Path::new("/d")).unwrap();
     let path = Path::new("/d/1.seg");
-    let mut writer = SegmentWriter::create(&disk, path, &spec(), columns(), None).unwrap();
+    let file = disk.create(path).unwrap();
+    let mut writer = SegmentWriter::new(file, path, &spec(), columns(), None).unwrap();
     writer.push(contents()).unwrap();
     writer.finish().unwrap();
     disk
 }
 
+fn open(disk: &SimDisk) -> crate::Result<Segment> {
+    let files = Arc::new(OpenFiles::new(1));
+    Segment::open(Arc::new(disk.clone()), files, Path::new("/d/1.seg"), &spec(), 1)
+}
+
 fn check(disk: &SimDisk) {
-    let segment = Segment::open(disk, Path::new("/d/1.seg"), &spec(), 1).unwrap();
+    let segment = open(disk).unwrap();
     segment.verify().unwrap();
     let expected = contents();
     assert_eq!(segment.columns(), columns());
@@ -115,8 +123,7 @@ fn a_future_version_is_refused_by_name() {
     let crc = crc32c::crc32c(&bytes[..28]);
     bytes[28..32].copy_from_slice(&crc.to_le_bytes());
     disk.put(path, bytes);
-    let outcome = Segment::open(&disk, path, &spec(), 1);
-    assert!(matches!(outcome, Err(crate::Error::FutureFormat { found: 2, known: 1, .. })));
+    assert!(matches!(open(&disk), Err(crate::Error::FutureFormat { found: 2, known: 1, .. })));
 }
 
 /// Writes the fixture of a new format version; never again for an old one.

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    disk::{Disk, DiskFile},
+    disk::DiskFile,
     gather::concat,
     page_cache::{Cells, Numbers, Page, PageCache, PageKey},
 };
@@ -36,14 +36,14 @@ pub(crate) struct Kept {
 }
 
 impl SegmentWriter {
-    pub(crate) fn create(
-        disk: &dyn Disk,
+    /// Begins a segment in an empty file.
+    pub(crate) fn new(
+        file: Box<dyn DiskFile>,
         path: &Path,
         spec: &TabletSpec,
         columns: Vec<(ColumnId, ColumnType)>,
         kept: Option<Kept>,
     ) -> Result<SegmentWriter> {
-        let file = disk.create(path).map_err(Error::io("create", path))?;
         let chunks = vec![Vec::new(); columns.len() + 1];
         let index = Index { columns, chunks, ..Index::default() };
         let (path, held) = (path.to_owned(), Vec::new());
@@ -58,7 +58,7 @@ impl SegmentWriter {
         Ok(writer)
     }
 
-    /// Adds rows; the columns are those given to `create`, in that order.
+    /// Adds rows; the columns are those given to `new`, in that order.
     pub(crate) fn push(&mut self, block: Block) -> Result<()> {
         let mut row = self.index.rows + self.held_rows as u64;
         for run in &block.runs {
@@ -72,9 +72,9 @@ impl SegmentWriter {
         if self.held_rows >= CHUNK_ROWS { self.write_chunks(CHUNK_ROWS) } else { Ok(()) }
     }
 
-    /// Writes the rest, the indexes and the footer, syncs, and gives the file's length. The name
-    /// is not durable yet.
-    pub(crate) fn finish(mut self) -> Result<u64> {
+    /// Writes the rest, the indexes and the footer, and gives the file, which is not durable yet,
+    /// and its length.
+    pub(crate) fn finish(mut self) -> Result<(Box<dyn DiskFile>, u64)> {
         self.write_chunks(1)?;
         let mut footer = Vec::new();
         let sections = [
@@ -94,8 +94,7 @@ impl SegmentWriter {
         footer.extend_from_slice(&crc32c::crc32c(&footer).to_le_bytes());
         footer.extend_from_slice(&END_MAGIC);
         self.append(&footer)?;
-        self.file.sync().map_err(Error::io("sync", &self.path))?;
-        Ok(self.offset)
+        Ok((self.file, self.offset))
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {

@@ -2,49 +2,53 @@
 
 use super::{
     OpenSegment, Tablet,
-    pick::{Candidate, pick},
+    pick::{Candidate, Condition, pick, pick_all},
 };
-use crate::{Result, scan::Source};
-use std::ops::Range;
+use crate::{Error, Result, scan::Source, segment::Segment};
+use std::{ops::Range, sync::Arc};
 
 impl Tablet {
     /// Merges some neighbouring segments, or carries out a pending delete in one, where that is
-    /// worth it. Whether there was something to do.
+    /// worth it. Whether there was something to do. Segments that cannot be read are left as they
+    /// are once that is known.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] once, [`crate::Error::Poisoned`] from then on;
-    /// [`crate::Error::Source`] where a segment cannot be read.
+    /// [`Error::NoRoom`] before anything is written; [`Error::Source`] where a segment cannot be
+    /// read; [`Error::Io`] otherwise, without a trace on disk; [`Error::Poisoned`] and
+    /// [`Error::Dropped`] for good.
     pub fn compact(&self) -> Result<bool> {
         let _one = self.compacting.lock();
-        self.alive()?;
+        self.may_write()?;
         let Some(range) = pick(&self.candidates(), self.options.compact_bytes_max) else {
             return Ok(false);
         };
-        let outcome = self.merge(range);
-        self.poison_on_failure(outcome)?;
+        self.merge(range)?;
         Ok(true)
     }
 
-    /// Merges until one segment without pending deletes is left.
+    /// Merges until one segment without pending deletes is left, apart from those that cannot be
+    /// read and what they keep apart.
     ///
     /// # Errors
     /// As [`Tablet::compact`].
     pub fn compact_fully(&self) -> Result<()> {
         let _one = self.compacting.lock();
-        self.alive()?;
-        let candidates = self.candidates();
-        if candidates.len() > 1 || candidates.iter().any(|one| one.dirty) {
-            let outcome = self.merge(0..candidates.len());
-            self.poison_on_failure(outcome)?;
-        }
-        Ok(())
+        self.may_write()?;
+        // From behind, so that the places before stay what they are.
+        pick_all(&self.candidates()).into_iter().rev().try_for_each(|range| self.merge(range))
     }
 
     fn candidates(&self) -> Vec<Candidate> {
         let state = self.state.read();
         let candidate = |open: &OpenSegment| Candidate {
             bytes: open.entry.bytes,
-            dirty: !open.source(&state.deletes).deletes.is_empty(),
+            condition: if open.segment.is_damaged() {
+                Condition::Damaged
+            } else if open.source(&state.deletes).deletes.is_empty() {
+                Condition::Clean
+            } else {
+                Condition::Dirty
+            },
         };
         state.segments.iter().map(candidate).collect()
     }
@@ -55,26 +59,43 @@ impl Tablet {
             (state.segments[range].to_vec(), state.deletes.clone())
         };
         let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else { return Ok(()) };
+        self.check_room(inputs.iter().map(|open| open.entry.bytes).sum())?;
         let bounds = (first.entry.first, last.entry.last);
         let carried_out = deletes.iter().map(|delete| delete.index).max();
         let before = inputs.iter().map(|open| open.entry.cleaned).min().unwrap_or_default();
         let cleaned = carried_out.unwrap_or_default().max(before);
         let sources: Vec<Source> = inputs.iter().map(|open| open.source(&deletes)).collect();
-        let merged = self.write_segment(&sources, bounds, cleaned)?;
+        let merged = self.write_segment(sources, bounds, cleaned)?;
         let number = first.entry.number;
-        self.edit(|state| {
+        self.edit(merged, |state, merged| {
             let at = state.segments.iter().position(|open| open.entry.number == number);
             let at = at.expect("only a compaction removes segments, and one runs at a time");
-            state.segments.splice(at..at + inputs.len(), merged.clone());
+            state.segments.splice(at..at + inputs.len(), merged.cloned());
         })?;
-        for input in &inputs {
-            self.options.pages.forget(input.segment.keys());
-            // A file that stays is removed when the tablet is opened next.
-            if let Err(error) = self.disk.remove(input.segment.path()) {
-                let path = input.segment.path().display();
-                tracing::warn!(%path, %error, "cannot remove a merged segment");
-            }
+        inputs.into_iter().for_each(|input| self.retire(input.segment));
+        Ok(())
+    }
+
+    fn check_room(&self, bytes: u64) -> Result<()> {
+        let path = &self.dir;
+        let free_bytes = self.disk.free_bytes(path).map_err(Error::io("measure", path))?;
+        let needed_bytes = bytes.saturating_add(self.options.reserve_bytes);
+        if free_bytes < needed_bytes {
+            return Err(Error::NoRoom { path: path.clone(), needed_bytes, free_bytes });
         }
         Ok(())
+    }
+
+    /// Puts away a file that no version names any more.
+    fn retire(&self, segment: Arc<Segment>) {
+        self.options.pages.forget(segment.keys());
+        // New scans do not find it; those under way read on from the open file.
+        let held = Arc::strong_count(&segment) > 1;
+        let pinned = if held { segment.pin() } else { Ok(()) };
+        let label = self.trash_label();
+        if let Err(error) = pinned.and_then(|()| self.options.trash.take(segment.path(), &label)) {
+            let path = segment.path().display();
+            tracing::warn!(%path, %error, "a merged segment stays in its folder");
+        }
     }
 }

@@ -23,6 +23,7 @@ impl Tablet {
     /// As [`Tablet::scan`].
     pub fn segment_from(&self, index: LogIndex) -> Result<Option<SegmentRows>> {
         let state = self.state.read();
+        self.may_read()?;
         let newer = |open: &&OpenSegment| open.entry.last >= index;
         let Some(open) = state.segments.iter().find(newer) else { return Ok(None) };
         let (last, source) = (open.entry.last, open.source(&state.deletes));

@@ -1,12 +1,16 @@
 //! Memtables into segments, and the edit of the manifest that makes them count.
 
-use super::{OpenSegment, State, Tablet, memory_source, open::segment_path};
+use super::{
+    OpenSegment, State, Tablet, memory_source,
+    new_file::NewFile,
+    open::{open_segment, segment_path},
+};
 use crate::{
     Error, Result,
     manifest::{Manifest, SegmentEntry},
     page_cache::PageCache,
     scan::{self, Rows, Source},
-    segment::{Kept, Segment, SegmentWriter},
+    segment::{Kept, SegmentWriter},
 };
 use oribi_model::{LogIndex, RowsWanted, ScanSpec, SeriesFilter, TimeRange};
 use std::sync::Arc;
@@ -17,20 +21,18 @@ impl Tablet {
     /// blocks [`Tablet::apply`] or [`Tablet::scan`].
     ///
     /// # Errors
-    /// [`Error::Io`] once, [`Error::Poisoned`] from then on.
+    /// [`Error::Io`], and then nothing of it is on disk and the call may be made again;
+    /// [`Error::Poisoned`] where a sync or the replacement of the manifest failed, and
+    /// [`Error::Dropped`], for good.
     pub fn flush(&self) -> Result<Option<LogIndex>> {
         let _one = self.flushing.lock();
-        self.alive()?;
-        let outcome = self.flush_sealed();
-        self.poison_on_failure(outcome)
-    }
-
-    fn flush_sealed(&self) -> Result<Option<LogIndex>> {
+        self.may_write()?;
         let (flushed, memtables, deletes) = {
             let state = self.state.read();
             let Some((flushed, count)) = state.seal.clone() else { return Ok(None) };
             (flushed, state.sealed[..count].to_vec(), state.deletes.clone())
         };
+        self.make_folder()?;
         let bounds = memtables.iter().filter_map(|memtable| memtable.index());
         let bounds = bounds.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         let all = SeriesFilter::All;
@@ -38,13 +40,13 @@ impl Tablet {
         let sources: Vec<Source> =
             memtables.iter().filter_map(|memtable| source(memtable)).collect();
         let cleaned = deletes.iter().map(|delete| delete.index).max().unwrap_or_default();
-        let segment = match bounds {
-            Some(bounds) => self.write_segment(&sources, bounds, cleaned)?,
+        let new = match bounds {
+            Some(bounds) => self.write_segment(sources, bounds, cleaned)?,
             None => None,
         };
         let index = flushed.index;
-        self.edit(move |state| {
-            state.segments.extend(segment.clone());
+        self.edit(new, move |state, segment| {
+            state.segments.extend(segment.cloned());
             state.sealed.drain(..memtables.len());
             state.flushed = Some(flushed.clone());
             state.seal = state.seal.take().filter(|(seal, _)| seal.index > index);
@@ -55,14 +57,14 @@ impl Tablet {
         Ok(Some(index))
     }
 
-    /// Merges `sources` into a new segment whose name is not durable yet; `None` without rows.
+    /// Merges `sources` into a new segment, durable but for its name; `None` without rows.
     pub(super) fn write_segment(
         &self,
-        sources: &[Source],
+        sources: Vec<Source>,
         (first, last): (LogIndex, LogIndex),
         cleaned: LogIndex,
-    ) -> Result<Option<OpenSegment>> {
-        let columns = scan::columns_of(sources);
+    ) -> Result<Option<NewSegment<'_>>> {
+        let columns = scan::columns_of(&sources);
         let stored = columns.iter().map(|read| (read.id, read.column_type)).collect();
         let spec = ScanSpec {
             columns,
@@ -70,8 +72,8 @@ impl Tablet {
             series: SeriesFilter::All,
             rows: RowsWanted::All,
         };
-        let mut blocks =
-            scan::parts(self.spec.id, sources, &spec, 1, None)?.into_iter().flatten().peekable();
+        let blocks = scan::parts(self.spec.id, &sources, &spec, 1, None)?;
+        let mut blocks = blocks.into_iter().flatten().peekable();
         if blocks.peek().is_none() {
             return Ok(None);
         }
@@ -82,33 +84,44 @@ impl Tablet {
         };
         let path = segment_path(&self.dir, number);
         let kept_as = PageCache::segment_number();
-        let cells = rows_of(sources).saturating_mul(spec.columns.len() as u64 + 1);
+        let cells = rows_of(&sources).saturating_mul(spec.columns.len() as u64 + 1);
+        drop(sources);
         let kept = self.options.pages.has_room_for(cells).then(|| {
             let cache = self.options.pages.clone();
             Kept { cache, number: kept_as }
         });
-        let mut writer = SegmentWriter::create(&*self.disk, &path, &self.spec, stored, kept)?;
+        let (name, file) = NewFile::create(&*self.disk, path.clone())?;
+        let mut writer = SegmentWriter::new(file, &path, &self.spec, stored, kept)?;
         for block in blocks {
+            self.may_write()?;
             let block = block.map_err(|error| {
                 let (path, reason) = (path.clone(), error.to_string());
                 Error::Source { path, reason }
             })?;
             writer.push(block)?;
         }
-        let bytes = writer.finish()?;
-        let segment = Arc::new(Segment::open(&*self.disk, &path, &self.spec, kept_as)?);
+        let (file, bytes) = writer.finish()?;
+        self.or_poison(file.sync().map_err(Error::io("sync", &path)))?;
+        drop(file);
+        let segment =
+            Arc::new(open_segment(&self.disk, &path, &self.spec, &self.options, kept_as)?);
         let times = segment.page_times().iter().copied();
         let time = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
         let (rows, series) = (segment.rows(), segment.series().len() as u64);
         let entry = SegmentEntry { number, first, last, cleaned, rows, bytes, time, series };
-        Ok(Some(OpenSegment { entry, segment }))
+        Ok(Some(NewSegment { name, open: OpenSegment { entry, segment } }))
     }
 
-    /// Changes the version: first in the manifest, then in memory.
-    pub(super) fn edit(&self, change: impl Fn(&mut State)) -> Result<()> {
+    /// Changes the version, which may gain a segment: first in the manifest, then in memory.
+    pub(super) fn edit(
+        &self,
+        new: Option<NewSegment<'_>>,
+        change: impl Fn(&mut State, Option<&OpenSegment>),
+    ) -> Result<()> {
         let _one = self.manifest.lock();
+        let (name, open) = new.map(|new| (new.name, new.open)).unzip();
         let mut planned = self.state.read().planned();
-        change(&mut planned);
+        change(&mut planned, open.as_ref());
         planned.forget_deletes();
         let flushed = planned.flushed.as_ref().map(|flushed| flushed.index);
         let durable = planned.deletes.iter().filter(|delete| Some(delete.index) <= flushed);
@@ -118,13 +131,22 @@ impl Tablet {
             segments: planned.segments.iter().map(|open| open.entry.clone()).collect(),
             deletes: durable.cloned().collect(),
         };
-        self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))?;
-        manifest.write(&*self.disk, &self.dir)?;
+        self.or_poison(self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir)))?;
+        let staged = manifest.stage(&*self.disk, &self.dir)?;
+        // From here on a manifest may name the segment.
+        name.into_iter().for_each(NewFile::keep);
+        self.or_poison(staged.commit())?;
         let mut state = self.state.write();
-        change(&mut state);
+        change(&mut state, open.as_ref());
         state.forget_deletes();
         Ok(())
     }
+}
+
+/// A segment that no manifest names yet.
+pub(super) struct NewSegment<'a> {
+    name: NewFile<'a>,
+    open: OpenSegment,
 }
 
 /// How many rows the sources hold, keys that stand in several counted several times.

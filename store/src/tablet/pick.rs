@@ -11,8 +11,16 @@ const CLASS_BYTES_MIN: u64 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Candidate {
     pub(super) bytes: u64,
-    /// Whether a pending delete has yet to be carried out in it.
-    pub(super) dirty: bool,
+    pub(super) condition: Condition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Condition {
+    Clean,
+    /// A pending delete has yet to be carried out in it.
+    Dirty,
+    /// It cannot be read, so it stays as it is.
+    Damaged,
 }
 
 /// Neighbours to merge, by ascending log index, none of them larger than the rest together; a
@@ -24,7 +32,8 @@ pub(super) fn pick(segments: &[Candidate], bytes_max: u64) -> Option<Range<usize
         let mut bytes = 0;
         let alike = segments[start..].iter().take_while(|next| {
             bytes += next.bytes;
-            self::class(next.bytes) <= class && bytes <= bytes_max
+            let readable = next.condition != Condition::Damaged;
+            readable && self::class(next.bytes) <= class && bytes <= bytes_max
         });
         let found = start..start + alike.count();
         let sizes = segments[found.clone()].iter().map(|one| one.bytes);
@@ -34,7 +43,25 @@ pub(super) fn pick(segments: &[Candidate], bytes_max: u64) -> Option<Range<usize
             best = Some(found);
         }
     }
-    best.or_else(|| segments.iter().position(|one| one.dirty).map(|at| at..at + 1))
+    let dirty = |one: &Candidate| one.condition == Condition::Dirty;
+    best.or_else(|| segments.iter().position(dirty).map(|at| at..at + 1))
+}
+
+/// The longest runs of neighbours that can be read and of which something would become of a merge.
+pub(super) fn pick_all(segments: &[Candidate]) -> Vec<Range<usize>> {
+    let mut at = 0;
+    let runs = segments.chunk_by(|a, b| {
+        (a.condition == Condition::Damaged) == (b.condition == Condition::Damaged)
+    });
+    let ranges = runs.map(|run| {
+        at += run.len();
+        (at - run.len()..at, run)
+    });
+    let worth = |run: &[Candidate]| match run {
+        [one] => one.condition == Condition::Dirty,
+        run => run[0].condition != Condition::Damaged,
+    };
+    ranges.filter(|(_, run)| worth(run)).map(|(range, _)| range).collect()
 }
 
 /// 0 below the first bound, then one more for each factor of four.
@@ -47,7 +74,7 @@ mod tests {
     use super::*;
 
     fn sizes(megabytes: &[u64]) -> Vec<Candidate> {
-        let candidate = |size: &u64| Candidate { bytes: size << 20, dirty: false };
+        let candidate = |size: &u64| Candidate { bytes: size << 20, condition: Condition::Clean };
         megabytes.iter().map(candidate).collect()
     }
 
@@ -62,7 +89,20 @@ mod tests {
     #[test]
     fn a_pending_delete_rewrites_one_segment() {
         let mut segments = sizes(&[100, 1]);
-        segments[1].dirty = true;
+        segments[1].condition = Condition::Dirty;
         assert_eq!(pick(&segments, u64::MAX), Some(1..2));
+    }
+
+    #[test]
+    fn neighbours_on_each_side_of_a_damaged_segment_merge() {
+        let mut segments = sizes(&[1, 1, 1, 1, 1, 1, 1, 1, 1]);
+        segments[3].condition = Condition::Damaged;
+        assert_eq!(pick(&segments, u64::MAX), Some(4..9));
+        assert_eq!(pick_all(&segments), [0..3, 4..9]);
+        assert_eq!(pick(&segments[..7], u64::MAX), None);
+        segments[0].condition = Condition::Dirty;
+        segments[1].condition = Condition::Damaged;
+        segments[7].condition = Condition::Damaged;
+        assert_eq!(pick_all(&segments), [0..1, 4..7]);
     }
 }
