@@ -7,30 +7,32 @@ pub use apply::COLUMNS_MAX;
 pub use change::{Change, ColumnSpec};
 
 use oribi_model::{ColumnId, Name, Table, TableId, TabletId, TabletSpec, TimeRange};
+use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
-/// The catalog as of one log entry. Immutable once published; clones share tables.
+/// How far a connector has got: for each of its sources the first place that was not done.
+pub type Cursors = Map<String, u64>;
+
+/// The catalog as of one log entry. Immutable once published. A clone shares everything, and a
+/// change copies only the path to what it touches.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Catalog {
-    databases: BTreeSet<Name>,
-    tables: BTreeMap<TableId, Arc<Table>>,
+    databases: Set<Name>,
+    tables: Map<TableId, Arc<Table>>,
     /// Of each table, the greatest column id ever given, which is never given again.
-    last_columns: BTreeMap<TableId, ColumnId>,
-    tablets: BTreeMap<TabletId, TabletSpec>,
+    last_columns: Map<TableId, ColumnId>,
+    tablets: Map<TabletId, TabletSpec>,
     /// Connectors made at run time, by name, as JSON.
     #[serde(default)]
-    connectors: BTreeMap<Name, Arc<str>>,
+    connectors: Map<Name, Arc<str>>,
     /// Connectors, made at run time or not, that are not to run.
     #[serde(default)]
-    paused: BTreeSet<Name>,
+    paused: Set<Name>,
     /// Of each connector, how far it has got with each of its sources.
     #[serde(default)]
-    cursors: BTreeMap<Name, BTreeMap<String, u64>>,
+    cursors: Map<Name, Cursors>,
     last_table: TableId,
     last_tablet: TabletId,
     #[serde(skip)]
@@ -40,9 +42,9 @@ pub struct Catalog {
 /// What can be computed from the rest, so that look-ups need no search.
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Index {
-    by_name: BTreeMap<Name, BTreeMap<Name, TableId>>,
+    by_name: Map<Name, Map<Name, TableId>>,
     /// Of each table, its tablets by ascending start, then bucket.
-    by_table: BTreeMap<TableId, Vec<TabletSpec>>,
+    by_table: Map<TableId, Arc<Vec<TabletSpec>>>,
 }
 
 impl Catalog {
@@ -63,7 +65,7 @@ impl Catalog {
 
     /// All tables, by database and name.
     pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
-        self.index.by_name.values().flat_map(BTreeMap::values).filter_map(|id| self.tables.get(id))
+        self.index.by_name.values().flat_map(Map::values).filter_map(|id| self.tables.get(id))
     }
 
     /// The tablet with this id.
@@ -79,7 +81,7 @@ impl Catalog {
     /// The tablets of a table by ascending start, then bucket. Tablets with one range are all
     /// buckets of that range; ranges of a table never overlap.
     pub fn tablets_of(&self, table: TableId) -> &[TabletSpec] {
-        self.index.by_table.get(&table).map_or(&[], Vec::as_slice)
+        self.index.by_table.get(&table).map_or(&[], |tablets| tablets.as_slice())
     }
 
     /// The tablets of a table whose range holds `time`, by bucket; empty where there is none yet.
@@ -111,22 +113,55 @@ impl Catalog {
     }
 
     /// How far a connector has got with each of its sources: the first place that was not done.
-    pub fn cursors(&self, connector: &str) -> Option<&BTreeMap<String, u64>> {
+    pub fn cursors(&self, connector: &str) -> Option<&Cursors> {
         self.cursors.get(connector)
+    }
+
+    /// The greatest tablet id ever given.
+    pub(crate) fn last_tablet(&self) -> TabletId {
+        self.last_tablet
     }
 
     /// Makes the look-ups of a catalog that was read from a file.
     pub(crate) fn reindex(&mut self) {
-        let mut index = Index::default();
+        self.index = Index::default();
         for table in self.tables.values() {
-            index.by_name.entry(table.db.clone()).or_default().insert(table.name.clone(), table.id);
+            self.index.add_table(table);
         }
-        for tablet in self.tablets.values() {
-            index.by_table.entry(tablet.table).or_default().push(*tablet);
+        let mut tablets: Vec<TabletSpec> = self.tablets.values().copied().collect();
+        tablets.sort_unstable_by_key(|tablet| (tablet.table, place_of(tablet)));
+        for same in tablets.chunk_by(|a, b| a.table == b.table) {
+            self.index.by_table.insert_mut(same[0].table, Arc::new(same.to_vec()));
         }
-        for tablets in index.by_table.values_mut() {
-            tablets.sort_unstable_by_key(|tablet| (tablet.range.start, tablet.bucket.index));
+    }
+}
+
+/// The order of a table's tablets.
+fn place_of(tablet: &TabletSpec) -> (i64, u32) {
+    (tablet.range.start, tablet.bucket.index)
+}
+
+impl Index {
+    fn add_table(&mut self, table: &Table) {
+        let mut tables = self.by_name.get(&table.db).cloned().unwrap_or_default();
+        tables.insert_mut(table.name.clone(), table.id);
+        self.by_name.insert_mut(table.db.clone(), tables);
+    }
+
+    fn remove_table(&mut self, table: &Table) {
+        self.by_table.remove_mut(&table.id);
+        let Some(mut tables) = self.by_name.get(&table.db).cloned() else { return };
+        tables.remove_mut(&table.name);
+        self.by_name.insert_mut(table.db.clone(), tables);
+    }
+
+    /// Replaces the list of a table's tablets.
+    fn change_tablets(&mut self, table: TableId, change: impl FnOnce(&mut Vec<TabletSpec>)) {
+        let mut tablets = self.by_table.get(&table).cloned().unwrap_or_default();
+        change(Arc::make_mut(&mut tablets));
+        match tablets.is_empty() {
+            true => drop(self.by_table.remove_mut(&table)),
+            false => self.by_table.insert_mut(table, tablets),
         }
-        self.index = index;
     }
 }

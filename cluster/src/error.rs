@@ -44,6 +44,26 @@ pub enum Error {
         reason: String,
     },
 
+    /// The group is gone for good: its tablet was dropped. Nothing was written.
+    #[error("group {group} was closed")]
+    Closed {
+        /// Which group.
+        group: u64,
+    },
+
+    /// A tablet whose files or log entries are damaged or missing: set aside until repaired.
+    #[error("tablet {tablet} is set aside: {reason}")]
+    Damaged {
+        /// Which one.
+        tablet: TabletId,
+        /// What was found.
+        reason: String,
+    },
+
+    /// Background work broke off by a bug.
+    #[error("the work broke off: {0}")]
+    Panicked(String),
+
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,

@@ -10,6 +10,6 @@ mod node;
 mod partition;
 mod replica;
 
-pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec};
+pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
 pub use error::{Error, Result};
-pub use node::{Cover, Node, NodeOptions, NodeStats};
+pub use node::{Cover, Node, NodeOptions, NodeStats, Trouble};

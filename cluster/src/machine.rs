@@ -11,4 +11,9 @@ pub(crate) trait Machine: Send + Sync + 'static {
 
     /// What is durable without the log: an index, and what the replica gave to be stored with it.
     fn flushed(&self) -> Option<Flushed>;
+
+    /// Up to where the log is not needed any more; never beyond [`Machine::flushed`].
+    fn purgeable(&self) -> Option<Flushed> {
+        self.flushed()
+    }
 }

@@ -1,35 +1,36 @@
 //! A node: its log, its catalog, and the tablets it hosts.
 
 mod catalog_machine;
+mod damage;
 mod data_dir;
 mod feed;
 mod hosting;
 mod maintain;
 mod options;
 mod read;
+mod recovery;
+mod retention;
 mod tablet_machine;
 #[cfg(test)]
 mod tests;
+mod troubles;
 
 pub use options::{NodeOptions, NodeStats};
+pub use troubles::Trouble;
 
 use crate::{
     Catalog, Change, Error, Result, command::Command, partition::Cutting, replica::Replica,
 };
 use catalog_machine::CatalogMachine;
-use data_dir::DataDir;
-use hosting::Hosting;
+use hosting::{Dropped, Hosting};
 use maintain::blocking;
 use oribi_model::{
     Clock, NodeId, RowBatch, TableId, TabletId, TagPredicate, TimeRange, time::NS_PER_SECOND,
 };
-use oribi_store::{
-    PageCache, TabletOptions,
-    disk::Disk,
-    log::{GroupId, Log, LogOptions},
-};
+use oribi_store::{disk::Disk, log::GroupId};
 use parking_lot::Mutex;
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{
         Arc,
@@ -38,6 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{sync::Notify, task::JoinHandle};
+use troubles::Troubles;
 
 /// The group of the catalog.
 const CATALOG_GROUP: GroupId = GroupId(0);
@@ -62,18 +64,33 @@ pub struct Node {
     catalog: Arc<CatalogMachine>,
     catalog_replica: Replica,
     hosting: Hosting,
+    /// The greatest id of a tablet that lies on disk although the catalog never gave it away.
+    unowned: TabletId,
     /// Held while new ranges are chosen and committed.
     covering: tokio::sync::Mutex<()>,
     started: Instant,
     disk_free_bytes: AtomicU64,
-    failure: Mutex<Option<String>>,
+    troubles: Troubles,
     stopping: AtomicBool,
     stop: Notify,
     flush_due: Notify,
     compact_due: Notify,
+    to_compact: Mutex<BTreeSet<TabletId>>,
+    /// Tablets whose flushed entries the log still has.
+    late_purges: Mutex<BTreeSet<TabletId>>,
+    drop_due: Notify,
+    dropped: Mutex<Vec<Dropped>>,
+    catalog_flushes: Mutex<CatalogFlushes>,
     /// Memtables have become smaller.
     room: Notify,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// When the catalog was written last, and how long that took.
+#[derive(Debug, Clone, Copy)]
+struct CatalogFlushes {
+    last: Instant,
+    took: Duration,
 }
 
 impl Node {
@@ -89,49 +106,47 @@ impl Node {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Node>> {
-        let node = blocking(move || Node::recover(data_dir, options, disk, clock)).await?;
+        let node = blocking(move || recovery::recover(data_dir, options, disk, clock)).await?;
         let node = Arc::new(node);
         maintain::start(&node);
         Ok(node)
     }
 
-    fn recover(
-        data_dir: PathBuf,
+    fn new(
         options: NodeOptions,
-        disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Node> {
-        let dir = Arc::new(DataDir::open(&disk, data_dir)?);
-        let log_options =
-            LogOptions { file_bytes: options.log_file_bytes, ..LogOptions::default() };
-        let log = Arc::new(Log::open(disk.clone(), dir.log(), log_options)?);
-        let catalog = Arc::new(CatalogMachine::open(disk.clone(), dir.catalog())?);
-        let catalog_replica =
-            Replica::recover(THIS_NODE, CATALOG_GROUP, log.clone(), catalog.clone())?;
-        let pages = Arc::new(PageCache::new(options.page_cache_bytes_max));
-        let compact_bytes_max = options.compact_bytes_max;
-        let tablet_options = TabletOptions { compact_bytes_max, pages };
-        let hosting = Hosting::new(THIS_NODE, disk, dir, log, tablet_options);
-        hosting.open_all(&catalog.current())?;
+        (catalog, catalog_replica): (Arc<CatalogMachine>, Replica),
+        hosting: Hosting,
+        troubles: Troubles,
+        unowned: TabletId,
+    ) -> Node {
+        let now = Instant::now();
         let node = Node {
             options,
             clock,
             catalog,
             catalog_replica,
             hosting,
+            unowned,
             covering: tokio::sync::Mutex::default(),
-            started: Instant::now(),
+            started: now,
             disk_free_bytes: AtomicU64::new(u64::MAX),
-            failure: Mutex::default(),
+            troubles,
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
             flush_due: Notify::new(),
             compact_due: Notify::new(),
+            to_compact: Mutex::default(),
+            late_purges: Mutex::default(),
+            drop_due: Notify::new(),
+            dropped: Mutex::default(),
+            catalog_flushes: Mutex::new(CatalogFlushes { last: now, took: Duration::ZERO }),
             room: Notify::new(),
             tasks: Mutex::default(),
         };
         node.look_at_disk();
-        Ok(node)
+        node.look_at_troubles();
+        node
     }
 
     /// The options it was opened with.
@@ -150,29 +165,55 @@ impl Node {
     /// [`Error::Refused`] says why the catalog does not allow it.
     pub async fn change(&self, change: Change) -> Result<Arc<Catalog>> {
         self.check()?;
-        self.catalog_replica.write(Command::change(change)).await?;
-        let catalog = self.catalog();
-        for (id, hosted) in self.hosting.take_dropped(&catalog) {
-            hosted.replica.rest().await;
-            // Scans that are under way keep their open files.
-            self.hosting.remove(id)?;
+        if matches!(change, Change::CreateTablets { .. })
+            && self.catalog().last_tablet() < self.unowned
+        {
+            let skip = Change::SkipTablets { upto: self.unowned };
+            self.catalog_replica.write(Command::change(skip)).await?;
         }
-        Ok(catalog)
+        self.catalog_replica.write(Command::change(change)).await?;
+        self.take_dropped().await;
+        Ok(self.catalog())
+    }
+
+    /// Takes out the tablets that the catalog no longer has. Their files go later.
+    async fn take_dropped(&self) {
+        let dropped = self.hosting.take_dropped(&self.catalog);
+        if dropped.is_empty() {
+            return;
+        }
+        let replicas: Vec<_> = dropped.iter().filter_map(|one| one.hosted.clone()).collect();
+        self.dropped.lock().extend(dropped);
+        self.drop_due.notify_one();
+        self.room.notify_waiters();
+        for hosted in replicas {
+            hosted.replica.close().await;
+        }
     }
 
     /// Commits rows of one tablet. Resolves once they are synced and visible.
     ///
     /// # Errors
-    /// [`Error::NoTablet`] where it was dropped. After others it is unknown whether the rows were
-    /// stored; writing them again is harmless.
+    /// [`Error::NoTablet`] where it was dropped, [`Error::Damaged`] where it is set aside. After
+    /// others it is unknown whether the rows were stored; writing them again is harmless.
     pub async fn write(&self, tablet: TabletId, batch: RowBatch) -> Result<()> {
-        self.check()?;
-        let hosted = self.hosting.get_or_open(tablet, &self.catalog())?;
-        hosted.replica.write(Command::rows(batch)).await?;
+        self.commit(tablet, Command::rows(batch)).await?;
         if self.memtable_bytes() > self.options.memtable_bytes_max / 2 {
             self.flush_due.notify_one();
         }
         Ok(())
+    }
+
+    async fn commit(&self, tablet: TabletId, command: Command) -> Result<()> {
+        self.check()?;
+        let hosted = self.hosting.serving(tablet, &self.catalog)?;
+        if let Some(reason) = hosted.tablet.failure() {
+            return Err(Error::Damaged { tablet, reason });
+        }
+        match hosted.replica.write(command).await {
+            Err(Error::Closed { .. }) => Err(Error::NoTablet(tablet)),
+            outcome => outcome,
+        }
     }
 
     /// Waits until the memtables have room.
@@ -217,8 +258,15 @@ impl Node {
         let catalog = self.catalog();
         for tablet in catalog.tablets_of(table) {
             if tablet.range.overlaps(time) {
-                let hosted = self.hosting.get_or_open(tablet.id, &catalog)?;
-                hosted.replica.write(Command::delete(time, tags.clone())).await?;
+                let rested = self.hosting.get(tablet.id).filter(|one| !one.replica.is_running());
+                match self.commit(tablet.id, Command::delete(time, tags.clone())).await {
+                    // It went with all its rows.
+                    Err(Error::NoTablet(_)) => {}
+                    outcome => outcome?,
+                }
+                if let Some(hosted) = rested {
+                    hosted.replica.rest().await;
+                }
             }
         }
         Ok(())
@@ -232,12 +280,21 @@ impl Node {
         self.check()?;
         for hosted in self.hosting.all() {
             maintain::flush(self, hosted.clone()).await?;
-            blocking(move || Ok(hosted.tablet.compact_fully()?)).await?;
+            match blocking(move || Ok(hosted.tablet.compact_fully()?)).await {
+                Err(Error::Store(oribi_store::Error::Dropped(_))) => continue,
+                outcome => outcome?,
+            }
             self.hosting.compactions.fetch_add(1, Ordering::Relaxed);
         }
-        self.flush_catalog().await?;
-        let log = self.hosting.log.clone();
-        blocking(move || Ok(log.rotate()?)).await
+        self.settle_catalog().await;
+        let (log, trash) = (self.hosting.log.clone(), self.hosting.options.trash.clone());
+        let now_ms = self.life_ms();
+        blocking(move || {
+            log.rotate()?;
+            trash.empty(now_ms, Duration::ZERO)?;
+            Ok(())
+        })
+        .await
     }
 
     /// Figures as of now.
@@ -253,11 +310,15 @@ impl Node {
             flushes: self.hosting.flushes.load(Ordering::Relaxed),
             compactions: self.hosting.compactions.load(Ordering::Relaxed),
             disk_free_bytes: self.disk_free_bytes(),
+            damaged_tablets: self.hosting.damaged().len(),
+            trash_bytes: self.hosting.options.trash.bytes().unwrap_or(0),
             ..NodeStats::default()
         };
         for hosted in self.hosting.all() {
             let tablet = hosted.tablet.stats();
             stats.tablets += 1;
+            stats.damaged_segments += tablet.damaged_segments;
+            stats.running_replicas += usize::from(hosted.replica.is_running());
             stats.segments += tablet.segments;
             stats.segment_bytes += tablet.bytes;
             stats.memtable_rows += tablet.memtable_rows;
@@ -266,9 +327,14 @@ impl Node {
         stats
     }
 
-    /// Why the node no longer takes writes, where a disk failure stopped it.
+    /// Why the node no longer takes any writes, where the log has failed.
     pub fn failure(&self) -> Option<String> {
-        self.failure.lock().clone().or_else(|| self.hosting.log.failure())
+        self.hosting.log.failure()
+    }
+
+    /// What is not well, by name. The node serves everything that is not concerned.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.troubles.list()
     }
 
     /// Bytes free on the data directory's file system, as of the last look about a second ago.
@@ -302,6 +368,9 @@ impl Node {
         for hosted in self.hosting.all() {
             hosted.replica.rest().await;
         }
+        if let Err(error) = self.flush_catalog().await {
+            tracing::warn!(%error, "the catalog was not written; the log has its changes");
+        }
         self.catalog_replica.rest().await;
         let log = self.hosting.log.clone();
         let closed = tokio::task::spawn_blocking(move || log.close()).await;
@@ -319,15 +388,6 @@ impl Node {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
-    }
-
-    fn fail(&self, error: &Error) {
-        if self.is_stopping() {
-            return;
-        }
-        tracing::error!(%error, "the node has stopped taking writes");
-        self.failure.lock().get_or_insert_with(|| error.to_string());
-        self.room.notify_waiters();
     }
 
     fn memtable_bytes(&self) -> usize {
@@ -360,14 +420,91 @@ impl Node {
         }
     }
 
+    /// Brings the troubles up to date that are read off elsewhere.
+    fn look_at_troubles(&self) {
+        let (free, reserve) = (self.disk_free_bytes(), self.options.disk_reserve_bytes);
+        let full = (free < reserve).then(|| {
+            format!(
+                "writes are refused: {free} bytes are free, below storage.disk_reserve_bytes                  ({reserve}); they resume by themselves"
+            )
+        });
+        self.troubles.update("disk", full);
+        for hosted in self.hosting.all() {
+            let name = format!("tablet {}", hosted.id());
+            if let Some(reason) = hosted.tablet.failure() {
+                self.troubles.set(&name, format!("it takes no more writes: {reason}"));
+            }
+            let damaged = hosted.tablet.stats().damaged_segments;
+            if damaged > 0 {
+                let message = format!("{damaged} of its segments cannot be read in full");
+                self.troubles.set(&format!("{name}, segments"), message);
+            }
+        }
+        let damaged = self.hosting.damaged();
+        for (tablet, reason) in &damaged {
+            self.troubles.set(&format!("tablet {tablet}"), format!("it is set aside: {reason}"));
+        }
+    }
+
+    fn log_is_long(&self) -> bool {
+        self.hosting.log.stats().bytes > self.options.log_bytes_max
+    }
+
+    fn compact_soon(&self, tablet: TabletId) {
+        self.to_compact.lock().insert(tablet);
+        self.compact_due.notify_one();
+    }
+
+    fn next_to_compact(&self) -> Option<TabletId> {
+        self.to_compact.lock().pop_first()
+    }
+
+    async fn empty_trash(&self) {
+        let short = self.disk_free_bytes() < self.options.disk_reserve_bytes.saturating_mul(2);
+        let age = if short { Duration::ZERO } else { Duration::from_secs(self.options.trash_s) };
+        let (trash, now_ms) = (self.hosting.options.trash.clone(), self.life_ms());
+        let emptied = blocking(move || Ok(trash.empty(now_ms, age)?)).await;
+        self.troubles.update("trash", emptied.err().map(|error| error.to_string()));
+    }
+
+    /// Writes the catalog soon after it changed, but not so often that it costs much: how far
+    /// connectors have got changes all the time, and many tables make it long.
+    async fn flush_catalog_if_due(&self) {
+        const PAUSE_MIN: Duration = Duration::from_secs(1);
+        const PAUSE_MAX: Duration = Duration::from_secs(60);
+        /// Writing it takes at most this part of the time.
+        const SHARE: u32 = 20;
+        let flushes = *self.catalog_flushes.lock();
+        let pause = match self.catalog.is_restructured() {
+            true => (flushes.took * SHARE).max(PAUSE_MIN),
+            false => PAUSE_MAX,
+        };
+        if flushes.last.elapsed() < pause {
+            return;
+        }
+        let outcome = self.flush_catalog().await;
+        self.troubles.update("catalog, flush", outcome.err().map(|error| error.to_string()));
+    }
+
+    /// Writes the catalog into both of its files, so that the log can let go of all its changes.
+    async fn settle_catalog(&self) {
+        for _ in 0..2 {
+            let outcome = self.flush_catalog().await;
+            self.troubles.update("catalog, flush", outcome.err().map(|error| error.to_string()));
+        }
+    }
+
     async fn flush_catalog(&self) -> Result<()> {
         let mut sealed = None;
         self.catalog_replica.seal(|index, state| sealed = Some((index, state, self.catalog())));
         if let Some((index, state, catalog)) = sealed {
-            let machine = self.catalog.clone();
+            let (machine, started) = (self.catalog.clone(), Instant::now());
             blocking(move || machine.flush(&catalog, index, state)).await?;
+            let (last, took) = (Instant::now(), started.elapsed());
+            *self.catalog_flushes.lock() = CatalogFlushes { last, took };
         }
-        self.catalog_replica.purge().await
+        self.catalog_replica.purge().await?;
+        Ok(())
     }
 
     /// How a table is cut, and into how many buckets.

@@ -1,7 +1,7 @@
 //! One member of one consensus group. No other module names openraft.
 //!
 //! A replica without writes runs no consensus instance: it is recovered from the log, can be read
-//! and flushed, and starts an instance with its first write.
+//! and flushed, and starts an instance with its first write. One that was closed never runs again.
 
 mod applied;
 mod forms;
@@ -36,6 +36,8 @@ type Raft = openraft::Raft<TypeConfig, MachineAdapter>;
 
 /// How long a write waits for a leader.
 const LEADER_WAIT: Duration = Duration::from_secs(10);
+/// How long a purge may take before it is left for the next time.
+const PURGE_WAIT: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
 
 /// One member of one consensus group.
@@ -45,7 +47,27 @@ pub(crate) struct Replica {
     log: Arc<Log>,
     machine: Arc<dyn Machine>,
     applied: Arc<Mutex<Applied>>,
-    raft: RwLock<Option<Raft>>,
+    instance: RwLock<Instance>,
+}
+
+/// The consensus instance of a replica.
+#[derive(Default)]
+enum Instance {
+    /// None runs; the next write starts one.
+    #[default]
+    Resting,
+    Running(Raft),
+    /// None will ever run.
+    Closed,
+}
+
+/// How far a purge got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purge {
+    /// The log has let go of everything that may go.
+    Done,
+    /// The instance did not get to it in time: to be asked for again.
+    Late,
 }
 
 impl Replica {
@@ -62,22 +84,26 @@ impl Replica {
     ) -> Result<Replica> {
         let applied = recover::recover(node, group, &log, &*machine)?;
         let applied = Arc::new(Mutex::new(applied));
-        Ok(Replica { node, group, log, machine, applied, raft: RwLock::default() })
+        Ok(Replica { node, group, log, machine, applied, instance: RwLock::default() })
     }
 
     /// Commits a command and applies it. Resolves once it is synced and visible.
     ///
     /// # Errors
-    /// [`Error::Refused`] is the machine's own answer; after any other error it is unknown whether
-    /// the command will be applied.
+    /// [`Error::Refused`] is the machine's own answer, [`Error::Closed`] means that nothing was
+    /// written; after any other error it is unknown whether the command will be applied.
     pub(crate) async fn write(&self, command: Command) -> Result<()> {
         let started = Instant::now();
         loop {
-            let guard = self.raft.read().await;
-            let Some(raft) = &*guard else {
-                drop(guard);
-                self.start().await?;
-                continue;
+            let guard = self.instance.read().await;
+            let raft = match &*guard {
+                Instance::Running(raft) => raft,
+                Instance::Closed => return Err(Error::Closed { group: self.group.0 }),
+                Instance::Resting => {
+                    drop(guard);
+                    self.start().await?;
+                    continue;
+                }
             };
             match raft.client_write(command.clone()).await {
                 Ok(answer) => return answer.data.0.map_err(Error::Refused),
@@ -88,7 +114,15 @@ impl Replica {
                     drop(guard);
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
-                Err(error) => return Err(self.unavailable(error)),
+                Err(error) => {
+                    let ended = matches!(error, RaftError::Fatal(_));
+                    drop(guard);
+                    if ended {
+                        tracing::error!(group = self.group.0, %error, "a consensus instance ended");
+                        self.rest().await;
+                    }
+                    return Err(self.unavailable(error));
+                }
             }
         }
     }
@@ -136,70 +170,88 @@ impl Replica {
         Ok(Some((commands, next)))
     }
 
-    /// Lets the log forget what the machine has flushed.
+    /// Lets the log forget what the machine can do without.
     ///
     /// # Errors
-    /// A log that has stopped.
-    pub(crate) async fn purge(&self) -> Result<()> {
-        let Some(flushed) = self.machine.flushed() else { return Ok(()) };
+    /// An instance that has ended.
+    pub(crate) async fn purge(&self) -> Result<Purge> {
+        let Some(flushed) = self.machine.purgeable() else { return Ok(Purge::Done) };
         let upto = flushed.index.0;
-        let known = self.log.group(self.group).unwrap_or_default();
-        if known.purged.is_some_and(|(purged, _)| purged >= upto) {
-            return Ok(());
+        if self.is_purged(upto) {
+            return Ok(Purge::Done);
         }
-        let guard = self.raft.read().await;
-        if let Some(raft) = &*guard {
-            raft.trigger().snapshot().await.map_err(|error| self.unavailable(error))?;
-            let built = raft
-                .wait(Some(LEADER_WAIT))
-                .metrics(
-                    |metrics| metrics.snapshot.as_ref().is_some_and(|last| last.index >= upto),
-                    "the flush is the snapshot",
-                )
-                .await;
-            built.map_err(|error| self.unavailable(error))?;
-            raft.trigger().purge_log(upto).await.map_err(|error| self.unavailable(error))?;
-            return self.purged(upto).await;
+        match &*self.instance.read().await {
+            Instance::Running(raft) => self.purge_running(raft, upto).await,
+            Instance::Closed => Ok(Purge::Done),
+            Instance::Resting => {
+                let applied = Applied::decode(&flushed.raft_state);
+                let applied = applied.map_err(|reason| self.unavailable(reason))?;
+                if let Some(mark) = applied.last_mark() {
+                    // The log's writer runs on its own thread, and nobody waits for this step.
+                    self.log.submit(self.group, Op::Purge { upto, mark }, Box::new(|_| {}));
+                }
+                Ok(Purge::Done)
+            }
         }
-        let applied =
-            Applied::decode(&flushed.raft_state).map_err(|reason| self.unavailable(reason))?;
-        let Some(mark) = applied.last_mark() else { return Ok(()) };
-        // The log's writer runs on its own thread, and nobody waits for this step.
-        self.log.submit(self.group, Op::Purge { upto, mark }, Box::new(|_| {}));
-        Ok(())
     }
 
-    /// Waits until the log knows of a purge that was asked for.
-    async fn purged(&self, upto: u64) -> Result<()> {
+    async fn purge_running(&self, raft: &Raft, upto: u64) -> Result<Purge> {
+        raft.trigger().snapshot().await.map_err(|error| self.unavailable(error))?;
+        let waiting = raft.wait(Some(PURGE_WAIT));
+        let built = waiting.metrics(
+            |metrics| metrics.snapshot.as_ref().is_some_and(|last| last.index >= upto),
+            "the flush is the snapshot",
+        );
+        if built.await.is_err() {
+            return Ok(Purge::Late);
+        }
+        raft.trigger().purge_log(upto).await.map_err(|error| self.unavailable(error))?;
         let asked = Instant::now();
-        while asked.elapsed() < LEADER_WAIT {
-            let known = self.log.group(self.group).unwrap_or_default();
-            if known.purged.is_some_and(|(purged, _)| purged >= upto) {
-                return Ok(());
+        while !self.is_purged(upto) {
+            if asked.elapsed() > PURGE_WAIT {
+                return Ok(Purge::Late);
             }
             tokio::time::sleep(RETRY_PAUSE).await;
         }
-        Err(self.unavailable("the log was not purged in time"))
+        Ok(Purge::Done)
+    }
+
+    fn is_purged(&self, upto: u64) -> bool {
+        let known = self.log.group(self.group).unwrap_or_default();
+        known.purged.is_some_and(|(purged, _)| purged >= upto)
     }
 
     /// Ends the consensus instance, if one runs, after the writes under way. The next write starts
     /// another.
     pub(crate) async fn rest(&self) {
-        if let Some(raft) = self.raft.write().await.take()
+        self.end(Instance::Resting).await;
+    }
+
+    /// Ends the replica for good, after the writes under way.
+    pub(crate) async fn close(&self) {
+        self.end(Instance::Closed).await;
+    }
+
+    async fn end(&self, next: Instance) {
+        let mut instance = self.instance.write().await;
+        if matches!(*instance, Instance::Closed) {
+            return;
+        }
+        if let Instance::Running(raft) = std::mem::replace(&mut *instance, next)
             && let Err(error) = raft.shutdown().await
         {
             tracing::error!(group = self.group.0, %error, "a consensus instance ended abnormally");
         }
     }
 
-    /// Whether a consensus instance runs.
-    pub(crate) async fn is_running(&self) -> bool {
-        self.raft.read().await.is_some()
+    /// Whether a consensus instance runs, as far as can be told without waiting.
+    pub(crate) fn is_running(&self) -> bool {
+        self.instance.try_read().is_ok_and(|instance| matches!(*instance, Instance::Running(_)))
     }
 
     async fn start(&self) -> Result<()> {
-        let mut guard = self.raft.write().await;
-        if guard.is_some() {
+        let mut instance = self.instance.write().await;
+        if !matches!(*instance, Instance::Resting) {
             return Ok(());
         }
         let log = GroupLog::new(self.group, self.log.clone());
@@ -215,7 +267,7 @@ impl Replica {
         } else if !raft.is_leader() {
             raft.trigger().elect(false).await.map_err(|error| self.unavailable(error))?;
         }
-        *guard = Some(raft);
+        *instance = Instance::Running(raft);
         Ok(())
     }
 
@@ -225,9 +277,16 @@ impl Replica {
 }
 
 /// Snapshots and purges happen when a flush says so, never by themselves (openraft issue 2116).
-/// A group of one member needs no clock.
+/// A group of one member needs no clock. A node runs thousands of instances, so that what each
+/// keeps at hand is small.
 fn config() -> Config {
+    const WRITES_AT_ONCE_MAX: u64 = 256;
     Config {
+        api_batch_capacity: WRITES_AT_ONCE_MAX,
+        api_channel_size: Some(WRITES_AT_ONCE_MAX),
+        notification_channel_size: Some(WRITES_AT_ONCE_MAX),
+        state_machine_channel_size: Some(WRITES_AT_ONCE_MAX),
+        log_stage_capacity: Some(1),
         cluster_name: "oribi".into(),
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,

@@ -54,7 +54,9 @@ impl ConnectorStore for CatalogStore {
     }
 
     fn cursors(&self, connector: &str) -> BTreeMap<String, u64> {
-        self.0.catalog().cursors(connector).cloned().unwrap_or_default()
+        let catalog = self.0.catalog();
+        let cursors = catalog.cursors(connector).into_iter().flatten();
+        cursors.map(|(source, next)| (source.clone(), *next)).collect()
     }
 
     fn save_cursors(

@@ -242,6 +242,14 @@ impl Tablet {
         segments.iter().try_for_each(|open| open.segment.verify())
     }
 
+    /// Why the tablet takes no flushes any more, if a failed one left unknown what is on disk.
+    pub fn failure(&self) -> Option<String> {
+        match &*self.stopped.lock() {
+            Some(Stopped::Poisoned(reason)) => Some(reason.clone()),
+            Some(Stopped::Dropped) | None => None,
+        }
+    }
+
     fn may_write(&self) -> Result<()> {
         match &*self.stopped.lock() {
             Some(Stopped::Poisoned(reason)) => Err(Error::Poisoned(reason.clone())),

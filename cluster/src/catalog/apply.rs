@@ -1,6 +1,6 @@
 //! Changes applied: from one catalog to the next, the same on every node.
 
-use super::{Catalog, Change, ColumnSpec};
+use super::{Catalog, Change, ColumnSpec, Map};
 use oribi_model::{
     Bucket, Column, ColumnId, ColumnKind, ColumnType, Name, Schema, Table, TableId, TabletId,
     TabletSpec, TimeRange,
@@ -18,59 +18,65 @@ impl Catalog {
     pub(crate) fn apply(&self, change: &Change) -> Result<Catalog, String> {
         let mut next = self.clone();
         match change {
-            Change::CreateDatabase { db } => {
-                next.databases.insert(db.clone());
-            }
+            Change::CreateDatabase { db } => next.databases.insert_mut(db.clone()),
             Change::DropDatabase { db } => {
-                next.databases.remove(db);
-                let dropped = self.tables.values().filter(|table| table.db == *db);
-                dropped.for_each(|table| next.drop_table(table.id));
+                next.databases.remove_mut(db);
+                let tables = self.index.by_name.get(db).into_iter().flat_map(Map::values);
+                tables.for_each(|table| next.drop_table(*table));
             }
             Change::EnsureColumns { db, table, columns } => {
                 next.ensure_columns(db, table, columns)?;
             }
             Change::SetOptions { table, options } => {
-                let found = next.tables.get_mut(table).ok_or("there is no such table")?;
-                Arc::make_mut(found).options = options.clone();
+                let found = next.tables.get(table).ok_or("there is no such table")?;
+                let changed = Table { options: options.clone(), ..Table::clone(found) };
+                next.tables.insert_mut(*table, Arc::new(changed));
             }
             Change::DropTable { table } => next.drop_table(*table),
             Change::CreateTablets { table, ranges, buckets } => {
                 if !next.tables.contains_key(table) {
                     return Err("there is no such table".into());
                 }
-                ranges.iter().for_each(|range| next.create_tablets(*table, *range, *buckets));
+                next.create_tablets(*table, ranges, *buckets);
             }
+            Change::DropTablets { tablets } => next.drop_tablets(tablets),
+            Change::SkipTablets { upto } => next.last_tablet = next.last_tablet.max(*upto),
             Change::PutConnector { name, spec } => {
-                next.connectors.insert(name.clone(), spec.clone());
-                next.paused.remove(name);
+                next.connectors.insert_mut(name.clone(), spec.clone());
+                next.paused.remove_mut(name);
             }
             Change::DropConnector { name } => {
-                next.connectors.remove(name);
-                next.cursors.remove(name);
-                next.paused.remove(name);
+                next.connectors.remove_mut(name);
+                next.cursors.remove_mut(name);
+                next.paused.remove_mut(name);
             }
-            Change::PauseConnector { name } => {
-                next.paused.insert(name.clone());
-            }
-            Change::ResumeConnector { name } => {
-                next.paused.remove(name);
-            }
+            Change::PauseConnector { name } => next.paused.insert_mut(name.clone()),
+            Change::ResumeConnector { name } => drop(next.paused.remove_mut(name)),
             Change::SaveCursors { connector, cursors } => {
-                let saved = next.cursors.entry(connector.clone()).or_default();
-                saved.extend(cursors.iter().map(|(source, next)| (source.clone(), *next)));
-            }
-            Change::DropTablets { tablets } => {
-                next.tablets.retain(|id, _| !tablets.contains(id));
+                let mut saved = next.cursors.get(connector).cloned().unwrap_or_default();
+                cursors.iter().for_each(|(source, at)| saved.insert_mut(source.clone(), *at));
+                next.cursors.insert_mut(connector.clone(), saved);
             }
         }
-        next.reindex();
         Ok(next)
     }
 
     fn drop_table(&mut self, table: TableId) {
-        self.tables.remove(&table);
-        self.last_columns.remove(&table);
-        self.tablets.retain(|_, tablet| tablet.table != table);
+        let Some(dropped) = self.tables.get(&table).cloned() else { return };
+        self.tables.remove_mut(&table);
+        self.last_columns.remove_mut(&table);
+        for tablet in self.tablets_of(table).to_vec() {
+            self.tablets.remove_mut(&tablet.id);
+        }
+        self.index.remove_table(&dropped);
+    }
+
+    fn drop_tablets(&mut self, tablets: &[TabletId]) {
+        for id in tablets {
+            let Some(tablet) = self.tablets.get(id).copied() else { continue };
+            self.tablets.remove_mut(id);
+            self.index.change_tablets(tablet.table, |all| all.retain(|one| one.id != *id));
+        }
     }
 
     fn ensure_columns(
@@ -79,7 +85,7 @@ impl Catalog {
         name: &Name,
         columns: &[ColumnSpec],
     ) -> Result<(), String> {
-        self.databases.insert(db.clone());
+        self.databases.insert_mut(db.clone());
         let table = match self.table(db, name).cloned() {
             Some(table) => table,
             None => {
@@ -103,22 +109,33 @@ impl Catalog {
             return Err(format!("a table has at most {COLUMNS_MAX} columns"));
         }
         schema.version += u32::from(changed);
-        self.last_columns.insert(table.id, last);
-        self.tables.insert(table.id, Arc::new(Table { schema, ..Table::clone(&table) }));
+        self.last_columns.insert_mut(table.id, last);
+        let table = Table { schema, ..Table::clone(&table) };
+        self.index.add_table(&table);
+        self.tables.insert_mut(table.id, Arc::new(table));
         Ok(())
     }
 
-    fn create_tablets(&mut self, table: TableId, range: TimeRange, buckets: u32) {
-        let overlaps = |tablet: &TabletSpec| tablet.table == table && tablet.range.overlaps(range);
-        if range.is_empty() || buckets == 0 || self.tablets.values().any(overlaps) {
-            return;
+    fn create_tablets(&mut self, table: TableId, ranges: &[TimeRange], buckets: u32) {
+        let mut tablets = self.tablets_of(table).to_vec();
+        for range in ranges {
+            let at = tablets.partition_point(|tablet| tablet.range.start < range.start);
+            let before = at.checked_sub(1).map(|at| tablets[at]);
+            let mut neighbours = before.iter().chain(tablets.get(at));
+            let overlaps = neighbours.any(|tablet| tablet.range.overlaps(*range));
+            if range.is_empty() || overlaps {
+                continue;
+            }
+            let made = (0..buckets).map(|index| {
+                self.last_tablet = TabletId(self.last_tablet.0 + 1);
+                let bucket = Bucket { index, count: buckets };
+                TabletSpec { id: self.last_tablet, table, range: *range, bucket }
+            });
+            let made: Vec<TabletSpec> = made.collect();
+            made.iter().for_each(|spec| self.tablets.insert_mut(spec.id, *spec));
+            tablets.splice(at..at, made);
         }
-        for index in 0..buckets {
-            self.last_tablet = TabletId(self.last_tablet.0 + 1);
-            let bucket = Bucket { index, count: buckets };
-            let spec = TabletSpec { id: self.last_tablet, table, range, bucket };
-            self.tablets.insert(spec.id, spec);
-        }
+        self.index.change_tablets(table, |all| *all = tablets);
     }
 }
 
@@ -205,14 +222,54 @@ mod tests {
             buckets: 2,
         };
         let catalog = catalog.apply(&create(0, 10)).unwrap();
-        let same = catalog.apply(&create(5, 15)).unwrap();
-        assert_eq!(same.tablets_of(table).len(), 2);
+        for overlapping in [create(5, 15), create(-5, 1), create(2, 3), create(-9, 30)] {
+            assert_eq!(catalog.apply(&overlapping).unwrap(), catalog);
+        }
+        let more = catalog.apply(&create(20, 30)).unwrap().apply(&create(-7, 0)).unwrap();
+        let starts = more.tablets_of(table).iter().map(|tablet| tablet.range.start);
+        assert_eq!(starts.collect::<Vec<_>>(), [-7, -7, 0, 0, 20, 20]);
         assert_eq!(catalog.tablets_at(table, 9).len(), 2);
         assert!(catalog.tablets_at(table, 10).is_empty());
         let ids = catalog.tablets().map(|tablet| tablet.id).collect();
         let emptied = catalog.apply(&Change::DropTablets { tablets: ids }).unwrap();
         let after = emptied.apply(&create(0, 10)).unwrap();
         assert_eq!(after.tablets().map(|tablet| tablet.id.0).collect::<Vec<_>>(), [3, 4]);
+        let skipped = after.apply(&Change::SkipTablets { upto: TabletId(9) }).unwrap();
+        let later = skipped.apply(&create(10, 20)).unwrap();
+        assert_eq!(later.tablets_at(table, 10)[0].id, TabletId(10));
+    }
+
+    /// Look-ups that changes keep must be those that a reader of the file makes.
+    #[test]
+    fn look_ups_follow_every_change() {
+        let mut catalog = Catalog::default();
+        let mut check = |change: Change| {
+            catalog = catalog.apply(&change).unwrap();
+            let mut read = catalog.clone();
+            read.reindex();
+            assert_eq!(read.tables().collect::<Vec<_>>(), catalog.tables().collect::<Vec<_>>());
+            for table in 0..6 {
+                assert_eq!(read.tablets_of(TableId(table)), catalog.tablets_of(TableId(table)));
+            }
+            catalog.clone()
+        };
+        let made = |db: &str, table: &str| Change::EnsureColumns {
+            db: name(db),
+            table: name(table),
+            columns: Vec::new(),
+        };
+        for (db, table) in [("a", "x"), ("a", "y"), ("b", "x"), ("b", "z")] {
+            check(made(db, table));
+        }
+        for table in 1..=4 {
+            let ranges = [(50, 60), (0, 10), (10, 20)].map(|(a, b)| TimeRange::new(a, b)).to_vec();
+            check(Change::CreateTablets { table: TableId(table), ranges, buckets: 2 });
+        }
+        check(Change::DropTablets { tablets: vec![TabletId(3), TabletId(4), TabletId(20)] });
+        check(Change::DropTable { table: TableId(2) });
+        check(Change::DropDatabase { db: name("b") });
+        let left = check(made("b", "x"));
+        assert_eq!((left.tables().count(), left.tablets().count()), (2, 4));
     }
 
     #[test]

@@ -91,6 +91,11 @@ pub enum Change {
         /// For each source the first place that is not done.
         cursors: BTreeMap<String, u64>,
     },
+    /// Never gives the tablet ids up to this one: something on disk bears them already.
+    SkipTablets {
+        /// The greatest of them.
+        upto: TabletId,
+    },
     /// Drops tablets with their rows.
     DropTablets {
         /// Which ones.

@@ -1,7 +1,7 @@
 //! The catalog as the state machine of group 0.
 
 use crate::{
-    Catalog, Error, Result,
+    Catalog, Change, Error, Result,
     command::{Body, Command},
     machine::Machine,
 };
@@ -14,78 +14,147 @@ use oribi_store::{
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-const NAME: &str = "CATALOG";
+/// Two files are written in turn, each as a whole, so that one that is lost or damaged costs
+/// nothing: the log is kept from the older one on.
+const NAMES: [&str; 2] = ["CATALOG", "CATALOG.2"];
 const KIND: Kind = Kind { magic: *b"ORIBICAT", version: 1 };
 
-/// The newest catalog, and the file that holds an older one.
+/// The newest catalog, and the files that hold older ones.
 pub(crate) struct CatalogMachine {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     current: ArcSwap<Catalog>,
-    flushed: Mutex<Option<Flushed>>,
+    /// The newest entry that changed more than how far connectors have got.
+    restructured: AtomicU64,
+    /// What each file holds.
+    files: Mutex<[Option<Flushed>; 2]>,
 }
 
-/// What the file holds: JSON.
+/// What a file holds: JSON.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Form {
-    flushed: Flushed,
-    catalog: Catalog,
+struct Form<F, C> {
+    flushed: F,
+    catalog: C,
+}
+
+/// The catalog as found on disk.
+pub(crate) struct Found {
+    pub(crate) machine: CatalogMachine,
+    /// Files that could not be read, with the reason.
+    pub(crate) damaged: Vec<(PathBuf, String)>,
 }
 
 impl CatalogMachine {
-    /// The catalog as its last flush left it.
-    pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf) -> Result<CatalogMachine> {
-        let (mut catalog, mut flushed) = (Catalog::default(), None);
-        if let Some(body) = small_file::read(&*disk, &dir, NAME, KIND)? {
-            let form: Form = serde_json::from_slice(&body).map_err(|error| {
-                let (path, reason) = (dir.join(NAME), error.to_string());
-                oribi_store::Error::Corrupt { path, offset: 0, reason }
-            })?;
-            (catalog, flushed) = (form.catalog, Some(form.flushed));
-            catalog.reindex();
+    /// The catalog as its newest readable file has it. Changes nothing on disk.
+    ///
+    /// # Errors
+    /// A file of a later version, or one that the system does not let be read.
+    pub(crate) fn open(disk: Arc<dyn Disk>, dir: PathBuf) -> Result<Found> {
+        let (mut catalog, mut files, mut damaged) = (Catalog::default(), [None, None], Vec::new());
+        let mut newest = None;
+        for (at, name) in NAMES.iter().enumerate() {
+            match read(&*disk, &dir, name) {
+                Ok(None) => {}
+                Ok(Some(form)) => {
+                    if newest < Some(form.flushed.index) {
+                        (newest, catalog) = (Some(form.flushed.index), form.catalog);
+                    }
+                    files[at] = Some(form.flushed);
+                }
+                Err(oribi_store::Error::Corrupt { path, reason, .. }) => {
+                    damaged.push((path, reason));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
+        catalog.reindex();
         let current = ArcSwap::from_pointee(catalog);
-        Ok(CatalogMachine { disk, dir, current, flushed: Mutex::new(flushed) })
+        let (restructured, files) = (AtomicU64::new(0), Mutex::new(files));
+        let machine = CatalogMachine { disk, dir, current, restructured, files };
+        Ok(Found { machine, damaged })
+    }
+
+    /// Whether some file could be read.
+    pub(crate) fn has_file(&self) -> bool {
+        self.files.lock().iter().any(Option::is_some)
+    }
+
+    /// Whether more has changed since the newest file than how far connectors have got.
+    pub(crate) fn is_restructured(&self) -> bool {
+        let flushed = self.flushed().map_or(0, |flushed| flushed.index.0);
+        self.restructured.load(Ordering::Acquire) > flushed
     }
 
     pub(crate) fn current(&self) -> Arc<Catalog> {
         self.current.load_full()
     }
 
-    /// Makes a catalog durable that has every entry up to `index`.
+    /// Makes a catalog durable that has every entry up to `index`, in the place of the older of
+    /// the two that are.
     pub(crate) fn flush(
         &self,
         catalog: &Catalog,
         index: LogIndex,
         raft_state: Vec<u8>,
     ) -> Result<(), Error> {
-        let mut flushed = self.flushed.lock();
-        if flushed.as_ref().is_some_and(|flushed| flushed.index >= index) {
+        let mut files = self.files.lock();
+        let index_of = |flushed: &Option<Flushed>| flushed.as_ref().map(|flushed| flushed.index);
+        let older = usize::from(index_of(&files[1]) < index_of(&files[0]));
+        if index_of(&files[older]) >= Some(index) {
             return Ok(());
         }
-        let new = Flushed { index, raft_state, marks: Marks::default() };
-        let form = Form { flushed: new, catalog: catalog.clone() };
-        let body = serde_json::to_vec(&form).expect("a catalog is plain data");
-        small_file::replace(&*self.disk, &self.dir, NAME, KIND, &body)?;
-        *flushed = Some(form.flushed);
+        let flushed = Flushed { index, raft_state, marks: Marks::default() };
+        let body = serde_json::to_vec(&Form { flushed: &flushed, catalog })
+            .expect("a catalog is plain data");
+        small_file::replace(&*self.disk, &self.dir, NAMES[older], KIND, &body)?;
+        files[older] = Some(flushed);
         Ok(())
     }
 }
 
+fn read(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+) -> oribi_store::Result<Option<Form<Flushed, Catalog>>> {
+    let Some(body) = small_file::read(disk, dir, name, KIND)? else { return Ok(None) };
+    let form = serde_json::from_slice(&body).map_err(|error| {
+        let (path, reason) = (dir.join(name), error.to_string());
+        oribi_store::Error::Corrupt { path, offset: 0, reason }
+    })?;
+    Ok(Some(form))
+}
+
 impl Machine for CatalogMachine {
-    fn apply(&self, _: LogIndex, command: &Command) -> Result<(), String> {
+    fn apply(&self, index: LogIndex, command: &Command) -> Result<(), String> {
         let Body::Change(change) = command.body() else {
             return Err(format!("the catalog has no use for {command}"));
         };
         let next = self.current.load().apply(change)?;
         self.current.store(Arc::new(next));
+        if !matches!(**change, Change::SaveCursors { .. }) {
+            self.restructured.store(index.0, Ordering::Release);
+        }
         Ok(())
     }
 
     fn flushed(&self) -> Option<Flushed> {
-        self.flushed.lock().clone()
+        let files = self.files.lock();
+        files.iter().flatten().max_by_key(|flushed| flushed.index).cloned()
+    }
+
+    fn purgeable(&self) -> Option<Flushed> {
+        let files = self.files.lock();
+        let [Some(one), Some(other)] = &*files else { return None };
+        Some(if one.index < other.index { one.clone() } else { other.clone() })
     }
 }

@@ -25,6 +25,9 @@ impl DataDir {
     pub(super) fn open(disk: &Arc<dyn Disk>, path: PathBuf) -> Result<DataDir> {
         let disk = &**disk;
         disk.create_dir_all(&path).map_err(oribi_store::Error::io("make", &path))?;
+        if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+            disk.sync_dir(above).map_err(oribi_store::Error::io("sync", above))?;
+        }
         let lock_path = path.join("LOCK");
         let lock = disk.lock(&lock_path).map_err(oribi_store::Error::io("lock", &lock_path))?;
         let Some(lock) = lock else { return Err(Error::InUse { path }) };
@@ -62,6 +65,10 @@ impl DataDir {
 
     pub(super) fn tablets(&self) -> PathBuf {
         self.path.join("tablets")
+    }
+
+    pub(super) fn trash(&self) -> PathBuf {
+        self.path.join("trash")
     }
 
     pub(super) fn tablet(&self, tablet: TabletId) -> PathBuf {

@@ -1,8 +1,11 @@
 //! The tablets that a node hosts, kept in step with the catalog.
 
-use super::{data_dir::DataDir, tablet_machine::TabletMachine};
+use super::{
+    catalog_machine::CatalogMachine, damage::Damage, data_dir::DataDir,
+    tablet_machine::TabletMachine,
+};
 use crate::{Catalog, Error, Result, replica::Replica};
-use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec};
+use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
 use oribi_store::{
     Tablet, TabletOptions,
     disk::Disk,
@@ -23,14 +26,44 @@ pub(super) struct Hosted {
     pub(super) replica: Replica,
     /// The log index as of the last look, and since when it has been so, ms of the node's life.
     pub(super) seen: Mutex<(Option<LogIndex>, u64)>,
+    /// When a flush that failed may be tried again, ms of the node's life.
+    pub(super) flush_again_ms: AtomicU64,
 }
 
 impl Hosted {
+    pub(super) fn id(&self) -> TabletId {
+        self.tablet.spec().id
+    }
+
+    /// For how long nothing was applied, as far as looks like this one tell.
+    pub(super) fn idle_ms(&self, now_ms: u64) -> u64 {
+        let applied = self.tablet.applied();
+        let mut seen = self.seen.lock();
+        if seen.0 != applied {
+            *seen = (applied, now_ms);
+        }
+        now_ms - seen.1
+    }
+
     /// Freezes what was applied and writes it to a segment. Blocks.
     pub(super) fn flush(&self) -> Result<bool> {
         self.replica.seal(|index, state| self.tablet.seal(index, state));
         Ok(self.tablet.flush()?.is_some())
     }
+}
+
+/// What became of a tablet of the catalog on this node.
+#[derive(Clone)]
+enum Slot {
+    Open(Arc<Hosted>),
+    /// Its files or log entries are damaged: nothing is read, written or removed.
+    Damaged(TabletSpec, Arc<str>),
+}
+
+/// A tablet that the catalog no longer has. Its files and log entries are still there.
+pub(super) struct Dropped {
+    pub(super) id: TabletId,
+    pub(super) hosted: Option<Arc<Hosted>>,
 }
 
 /// All tablets of a node.
@@ -43,7 +76,7 @@ pub(super) struct Hosting {
     pub(super) memtable_bytes: Arc<AtomicUsize>,
     pub(super) flushes: AtomicU64,
     pub(super) compactions: AtomicU64,
-    tablets: RwLock<HashMap<TabletId, Arc<Hosted>>>,
+    tablets: RwLock<HashMap<TabletId, Slot>>,
     /// Held while tablets come and go.
     changing: Mutex<()>,
 }
@@ -74,99 +107,165 @@ impl Hosting {
         }
     }
 
-    /// Opens every tablet of the catalog on several threads, and removes what a drop that was
-    /// cut short left behind. Blocks.
-    pub(super) fn open_all(&self, catalog: &Catalog) -> Result<()> {
-        let names = self.disk.list(&self.dir.tablets());
-        for name in names.map_err(oribi_store::Error::io("list", self.dir.tablets()))? {
-            if let Ok(id) = name.parse().map(TabletId)
-                && catalog.tablet(id).is_none()
-            {
-                Tablet::drop_files(&*self.disk, &self.dir.tablet(id))?;
-            }
-        }
-        for group in self.log.groups() {
-            if group.0 != 0 && catalog.tablet(TabletId(group.0)).is_none() {
-                self.log.submit(group, Op::Forget, Box::new(|_| {}));
-            }
-        }
+    /// Opens every tablet of the catalog on several threads. One that cannot be opened, or that
+    /// `damage` names, is set aside; the others serve. Blocks.
+    pub(super) fn open_all(&self, catalog: &Catalog, damage: &Damage) {
         let specs = Mutex::new(catalog.tablets().copied().collect::<Vec<_>>());
-        let opened = Mutex::new(Ok(HashMap::new()));
+        let opened = Mutex::new(HashMap::new());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
                     loop {
                         let Some(spec) = specs.lock().pop() else { return };
-                        let outcome = self.open(spec);
-                        let mut opened = opened.lock();
-                        match (&mut *opened, outcome) {
-                            (Ok(map), Ok(hosted)) => drop(map.insert(spec.id, hosted)),
-                            (Ok(_), Err(error)) => *opened = Err(error),
-                            (Err(_), _) => return,
-                        }
+                        let slot = match damage.of_tablet(spec.id) {
+                            Some(reason) => Slot::Damaged(spec, reason.into()),
+                            None => self.open_slot(spec),
+                        };
+                        opened.lock().insert(spec.id, slot);
                     }
                 });
             }
         });
-        *self.tablets.write() = opened.into_inner()?;
+        *self.tablets.write() = opened.into_inner();
         self.count_memtables();
-        Ok(())
+    }
+
+    fn open_slot(&self, spec: TabletSpec) -> Slot {
+        match self.open(spec) {
+            Ok(hosted) => Slot::Open(hosted),
+            Err(error) => Slot::Damaged(spec, error.to_string().into()),
+        }
     }
 
     fn open(&self, spec: TabletSpec) -> Result<Arc<Hosted>> {
-        let dir = self.dir.tablet(spec.id);
-        let tablet = Tablet::create(self.disk.clone(), dir, spec, self.options.clone())?;
+        let (dir, group) = (self.dir.tablet(spec.id), group_of(spec.id));
+        let known = self.log.group(group);
+        // As long as the log was never purged, it has every row, and a folder without a manifest
+        // is what a first flush left that was cut short.
+        let all_in_log = known.as_ref().is_none_or(|state| state.purged.is_none());
+        let has_manifest = Tablet::has_manifest(&*self.disk, &dir)?;
+        if !has_manifest && all_in_log && known.is_some() && Tablet::exists(&*self.disk, &dir)? {
+            self.options.trash.take(&dir, &format!("unfinished-tablet-{}", spec.id))?;
+        }
+        let (disk, options) = (self.disk.clone(), self.options.clone());
+        let tablet = match has_manifest || !all_in_log {
+            true => Tablet::open(disk, dir, spec, options)?,
+            false => Tablet::create(disk, dir, spec, options)?,
+        };
         let tablet = Arc::new(tablet);
         let memtable_bytes = self.memtable_bytes.clone();
         let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
-        let group = group_of(spec.id);
         let replica = Replica::recover(self.node, group, self.log.clone(), machine)?;
-        Ok(Arc::new(Hosted { tablet, replica, seen: Mutex::default() }))
+        let (seen, flush_again_ms) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Arc::new(Hosted { tablet, replica, seen, flush_again_ms }))
     }
 
-    /// The tablet, opened where the catalog has it. May block on the disk for a moment.
-    pub(super) fn get_or_open(&self, id: TabletId, catalog: &Catalog) -> Result<Arc<Hosted>> {
-        if let Some(hosted) = self.get(id) {
-            return Ok(hosted);
+    /// The tablet, opened where it is new. Does not read or write files.
+    ///
+    /// # Errors
+    /// [`Error::NoTablet`] where the catalog does not have it now, [`Error::Damaged`] where it is
+    /// set aside.
+    pub(super) fn serving(&self, id: TabletId, catalog: &CatalogMachine) -> Result<Arc<Hosted>> {
+        let slot = self.tablets.read().get(&id).cloned();
+        let slot = match slot {
+            Some(slot) => slot,
+            None => {
+                let _one = self.changing.lock();
+                // Who drops tablets takes them out under the same lock once the catalog has let
+                // them go, so that none comes back here.
+                let spec = *catalog.current().tablet(id).ok_or(Error::NoTablet(id))?;
+                let mut tablets = self.tablets.write();
+                tablets.entry(id).or_insert_with(|| self.open_slot(spec)).clone()
+            }
+        };
+        match slot {
+            Slot::Open(hosted) => Ok(hosted),
+            Slot::Damaged(_, reason) => {
+                Err(Error::Damaged { tablet: id, reason: reason.to_string() })
+            }
         }
-        let spec = *catalog.tablet(id).ok_or(Error::NoTablet(id))?;
-        let _one = self.changing.lock();
-        if let Some(hosted) = self.get(id) {
-            return Ok(hosted);
-        }
-        let hosted = self.open(spec)?;
-        self.tablets.write().insert(id, hosted.clone());
-        Ok(hosted)
     }
 
     pub(super) fn get(&self, id: TabletId) -> Option<Arc<Hosted>> {
-        self.tablets.read().get(&id).cloned()
+        match self.tablets.read().get(&id)? {
+            Slot::Open(hosted) => Some(hosted.clone()),
+            Slot::Damaged(..) => None,
+        }
     }
 
+    /// All tablets that serve.
     pub(super) fn all(&self) -> Vec<Arc<Hosted>> {
-        self.tablets.read().values().cloned().collect()
+        let open = |slot: &Slot| match slot {
+            Slot::Open(hosted) => Some(hosted.clone()),
+            Slot::Damaged(..) => None,
+        };
+        self.tablets.read().values().filter_map(open).collect()
     }
 
-    /// The tablets of a table by ascending start, as far as they are open.
+    /// Whether the node has this tablet, serving or not.
+    pub(super) fn has(&self, id: TabletId) -> bool {
+        self.tablets.read().contains_key(&id)
+    }
+
+    /// All tablets that are set aside, by id, with the reasons.
+    pub(super) fn damaged(&self) -> Vec<(TabletId, Arc<str>)> {
+        let damaged = |(id, slot): (&TabletId, &Slot)| match slot {
+            Slot::Open(_) => None,
+            Slot::Damaged(_, reason) => Some((*id, reason.clone())),
+        };
+        let mut found: Vec<_> = self.tablets.read().iter().filter_map(damaged).collect();
+        found.sort_unstable_by_key(|(id, _)| *id);
+        found
+    }
+
+    /// The tablets of a table by ascending start, as far as they serve.
     pub(super) fn of_table(&self, catalog: &Catalog, table: TableId) -> Vec<Arc<Hosted>> {
-        let tablets = self.tablets.read();
         let specs = catalog.tablets_of(table).iter();
-        specs.filter_map(|spec| tablets.get(&spec.id).cloned()).collect()
+        specs.filter_map(|spec| self.get(spec.id)).collect()
+    }
+
+    /// The tablets of a table that may hold rows of `time`, by ascending start.
+    ///
+    /// # Errors
+    /// One of them that is set aside, and why: an answer would lack its rows.
+    pub(super) fn readable(
+        &self,
+        catalog: &Catalog,
+        table: TableId,
+        time: TimeRange,
+    ) -> Result<Vec<Arc<Hosted>>, (TabletId, Arc<str>)> {
+        let tablets = self.tablets.read();
+        let concerned = catalog.tablets_of(table).iter().filter(|spec| spec.range.overlaps(time));
+        // One that was never written to is not there yet.
+        let slots = concerned.filter_map(|spec| Some((spec.id, tablets.get(&spec.id)?)));
+        let readable = slots.map(|(tablet, slot)| match slot {
+            Slot::Open(hosted) => Ok(hosted.clone()),
+            Slot::Damaged(_, reason) => Err((tablet, reason.clone())),
+        });
+        readable.collect()
     }
 
     /// Takes out the tablets that the catalog no longer has.
-    pub(super) fn take_dropped(&self, catalog: &Catalog) -> Vec<(TabletId, Arc<Hosted>)> {
+    pub(super) fn take_dropped(&self, catalog: &CatalogMachine) -> Vec<Dropped> {
         let _one = self.changing.lock();
+        let catalog = catalog.current();
         let mut tablets = self.tablets.write();
-        tablets.extract_if(|id, _| catalog.tablet(*id).is_none()).collect()
+        let gone = tablets.extract_if(|id, _| catalog.tablet(*id).is_none());
+        let gone = gone.map(|(id, slot)| match slot {
+            Slot::Open(hosted) => Dropped { id, hosted: Some(hosted) },
+            Slot::Damaged(..) => Dropped { id, hosted: None },
+        });
+        let gone = gone.collect();
+        drop(tablets);
+        self.count_memtables();
+        gone
     }
 
-    /// Removes what is stored of a tablet that was taken out and whose replica rests. Blocks.
+    /// Lets go of what is stored of a tablet that was taken out and is closed. Blocks.
     pub(super) fn remove(&self, id: TabletId) -> Result<()> {
         self.log.submit(group_of(id), Op::Forget, Box::new(|_| {}));
-        Tablet::drop_files(&*self.disk, &self.dir.tablet(id))?;
-        Ok(())
+        Ok(self.options.trash.take(&self.dir.tablet(id), "dropped-tablet")?)
     }
 
     pub(super) fn count_memtables(&self) -> usize {

@@ -20,6 +20,13 @@ pub struct NodeOptions {
     pub disk_reserve_bytes: u64,
     /// A memtable that was not written to for so long is flushed, s.
     pub idle_flush_s: u64,
+    /// How long a tablet has to be past its retention, by a clock that does not jump, before it is
+    /// dropped, s.
+    pub retention_wait_s: u64,
+    /// How long files that are no longer needed lie in the trash, s; less where space is short.
+    pub trash_s: u64,
+    /// Files of segments that are kept open.
+    pub open_files_max: usize,
 }
 
 impl Default for NodeOptions {
@@ -32,6 +39,9 @@ impl Default for NodeOptions {
             page_cache_bytes_max: 160 << 20,
             disk_reserve_bytes: 256 << 20,
             idle_flush_s: 600,
+            retention_wait_s: 600,
+            trash_s: 300,
+            open_files_max: 512,
         }
     }
 }
@@ -53,6 +63,9 @@ impl NodeOptions {
                         log_file_bytes"
                 .into());
         }
+        if self.open_files_max < 16 {
+            return Err("open_files_max is below 16; expected 16 or more".into());
+        }
         if self.idle_flush_s == 0 {
             return Err("idle_flush_s is 0; expected at least 1".into());
         }
@@ -65,8 +78,16 @@ impl NodeOptions {
 pub struct NodeStats {
     /// Tables.
     pub tables: usize,
-    /// Tablets hosted.
+    /// Tablets that serve.
     pub tablets: usize,
+    /// Tablets that are set aside since something of theirs is damaged or missing.
+    pub damaged_tablets: usize,
+    /// Segments in which a read met damage.
+    pub damaged_segments: usize,
+    /// Replicas that run a consensus instance.
+    pub running_replicas: usize,
+    /// Bytes of files that are no longer needed and will be removed.
+    pub trash_bytes: u64,
     /// Segments of all tablets.
     pub segments: usize,
     /// Bytes of all segments.

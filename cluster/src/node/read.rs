@@ -1,7 +1,9 @@
 //! The node as a read path.
 
 use super::Node;
-use oribi_model::{ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletScan, TimeRange};
+use oribi_model::{
+    ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan, TimeRange,
+};
 use std::sync::Arc;
 
 impl ReadPath for Node {
@@ -38,19 +40,27 @@ impl ReadPath for Node {
             false => spec.time.intersect(kept),
         };
         let spec = ScanSpec { time, ..spec.clone() };
+        let hosted = self
+            .hosting
+            .readable(&catalog, table, spec.time)
+            .map_err(|(tablet, reason)| unreadable(tablet, &reason))?;
         let mut scans = Vec::new();
-        for hosted in self.hosting.of_table(&catalog, table) {
+        for hosted in hosted {
             let tablet = hosted.tablet.spec();
-            if !tablet.range.overlaps(spec.time) {
-                continue;
-            }
-            let parts = hosted.tablet.scan(&spec, parts_max).map_err(|error| {
-                oribi_model::Error::Unreadable { tablet: tablet.id, reason: error.to_string() }
-            })?;
+            let parts = match hosted.tablet.scan(&spec, parts_max) {
+                // It went with its rows since the catalog was looked at.
+                Err(oribi_store::Error::Dropped(_)) => continue,
+                Err(error) => return Err(unreadable(tablet.id, &error)),
+                Ok(parts) => parts,
+            };
             if !parts.is_empty() {
                 scans.push(TabletScan { tablet: tablet.id, range: tablet.range, parts });
             }
         }
         Ok(scans)
     }
+}
+
+fn unreadable(tablet: TabletId, reason: &dyn std::fmt::Display) -> oribi_model::Error {
+    oribi_model::Error::Unreadable { tablet, reason: reason.to_string() }
 }

@@ -20,7 +20,12 @@ impl Clock for TestClock {
 }
 
 fn small() -> NodeOptions {
-    NodeOptions { memtable_bytes_max: 1 << 20, log_file_bytes: 1 << 16, ..NodeOptions::default() }
+    NodeOptions {
+        memtable_bytes_max: 1 << 20,
+        log_file_bytes: 1 << 16,
+        retention_wait_s: 0,
+        ..NodeOptions::default()
+    }
 }
 
 async fn open(disk: &SimDisk, clock: &Arc<TestClock>) -> Result<Arc<Node>> {

@@ -139,7 +139,7 @@ async fn a_replica_comes_back_with_all_that_was_acked() {
         let machine = Arc::new(Memory::default());
         let replica = recover(&log, &machine);
         assert_eq!(machine.applied.lock().len(), round * 10);
-        assert!(!replica.is_running().await);
+        assert!(!replica.is_running());
         for at in 0..10 {
             replica.write(create(round * 10 + at)).await.unwrap();
         }

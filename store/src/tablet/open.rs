@@ -40,6 +40,15 @@ impl Tablet {
         Ok(names_in(disk, dir)?.is_some())
     }
 
+    /// Whether the folder at `dir` has a manifest, whatever that holds.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn has_manifest(disk: &dyn Disk, dir: &Path) -> Result<bool> {
+        let names = names_in(disk, dir)?.unwrap_or_default();
+        Ok(names.iter().any(|name| name == manifest::NAME))
+    }
+
     /// An empty tablet, new to this node. Nothing is written: its folder `dir` is made by the
     /// first flush.
     ///

@@ -1,0 +1,151 @@
+//! A node from what its data directory holds. Nothing is deleted here: what cannot be read is set
+//! aside under a name of its own, and reported.
+
+use super::{
+    CATALOG_GROUP, Node, NodeOptions, THIS_NODE, catalog_machine::CatalogMachine, damage::Damage,
+    data_dir::DataDir, hosting::Hosting, troubles::Troubles,
+};
+use crate::{Catalog, Error, Result, replica::Replica};
+use oribi_model::{Clock, TabletId};
+use oribi_store::{
+    OpenFiles, PageCache, TabletOptions, Trash,
+    disk::Disk,
+    log::{Log, LogOptions, Op},
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Opens the data directory and everything in it. Blocks.
+pub(super) fn recover(
+    data_dir: PathBuf,
+    options: NodeOptions,
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+) -> Result<Node> {
+    let dir = Arc::new(DataDir::open(&disk, data_dir)?);
+    let troubles = Troubles::default();
+    let mut damage = Damage::read(disk.clone(), dir.path())?;
+    let found = CatalogMachine::open(disk.clone(), dir.catalog())?;
+    let has_catalog = found.machine.has_file();
+    for (path, reason) in found.damaged {
+        let aside = set_aside(&*disk, &path)?;
+        let message = format!("{} was damaged ({reason}); it is now {aside}", path.display());
+        troubles.set("catalog", message);
+    }
+    let log = Arc::new(open_log(&disk, &dir, &options, has_catalog, &mut damage)?);
+    if let Some(message) = damage.of_log() {
+        troubles.set("log", message.to_owned());
+    }
+    let catalog = Arc::new(found.machine);
+    let catalog_replica = Replica::recover(THIS_NODE, CATALOG_GROUP, log.clone(), catalog.clone())?;
+    let current = catalog.current();
+    refuse_lost_catalog(&*disk, &dir, &current)?;
+    let trash = Arc::new(Trash::new(disk.clone(), dir.trash()));
+    let tablet_options = TabletOptions {
+        compact_bytes_max: options.compact_bytes_max,
+        reserve_bytes: options.disk_reserve_bytes,
+        pages: Arc::new(PageCache::new(options.page_cache_bytes_max)),
+        files: Arc::new(OpenFiles::new(options.open_files_max)),
+        trash,
+    };
+    let hosting = Hosting::new(THIS_NODE, disk, dir, log, tablet_options);
+    let unowned = put_away(&hosting, &current, &troubles)?;
+    hosting.open_all(&current, &damage);
+    for (tablet, reason) in hosting.damaged() {
+        tracing::error!(tablet = tablet.0, %reason, "a tablet is set aside");
+    }
+    Ok(Node::new(options, clock, (catalog, catalog_replica), hosting, troubles, unowned))
+}
+
+/// The log; one that is damaged is set aside, and what can be read of it goes on.
+fn open_log(
+    disk: &Arc<dyn Disk>,
+    dir: &DataDir,
+    options: &NodeOptions,
+    has_catalog: bool,
+    damage: &mut Damage,
+) -> Result<Log> {
+    let open = || {
+        let options = LogOptions { file_bytes: options.log_file_bytes, ..LogOptions::default() };
+        Log::open(disk.clone(), dir.log(), options)
+    };
+    let names = disk.list(&dir.log()).unwrap_or_default();
+    if has_catalog && !names.iter().any(|name| name.ends_with(".log")) {
+        let message = "the log was missing; rows that were not in segments yet are lost";
+        damage.note(message.into(), BTreeMap::new());
+    }
+    Ok(open()?)
+}
+
+/// Moves a file to a name of its own beside its place, and gives that.
+fn set_aside(disk: &dyn Disk, path: &Path) -> Result<String> {
+    let aside = free_name(disk, path);
+    disk.rename(path, &aside).map_err(oribi_store::Error::io("set aside", path))?;
+    if let Some(above) = path.parent() {
+        disk.sync_dir(above).map_err(oribi_store::Error::io("sync", above))?;
+    }
+    Ok(aside.display().to_string())
+}
+
+/// `PATH.damaged-N` with the first number that is free.
+fn free_name(disk: &dyn Disk, path: &Path) -> PathBuf {
+    let names = path.parent().and_then(|above| disk.list(above).ok()).unwrap_or_default();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut candidates = (1..).map(|number: u64| format!("{name}.damaged-{number}"));
+    let free = candidates.find(|candidate| !names.contains(candidate)).unwrap_or_default();
+    path.with_file_name(free)
+}
+
+/// Tablets without any catalog that ever knew one: starting would hide them all.
+fn refuse_lost_catalog(disk: &dyn Disk, dir: &DataDir, catalog: &Catalog) -> Result<()> {
+    let folders = tablet_folders(disk, dir)?.len();
+    if folders == 0 || catalog.last_tablet() > TabletId(0) {
+        return Ok(());
+    }
+    let path = dir.path().to_owned();
+    let reason = format!(
+        "tablets/ holds {folders} tablets, but neither catalog/ nor log/ knows any; nothing was \
+         changed; put one of them back, or move tablets/ away to begin anew"
+    );
+    Err(Error::DataDir { path, reason })
+}
+
+fn tablet_folders(disk: &dyn Disk, dir: &DataDir) -> Result<Vec<TabletId>> {
+    let names = disk.list(&dir.tablets());
+    let names = names.map_err(oribi_store::Error::io("list", dir.tablets()))?;
+    Ok(names.iter().filter_map(|name| name.parse().map(TabletId).ok()).collect())
+}
+
+/// Ends what drops that were cut short left behind: tablets that the catalog has given an id and
+/// no longer has. What it never knew stays and is reported; gives the greatest such id.
+fn put_away(hosting: &Hosting, catalog: &Catalog, troubles: &Troubles) -> Result<TabletId> {
+    let mut unowned = TabletId(0);
+    let mut is_dropped = |tablet: TabletId, what: &str| {
+        if tablet <= catalog.last_tablet() {
+            tracing::info!(tablet = tablet.0, what, "putting away what a drop left behind");
+            return true;
+        }
+        unowned = unowned.max(tablet);
+        troubles.set(
+            &format!("tablet {tablet}"),
+            format!("{what}, but the catalog never knew it: not served, and left as it is"),
+        );
+        false
+    };
+    for tablet in tablet_folders(&*hosting.disk, &hosting.dir)? {
+        if catalog.tablet(tablet).is_none() && is_dropped(tablet, "its folder is there") {
+            hosting.options.trash.take(&hosting.dir.tablet(tablet), "dropped-tablet")?;
+        }
+    }
+    for group in hosting.log.groups() {
+        let tablet = TabletId(group.0);
+        let known = group == CATALOG_GROUP || catalog.tablet(tablet).is_some();
+        if !known && is_dropped(tablet, "the log has entries of it") {
+            hosting.log.submit(group, Op::Forget, Box::new(|_| {}));
+        }
+    }
+    Ok(unowned)
+}
