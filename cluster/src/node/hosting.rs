@@ -57,7 +57,7 @@ impl Hosted {
 enum Slot {
     Open(Arc<Hosted>),
     /// Its files or log entries are damaged: nothing is read, written or removed.
-    Damaged(TabletSpec, Arc<str>),
+    Damaged(Arc<str>),
 }
 
 /// A tablet that the catalog no longer has. Its files and log entries are still there.
@@ -119,7 +119,7 @@ impl Hosting {
                     loop {
                         let Some(spec) = specs.lock().pop() else { return };
                         let slot = match damage.of_tablet(spec.id) {
-                            Some(reason) => Slot::Damaged(spec, reason.into()),
+                            Some(reason) => Slot::Damaged(reason.into()),
                             None => self.open_slot(spec),
                         };
                         opened.lock().insert(spec.id, slot);
@@ -134,7 +134,7 @@ impl Hosting {
     fn open_slot(&self, spec: TabletSpec) -> Slot {
         match self.open(spec) {
             Ok(hosted) => Slot::Open(hosted),
-            Err(error) => Slot::Damaged(spec, error.to_string().into()),
+            Err(error) => Slot::Damaged(error.to_string().into()),
         }
     }
 
@@ -181,9 +181,7 @@ impl Hosting {
         };
         match slot {
             Slot::Open(hosted) => Ok(hosted),
-            Slot::Damaged(_, reason) => {
-                Err(Error::Damaged { tablet: id, reason: reason.to_string() })
-            }
+            Slot::Damaged(reason) => Err(Error::Damaged { tablet: id, reason: reason.to_string() }),
         }
     }
 
@@ -203,16 +201,11 @@ impl Hosting {
         self.tablets.read().values().filter_map(open).collect()
     }
 
-    /// Whether the node has this tablet, serving or not.
-    pub(super) fn has(&self, id: TabletId) -> bool {
-        self.tablets.read().contains_key(&id)
-    }
-
     /// All tablets that are set aside, by id, with the reasons.
     pub(super) fn damaged(&self) -> Vec<(TabletId, Arc<str>)> {
         let damaged = |(id, slot): (&TabletId, &Slot)| match slot {
             Slot::Open(_) => None,
-            Slot::Damaged(_, reason) => Some((*id, reason.clone())),
+            Slot::Damaged(reason) => Some((*id, reason.clone())),
         };
         let mut found: Vec<_> = self.tablets.read().iter().filter_map(damaged).collect();
         found.sort_unstable_by_key(|(id, _)| *id);
@@ -241,7 +234,7 @@ impl Hosting {
         let slots = concerned.filter_map(|spec| Some((spec.id, tablets.get(&spec.id)?)));
         let readable = slots.map(|(tablet, slot)| match slot {
             Slot::Open(hosted) => Ok(hosted.clone()),
-            Slot::Damaged(_, reason) => Err((tablet, reason.clone())),
+            Slot::Damaged(reason) => Err((tablet, reason.clone())),
         });
         readable.collect()
     }

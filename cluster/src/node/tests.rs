@@ -37,6 +37,11 @@ fn clock() -> Arc<TestClock> {
 }
 
 async fn table(node: &Node) -> Result<TableId> {
+    Ok(make_table(node).await?.expect("nobody drops it meanwhile"))
+}
+
+/// `None`: somebody dropped it meanwhile.
+async fn make_table(node: &Node) -> Result<Option<TableId>> {
     let spec = |name: &str, kind, column_type| ColumnSpec {
         name: Name::new(name).unwrap(),
         kind,
@@ -51,7 +56,7 @@ async fn table(node: &Node) -> Result<TableId> {
         ],
     };
     let catalog = node.change(change).await?;
-    Ok(catalog.table("default", "m").unwrap().id)
+    Ok(catalog.table("default", "m").map(|table| table.id))
 }
 
 fn batch(table: TableId, times: &[i64], value: i64) -> RowBatch {
@@ -240,3 +245,5 @@ async fn drops_deletes_and_retention_take_rows_away() {
     assert!(again > id && rows(&node, again).is_empty());
     node.stop().await;
 }
+
+mod faults;

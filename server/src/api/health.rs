@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use oribi_cluster::Trouble;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -20,10 +21,21 @@ pub(super) struct Health {
     message: String,
     /// `pass` or `fail`.
     status: &'static str,
-    /// Always empty.
-    checks: Vec<String>,
+    /// What is not well although the node serves; empty where all is.
+    checks: Vec<Check>,
     /// The version that runs.
     version: &'static str,
+}
+
+/// Something that is not well.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Check {
+    /// What is concerned, such as `disk` or `tablet 17`.
+    name: String,
+    /// What was found, and what it means.
+    message: String,
+    /// Always `fail`.
+    status: &'static str,
 }
 
 /// Whether all listeners accept and data can be read and written.
@@ -37,27 +49,38 @@ pub(super) struct Health {
     )
 )]
 pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.node.failure() {
-        None => answer(StatusCode::OK, "ready for queries and writes".into()),
-        Some(reason) => {
+    let troubles = admin.node.troubles();
+    let refused = troubles.iter().find(|trouble| trouble.name == "disk");
+    match (admin.node.failure(), refused) {
+        (Some(reason), _) => {
             let message = format!("a disk failure stopped the writes: {reason}");
-            answer(StatusCode::SERVICE_UNAVAILABLE, message)
+            answer(StatusCode::SERVICE_UNAVAILABLE, message, troubles)
         }
+        (None, Some(trouble)) => {
+            let message = format!("ready for queries; {}", trouble.message);
+            answer(StatusCode::OK, message, troubles)
+        }
+        (None, None) if !troubles.is_empty() => {
+            let message = "ready for queries and writes, but for what the checks name";
+            answer(StatusCode::OK, message.into(), troubles)
+        }
+        (None, None) => answer(StatusCode::OK, "ready for queries and writes".into(), troubles),
     }
 }
 
 /// `/health` before the node is open.
 pub(super) async fn starting() -> Response {
     let message = "starting: the data directory is being opened".to_owned();
-    answer(StatusCode::SERVICE_UNAVAILABLE, message)
+    answer(StatusCode::SERVICE_UNAVAILABLE, message, Vec::new())
 }
 
-fn answer(status: StatusCode, message: String) -> Response {
+fn answer(status: StatusCode, message: String, troubles: Vec<Trouble>) -> Response {
+    let check = |Trouble { name, message }| Check { name, message, status: "fail" };
     let health = Health {
         name: "oribi",
         message,
         status: if status.is_success() { "pass" } else { "fail" },
-        checks: Vec::new(),
+        checks: troubles.into_iter().map(check).collect(),
         version: env!("CARGO_PKG_VERSION"),
     };
     let mut answer = (status, Json(health)).into_response();

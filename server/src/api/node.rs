@@ -44,9 +44,17 @@ pub(super) struct NodeView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StatsView {
     tables: usize,
+    /// Tablets that serve.
     tablets: usize,
+    /// Tablets that are set aside since something of theirs is damaged or missing.
+    damaged_tablets: usize,
+    /// Consensus instances that run.
+    running_replicas: usize,
     segments: usize,
+    damaged_segments: usize,
     segment_bytes: u64,
+    /// Files that are no longer needed, and removed after a while.
+    trash_bytes: u64,
     memtable_rows: u64,
     memtable_bytes: usize,
     page_cache_bytes: usize,
@@ -163,8 +171,12 @@ fn stats(admin: &Admin) -> StatsView {
     StatsView {
         tables: node.tables,
         tablets: node.tablets,
+        damaged_tablets: node.damaged_tablets,
+        running_replicas: node.running_replicas,
         segments: node.segments,
+        damaged_segments: node.damaged_segments,
         segment_bytes: node.segment_bytes,
+        trash_bytes: node.trash_bytes,
         memtable_rows: node.memtable_rows,
         memtable_bytes: node.memtable_bytes,
         page_cache_bytes: node.page_cache_bytes,

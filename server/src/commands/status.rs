@@ -31,6 +31,10 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode> {
     let message = health["message"].as_str().unwrap_or("unknown");
     let version = health["version"].as_str().unwrap_or("?");
     print(format!("oribi {version}: {message}\n").as_bytes())?;
+    for check in health["checks"].as_array().into_iter().flatten() {
+        let text = |member: &str| check[member].as_str().unwrap_or("?").to_owned();
+        print(format!("not well: {}: {}\n", text("name"), text("message")).as_bytes())?;
+    }
     if !is_healthy {
         return Ok(ExitCode::FAILURE);
     }

@@ -149,6 +149,15 @@ impl Sources {
         let stats = self.node.stats();
         page.gauge("oribi_tables", "Tables", stats.tables as u64)?;
         page.gauge("oribi_tablets", "Tablets hosted", stats.tablets as u64)?;
+        let damaged = stats.damaged_tablets as u64;
+        page.gauge("oribi_damaged_tablets", "Tablets set aside as damaged", damaged)?;
+        let running = stats.running_replicas as u64;
+        page.gauge("oribi_running_replicas", "Consensus instances that run", running)?;
+        let damaged = stats.damaged_segments as u64;
+        page.gauge("oribi_damaged_segments", "Segments in which a read met damage", damaged)?;
+        page.gauge("oribi_trash_bytes", "Bytes of files to be removed", stats.trash_bytes)?;
+        let troubles = self.node.troubles().len() as u64;
+        page.gauge("oribi_failing_checks", "Checks of /health that fail", troubles)?;
         page.gauge("oribi_segments", "Segments of all tablets", stats.segments as u64)?;
         page.gauge("oribi_segment_bytes", "Bytes of all segments", stats.segment_bytes)?;
         page.gauge("oribi_memtable_rows", "Rows that are in memtables only", stats.memtable_rows)?;
