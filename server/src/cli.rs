@@ -127,9 +127,16 @@ fn runtime() -> Result<Runtime> {
         .context("cannot start threads")
 }
 
-/// A token that SIGTERM or Ctrl-C cancels; a second signal ends the process at once.
+/// A token that SIGTERM or Ctrl-C cancels; a second signal ends the process at once. Two others
+/// would end it too, and must not: a terminal that goes away, and a file that reaches the limit of
+/// the process, which is an error of that write.
 fn stop_on_signals() -> Result<CancellationToken> {
     const KILLED_BY_USER: i32 = 130;
+    const FILE_SIZE_EXCEEDED: i32 = 25;
+    for harmless in [SignalKind::hangup(), SignalKind::from_raw(FILE_SIZE_EXCEEDED)] {
+        // Once a signal has been asked for, it no longer does what it does by default.
+        drop(signal(harmless).context("cannot take over a signal")?);
+    }
     let mut terminate = signal(SignalKind::terminate()).context("cannot await SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot await SIGINT")?;
     let stop = CancellationToken::new();
