@@ -169,9 +169,9 @@ impl Node {
             && self.catalog().last_tablet() < self.unowned
         {
             let skip = Change::SkipTablets { upto: self.unowned };
-            self.catalog_replica.write(Command::change(skip)).await?;
+            self.unless_stalled(self.catalog_replica.write(Command::change(skip))).await?;
         }
-        self.catalog_replica.write(Command::change(change)).await?;
+        self.unless_stalled(self.catalog_replica.write(Command::change(change))).await?;
         self.take_dropped().await;
         Ok(self.catalog())
     }
@@ -210,9 +210,24 @@ impl Node {
         if let Some(reason) = hosted.tablet.failure() {
             return Err(Error::Damaged { tablet, reason });
         }
-        match hosted.replica.write(command).await {
+        match self.unless_stalled(hosted.replica.write(command)).await {
             Err(Error::Closed { .. }) => Err(Error::NoTablet(tablet)),
             outcome => outcome,
+        }
+    }
+
+    /// Waits for a write, but not for long where the log cannot be written; what becomes of the
+    /// write is not known then.
+    async fn unless_stalled(&self, write: impl Future<Output = Result<()>>) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(3);
+        let mut write = std::pin::pin!(write);
+        loop {
+            if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut write).await {
+                return outcome;
+            }
+            if let Some(reason) = self.stalled() {
+                return Err(Error::Unavailable { group: CATALOG_GROUP.0, reason });
+            }
         }
     }
 
@@ -332,6 +347,11 @@ impl Node {
         self.hosting.log.failure()
     }
 
+    /// Why the log cannot be written at present, while that is tried again and again.
+    pub fn stalled(&self) -> Option<String> {
+        self.hosting.log.stats().stalled
+    }
+
     /// What is not well, by name. The node serves everything that is not concerned.
     pub fn troubles(&self) -> Vec<Trouble> {
         self.troubles.list()
@@ -429,6 +449,10 @@ impl Node {
             )
         });
         self.troubles.update("disk", full);
+        let stalled = self.stalled().map(|reason| {
+            format!("writes wait: the log cannot be written ({reason}); that is tried again")
+        });
+        self.troubles.update("log, writing", stalled);
         for hosted in self.hosting.all() {
             let name = format!("tablet {}", hosted.id());
             if let Some(reason) = hosted.tablet.failure() {

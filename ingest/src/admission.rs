@@ -40,6 +40,9 @@ impl Admission {
         if let Some(reason) = node.failure() {
             return Err(Error::Storage(reason));
         }
+        if let Some(reason) = node.stalled() {
+            return Err(Error::Storage(format!("the log cannot be written at present: {reason}")));
+        }
         let free_bytes = node.disk_free_bytes();
         if free_bytes < node.options().disk_reserve_bytes {
             return Err(Error::DiskFull { free_bytes });

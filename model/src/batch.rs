@@ -48,9 +48,16 @@ impl RowBatch {
         Some(TimeRange::new(start, last.saturating_add(1)))
     }
 
-    /// Bytes of memory that the batch holds.
+    /// Bytes of memory that the batch holds, what its arrays take apart from their cells included:
+    /// of a batch of one row that is nearly all.
     pub fn bytes(&self) -> usize {
-        self.series.bytes_held()
+        /// The batch itself, its lists and what the allocator adds.
+        const BATCH_BYTES: usize = 512;
+        /// An array, its shared buffers and their counts.
+        const COLUMN_BYTES: usize = 256;
+        BATCH_BYTES
+            + self.columns.len() * COLUMN_BYTES
+            + self.series.bytes_held()
             + self.row_series.capacity() * size_of::<u32>()
             + self.times.capacity() * size_of::<i64>()
             + self.columns.iter().map(|(_, values)| values.bytes()).sum::<usize>()

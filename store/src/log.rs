@@ -110,7 +110,7 @@ pub struct GroupState {
 }
 
 /// Figures of the log; totals count since it was opened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogStats {
     /// Bytes of all files.
     pub bytes: u64,
@@ -122,6 +122,8 @@ pub struct LogStats {
     pub written_bytes: u64,
     /// Time spent writing and syncing, µs.
     pub sync_us: u64,
+    /// Why nothing can be written at present, while that is tried again and again.
+    pub stalled: Option<String>,
 }
 
 /// The log of a node. Shared by all its groups.
@@ -140,6 +142,9 @@ struct Shared {
     work: Condvar,
     /// Wakes those who wait for room.
     room: Condvar,
+    /// Wakes the writer where it pauses after a failed write.
+    closing: Condvar,
+    stalled: Mutex<Option<String>>,
     counters: Counters,
 }
 
@@ -198,13 +203,18 @@ impl Log {
             queue: Mutex::default(),
             work: Condvar::new(),
             room: Condvar::new(),
+            closing: Condvar::new(),
+            stalled: Mutex::default(),
             counters: Counters::default(),
         });
         let writer = writer::Writer::new(shared.clone(), recovered.tail)?;
-        let name = "oribi-log".to_owned();
+        let (name, watched) = ("oribi-log".to_owned(), shared.clone());
         let handle = std::thread::Builder::new()
             .name(name)
-            .spawn(move || writer.run())
+            .spawn(move || {
+                let _watch = writer::Watch(watched);
+                writer.run();
+            })
             .map_err(Error::io("start the writer of", &shared.dir))?;
         Ok(Log { shared, writer: Mutex::new(Some(handle)) })
     }
@@ -212,6 +222,8 @@ impl Log {
     /// Takes the next step of a group. It is seen by every later call at once; `done` is called
     /// from the writer's thread once it is durable, in the order of submission. Blocks while too
     /// much is waiting.
+    ///
+    /// A group that was forgotten takes nothing more.
     ///
     /// # Panics
     /// If entries are appended anywhere but directly after the last one.
@@ -227,7 +239,13 @@ impl Log {
             return done(Err(reason));
         }
         // Both locks are held, so that ops are applied in the order in which they are written.
-        let ticket = shared.index.write().apply(group, &op);
+        let mut index = shared.index.write();
+        if index.is_forgotten(group) {
+            drop((index, queue));
+            return done(Err(format!("group {} is gone", group.0)));
+        }
+        let ticket = index.apply(group, &op);
+        drop(index);
         queue.urgent |= !op.is_lazy();
         queue.bytes += bytes;
         queue.waiting.push(Waiting { group, action: Action::Op { op, ticket }, done });
@@ -311,6 +329,7 @@ impl Log {
             syncs: counters.syncs.load(Ordering::Relaxed),
             written_bytes: counters.written_bytes.load(Ordering::Relaxed),
             sync_us: counters.sync_us.load(Ordering::Relaxed),
+            stalled: self.shared.stalled.lock().clone(),
         }
     }
 
@@ -333,6 +352,7 @@ impl Log {
             }
         }
         self.shared.work.notify_one();
+        self.shared.closing.notify_one();
         if let Some(writer) = self.writer.lock().take()
             && writer.join().is_err()
         {
@@ -344,6 +364,32 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+impl Shared {
+    /// What is on disk is unknown from here on, so nothing is written any more.
+    fn fail(&self, reason: &str, waiting: impl Iterator<Item = Waiting>) {
+        tracing::error!(reason, "the log has stopped");
+        let later = {
+            let mut queue = self.queue.lock();
+            queue.state = WriterState::Failed(reason.to_owned());
+            queue.bytes = 0;
+            std::mem::take(&mut queue.waiting)
+        };
+        self.room.notify_all();
+        waiting.chain(later).for_each(|one| (one.done)(Err(reason.to_owned())));
+    }
+
+    /// Notes why nothing can be written at present, or that it can again.
+    fn stall(&self, reason: Option<String>) {
+        let mut stalled = self.stalled.lock();
+        match (&*stalled, &reason) {
+            (None, Some(reason)) => tracing::error!(reason, "the log cannot be written; trying on"),
+            (Some(_), None) => tracing::info!("the log is written again"),
+            _ => {}
+        }
+        *stalled = reason;
     }
 }
 

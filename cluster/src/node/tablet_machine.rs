@@ -11,12 +11,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// Bytes that a memtable holds for a row beside its batch.
-const ROW_BYTES: usize = 8;
-
 pub(super) struct TabletMachine {
     pub(super) tablet: Arc<Tablet>,
-    /// Bytes of all memtables of the node: grows here, and is counted anew after each flush.
+    /// Bytes of all memtables of the node: grows here, and is counted anew after each flush and drop.
     pub(super) memtable_bytes: Arc<AtomicUsize>,
 }
 
@@ -24,9 +21,10 @@ impl Machine for TabletMachine {
     fn apply(&self, index: LogIndex, command: &Command) -> Result<(), String> {
         match command.body() {
             Body::Rows(batch) => {
-                let bytes = batch.bytes() + batch.rows() * ROW_BYTES;
-                self.memtable_bytes.fetch_add(bytes, Ordering::Relaxed);
+                let before = self.tablet.memtable_bytes();
                 self.tablet.apply(index, batch.clone());
+                let grown = self.tablet.memtable_bytes().saturating_sub(before);
+                self.memtable_bytes.fetch_add(grown, Ordering::Relaxed);
             }
             Body::Delete(Delete { time, tags }) => self.tablet.delete(index, *time, tags.clone()),
             Body::Change(_) => return Err(format!("a tablet has no use for {command}")),

@@ -29,6 +29,8 @@ struct State {
     operations: u64,
     crash_at: Option<u64>,
     crashed: bool,
+    /// Operations that fail once, with the reason.
+    failing: BTreeMap<u64, io::ErrorKind>,
 }
 
 #[derive(Clone, Default)]
@@ -53,6 +55,11 @@ impl SimDisk {
     /// Lets operation `at` (counted from 1 over the life of the disk) and all later calls fail.
     pub fn crash_at(&self, at: u64) {
         self.0.lock().crash_at = Some(at);
+    }
+
+    /// Lets operation `at` fail for this reason, with no effect, and later ones work.
+    pub fn fail_at(&self, at: u64, reason: io::ErrorKind) {
+        self.0.lock().failing.insert(at, reason);
     }
 
     /// Operations counted so far.
@@ -129,7 +136,9 @@ impl State {
         self.alive()?;
         self.operations += 1;
         self.crashed = self.crash_at == Some(self.operations);
-        self.alive()
+        self.alive()?;
+        let failing = self.failing.remove(&self.operations);
+        failing.map_or(Ok(()), |reason| Err(reason.into()))
     }
 
     fn find(&self, path: &Path) -> io::Result<usize> {

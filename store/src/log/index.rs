@@ -3,7 +3,7 @@
 use super::{GroupId, GroupState, Groups, Op, frame::Record};
 use crate::disk::DiskFile;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Range,
     path::PathBuf,
     sync::Arc,
@@ -51,9 +51,16 @@ pub(super) struct Index {
     /// (ticket, file) of each stored entry that an op of this ticket lets go. The file counts
     /// it until the op is durable.
     leaving: VecDeque<(u64, u64)>,
+    /// Groups that are gone. Their ids are never used again, so whatever still comes is late.
+    forgotten: BTreeSet<GroupId>,
 }
 
 impl Index {
+    /// Whether the group is gone for good.
+    pub(super) fn is_forgotten(&self, group: GroupId) -> bool {
+        self.forgotten.contains(&group)
+    }
+
     /// Applies an op that will be written; the ticket names its entries.
     pub(super) fn apply(&mut self, group: GroupId, op: &Op) -> u64 {
         self.last_ticket += 1;
@@ -144,6 +151,7 @@ impl Index {
     }
 
     fn forget(&mut self, group: GroupId) {
+        self.forgotten.insert(group);
         if let Some(known) = self.groups.remove(&group) {
             self.release(known.places.iter());
         }
@@ -195,6 +203,14 @@ impl Index {
     pub(super) fn set_file(&mut self, file: &Arc<LogFile>, bytes: u64) {
         let new = || FileState { file: file.clone(), bytes, kept: 0 };
         self.files.entry(file.number).or_insert_with(new).bytes = bytes;
+    }
+
+    /// Takes files in again that could not be removed.
+    pub(super) fn put_back(&mut self, files: &[Arc<LogFile>]) {
+        for file in files {
+            let state = FileState { file: file.clone(), bytes: 0, kept: 0 };
+            self.files.insert(file.number, state);
+        }
     }
 
     /// Takes out the oldest files that hold nothing any more; the newest always stays.

@@ -3,6 +3,7 @@
 use super::{
     frame::{self, FRAME_HEAD_BYTES, FRAME_MAGIC, HEADER_BYTES},
     index::{Index, LogFile},
+    writer::{Failure, Outcome},
 };
 use crate::{Error, Result, disk::Disk};
 use std::{
@@ -142,25 +143,32 @@ fn corrupt(path: &Path, offset: u64, reason: &str) -> Error {
     Error::Corrupt { path: path.to_owned(), offset, reason: reason.to_owned() }
 }
 
-/// Makes the file that follows, durable with its header and first frame.
+/// Makes the file that follows, durable with its header and first frame. After a failure that may
+/// pass, nothing is left of it.
 pub(super) fn begin_file(
     disk: &dyn Disk,
     dir: &Path,
     number: u64,
     sequence: u64,
     first_frame: &[u8],
-) -> Result<(Arc<LogFile>, u64)> {
+) -> Outcome<(Arc<LogFile>, u64)> {
     let path = file_path(dir, number);
     let file = match disk.create(&path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(corrupt(&path, 0, "a file that is not part of the log is in its place"));
+            let reason = "a file that is not part of the log is in its place";
+            return Err(Failure::Final(corrupt(&path, 0, reason)));
         }
-        created => created.map_err(Error::io("create", &path))?,
+        created => created.map_err(|error| Failure::of("create", &path, error))?,
     };
     let mut bytes = frame::header(number, sequence).to_vec();
     bytes.extend_from_slice(first_frame);
-    file.write_at(&bytes, 0).map_err(Error::io("write", &path))?;
-    file.sync().map_err(Error::io("sync", &path))?;
-    disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    if let Err(error) = file.write_at(&bytes, 0) {
+        return Err(match disk.remove(&path) {
+            Ok(()) => Failure::of("write", &path, error),
+            Err(error) => Failure::Final(Error::io("remove", &path)(error)),
+        });
+    }
+    file.sync().map_err(Error::io("sync", &path)).map_err(Failure::Final)?;
+    disk.sync_dir(dir).map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
     Ok((Arc::new(LogFile { number, path, file }), bytes.len() as u64))
 }

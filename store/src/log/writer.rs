@@ -1,16 +1,24 @@
 //! The one thread that writes: what waits becomes a frame, a frame is one sync.
+//!
+//! A write that fails is cut off and tried again: nobody was told of it, and what is on disk is
+//! known. Only a failed sync, after which nothing is known, ends the log.
 
 use super::{
-    Action, GroupId, Shared, Waiting, WriterState,
+    Action, GroupId, Shared, Waiting,
     frame::FrameBuilder,
     index::LogFile,
     recover::{self, Tail},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, disk::DiskFile};
 use std::{
+    io,
+    path::Path,
     sync::{Arc, atomic::Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+/// Before a write that failed is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What part of a file's bound is allocated ahead.
 const ALLOCATE_SHARE: u64 = 8;
@@ -41,7 +49,10 @@ impl Writer {
                 if let Some(above) = dir.parent() {
                     disk.sync_dir(above).map_err(Error::io("sync", above))?;
                 }
-                let (file, end) = recover::begin_file(disk, dir, 1, tail.sequence, bytes)?;
+                let begun = recover::begin_file(disk, dir, 1, tail.sequence, bytes);
+                let (file, end) = begun.map_err(|failure| match failure {
+                    Failure::Passing(error) | Failure::Final(error) => error,
+                })?;
                 shared.index.write().set_file(&file, end);
                 (file, end, end, tail.sequence + 1)
             }
@@ -55,13 +66,41 @@ impl Writer {
             while !batch.is_empty() {
                 let taken = self.take(&batch);
                 let rest = batch.split_off(taken);
-                if let Err(error) = self.write(&batch) {
-                    return self.fail(&error, batch.into_iter().chain(rest));
+                if let Err(reason) = self.write_until_done(&batch) {
+                    return self.shared.fail(&reason, batch.into_iter().chain(rest));
                 }
                 batch.into_iter().for_each(|one| (one.done)(Ok(())));
                 batch = rest;
             }
         }
+    }
+
+    /// Writes a batch, however often that takes. An error is final.
+    fn write_until_done(&mut self, batch: &[Waiting]) -> Result<(), String> {
+        loop {
+            match self.write(batch) {
+                Ok(()) => {
+                    self.shared.stall(None);
+                    return Ok(());
+                }
+                Err(Failure::Final(error)) => return Err(error.to_string()),
+                Err(Failure::Passing(error)) => {
+                    self.shared.stall(Some(error.to_string()));
+                    if !self.pause() {
+                        return Err(error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits before another try; `false` where the log is closing.
+    fn pause(&self) -> bool {
+        let mut queue = self.shared.queue.lock();
+        if queue.is_running() {
+            self.shared.closing.wait_for(&mut queue, RETRY_PAUSE);
+        }
+        queue.is_running()
     }
 
     /// Waits for work; `None` at the end.
@@ -89,7 +128,7 @@ impl Writer {
         batch.iter().take_while(fits).count().max(1)
     }
 
-    fn write(&mut self, batch: &[Waiting]) -> Result<()> {
+    fn write(&mut self, batch: &[Waiting]) -> Outcome {
         self.frame.clear();
         self.placed.clear();
         let (mut frees, mut settled) = (false, 0);
@@ -110,32 +149,47 @@ impl Writer {
             }
         }
         if !self.frame.is_empty() {
-            let length = self.frame.len() as u64;
-            if self.end + length > self.shared.options.file_bytes {
-                self.rotate()?;
-            }
-            let started = Instant::now();
-            let bytes = self.frame.seal(self.sequence);
-            let path = &self.file.path;
-            self.file.file.write_at(bytes, self.end).map_err(Error::io("write", path))?;
-            let end = self.end + length;
-            if end > self.allocated {
-                self.allocated = end + self.shared.options.file_bytes / ALLOCATE_SHARE;
-                let zeros = vec![0; (self.allocated - end) as usize];
-                self.file.file.write_at(&zeros, end).map_err(Error::io("write", path))?;
-            }
-            self.file.file.sync().map_err(Error::io("sync", path))?;
-            self.count(length, started);
-            let mut index = self.shared.index.write();
-            for (entry, at) in &self.placed {
-                index.stored(*entry, &self.file, self.end + *at as u64);
-            }
-            index.settle(settled);
-            self.end += length;
-            self.sequence += 1;
-            index.set_file(&self.file, self.end);
+            self.write_frame(settled)?;
         }
-        if frees { self.remove_unused() } else { Ok(()) }
+        if frees {
+            self.remove_unused()?;
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs the frame under construction.
+    fn write_frame(&mut self, settled: u64) -> Outcome {
+        let length = self.frame.len() as u64;
+        if self.end + length > self.shared.options.file_bytes {
+            self.rotate()?;
+        }
+        let started = Instant::now();
+        let bytes = self.frame.seal(self.sequence);
+        let written = append(&*self.file.file, bytes, self.end, &mut self.allocated, &self.shared);
+        if let Err(error) = written {
+            // What was written of it is cut off again, so that nothing stands behind the last
+            // frame that was acked.
+            let path = &self.file.path;
+            let cut = self.file.file.set_len(self.end);
+            cut.map_err(Error::io("cut", path)).map_err(Failure::Final)?;
+            self.allocated = self.end;
+            return Err(Failure::of("write", path, error));
+        }
+        self.file
+            .file
+            .sync()
+            .map_err(Error::io("sync", &self.file.path))
+            .map_err(Failure::Final)?;
+        self.count(length, started);
+        let mut index = self.shared.index.write();
+        for (entry, at) in &self.placed {
+            index.stored(*entry, &self.file, self.end + *at as u64);
+        }
+        index.settle(settled);
+        self.end += length;
+        self.sequence += 1;
+        index.set_file(&self.file, self.end);
+        Ok(())
     }
 
     fn count(&self, bytes: u64, started: Instant) {
@@ -147,7 +201,7 @@ impl Writer {
     }
 
     /// Begins the next file with what its readers have to know of every group.
-    fn rotate(&mut self) -> Result<()> {
+    fn rotate(&mut self) -> Outcome {
         let mut checkpoint = FrameBuilder::new();
         for (group, state) in self.shared.index.read().states() {
             checkpoint.push_state(group, &state);
@@ -157,39 +211,87 @@ impl Writer {
         let number = self.file.number + 1;
         let (file, end) = recover::begin_file(disk, dir, number, self.sequence, bytes)?;
         self.shared.index.write().set_file(&file, end);
-        let path = &self.file.path;
-        self.file.file.set_len(self.end).map_err(Error::io("cut", path))?;
+        // What is allocated behind the last frame is worth nothing; where it stays, readers pass
+        // over it.
+        if let Err(error) = self.file.file.set_len(self.end) {
+            tracing::warn!(path = %self.file.path.display(), %error, "cannot cut a log file");
+        }
         (self.file, self.end, self.allocated) = (file, end, end);
         self.sequence += 1;
         Ok(())
     }
 
     /// Removes the oldest files that no group needs. What freed them is durable by now.
-    fn remove_unused(&self) -> Result<()> {
+    fn remove_unused(&self) -> Outcome {
         let unused = self.shared.index.write().take_unused();
-        if unused.is_empty() {
-            return Ok(());
-        }
-        for file in &unused {
-            self.shared.disk.remove(&file.path).map_err(Error::io("remove", &file.path))?;
-            // Numbers must stay without gaps, so each removal is durable before the next.
+        for (at, file) in unused.iter().enumerate() {
             let dir = &self.shared.dir;
-            self.shared.disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+            match self.shared.disk.remove(&file.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    // Numbers must stay without gaps, so the later ones wait for it.
+                    self.shared.index.write().put_back(&unused[at..]);
+                    let path = file.path.display();
+                    tracing::warn!(%path, %error, "cannot remove a log file yet");
+                    return Ok(());
+                }
+                _ => {}
+            }
+            self.shared
+                .disk
+                .sync_dir(dir)
+                .map_err(Error::io("sync", dir))
+                .map_err(Failure::Final)?;
         }
         Ok(())
     }
+}
 
-    /// What is on disk is unknown from here on, so nothing is written any more.
-    fn fail(self, error: &Error, waiting: impl Iterator<Item = Waiting>) {
-        let reason = error.to_string();
-        tracing::error!(%reason, "the log has stopped");
-        let later = {
-            let mut queue = self.shared.queue.lock();
-            queue.state = WriterState::Failed(reason.clone());
-            queue.bytes = 0;
-            std::mem::take(&mut queue.waiting)
-        };
-        self.shared.room.notify_all();
-        waiting.chain(later).for_each(|one| (one.done)(Err(reason.clone())));
+/// Writes a frame at `end`; blocks behind it are allocated a good piece at a time.
+fn append(
+    file: &dyn DiskFile,
+    frame: &[u8],
+    end: u64,
+    allocated: &mut u64,
+    shared: &Shared,
+) -> io::Result<()> {
+    file.write_at(frame, end)?;
+    let end = end + frame.len() as u64;
+    if end > *allocated {
+        let zeros = vec![0; (shared.options.file_bytes / ALLOCATE_SHARE) as usize];
+        file.write_at(&zeros, end)?;
+        *allocated = end + zeros.len() as u64;
+        shared.counters.written_bytes.fetch_add(zeros.len() as u64, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Why a write did not happen.
+pub(super) enum Failure {
+    /// It may succeed later; the log is as it was.
+    Passing(Error),
+    /// What is on disk is unknown.
+    Final(Error),
+}
+
+impl Failure {
+    /// A failed operation that left nothing behind. What the system gives a reason for, such as
+    /// space or descriptors that are used up, may pass.
+    pub(super) fn of(action: &'static str, path: &Path, error: io::Error) -> Failure {
+        let passes = error.kind() != io::ErrorKind::Other;
+        let error = Error::io(action, path)(error);
+        if passes { Failure::Passing(error) } else { Failure::Final(error) }
+    }
+}
+
+pub(super) type Outcome<T = ()> = Result<T, Failure>;
+
+/// Fails the log if the writer's thread ends by a panic, so that nobody waits for ever.
+pub(super) struct Watch(pub(super) Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("the log's writer broke off", std::iter::empty());
+        }
     }
 }

@@ -309,8 +309,19 @@ impl MemoryCursor {
                 Picks { cells, ends: Some(ends) }
             }
         };
+        let times = self.times[rows].to_vec().into();
         let columns = self.columns.iter().zip(self.arrays.iter());
+        // What a piece costs must not grow with the number of batches that it has no row of.
+        if picks.cells.len() < self.view.batches.len() {
+            let (batches, picks) = picks.localized();
+            let columns = columns.map(|(read, arrays)| {
+                let arrays: Vec<_> =
+                    batches.iter().map(|at| arrays[*at as usize].clone()).collect();
+                gather(read.column_type, &arrays, &picks)
+            });
+            return Some(Piece { times, columns: columns.collect() });
+        }
         let columns = columns.map(|(read, arrays)| gather(read.column_type, arrays, &picks));
-        Some(Piece { columns: columns.collect(), times: self.times[rows].to_vec().into() })
+        Some(Piece { times, columns: columns.collect() })
     }
 }
