@@ -3,6 +3,7 @@
 //! Only the module `replica` names the consensus library. HTTP and connectors are not known here.
 
 mod catalog;
+mod check;
 mod command;
 mod error;
 mod machine;
@@ -11,5 +12,6 @@ mod partition;
 mod replica;
 
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
+pub use check::{Checked, check};
 pub use error::{Error, Result};
 pub use node::{Cover, Node, NodeOptions, NodeStats, Trouble};

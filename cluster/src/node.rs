@@ -112,6 +112,28 @@ impl Node {
         Ok(node)
     }
 
+    /// The node as it would be opened, without any background work. Blocks.
+    pub(crate) fn look(
+        data_dir: PathBuf,
+        options: NodeOptions,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Node> {
+        recovery::recover(data_dir, options, disk, clock)
+    }
+
+    /// Reads every block of every segment, and gives what cannot be read. Blocks.
+    pub(crate) fn verify(&self) -> Vec<Trouble> {
+        let mut hosted = self.hosting.all();
+        hosted.sort_unstable_by_key(|hosted| hosted.id());
+        let verified = hosted.iter().map(|hosted| (hosted.id(), hosted.tablet.verify()));
+        let trouble = |(tablet, outcome): (TabletId, oribi_store::Result<()>)| {
+            let (name, message) = (format!("tablet {tablet}"), outcome.err()?.to_string());
+            Some(Trouble { name, message })
+        };
+        verified.filter_map(trouble).collect()
+    }
+
     fn new(
         options: NodeOptions,
         clock: Arc<dyn Clock>,

@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        self, connectors::ConnectorsArgs, dead_letters::DeadLettersArgs, export::ExportArgs,
-        import::ImportArgs, sql::SqlArgs, status::StatusArgs,
+        self, check::CheckArgs, connectors::ConnectorsArgs, dead_letters::DeadLettersArgs,
+        export::ExportArgs, import::ImportArgs, sql::SqlArgs, status::StatusArgs,
     },
     demo::{self, DemoArgs, simulate::SimulateArgs},
     listen::{Listeners, Taken},
@@ -40,6 +40,8 @@ enum Command {
     Sql(SqlArgs),
     /// Show what a node is and holds.
     Status(StatusArgs),
+    /// Read everything in the data directory of a stopped node, and say what is damaged.
+    Check(CheckArgs),
     /// Show connectors and how they are doing; make, pause, drop and try them.
     Connectors(ConnectorsArgs),
     /// Put dead letters through again.
@@ -67,6 +69,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Simulate(args) => simulate(&args),
         Command::Sql(args) => commands::sql::run(&args),
         Command::Status(args) => commands::status::run(&args),
+        Command::Check(args) => commands::check::run(&args),
         Command::Connectors(args) => commands::connectors::run(&args),
         Command::DeadLetters(args) => commands::dead_letters::run(&args),
         Command::Import(args) => commands::import::run(&args),

@@ -1,5 +1,6 @@
-//! Commands that talk to a running node over HTTP.
+//! Commands that talk to a running node over HTTP, and one that looks at a stopped one.
 
+pub(crate) mod check;
 mod client;
 pub(crate) mod connectors;
 pub(crate) mod dead_letters;

@@ -70,6 +70,20 @@ pub(crate) fn format(ns: i64) -> String {
     if text.is_empty() { "0s".into() } else { text }
 }
 
+/// Bytes with a unit that leaves up to four digits.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const STEP: f64 = 1024.0;
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < STEP {
+            let decimals = usize::from(unit != "B" && value < 100.0);
+            return format!("{value:.decimals$} {unit}");
+        }
+        value /= STEP;
+    }
+    format!("{value:.1} TiB")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

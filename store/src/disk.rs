@@ -3,6 +3,7 @@
 
 #[doc(hidden)]
 pub mod sim;
+pub mod view;
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

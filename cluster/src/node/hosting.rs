@@ -1,9 +1,6 @@
 //! The tablets that a node hosts, kept in step with the catalog.
 
-use super::{
-    catalog_machine::CatalogMachine, damage::Damage, data_dir::DataDir,
-    tablet_machine::TabletMachine,
-};
+use super::{catalog_machine::CatalogMachine, data_dir::DataDir, tablet_machine::TabletMachine};
 use crate::{Catalog, Error, Result, replica::Replica};
 use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
 use oribi_store::{
@@ -107,9 +104,9 @@ impl Hosting {
         }
     }
 
-    /// Opens every tablet of the catalog on several threads. One that cannot be opened, or that
-    /// `damage` names, is set aside; the others serve. Blocks.
-    pub(super) fn open_all(&self, catalog: &Catalog, damage: &Damage) {
+    /// Opens every tablet of the catalog on several threads. One that cannot be opened is set
+    /// aside; the others serve. Blocks.
+    pub(super) fn open_all(&self, catalog: &Catalog) {
         let specs = Mutex::new(catalog.tablets().copied().collect::<Vec<_>>());
         let opened = Mutex::new(HashMap::new());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
@@ -118,10 +115,7 @@ impl Hosting {
                 scope.spawn(|| {
                     loop {
                         let Some(spec) = specs.lock().pop() else { return };
-                        let slot = match damage.of_tablet(spec.id) {
-                            Some(reason) => Slot::Damaged(reason.into()),
-                            None => self.open_slot(spec),
-                        };
+                        let slot = self.open_slot(spec);
                         opened.lock().insert(spec.id, slot);
                     }
                 });

@@ -13,7 +13,6 @@ use oribi_store::{
     log::{Log, LogOptions, Op},
 };
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -27,7 +26,7 @@ pub(super) fn recover(
 ) -> Result<Node> {
     let dir = Arc::new(DataDir::open(&disk, data_dir)?);
     let troubles = Troubles::default();
-    let mut damage = Damage::read(disk.clone(), dir.path())?;
+    let mut damage = Damage::read(&*disk, dir.path())?;
     let found = CatalogMachine::open(disk.clone(), dir.catalog())?;
     let has_catalog = found.machine.has_file();
     for (path, reason) in found.damaged {
@@ -36,9 +35,7 @@ pub(super) fn recover(
         troubles.set("catalog", message);
     }
     let log = Arc::new(open_log(&disk, &dir, &options, has_catalog, &mut damage)?);
-    if let Some(message) = damage.of_log() {
-        troubles.set("log", message.to_owned());
-    }
+    troubles.update("log", damage.log.map(|what| format!("{what} (noted in the file DAMAGE)")));
     let catalog = Arc::new(found.machine);
     let catalog_replica = Replica::recover(THIS_NODE, CATALOG_GROUP, log.clone(), catalog.clone())?;
     let current = catalog.current();
@@ -53,14 +50,15 @@ pub(super) fn recover(
     };
     let hosting = Hosting::new(THIS_NODE, disk, dir, log, tablet_options);
     let unowned = put_away(&hosting, &current, &troubles)?;
-    hosting.open_all(&current, &damage);
+    hosting.open_all(&current);
     for (tablet, reason) in hosting.damaged() {
         tracing::error!(tablet = tablet.0, %reason, "a tablet is set aside");
     }
     Ok(Node::new(options, clock, (catalog, catalog_replica), hosting, troubles, unowned))
 }
 
-/// The log; one that is damaged is set aside, and what can be read of it goes on.
+/// The log; where it was lost although there was one, that is noted down. One that is damaged is
+/// refused and left as it is.
 fn open_log(
     disk: &Arc<dyn Disk>,
     dir: &DataDir,
@@ -68,16 +66,14 @@ fn open_log(
     has_catalog: bool,
     damage: &mut Damage,
 ) -> Result<Log> {
-    let open = || {
-        let options = LogOptions { file_bytes: options.log_file_bytes, ..LogOptions::default() };
-        Log::open(disk.clone(), dir.log(), options)
-    };
     let names = disk.list(&dir.log()).unwrap_or_default();
     if has_catalog && !names.iter().any(|name| name.ends_with(".log")) {
-        let message = "the log was missing; rows that were not in segments yet are lost";
-        damage.note(message.into(), BTreeMap::new());
+        let what = "the log was missing; rows that were not in segments yet are lost";
+        damage.log = Some(what.to_owned());
+        damage.write(&**disk, dir.path());
     }
-    Ok(open()?)
+    let options = LogOptions { file_bytes: options.log_file_bytes, ..LogOptions::default() };
+    Ok(Log::open(disk.clone(), dir.log(), options)?)
 }
 
 /// Moves a file to a name of its own beside its place, and gives that.

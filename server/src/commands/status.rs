@@ -68,11 +68,11 @@ fn summary(node: &Value) -> String {
         mean_ms("mqtt_ack_us", "mqtt_acks"),
         count("tablets"),
         count("segments"),
-        bytes(count("segment_bytes")),
+        length::bytes(count("segment_bytes")),
         count("memtable_rows"),
-        bytes(count("memtable_bytes")),
-        bytes(count("log_bytes")),
-        bytes(count("disk_free_bytes")),
+        length::bytes(count("memtable_bytes")),
+        length::bytes(count("log_bytes")),
+        length::bytes(count("disk_free_bytes")),
     )
 }
 
@@ -88,25 +88,11 @@ fn table_list(answer: &Value) -> String {
                 table["name"].clone(),
                 json!(columns),
                 table["rows"].clone(),
-                json!(bytes(table["bytes"].as_u64().unwrap_or(0))),
+                json!(length::bytes(table["bytes"].as_u64().unwrap_or(0))),
                 table["start"].clone(),
                 table["end"].clone(),
             ]
         })
         .collect();
     if rows.is_empty() { "no tables yet\n".into() } else { text_table::format(&columns, &rows) }
-}
-
-/// Bytes with a unit that leaves up to four digits.
-fn bytes(bytes: u64) -> String {
-    const STEP: f64 = 1024.0;
-    let mut value = bytes as f64;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if value < STEP {
-            let decimals = usize::from(unit != "B" && value < 100.0);
-            return format!("{value:.decimals$} {unit}");
-        }
-        value /= STEP;
-    }
-    format!("{value:.1} TiB")
 }

@@ -138,6 +138,29 @@ async fn tablets_that_nothing_knows_stop_the_start_and_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_names_what_is_damaged_and_changes_nothing() {
+    let disk = SimDisk::new();
+    let (_, tablets) = stored(&disk).await;
+    let check = || crate::check(Path::new("/data"), Arc::new(disk.clone()), clock()).unwrap();
+    let found = check();
+    assert_eq!((found.tables, found.tablets, found.troubles), (1, 2, Vec::new()));
+    let segment = all_files(&disk, &folder(tablets[1])).pop().unwrap();
+    let mut bytes = disk.bytes(&segment).unwrap();
+    bytes[33] ^= 1;
+    disk.put(&segment, bytes);
+    disk.remove(&folder(tablets[0]).join("MANIFEST")).unwrap();
+    let before = (disk.operations(), all_files(&disk, Path::new("/data")));
+    let found = check();
+    let names: Vec<&str> = found.troubles.iter().map(|trouble| &*trouble.name).collect();
+    let expected = [format!("tablet {}", tablets[0]), format!("tablet {}", tablets[1])];
+    assert_eq!(names, expected);
+    assert!(found.troubles[1].message.contains("is corrupt at byte"), "{found:?}");
+    assert_eq!((disk.operations(), all_files(&disk, Path::new("/data"))), before);
+    let none = crate::check(Path::new("/else"), Arc::new(disk.clone()), clock());
+    assert!(matches!(none, Err(Error::DataDir { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn either_file_of_the_catalog_is_enough() {
     let disk = SimDisk::new();
     let (table, _) = stored(&disk).await;
