@@ -14,4 +14,4 @@ mod replica;
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
 pub use check::{Checked, check};
 pub use error::{Error, Result};
-pub use node::{Cover, Node, NodeOptions, NodeStats, Trouble};
+pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};

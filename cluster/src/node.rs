@@ -51,10 +51,17 @@ const THIS_NODE: NodeId = NodeId(1);
 pub struct Cover {
     /// The catalog with the new tablets.
     pub catalog: Arc<Catalog>,
-    /// New time ranges.
-    pub made: usize,
     /// New time ranges that it would have taken beyond those allowed.
     pub missing: usize,
+}
+
+/// New time ranges that rows of one table take.
+#[derive(Debug, Clone, Copy)]
+pub struct RangesWanted {
+    /// How many.
+    pub count: usize,
+    /// Whether the table has none yet.
+    pub is_first: bool,
 }
 
 /// A running node.
@@ -265,25 +272,35 @@ impl Node {
         }
     }
 
-    /// Makes tablets for those of `times` that lie in none, in at most `ranges_max` new ranges.
+    /// Makes tablets for those of `times` that lie in none, in at most as many new ranges as `grant`
+    /// gives when it is told how many it takes; no other call chooses ranges meanwhile.
     ///
     /// # Errors
     /// [`Error::Refused`] where the table is gone, or as [`Node::change`].
-    pub async fn cover(&self, table: TableId, times: &[i64], ranges_max: usize) -> Result<Cover> {
+    pub async fn cover(
+        &self,
+        table: TableId,
+        times: &[i64],
+        grant: impl FnOnce(RangesWanted) -> usize,
+    ) -> Result<Cover> {
         let _one = self.covering.lock().await;
         let catalog = self.catalog();
         let Some((cutting, buckets)) = self.cutting(&catalog, table) else {
             return Err(Error::Refused("the table was dropped".into()));
         };
-        let mut ranges = cutting.cover(times, &catalog.ranges_of(table), self.clock.now_ns());
-        let missing = ranges.len().saturating_sub(ranges_max);
-        ranges.truncate(ranges_max);
-        let made = ranges.len();
-        if made == 0 {
-            return Ok(Cover { catalog, made, missing });
+        let present = catalog.ranges_of(table);
+        let mut ranges = cutting.cover(times, &present, self.clock.now_ns());
+        if ranges.is_empty() {
+            return Ok(Cover { catalog, missing: 0 });
+        }
+        let granted = grant(RangesWanted { count: ranges.len(), is_first: present.is_empty() });
+        let missing = ranges.len().saturating_sub(granted);
+        ranges.truncate(granted);
+        if ranges.is_empty() {
+            return Ok(Cover { catalog, missing });
         }
         let catalog = self.change(Change::CreateTablets { table, ranges, buckets }).await?;
-        Ok(Cover { catalog, made, missing })
+        Ok(Cover { catalog, missing })
     }
 
     /// Removes the matching rows of a table as of now.

@@ -8,7 +8,19 @@ use oribi_model::{
 const HOUR_NS: i64 = 3_600 * NS_PER_SECOND;
 /// Lengths that Oribi chooses from; each is a multiple of the one before, and all are aligned to
 /// the epoch.
-const LENGTHS_NS: [i64; 5] = [HOUR_NS, 4 * HOUR_NS, NS_PER_DAY, 8 * NS_PER_DAY, 32 * NS_PER_DAY];
+const LENGTHS_NS: [i64; 7] = [
+    HOUR_NS,
+    4 * HOUR_NS,
+    NS_PER_DAY,
+    8 * NS_PER_DAY,
+    32 * NS_PER_DAY,
+    128 * NS_PER_DAY,
+    512 * NS_PER_DAY,
+];
+/// Ranges up to this length are made for late rows of any age; a longer one only for rows at least
+/// [`AGE_SHARE`] times as old as it is long, so that history of decades takes few.
+const LATE_LENGTH_NS_MAX: i64 = 32 * NS_PER_DAY;
+const AGE_SHARE: i64 = 4;
 /// Length of the first range of a table, whose rate is not known yet.
 const FIRST_LENGTH_NS: i64 = NS_PER_DAY;
 /// The longest range that is made ahead of the clock.
@@ -80,7 +92,8 @@ impl Cutting {
     }
 
     fn late(&self, time: i64, present: &[TimeRange], live_start: i64) -> TimeRange {
-        let longest = self.longest_ns();
+        let age_ns = live_start.saturating_sub(time);
+        let longest = self.longest_ns().min(LATE_LENGTH_NS_MAX.max(age_ns / AGE_SHARE));
         let lengths = LENGTHS_NS.iter().rev().filter(|length| **length <= longest);
         let free = |range: &TimeRange| {
             range.end <= live_start && !present.iter().any(|other| other.overlaps(*range))
@@ -150,6 +163,17 @@ mod tests {
         let made = Cutting::default().cover(&times, &[], NOW);
         assert!(made.len() < 45 && disjoint(&made), "{}", made.len());
         assert!(times.iter().all(|time| made.iter().any(|range| range.contains(*time))));
+    }
+
+    #[test]
+    fn history_of_decades_needs_few_ranges_and_late_rows_get_no_longer_ones_than_before() {
+        let times: Vec<i64> = (1..56 * 365).map(|day| NOW - day * NS_PER_DAY).collect();
+        let made = Cutting::default().cover(&times, &[], NOW);
+        assert!(made.len() < 100 && disjoint(&made), "{}", made.len());
+        assert!(times.iter().all(|time| made.iter().any(|range| range.contains(*time))));
+        let recent = made.iter().filter(|range| range.start > NOW - 500 * NS_PER_DAY);
+        assert!(recent.clone().count() > 10);
+        assert!(recent.clone().all(|range| range.end - range.start <= 32 * NS_PER_DAY));
     }
 
     #[test]

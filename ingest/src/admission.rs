@@ -1,9 +1,11 @@
 //! Who may write now: bounds on what is in flight, on new tablets, and on the disk.
 
 use crate::{Error, IngestOptions, Result};
-use oribi_cluster::Node;
+use oribi_cluster::{Node, RangesWanted};
+use oribi_model::TableId;
 use parking_lot::Mutex;
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,8 +21,22 @@ pub(crate) struct Admission {
     options: IngestOptions,
     inflight: Arc<Semaphore>,
     permits: usize,
-    /// Since when, and how many tablets were made since.
-    new_tablets: Mutex<(Instant, u32)>,
+    granted: Mutex<Granted>,
+}
+
+/// New time ranges granted in the present minute.
+struct Granted {
+    since: Instant,
+    /// First ranges, of tables that had none.
+    tables: usize,
+    /// Further ones, by table.
+    ranges: HashMap<TableId, usize>,
+}
+
+impl Granted {
+    fn new() -> Granted {
+        Granted { since: Instant::now(), tables: 0, ranges: HashMap::new() }
+    }
 }
 
 impl Admission {
@@ -30,7 +46,7 @@ impl Admission {
             options,
             inflight: Arc::new(Semaphore::new(permits)),
             permits,
-            new_tablets: Mutex::new((Instant::now(), 0)),
+            granted: Mutex::new(Granted::new()),
         }
     }
 
@@ -61,16 +77,24 @@ impl Admission {
         }
     }
 
-    /// How many new tablets may be made now.
-    pub(crate) fn new_tablets(&self) -> usize {
-        let mut state = self.new_tablets.lock();
-        if state.0.elapsed() >= MINUTE {
-            *state = (Instant::now(), 0);
+    /// How many of the ranges that a table wants may be made now. Each table has a budget for each
+    /// minute, so that one device with a wrong clock delays no other table; first ranges of
+    /// tables, which new tables take, have one together.
+    pub(crate) fn grant(&self, table: TableId, wanted: RangesWanted) -> usize {
+        let most = self.options.tablets_per_minute_max as usize;
+        let mut granted = self.granted.lock();
+        if granted.since.elapsed() >= MINUTE {
+            *granted = Granted::new();
         }
-        self.options.tablets_per_minute_max.saturating_sub(state.1) as usize
-    }
-
-    pub(crate) fn made_tablets(&self, count: usize) {
-        self.new_tablets.lock().1 += count as u32;
+        if wanted.is_first {
+            if granted.tables >= most {
+                return 0;
+            }
+            granted.tables += 1;
+        }
+        let of_table = granted.ranges.entry(table).or_default();
+        let count = wanted.count.min(most.saturating_sub(*of_table));
+        *of_table += count;
+        count
     }
 }

@@ -27,7 +27,8 @@ pub struct IngestOptions {
     pub inflight_bytes_max: usize,
     /// How long a write waits for room before it is refused, ms.
     pub wait_ms_max: u64,
-    /// New time ranges that writes may cause in a minute.
+    /// New time ranges that writes may cause in a minute: of one table, and first ones of all
+    /// tables together.
     pub tablets_per_minute_max: u32,
 }
 
@@ -173,12 +174,11 @@ impl Ingestor {
 
     /// `false`: the table was dropped meanwhile.
     async fn cover(&self, table: TableId, times: &[i64]) -> Result<bool> {
-        let allowed = self.admission.new_tablets();
-        let cover = match self.node.cover(table, times, allowed).await {
+        let grant = |wanted| self.admission.grant(table, wanted);
+        let cover = match self.node.cover(table, times, grant).await {
             Err(oribi_cluster::Error::Refused(_)) => return Ok(false),
             outcome => outcome.map_err(translate)?,
         };
-        self.admission.made_tablets(cover.made);
         if cover.missing > 0 {
             let reason = "its rows lie in more new time ranges than may be made in a minute \
                           (ingest.tablets_per_minute_max)";

@@ -131,7 +131,7 @@ async fn a_batch_is_cut_by_time_and_bucket_and_new_tablets_are_bounded() {
     let ingestor = Ingestor::new(node.clone(), options);
     let mut builder = PointsBuilder::new(name("default"), name("m"));
     let field = builder.field("v", ColumnType::Int);
-    let days = [0, 1, 40, 41, 80];
+    let days = [0, 0, 2_000, 2_000, 4_000, 6_000];
     for (at, day) in days.iter().enumerate() {
         let series = builder.series(&[("host", &format!("h{at}"))]);
         builder.set_int(field, at as i64);
@@ -139,14 +139,25 @@ async fn a_batch_is_cut_by_time_and_bucket_and_new_tablets_are_bounded() {
     }
     let rows = builder.finish();
     let receipt = ingestor.write(vec![rows.clone()]).await.unwrap();
-    assert_eq!((receipt.rows, stored(&node).len()), (5, 5));
+    assert_eq!((receipt.rows, stored(&node).len()), (6, 6));
     let table = node.catalog().table("default", "m").unwrap().id;
     assert_eq!(node.catalog().tablets_of(table).len(), 4);
 
     let far = Points { times: rows.times.iter().map(|t| t - 1_000 * NS_PER_DAY).collect(), ..rows };
     let refused = ingestor.write(vec![far]).await.unwrap_err();
     assert!(matches!(refused, Error::Busy { .. }) && refused.is_retryable());
-    assert_eq!(stored(&node).len(), 5);
+    assert_eq!(stored(&node).len(), 6);
+
+    // Another table has a budget of its own, until too many tables are new.
+    for at in 0..5 {
+        let mut builder = PointsBuilder::new(name("default"), name(&format!("other{at}")));
+        let field = builder.field("v", ColumnType::Int);
+        let series = builder.series(&[("host", "h")]);
+        builder.set_int(field, 1);
+        builder.end_row(series, START, 1);
+        let outcome = ingestor.write(vec![builder.finish()]).await;
+        assert_eq!(outcome.is_ok(), at < 3, "table {at}");
+    }
     node.stop().await;
 }
 

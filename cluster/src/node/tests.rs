@@ -75,7 +75,7 @@ fn batch(table: TableId, times: &[i64], value: i64) -> RowBatch {
 }
 
 async fn write(node: &Node, table: TableId, times: &[i64], value: i64) -> Result<()> {
-    let catalog = node.cover(table, times, 100).await?.catalog;
+    let catalog = node.cover(table, times, |wanted| wanted.count).await?.catalog;
     for time in times {
         let tablet = catalog.tablets_at(table, *time)[0].id;
         node.write(tablet, batch(table, &[*time], value)).await?;
@@ -203,7 +203,7 @@ async fn memtables_are_flushed_before_memory_runs_out_and_the_log_shrinks() {
     let (disk, clock) = (SimDisk::new(), clock());
     let node = open(&disk, &clock).await.unwrap();
     let table = table(&node).await.unwrap();
-    let catalog = node.cover(table, &[NOW], 1).await.unwrap().catalog;
+    let catalog = node.cover(table, &[NOW], |_| 1).await.unwrap().catalog;
     let tablet = catalog.tablets_at(table, NOW)[0].id;
     for round in 0..60 {
         let times: Vec<i64> = (0..1_000).map(|at| NOW + round * 1_000 + at).collect();

@@ -221,7 +221,7 @@ async fn drops_beside_everything_else_leave_nothing_behind() {
                 // The table may go at any moment, which is no failure of the node.
                 let Some(id) = make_table(&node).await.unwrap() else { continue };
                 let times: Vec<i64> = (0..20).map(|at| NOW + at).collect();
-                let Ok(cover) = node.cover(id, &[NOW], 5).await else { continue };
+                let Ok(cover) = node.cover(id, &[NOW], |_| 5).await else { continue };
                 let Some(tablet) = cover.catalog.tablets_at(id, NOW).first() else { continue };
                 match node.write(tablet.id, batch(id, &times, 1)).await {
                     Ok(()) | Err(Error::NoTablet(_)) => {}
@@ -266,7 +266,7 @@ async fn memory_of_dropped_tables_is_given_back() {
     let node = open(&disk, &clock).await.unwrap();
     for _ in 0..40 {
         let id = table(&node).await.unwrap();
-        let catalog = node.cover(id, &[NOW], 1).await.unwrap().catalog;
+        let catalog = node.cover(id, &[NOW], |_| 1).await.unwrap().catalog;
         let times: Vec<i64> = (0..2_000).map(|at| NOW + at).collect();
         node.room().await;
         node.write(catalog.tablets_at(id, NOW)[0].id, batch(id, &times, 1)).await.unwrap();
