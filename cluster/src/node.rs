@@ -14,6 +14,7 @@ mod tablet_machine;
 #[cfg(test)]
 mod tests;
 mod troubles;
+mod upkeep;
 
 pub use options::{NodeOptions, NodeStats};
 pub use troubles::Trouble;
@@ -40,6 +41,7 @@ use std::{
 };
 use tokio::{sync::Notify, task::JoinHandle};
 use troubles::Troubles;
+use upkeep::CatalogFlushes;
 
 /// The group of the catalog.
 const CATALOG_GROUP: GroupId = GroupId(0);
@@ -91,13 +93,6 @@ pub struct Node {
     /// Memtables have become smaller.
     room: Notify,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// When the catalog was written last, and how long that took.
-#[derive(Debug, Clone, Copy)]
-struct CatalogFlushes {
-    last: Instant,
-    took: Duration,
 }
 
 impl Node {
@@ -169,7 +164,7 @@ impl Node {
             late_purges: Mutex::default(),
             drop_due: Notify::new(),
             dropped: Mutex::default(),
-            catalog_flushes: Mutex::new(CatalogFlushes { last: now, took: Duration::ZERO }),
+            catalog_flushes: Mutex::new(CatalogFlushes::at(now)),
             room: Notify::new(),
             tasks: Mutex::default(),
         };
@@ -469,105 +464,6 @@ impl Node {
             () = tokio::time::sleep(pause) => {}
         }
         !self.is_stopping()
-    }
-
-    fn look_at_disk(&self) {
-        let path = self.hosting.dir.path();
-        match self.hosting.disk.free_bytes(path) {
-            Ok(bytes) => self.disk_free_bytes.store(bytes, Ordering::Relaxed),
-            Err(error) => tracing::warn!(%error, "cannot ask for the free space of the disk"),
-        }
-    }
-
-    /// Brings the troubles up to date that are read off elsewhere.
-    fn look_at_troubles(&self) {
-        let (free, reserve) = (self.disk_free_bytes(), self.options.disk_reserve_bytes);
-        let full = (free < reserve).then(|| {
-            format!(
-                "writes are refused: {free} bytes are free, below storage.disk_reserve_bytes                  ({reserve}); they resume by themselves"
-            )
-        });
-        self.troubles.update("disk", full);
-        let stalled = self.stalled().map(|reason| {
-            format!("writes wait: the log cannot be written ({reason}); that is tried again")
-        });
-        self.troubles.update("log, writing", stalled);
-        for hosted in self.hosting.all() {
-            let name = format!("tablet {}", hosted.id());
-            if let Some(reason) = hosted.tablet.failure() {
-                self.troubles.set(&name, format!("it takes no more writes: {reason}"));
-            }
-            let damaged = hosted.tablet.stats().damaged_segments;
-            if damaged > 0 {
-                let message = format!("{damaged} of its segments cannot be read in full");
-                self.troubles.set(&format!("{name}, segments"), message);
-            }
-        }
-        let damaged = self.hosting.damaged();
-        for (tablet, reason) in &damaged {
-            self.troubles.set(&format!("tablet {tablet}"), format!("it is set aside: {reason}"));
-        }
-    }
-
-    fn log_is_long(&self) -> bool {
-        self.hosting.log.stats().bytes > self.options.log_bytes_max
-    }
-
-    fn compact_soon(&self, tablet: TabletId) {
-        self.to_compact.lock().insert(tablet);
-        self.compact_due.notify_one();
-    }
-
-    fn next_to_compact(&self) -> Option<TabletId> {
-        self.to_compact.lock().pop_first()
-    }
-
-    async fn empty_trash(&self) {
-        let short = self.disk_free_bytes() < self.options.disk_reserve_bytes.saturating_mul(2);
-        let age = if short { Duration::ZERO } else { Duration::from_secs(self.options.trash_s) };
-        let (trash, now_ms) = (self.hosting.options.trash.clone(), self.life_ms());
-        let emptied = blocking(move || Ok(trash.empty(now_ms, age)?)).await;
-        self.troubles.update("trash", emptied.err().map(|error| error.to_string()));
-    }
-
-    /// Writes the catalog soon after it changed, but not so often that it costs much: how far
-    /// connectors have got changes all the time, and many tables make it long.
-    async fn flush_catalog_if_due(&self) {
-        const PAUSE_MIN: Duration = Duration::from_secs(1);
-        const PAUSE_MAX: Duration = Duration::from_secs(60);
-        /// Writing it takes at most this part of the time.
-        const SHARE: u32 = 20;
-        let flushes = *self.catalog_flushes.lock();
-        let pause = match self.catalog.is_restructured() {
-            true => (flushes.took * SHARE).max(PAUSE_MIN),
-            false => PAUSE_MAX,
-        };
-        if flushes.last.elapsed() < pause {
-            return;
-        }
-        let outcome = self.flush_catalog().await;
-        self.troubles.update("catalog, flush", outcome.err().map(|error| error.to_string()));
-    }
-
-    /// Writes the catalog into both of its files, so that the log can let go of all its changes.
-    async fn settle_catalog(&self) {
-        for _ in 0..2 {
-            let outcome = self.flush_catalog().await;
-            self.troubles.update("catalog, flush", outcome.err().map(|error| error.to_string()));
-        }
-    }
-
-    async fn flush_catalog(&self) -> Result<()> {
-        let mut sealed = None;
-        self.catalog_replica.seal(|index, state| sealed = Some((index, state, self.catalog())));
-        if let Some((index, state, catalog)) = sealed {
-            let (machine, started) = (self.catalog.clone(), Instant::now());
-            blocking(move || machine.flush(&catalog, index, state)).await?;
-            let (last, took) = (Instant::now(), started.elapsed());
-            *self.catalog_flushes.lock() = CatalogFlushes { last, took };
-        }
-        self.catalog_replica.purge().await?;
-        Ok(())
     }
 
     /// How a table is cut, and into how many buckets.

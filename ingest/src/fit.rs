@@ -4,7 +4,8 @@ use crate::reject::Rejects;
 use arrow_array::{Array, Float64Array, builder::Float64Builder};
 use oribi_cluster::{COLUMNS_MAX, ColumnSpec};
 use oribi_model::{
-    ColumnId, ColumnKind, ColumnType, ColumnValues, Name, Points, RejectReason, Schema, Value,
+    Column, ColumnId, ColumnKind, ColumnType, ColumnValues, Ints, Name, Points, RejectReason,
+    Schema, Value,
     column::INT_EXACT_IN_FLOAT_MAX,
     name::TIME_COLUMN,
     points::{FieldColumn, TagColumn},
@@ -17,38 +18,82 @@ pub(crate) fn wanted(points: &Points, schema: &Schema) -> Vec<ColumnSpec> {
     let mut wanted: Vec<ColumnSpec> = Vec::new();
     let mut room = COLUMNS_MAX.saturating_sub(schema.columns.len());
     let tag_names: HashSet<&str> = points.tags.iter().map(|tag| tag.name.as_str()).collect();
-    let mut want = |name: &str, kind, column_type| {
+    let mut want = |name: &str, kind, column_type, ints| {
         let new = schema.column(name).is_none();
         if name == TIME_COLUMN || (new && room == 0) {
             return;
         }
         if let Ok(name) = Name::new(name) {
             room -= usize::from(new);
-            wanted.push(ColumnSpec { name, kind, column_type });
+            wanted.push(ColumnSpec { name, kind, column_type, ints });
         }
     };
     for tag in &points.tags {
         if schema.column(&tag.name).is_none() {
-            want(&tag.name, ColumnKind::Tag, ColumnType::Text);
+            want(&tag.name, ColumnKind::Tag, ColumnType::Text, Ints::Unknown);
         }
     }
     for field in &points.fields {
         let written = written_type(field);
         match schema.column(&field.name) {
             None if !tag_names.contains(field.name.as_str()) => {
-                want(&field.name, ColumnKind::Field, written);
+                want(&field.name, ColumnKind::Field, written, ints_of(field));
             }
             Some(column)
                 if column.kind == ColumnKind::Field
                     && column.column_type == ColumnType::Int
+                    && column.ints == Ints::Exact
                     && has_float(field) =>
             {
-                want(&field.name, ColumnKind::Field, ColumnType::Float);
+                want(&field.name, ColumnKind::Field, ColumnType::Float, Ints::Unknown);
+            }
+            // Noted before such an integer is stored, so that no float can change it.
+            Some(column)
+                if column.kind == ColumnKind::Field
+                    && column.column_type == ColumnType::Int
+                    && column.ints < Ints::Wide
+                    && ints_of(field) == Ints::Wide =>
+            {
+                want(&field.name, ColumnKind::Field, ColumnType::Int, Ints::Wide);
             }
             _ => {}
         }
     }
     wanted
+}
+
+/// Integer columns of which nobody knows whether floats may come into them, and into which some
+/// would.
+pub(crate) fn unknown(points: &Points, schema: &Schema) -> Vec<Column> {
+    let column = |field: &FieldColumn| {
+        let column = schema.column(&field.name)?;
+        let asked = column.kind == ColumnKind::Field
+            && column.column_type == ColumnType::Int
+            && column.ints == Ints::Unknown
+            && has_float(field);
+        asked.then(|| column.clone())
+    };
+    points.fields.iter().filter_map(column).collect()
+}
+
+/// Whether all integers of a column are exact as floats.
+pub(crate) fn ints_in(values: &ColumnValues) -> Ints {
+    let ColumnValues::Int(ints) = values else { return Ints::Exact };
+    let most = ints.values().iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
+    // A null's place holds anything, so only a suspicion is looked at closely.
+    let wide = most > INT_EXACT_IN_FLOAT_MAX as u64 && ints.iter().flatten().any(is_wide);
+    if wide { Ints::Wide } else { Ints::Exact }
+}
+
+fn is_wide(value: i64) -> bool {
+    value.unsigned_abs() > INT_EXACT_IN_FLOAT_MAX as u64
+}
+
+/// `Unknown` where a field holds nothing out of the ordinary.
+fn ints_of(field: &FieldColumn) -> Ints {
+    let odd = |(_, value): &(u32, Value)| matches!(value, Value::Int(value) if is_wide(*value));
+    let wide = ints_in(&field.values) == Ints::Wide || field.odd.iter().any(odd);
+    if wide { Ints::Wide } else { Ints::Unknown }
 }
 
 fn has_float(field: &FieldColumn) -> bool {
@@ -128,7 +173,7 @@ pub(crate) fn fields(
     for field in &points.fields {
         match schema.column(&field.name) {
             Some(column) if column.kind == ColumnKind::Field => {
-                let values = fit(field, column.column_type, rejects);
+                let values = fit(field, column, rejects);
                 fields.push((column.id, values));
             }
             Some(_) => {
@@ -165,10 +210,17 @@ fn refuse_all(
 
 /// The cells as the column stores them: integers stay integers where all are, and become floats
 /// beside floats.
-fn fit(field: &FieldColumn, column_type: ColumnType, rejects: &mut Rejects) -> ColumnValues {
-    let written = field.values.column_type();
+fn fit(field: &FieldColumn, column: &Column, rejects: &mut Rejects) -> ColumnValues {
+    let (written, column_type) = (field.values.column_type(), column.column_type);
     let conflict = |found: ColumnType| {
-        format!("field type conflict: {:?} is {found}, but the column is {column_type}", field.name)
+        let why = match (found, column_type) {
+            (ColumnType::Float, ColumnType::Int) => {
+                " with integers beyond 2^53, which would not stay exact beside floats"
+            }
+            _ => "",
+        };
+        let name = &field.name;
+        format!("field type conflict: {name:?} is {found}, but the column is {column_type}{why}")
     };
     let numbers = matches!(
         (written, column_type),
@@ -277,9 +329,7 @@ fn refuse_inexact(
     rejects: &mut Rejects,
 ) {
     for (row, value) in ints {
-        if let Some(value) =
-            value.filter(|value| value.unsigned_abs() > INT_EXACT_IN_FLOAT_MAX as u64)
-        {
+        if let Some(value) = value.filter(|value| is_wide(*value)) {
             rejects.add(row, RejectReason::Number, || {
                 format!("{value} in {name:?} is beyond 2^53, and the column is float")
             });

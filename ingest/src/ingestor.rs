@@ -8,10 +8,10 @@ use crate::{
     split::{self, Split},
 };
 use futures::future::{BoxFuture, try_join_all};
-use oribi_cluster::{Change, Node};
+use oribi_cluster::{Change, ColumnSpec, Node};
 use oribi_model::{
-    Name, Points, RejectReason, Rejection, RowBatch, SeriesKeys, Table, TableId, TimeRange,
-    series::push_tag,
+    Column, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
+    RowsWanted, ScanSpec, SeriesFilter, SeriesKeys, Table, TableId, TimeRange, series::push_tag,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -103,7 +103,12 @@ impl Ingestor {
         let catalog = self.node.catalog();
         let table = catalog.table(&points.db, &points.table);
         let schema = table.map(|table| table.schema.clone()).unwrap_or_default();
-        let columns = fit::wanted(points, &schema);
+        let mut columns = fit::wanted(points, &schema);
+        if let Some(table) = table {
+            for column in fit::unknown(points, &schema) {
+                columns.push(self.look_at_ints(table.id, column).await?);
+            }
+        }
         if let (Some(table), true) = (table, columns.is_empty()) {
             return Ok(Some(table.clone()));
         }
@@ -114,6 +119,29 @@ impl Ingestor {
             Err(oribi_cluster::Error::Refused(_)) => Ok(None),
             Err(error) => Err(translate(error)),
         }
+    }
+
+    /// What the stored integers of a column are, which was not noted when they were written.
+    async fn look_at_ints(&self, table: TableId, column: Column) -> Result<ColumnSpec> {
+        let node = self.node.clone();
+        let look = move || {
+            let read = ColumnRead { id: column.id, column_type: column.column_type };
+            let spec = ScanSpec {
+                columns: vec![read],
+                time: TimeRange::ALL,
+                series: SeriesFilter::All,
+                rows: RowsWanted::All,
+            };
+            let mut ints = Ints::Exact;
+            let parts = node.scan(table, &spec, 1)?.into_iter().flat_map(|scan| scan.parts);
+            for block in parts.flatten() {
+                ints = ints.max(fit::ints_in(&block?.columns[0]));
+            }
+            let Column { name, kind, column_type, .. } = column;
+            Ok::<_, oribi_model::Error>(ColumnSpec { name, kind, column_type, ints })
+        };
+        let looked = tokio::task::spawn_blocking(look).await.map_err(|_| Error::Stopping)?;
+        looked.map_err(|error| Error::Storage(error.to_string()))
     }
 
     /// The rows that fit the table, and the others with their reasons.

@@ -184,3 +184,81 @@ async fn many_writers_agree_on_one_schema() {
     assert_eq!(stored(&node).len(), 16);
     node.stop().await;
 }
+
+/// 2^53 + 1 is no float: what was stored of it must stay as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn integers_that_no_float_can_hold_keep_floats_out() {
+    use Value::{Float, Int};
+    const WIDE: i64 = (1 << 53) + 1;
+    let node = node().await;
+    let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
+    let write = async |at: i64, field: &str, value: Value| {
+        let fields = [(field, value)];
+        let mut rows = points(&[(&[("host", "a")], &fields)]);
+        rows.times[0] += at * 1_000_000_000;
+        ingestor.write(vec![rows]).await.unwrap()
+    };
+    let cells = |node: &Node, field: &str| -> Vec<Value> {
+        stored(node).into_iter().filter_map(|(_, mut cells)| cells.remove(field)).collect()
+    };
+    for (at, value) in [(0, 7), (1, WIDE), (2, -WIDE), (3, i64::MAX), (4, i64::MIN)] {
+        assert_eq!(write(at, "total", Int(value)).await.rows, 1);
+    }
+    let refused = write(5, "total", Float(1.5)).await;
+    assert_eq!(reasons(&refused), [(1, RejectReason::TypeConflict)]);
+    assert!(refused.rejected[0].detail.contains("2^53"), "{refused:?}");
+    node.compact().await.unwrap();
+    assert_eq!(write(6, "total", Int(3)).await.rows, 1);
+    let expected = [7, WIDE, -WIDE, i64::MAX, i64::MIN, 3].map(Int);
+    assert_eq!(cells(&node, "total"), expected);
+
+    // Where the float comes first, it is the integer that is refused.
+    assert_eq!(write(7, "level", Int(1 << 53)).await.rows, 1);
+    assert_eq!(write(8, "level", Float(1.5)).await.rows, 1);
+    assert_eq!(reasons(&write(9, "level", Int(WIDE)).await), [(1, RejectReason::Number)]);
+    assert_eq!(cells(&node, "level"), [(1i64 << 53) as f64, 1.5].map(Float));
+    node.stop().await;
+}
+
+/// Floats and wide integers of many writers at once: whichever came first, nothing that was taken
+/// is stored as anything else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn floats_and_wide_integers_at_once_stay_what_they_were() {
+    let node = node().await;
+    let ingestor = Arc::new(Ingestor::new(node.clone(), IngestOptions::default()));
+    for round in 0..10 {
+        let field = format!("f{round}");
+        let writers: Vec<_> = (0..8i64)
+            .map(|at| {
+                let (ingestor, field) = (ingestor.clone(), field.clone());
+                tokio::spawn(async move {
+                    let value = match at % 3 {
+                        0 => Value::Float(at as f64 + 0.5),
+                        1 => Value::Int((1 << 60) + at),
+                        _ => Value::Int(at),
+                    };
+                    let host = format!("h{at}");
+                    let (tags, fields) = ([("host", &host[..])], [(&field[..], value.clone())]);
+                    let receipt = ingestor.write(vec![points(&[(&tags, &fields)])]).await.unwrap();
+                    (receipt.rows == 1).then_some(value)
+                })
+            })
+            .collect();
+        let mut taken = Vec::new();
+        for writer in writers {
+            taken.extend(writer.await.unwrap());
+        }
+        let found = stored(&node).into_iter().filter_map(|(_, mut cells)| cells.remove(&field));
+        let text = |value: &Value| match value {
+            Value::Int(value) => format!("{value}"),
+            Value::Float(value) => format!("{}", *value as i128).trim_end_matches(".5").to_owned(),
+            other => panic!("{other:?}"),
+        };
+        let mut found: Vec<String> = found.map(|value| text(&value)).collect();
+        let mut taken: Vec<String> = taken.iter().map(text).collect();
+        found.sort_unstable();
+        taken.sort_unstable();
+        assert_eq!(found, taken);
+    }
+    node.stop().await;
+}

@@ -32,7 +32,7 @@ pub use predicate::TagPredicate;
 pub use read::{
     BlockIter, ColumnRead, ReadPath, RowsWanted, ScanSpec, SeriesFilter, TableStats, TabletScan,
 };
-pub use schema::{Column, ColumnKind, Schema};
+pub use schema::{Column, ColumnKind, Ints, Schema};
 pub use series::{SeriesKey, SeriesKeys};
 pub use table::{Bucket, Table, TableOptions, TabletSpec};
 pub use time::{ArrivalClock, Clock, SystemClock, TimeRange};

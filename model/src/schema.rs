@@ -13,6 +13,22 @@ pub enum ColumnKind {
     Field,
 }
 
+/// What is known of the integers of a column: those beyond 2⁵³ cannot become floats unchanged.
+/// In the order in which it may change.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Ints {
+    /// Nobody has looked: the column is older than this note.
+    #[default]
+    Unknown,
+    /// All lie within ±2⁵³.
+    Exact,
+    /// Some lie beyond, or may.
+    Wide,
+}
+
 /// One tag or field. The event time is no column of the schema: every table has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
@@ -25,6 +41,9 @@ pub struct Column {
     /// Always [`ColumnType::Text`] for a tag.
     #[serde(rename = "type")]
     pub column_type: ColumnType,
+    /// Of an integer column; changed in the catalog before such an integer is written.
+    #[serde(default)]
+    pub ints: Ints,
 }
 
 /// The columns of a table in the order in which they appeared.

@@ -2,8 +2,9 @@
 //! a small question costs from text to bytes.
 
 use oribi_model::{
-    Block, Column, ColumnId, ColumnKind, ColumnType, ColumnValues, Name, ReadPath, Run, ScanSpec,
-    Schema, SeriesKey, Table, TableId, TableOptions, TableStats, TabletId, TabletScan, TimeRange,
+    Block, Column, ColumnId, ColumnKind, ColumnType, ColumnValues, Ints, Name, ReadPath, Run,
+    ScanSpec, Schema, SeriesKey, Table, TableId, TableOptions, TableStats, TabletId, TabletScan,
+    TimeRange,
 };
 use oribi_query::{QueryEngine, QueryOptions, Question};
 use std::{sync::Arc, time::Instant};
@@ -24,6 +25,7 @@ impl InMemory {
             name: Name::new(name).expect("the name is allowed"),
             kind,
             column_type,
+            ints: Ints::Exact,
         };
         let columns = vec![
             column(1, "host", ColumnKind::Tag, ColumnType::Text),

@@ -1,7 +1,7 @@
 //! The grammar of `select`: `mean(temperature) as t, max("odd name"), count(*)`.
 
 use crate::{Error, Result};
-use oribi_model::{Column, ColumnId, ColumnKind, ColumnType, Name, Schema};
+use oribi_model::{Column, ColumnId, ColumnKind, ColumnType, Ints, Name, Schema};
 
 /// An aggregate function.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -99,6 +99,7 @@ pub(crate) fn check_select(text: &str) -> Result<()> {
                     .map_err(|wrong| Error::parameter("select", wrong.to_string()))?,
                 kind: ColumnKind::Field,
                 column_type: ColumnType::Float,
+                ints: Ints::Exact,
             }),
             parsed => return parsed.map(drop),
         }

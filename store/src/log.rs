@@ -4,6 +4,7 @@
 //! and reports to each. An op is seen by readers as soon as it is submitted. The byte layout
 //! stands in docs/formats/log.md.
 
+mod failure;
 mod frame;
 mod index;
 mod recover;

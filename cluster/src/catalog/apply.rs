@@ -2,7 +2,7 @@
 
 use super::{Catalog, Change, ColumnSpec, Map};
 use oribi_model::{
-    Bucket, Column, ColumnId, ColumnKind, ColumnType, Name, Schema, Table, TableId, TabletId,
+    Bucket, Column, ColumnId, ColumnKind, ColumnType, Ints, Name, Schema, Table, TableId, TabletId,
     TabletSpec, TimeRange,
 };
 use std::sync::Arc;
@@ -152,20 +152,27 @@ fn ensure_column(
             let (is, asked) = (kind(found.kind), kind(wanted.kind));
             return Err(format!("{:?} is a {is} and cannot be a {asked}", wanted.name.as_str()));
         }
-        let widens =
-            (found.column_type, wanted.column_type) == (ColumnType::Int, ColumnType::Float);
-        if widens {
-            found.column_type = ColumnType::Float;
-        }
-        return Ok(widens);
+        return Ok(match (found.column_type, wanted.column_type, found.ints) {
+            (ColumnType::Int, ColumnType::Float, Ints::Exact) => {
+                found.column_type = ColumnType::Float;
+                true
+            }
+            (ColumnType::Int, ColumnType::Int, known) if known < wanted.ints => {
+                found.ints = wanted.ints;
+                true
+            }
+            _ => false,
+        });
     }
     *last = ColumnId(last.0 + 1);
     let column_type = match wanted.kind {
         ColumnKind::Tag => ColumnType::Text,
         ColumnKind::Field => wanted.column_type,
     };
-    let ColumnSpec { name, kind, .. } = wanted.clone();
-    schema.columns.push(Column { id: *last, name, kind, column_type });
+    let ColumnSpec { name, kind, ints, .. } = wanted.clone();
+    // A new column holds nothing that nobody knows of.
+    let ints = ints.max(Ints::Exact);
+    schema.columns.push(Column { id: *last, name, kind, column_type, ints });
     Ok(true)
 }
 
@@ -178,7 +185,7 @@ mod tests {
     }
 
     fn spec(text: &str, kind: ColumnKind, column_type: ColumnType) -> ColumnSpec {
-        ColumnSpec { name: name(text), kind, column_type }
+        ColumnSpec { name: name(text), kind, column_type, ints: Ints::Unknown }
     }
 
     fn ensure(columns: Vec<ColumnSpec>) -> Change {
@@ -210,6 +217,37 @@ mod tests {
         assert_eq!(narrowed.unwrap(), widened);
         let kind = ensure(vec![spec("host", ColumnKind::Field, ColumnType::Int)]);
         assert!(first.apply(&kind).unwrap_err().contains("host"));
+    }
+
+    /// Whichever of a wide integer and a float comes first decides.
+    #[test]
+    fn a_column_with_wide_integers_is_never_widened() {
+        let first = with_table();
+        let v = |column_type, ints| {
+            let column = ColumnSpec { ints, ..spec("v", ColumnKind::Field, column_type) };
+            ensure(vec![column])
+        };
+        let column = |catalog: &Catalog| {
+            let column = catalog.table("default", "m").unwrap().schema.column("v").unwrap().clone();
+            (column.column_type, column.ints)
+        };
+        let (wide, float) = (v(ColumnType::Int, Ints::Wide), v(ColumnType::Float, Ints::Unknown));
+        assert_eq!(column(&first), (ColumnType::Int, Ints::Exact));
+        let marked = first.apply(&wide).unwrap();
+        assert_eq!(column(&marked), (ColumnType::Int, Ints::Wide));
+        assert_eq!(marked.apply(&float).unwrap(), marked);
+        assert_eq!(marked.apply(&v(ColumnType::Int, Ints::Exact)).unwrap(), marked);
+        let widened = first.apply(&float).unwrap();
+        assert_eq!(widened.apply(&wide).unwrap(), widened);
+
+        // A catalog from before says nothing, so that nothing is widened until somebody has looked.
+        let form = serde_json::to_string(&first).unwrap().replace(r#","ints":"exact""#, "");
+        let mut old: Catalog = serde_json::from_str(&form).unwrap();
+        old.reindex();
+        assert_eq!(column(&old), (ColumnType::Int, Ints::Unknown));
+        assert_eq!(old.apply(&float).unwrap(), old);
+        let looked = old.apply(&v(ColumnType::Int, Ints::Exact)).unwrap();
+        assert_eq!(column(&looked.apply(&float).unwrap()).0, ColumnType::Float);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What may be changed in the catalog. A change is what a log entry of the catalog carries.
 
-use oribi_model::{ColumnKind, ColumnType, Name, TableId, TableOptions, TabletId, TimeRange};
+use oribi_model::{ColumnKind, ColumnType, Ints, Name, TableId, TableOptions, TabletId, TimeRange};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,6 +14,9 @@ pub struct ColumnSpec {
     /// The type; text for a tag.
     #[serde(rename = "type")]
     pub column_type: ColumnType,
+    /// What is known of the integers that it is to hold.
+    #[serde(default)]
+    pub ints: Ints,
 }
 
 /// One change. All are idempotent: what is there already is left as it is.
@@ -31,8 +34,10 @@ pub enum Change {
         db: Name,
     },
     /// Makes a table, and its database where that is missing, or gives a table more columns.
-    /// A column that exists with another type is left alone, unless it is an integer and a float
-    /// is asked for: then it is widened for good. A column of the other kind refuses the change.
+    /// A column that exists with another type is left alone, unless it is an integer, known to
+    /// hold none beyond 2⁵³, and a float is asked for: then it is widened for good. What is known
+    /// of an integer column's values is noted, once and for all where they are wide. A column of
+    /// the other kind refuses the change.
     EnsureColumns {
         /// The database.
         db: Name,

@@ -46,6 +46,7 @@ async fn make_table(node: &Node) -> Result<Option<TableId>> {
         name: Name::new(name).unwrap(),
         kind,
         column_type,
+        ints: oribi_model::Ints::Unknown,
     };
     let change = Change::EnsureColumns {
         db: Name::new("default").unwrap(),

@@ -226,7 +226,8 @@ pub(super) fn moment(ns: i64) -> String {
 mod tests {
     use super::*;
     use oribi_model::{
-        Column, ColumnId, ColumnType, ColumnValues, Name, Schema, SeriesKeys, TableId, TableOptions,
+        Column, ColumnId, ColumnType, ColumnValues, Ints, Name, Schema, SeriesKeys, TableId,
+        TableOptions,
     };
 
     fn table() -> Table {
@@ -235,6 +236,7 @@ mod tests {
             name: Name::new(name).unwrap(),
             kind,
             column_type,
+            ints: Ints::Exact,
         };
         let columns = vec![
             column(1, "site", ColumnKind::Tag, ColumnType::Text),

@@ -2,9 +2,9 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use oribi_model::{
-    Block, Column, ColumnId, ColumnKind, ColumnType, ColumnValues, Name, ReadPath, Run, ScanSpec,
-    Schema, SeriesKey, Table, TableId, TableOptions, TableStats, TabletId, TabletScan, TimeRange,
-    Value,
+    Block, Column, ColumnId, ColumnKind, ColumnType, ColumnValues, Ints, Name, ReadPath, Run,
+    ScanSpec, Schema, SeriesKey, Table, TableId, TableOptions, TableStats, TabletId, TabletScan,
+    TimeRange, Value,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,7 +30,8 @@ impl MemoryTable {
         let mut columns = Vec::new();
         let mut add = |name: &str, kind, column_type| {
             let id = ColumnId(columns.len() as u32 + 1);
-            columns.push(Column { id, name: Name::new(name).unwrap(), kind, column_type });
+            let (name, ints) = (Name::new(name).unwrap(), Ints::Exact);
+            columns.push(Column { id, name, kind, column_type, ints });
         };
         tags.iter().for_each(|tag| add(tag, ColumnKind::Tag, ColumnType::Text));
         fields.iter().for_each(|(field, kind)| add(field, ColumnKind::Field, *kind));

@@ -5,7 +5,7 @@ use super::{
     problem::{ApiError, Result},
 };
 use oribi_cluster::ColumnSpec;
-use oribi_model::{ColumnKind, ColumnType, Name, Table, name::TIME_COLUMN};
+use oribi_model::{ColumnKind, ColumnType, Ints, Name, Table, name::TIME_COLUMN};
 use serde_json::Value;
 
 /// Columns that the parameters `tags` and `columns` ask for, in their order.
@@ -133,7 +133,7 @@ fn add(
         let detail = format!("the column {:?} stands twice", name.as_str());
         return Err(ApiError::parameter(parameter, detail));
     }
-    columns.push(ColumnSpec { name, kind, column_type });
+    columns.push(ColumnSpec { name, kind, column_type, ints: Ints::Unknown });
     Ok(())
 }
 

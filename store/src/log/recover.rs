@@ -1,9 +1,9 @@
 //! Reading the log back: what was synced, and nothing else.
 
 use super::{
+    failure::{Failure, Outcome},
     frame::{self, FRAME_HEAD_BYTES, FRAME_MAGIC, HEADER_BYTES},
     index::{Index, LogFile},
-    writer::{Failure, Outcome},
 };
 use crate::{Error, Result, disk::Disk};
 use std::{

@@ -5,6 +5,7 @@
 
 use super::{
     Action, GroupId, Shared, Waiting,
+    failure::{Failure, Outcome},
     frame::FrameBuilder,
     index::LogFile,
     recover::{self, Tail},
@@ -12,7 +13,6 @@ use super::{
 use crate::{Error, Result, disk::DiskFile};
 use std::{
     io,
-    path::Path,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -264,26 +264,6 @@ fn append(
     }
     Ok(())
 }
-
-/// Why a write did not happen.
-pub(super) enum Failure {
-    /// It may succeed later; the log is as it was.
-    Passing(Error),
-    /// What is on disk is unknown.
-    Final(Error),
-}
-
-impl Failure {
-    /// A failed operation that left nothing behind. What the system gives a reason for, such as
-    /// space or descriptors that are used up, may pass.
-    pub(super) fn of(action: &'static str, path: &Path, error: io::Error) -> Failure {
-        let passes = error.kind() != io::ErrorKind::Other;
-        let error = Error::io(action, path)(error);
-        if passes { Failure::Passing(error) } else { Failure::Final(error) }
-    }
-}
-
-pub(super) type Outcome<T = ()> = Result<T, Failure>;
 
 /// Fails the log if the writer's thread ends by a panic, so that nobody waits for ever.
 pub(super) struct Watch(pub(super) Arc<Shared>);
