@@ -8,7 +8,7 @@ use super::{
 use crate::{Catalog, Error, Result, replica::Replica};
 use oribi_model::{Clock, TabletId};
 use oribi_store::{
-    OpenFiles, PageCache, TabletOptions, Trash,
+    OpenFiles, PageCache, Tablet, TabletOptions, Trash,
     disk::Disk,
     log::{Log, LogOptions, Op},
 };
@@ -131,6 +131,12 @@ fn put_away(hosting: &Hosting, catalog: &Catalog, troubles: &Troubles) -> Result
         );
         false
     };
+    let dir = hosting.dir.tablets();
+    let names = hosting.disk.list(&dir).map_err(oribi_store::Error::io("list", &dir))?;
+    for name in names.iter().filter(|name| name.ends_with(Tablet::NEW_SUFFIX)) {
+        // A first flush that was cut short: the log has all of it.
+        hosting.options.trash.take(&dir.join(name), "unfinished-tablet")?;
+    }
     for tablet in tablet_folders(&*hosting.disk, &hosting.dir)? {
         if catalog.tablet(tablet).is_none() && is_dropped(tablet, "its folder is there") {
             hosting.options.trash.take(&hosting.dir.tablet(tablet), "dropped-tablet")?;

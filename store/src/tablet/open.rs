@@ -32,6 +32,9 @@ pub(super) fn open_segment(
 }
 
 impl Tablet {
+    /// Ends the name under which a first flush makes the folder.
+    pub const NEW_SUFFIX: &str = ".new";
+
     /// Whether there is a folder at `dir`. One that is there has a manifest, unless it was lost.
     ///
     /// # Errors
@@ -168,7 +171,7 @@ impl Tablet {
         }
         let Some(above) = self.dir.parent() else { return Ok(()) };
         let mut beside = self.dir.clone().into_os_string();
-        beside.push(".new");
+        beside.push(Tablet::NEW_SUFFIX);
         let beside = PathBuf::from(beside);
         self.options.trash.take(&beside, &self.trash_label())?;
         self.disk.create_dir_all(&beside).map_err(Error::io("make", &beside))?;
