@@ -413,6 +413,21 @@ impl Node {
         self.stopping.store(true, Ordering::Release);
         self.stop.notify_waiters();
         self.room.notify_waiters();
+        let mut ending = std::pin::pin!(self.end_work());
+        loop {
+            tokio::select! {
+                () = &mut ending => break,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+            // Whoever waits for a log that cannot be written would wait for ever.
+            if self.stalled().is_some() {
+                self.close_log().await;
+            }
+        }
+        self.close_log().await;
+    }
+
+    async fn end_work(&self) {
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             if let Err(error) = task.await {
@@ -426,6 +441,9 @@ impl Node {
             tracing::warn!(%error, "the catalog was not written; the log has its changes");
         }
         self.catalog_replica.rest().await;
+    }
+
+    async fn close_log(&self) {
         let log = self.hosting.log.clone();
         let closed = tokio::task::spawn_blocking(move || log.close()).await;
         if let Err(error) = closed {
