@@ -123,7 +123,10 @@ impl SegmentCursor {
                 _ => ((page * PAGE_ROWS) as u64, self.load(page)?),
             };
             let from = (self.rows.start - start) as usize;
-            let to = (self.rows.end - start).min(window.rows() as u64) as usize;
+            // Page by page, whether they were kept or are read now: sums of floats depend on how
+            // rows are cut.
+            let page_end = ((page + 1) * PAGE_ROWS) as u64;
+            let to = (self.rows.end.min(page_end) - start).min(window.rows() as u64) as usize;
             let piece = window.cut(from..to, self.time);
             self.rows.start = start + to as u64;
             self.window = Some((start, window));
