@@ -37,7 +37,8 @@ pub(crate) fn wanted(points: &Points, schema: &Schema) -> Vec<ColumnSpec> {
         let written = written_type(field);
         match schema.column(&field.name) {
             None if !tag_names.contains(field.name.as_str()) => {
-                want(&field.name, ColumnKind::Field, written, ints_of(field));
+                let ints = ints_of(field).max(Ints::Exact);
+                want(&field.name, ColumnKind::Field, written, ints);
             }
             Some(column)
                 if column.kind == ColumnKind::Field

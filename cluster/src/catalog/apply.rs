@@ -170,8 +170,6 @@ fn ensure_column(
         ColumnKind::Field => wanted.column_type,
     };
     let ColumnSpec { name, kind, ints, .. } = wanted.clone();
-    // A new column holds nothing that nobody knows of.
-    let ints = ints.max(Ints::Exact);
     schema.columns.push(Column { id: *last, name, kind, column_type, ints });
     Ok(true)
 }
@@ -205,14 +203,17 @@ mod tests {
         let first = with_table();
         let again = ensure(vec![spec("v", ColumnKind::Field, ColumnType::Int)]);
         assert_eq!(first.apply(&again).unwrap(), first);
+        let exact =
+            ColumnSpec { ints: Ints::Exact, ..spec("v", ColumnKind::Field, ColumnType::Int) };
+        let first = first.apply(&ensure(vec![exact])).unwrap();
         let widened =
             first.apply(&ensure(vec![spec("v", ColumnKind::Field, ColumnType::Float)])).unwrap();
         let column = |catalog: &Catalog| {
             let table = catalog.table("default", "m").unwrap();
             (table.schema.version, table.schema.column("v").unwrap().column_type)
         };
-        assert_eq!(column(&first), (1, ColumnType::Int));
-        assert_eq!(column(&widened), (2, ColumnType::Float));
+        assert_eq!(column(&first), (2, ColumnType::Int));
+        assert_eq!(column(&widened), (3, ColumnType::Float));
         let narrowed = widened.apply(&ensure(vec![spec("v", ColumnKind::Field, ColumnType::Int)]));
         assert_eq!(narrowed.unwrap(), widened);
         let kind = ensure(vec![spec("host", ColumnKind::Field, ColumnType::Int)]);
@@ -232,6 +233,9 @@ mod tests {
             (column.column_type, column.ints)
         };
         let (wide, float) = (v(ColumnType::Int, Ints::Wide), v(ColumnType::Float, Ints::Unknown));
+        // An entry from before says nothing of what came with it.
+        assert_eq!(column(&first), (ColumnType::Int, Ints::Unknown));
+        let first = first.apply(&v(ColumnType::Int, Ints::Exact)).unwrap();
         assert_eq!(column(&first), (ColumnType::Int, Ints::Exact));
         let marked = first.apply(&wide).unwrap();
         assert_eq!(column(&marked), (ColumnType::Int, Ints::Wide));

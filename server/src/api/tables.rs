@@ -17,7 +17,7 @@ use axum::{
 use jiff::Timestamp;
 use oribi_cluster::Change;
 use oribi_model::{
-    Column, ColumnKind, Name, ReadPath, Table, TableOptions,
+    Column, ColumnKind, Ints, Name, ReadPath, Table, TableOptions,
     name::TIME_COLUMN,
     time::{NS_PER_DAY, NS_PER_SECOND},
 };
@@ -144,8 +144,12 @@ pub(super) async fn put(
     let name = name_of_path(path)?;
     let params = given.params(KNOWN)?;
     let db = params.db()?;
-    let columns = schema::columns(&params)?;
+    let mut columns = schema::columns(&params)?;
     let before = admin.node.table(&db, &name);
+    let is_new = |name: &str| before.as_ref().is_none_or(|t| t.schema.column(name).is_none());
+    for column in columns.iter_mut().filter(|column| is_new(column.name.as_str())) {
+        column.ints = Ints::Exact;
+    }
     if before.is_none() || !columns.is_empty() {
         // Oribi's own tables may be given a retention, but not be made or widened.
         Name::user_table(&name).map_err(|wrong| ApiError::parameter("table", wrong.to_string()))?;
