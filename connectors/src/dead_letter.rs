@@ -1,5 +1,9 @@
 //! What arrived and could not become rows: kept as rows of the table `_dead_letters`.
 
+mod read;
+
+pub use read::WithDeadLetters;
+
 use base64::Engine;
 use oribi_model::{ColumnType, Name, Points, PointsBuilder, RejectReason, name::DEFAULT_DB};
 use xxhash_rust::xxh3::xxh3_64;
@@ -8,6 +12,23 @@ use xxhash_rust::xxh3::xxh3_64;
 pub const DEAD_LETTER_TABLE: &str = "_dead_letters";
 /// Bytes of a payload that are kept.
 pub const PAYLOAD_BYTES_MAX: usize = 48 * 1024;
+
+const TAGS: [&str; 3] = ["source", "reason", "partition"];
+
+fn fields() -> [(&'static str, ColumnType); 9] {
+    use ColumnType::{Int, Text};
+    [
+        ("topic", Text),
+        ("detail", Text),
+        ("client_id", Text),
+        ("payload", Text),
+        ("encoding", Text),
+        ("xxh3", Text),
+        ("payload_bytes", Int),
+        ("packet_id", Int),
+        ("offset", Int),
+    ]
+}
 
 /// One message that could not be decoded or did not fit.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +72,9 @@ impl DeadLetters {
     pub fn push(&mut self, letter: &DeadLetter<'_>, time_ns: i64, origin: u32) {
         let points = &mut self.points;
         let partition = letter.place.map(|(partition, _)| partition.to_string());
-        let series = points.series(&[
-            ("source", letter.source),
-            ("reason", letter.reason.as_str()),
-            ("partition", partition.as_deref().unwrap_or_default()),
-        ]);
+        let values =
+            [letter.source, letter.reason.as_str(), partition.as_deref().unwrap_or_default()];
+        let series = points.series(&std::array::from_fn::<_, 3, _>(|at| (TAGS[at], values[at])));
         let mut text = |name: &str, value: &str| {
             let field = points.field(name, ColumnType::Text);
             points.set_text(field, value);
@@ -95,5 +114,39 @@ impl DeadLetters {
 impl Default for DeadLetters {
     fn default() -> DeadLetters {
         DeadLetters::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_read_before_the_first_letter_has_the_columns_that_letters_write() {
+        let letter = |place| DeadLetter {
+            source: "mqtt",
+            reason: RejectReason::Syntax,
+            detail: "why",
+            topic: "a/b",
+            payload: b"\xff",
+            payload_bytes: 1,
+            client_id: "c",
+            packet_id: 1,
+            place,
+        };
+        let mut letters = DeadLetters::new();
+        letters.push(&letter(None), 1, 0);
+        letters.push(&letter(Some((3, 7))), 2, 1);
+        let points = letters.finish();
+        let mut tags: Vec<&str> = points.tags.iter().map(|tag| tag.name.as_str()).collect();
+        tags.sort_unstable_by_key(|name| TAGS.iter().position(|tag| tag == name));
+        assert_eq!(tags, TAGS);
+        let column_type = |name: &str| {
+            points.fields.iter().find(|field| field.name == name).map(|f| f.values.column_type())
+        };
+        for (name, of) in fields() {
+            assert_eq!(column_type(name), Some(of), "{name}");
+        }
+        assert_eq!(points.fields.len(), fields().len());
     }
 }

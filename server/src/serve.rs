@@ -10,7 +10,9 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use oribi_cluster::Node;
-use oribi_connectors::{Connectors, MqttListener, connector::Parts as ConnectorParts};
+use oribi_connectors::{
+    Connectors, MqttListener, connector::Parts as ConnectorParts, dead_letter::WithDeadLetters,
+};
 use oribi_ingest::{Ingest, Ingestor};
 use oribi_model::{ArrivalClock, Clock, SystemClock};
 use oribi_query::QueryEngine;
@@ -79,7 +81,8 @@ impl Server {
             arrival.clone(),
             stop.clone(),
         )?;
-        let engine = QueryEngine::with_clock(node.clone(), config.query.clone(), clock.clone());
+        let read = WithDeadLetters::over(node.clone());
+        let engine = QueryEngine::with_clock(read, config.query.clone(), clock.clone());
         let connectors = Connectors::start(
             config.connectors.clone(),
             ConnectorParts {

@@ -157,6 +157,9 @@ fn dead_letters_are_cleared_but_never_made_or_dropped() {
     let (oribi, _dir) = start();
     oribi.put("/api/v1/tables/_dead_letters?db=own", "{}").problem(400);
     assert_eq!(oribi.post("/write", "_dead_letters v=1").status, 400);
+    assert_eq!(oribi.rows("table=_dead_letters&select=count(*),last(detail)"), json!([]));
+    let sql = "/api/v1/sql?q=SELECT+source,topic,\"offset\"+FROM+_dead_letters";
+    assert_eq!(oribi.get(sql).json()["rows"], json!([]));
     use rumqttc::{Client, Event, Incoming, MqttOptions, QoS};
     let (host, port) = oribi.mqtt.split_once(':').unwrap();
     let (client, mut events) =
@@ -165,6 +168,8 @@ fn dead_letters_are_cleared_but_never_made_or_dropped() {
     assert!(events.iter().any(|event| matches!(event, Ok(Event::Incoming(Incoming::PubAck(_))))));
     let count = || oribi.rows("table=_dead_letters&select=count(*)");
     assert_eq!(count(), json!([[null, 1]]));
+    let row = json!([["mqtt", "sensors/site1/bad", null]]);
+    assert_eq!(oribi.get(sql).json()["rows"], row, "a column that no letter has had is null");
     oribi.delete("/api/v1/tables/_dead_letters").problem(400);
     let retention = oribi.put("/api/v1/tables/_dead_letters", "{\"retention\":\"7d\"}");
     assert_eq!(retention.status, 200, "{}", retention.text());
