@@ -17,8 +17,19 @@ pub(crate) struct Picks {
 }
 
 impl Picks {
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.ends.as_ref().map_or(self.cells.len(), Vec::len)
+    }
+
+    /// The cells of each result row.
+    pub(crate) fn of_rows(&self) -> impl Iterator<Item = &[(u32, u32)]> {
+        let mut start = 0;
+        (0..self.rows()).map(move |row| {
+            let end = self.ends.as_ref().map_or(row + 1, |ends| ends[row] as usize);
+            let cells = &self.cells[start..end];
+            start = end;
+            cells
+        })
     }
 
     /// Calls `emit` for each result row with its newest cell that is not null.
