@@ -8,6 +8,9 @@ use arrow_array::{
 };
 use arrow_select::take::take;
 
+/// About what the shared head of an Arrow buffer costs.
+const BUFFER_BYTES: usize = 64;
+
 /// Rows of one table and one tablet, by column id, with the types as written.
 ///
 /// Rows stand in the order of their arrival: of two rows with one key the later one wins, column
@@ -48,9 +51,12 @@ impl RowBatch {
         Some(TimeRange::new(start, last.saturating_add(1)))
     }
 
-    /// Bytes of memory that the batch holds.
+    /// Bytes of memory that the batch holds, with what its vectors and arrays cost themselves.
     pub fn bytes(&self) -> usize {
-        self.series.bytes_held()
+        size_of::<RowBatch>()
+            + self.columns.capacity() * size_of::<(ColumnId, ColumnValues)>()
+            + self.columns.len() * BUFFER_BYTES
+            + self.series.bytes_held()
             + self.row_series.capacity() * size_of::<u32>()
             + self.times.capacity() * size_of::<i64>()
             + self.columns.iter().map(|(_, values)| values.bytes()).sum::<usize>()

@@ -6,6 +6,8 @@
 
 mod block;
 mod cells;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use block::{Block, gather};
 

@@ -13,7 +13,8 @@ use crate::{
 use cursor::{Cursor, MemoryCursor, SegmentCursor};
 use merge::Merge;
 use oribi_model::{
-    BlockIter, ColumnId, ColumnRead, ColumnType, RowsWanted, ScanSpec, SeriesKey, TabletId, TimeRange,
+    BlockIter, ColumnId, ColumnRead, ColumnType, RowsWanted, ScanSpec, SeriesKey, TabletId,
+    TimeRange,
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -117,9 +118,11 @@ fn plan(sources: &[Source], spec: &ScanSpec) -> Vec<PlanSeries> {
     for (at, source) in sources.iter().enumerate() {
         match &source.rows {
             Rows::Segment(segment) => {
-                for (place, (key, _)) in segment.series().iter().enumerate() {
+                let keys = segment.series();
+                let places = spec.series.places(keys.len(), |place| keys[place].0.as_bytes());
+                for place in places.into_iter().flatten() {
                     let rows = segment.series_rows(place);
-                    found.push((key, at as u32, place as u32, rows.end - rows.start));
+                    found.push((&keys[place].0, at as u32, place as u32, rows.end - rows.start));
                 }
             }
             Rows::Memory(view) => {

@@ -1,9 +1,6 @@
 //! Rows of a memtable that lie together, column by column.
 
-use super::{
-    cells::Cells,
-    count,
-};
+use super::{cells::Cells, count};
 use crate::gather::Picks;
 use arrow_array::{
     ArrowPrimitiveType, PrimitiveArray,

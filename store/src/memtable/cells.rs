@@ -1,7 +1,7 @@
 //! The cells of one column in one block.
 
-use oribi_model::{ColumnType, ColumnValues};
 use arrow_array::Array;
+use oribi_model::{ColumnType, ColumnValues};
 
 /// A column of a block.
 #[derive(Clone)]
@@ -170,7 +170,9 @@ impl Rows {
         }
         let Rows::Each(rows) = self else { return };
         match array.as_array().nulls() {
-            Some(nulls) => rows.extend(nulls.valid_indices().map(|at| (first as usize + at) as u16)),
+            Some(nulls) => {
+                rows.extend(nulls.valid_indices().map(|at| (first as usize + at) as u16))
+            }
             None => rows.extend((first..).take(array.len()).map(|row| row as u16)),
         }
     }
@@ -202,7 +204,9 @@ impl Values {
             (Values::Float(values), ColumnValues::Float(array)) if whole => {
                 values.extend_from_slice(array.values());
             }
-            (Values::Int(values), ColumnValues::Int(array)) => values.extend(array.iter().flatten()),
+            (Values::Int(values), ColumnValues::Int(array)) => {
+                values.extend(array.iter().flatten())
+            }
             (Values::Float(values), ColumnValues::Float(array)) => {
                 values.extend(array.iter().flatten());
             }
