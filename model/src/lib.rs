@@ -30,7 +30,8 @@ pub use name::Name;
 pub use points::{Points, PointsBuilder, RejectReason, Rejection};
 pub use predicate::TagPredicate;
 pub use read::{
-    BlockIter, ColumnRead, ReadPath, RowsWanted, ScanSpec, SeriesFilter, TableStats, TabletScan,
+    BlockIter, ColumnRead, NamedSeries, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesTest,
+    TableStats, TabletScan,
 };
 pub use schema::{Column, ColumnKind, Ints, Schema};
 pub use series::{SeriesKey, SeriesKeys};

@@ -2,6 +2,7 @@
 
 use crate::{ColumnId, SeriesKey};
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// A condition with SQL's three values: a tag that a series lacks is null, and a comparison with
 /// null is unknown.
@@ -28,6 +29,37 @@ impl TagPredicate {
     /// Whether the condition is true (not false, not unknown) for `series`.
     pub fn matches(&self, series: &SeriesKey) -> bool {
         self.evaluate(series) == Some(true)
+    }
+
+    /// The tags that a series must have for the condition to hold, each with the values that will
+    /// do, and whether nothing else is asked for.
+    pub(crate) fn required(&self) -> (BTreeMap<ColumnId, Vec<String>>, bool) {
+        match self {
+            TagPredicate::Always => (BTreeMap::new(), true),
+            TagPredicate::Equal(tag, value) => {
+                (BTreeMap::from([(*tag, vec![value.clone()])]), true)
+            }
+            TagPredicate::In(tag, values) => (BTreeMap::from([(*tag, values.clone())]), true),
+            TagPredicate::And(parts) => {
+                let mut all: BTreeMap<ColumnId, Vec<String>> = BTreeMap::new();
+                let mut exact = true;
+                for (values, alone) in parts.iter().map(TagPredicate::required) {
+                    exact &= alone;
+                    for (tag, values) in values {
+                        match all.entry(tag) {
+                            Entry::Vacant(place) => drop(place.insert(values)),
+                            Entry::Occupied(mut known) => {
+                                known.get_mut().retain(|one| values.contains(one));
+                            }
+                        }
+                    }
+                }
+                (all, exact)
+            }
+            TagPredicate::IsNull(_) | TagPredicate::Or(_) | TagPredicate::Not(_) => {
+                (BTreeMap::new(), false)
+            }
+        }
     }
 
     fn evaluate(&self, series: &SeriesKey) -> Option<bool> {

@@ -1,7 +1,11 @@
 //! The seam between those who ask for rows and the tablets that hold them.
 
-use crate::{Block, ColumnId, ColumnType, Result, SeriesKey, Table, TableId, TabletId, TimeRange};
-use std::{fmt, sync::Arc};
+use crate::{
+    Block, ColumnId, ColumnType, Result, SeriesKey, Table, TableId, TabletId, TagPredicate,
+    TimeRange,
+    series::{push_tag, split_tag},
+};
+use std::{fmt, ops::Range, sync::Arc};
 
 /// A condition on series, asked once for each series that a scan meets.
 #[derive(Clone, Default)]
@@ -9,26 +13,185 @@ pub enum SeriesFilter {
     /// Every series.
     #[default]
     All,
+    /// The series that have certain tags, which can be found without a look at all of them.
+    Tags(NamedSeries),
     /// The series for which the function says yes.
-    Where(Arc<dyn Fn(&SeriesKey) -> bool + Send + Sync>),
+    Where(SeriesTest),
+}
+
+/// Whether a series is wanted.
+pub type SeriesTest = Arc<dyn Fn(&SeriesKey) -> bool + Send + Sync>;
+
+/// Series by the values of some of their tags.
+#[derive(Clone)]
+pub struct NamedSeries {
+    /// By ascending id, the tags that a series must have, each with the values that will do.
+    values: Arc<[(ColumnId, Vec<String>)]>,
+    /// What else must hold.
+    test: Option<SeriesTest>,
 }
 
 impl SeriesFilter {
+    /// The series for which `tags` is true, and `test` too where there is one.
+    pub fn of(tags: TagPredicate, test: Option<SeriesTest>) -> SeriesFilter {
+        let (values, exact) = tags.required();
+        let test: Option<SeriesTest> = match (exact, test) {
+            (true, test) => test,
+            (false, None) => Some(Arc::new(move |series| tags.matches(series))),
+            (false, Some(test)) => {
+                Some(Arc::new(move |series| tags.matches(series) && test(series)))
+            }
+        };
+        match (values.is_empty(), test) {
+            (true, None) => SeriesFilter::All,
+            (true, Some(test)) => SeriesFilter::Where(test),
+            (false, test) => {
+                let values = values.into_iter().collect();
+                SeriesFilter::Tags(NamedSeries { values, test })
+            }
+        }
+    }
+
     /// Whether rows of `series` are wanted.
     pub fn wants(&self, series: &SeriesKey) -> bool {
+        let test = match self {
+            SeriesFilter::All => None,
+            SeriesFilter::Tags(named) if !named.names(series.as_bytes()) => return false,
+            SeriesFilter::Tags(named) => named.test.as_ref(),
+            SeriesFilter::Where(test) => Some(test),
+        };
+        test.is_none_or(|test| test(series))
+    }
+
+    /// Whether the series with these bytes may be wanted, as far as can be told without a key.
+    pub fn may_want(&self, key: &[u8]) -> bool {
         match self {
-            SeriesFilter::All => true,
-            SeriesFilter::Where(wants) => wants(series),
+            SeriesFilter::Tags(named) => named.names(key),
+            SeriesFilter::All | SeriesFilter::Where(_) => true,
+        }
+    }
+
+    /// All keys that may be wanted among series with no other tags than `tags`, which ascend.
+    /// `None` where they cannot be told, or are more than `keys_max`.
+    pub fn keys(&self, tags: &[ColumnId], keys_max: usize) -> Option<Vec<SeriesKey>> {
+        let SeriesFilter::Tags(named) = self else { return None };
+        let known = |tag: &ColumnId| named.values.binary_search_by_key(tag, |(id, _)| *id).is_ok();
+        let mut count = named.values.iter().map(|(_, values)| values.len());
+        let count = count.try_fold(1, |all: usize, one| all.checked_mul(one))?;
+        if count > keys_max || !tags.iter().all(known) {
+            return None;
+        }
+        let mut keys = vec![Vec::new()];
+        for (tag, values) in named.values.iter() {
+            let tails = tails(*tag, values);
+            let longer =
+                |key: &Vec<u8>| tails.iter().map(|tail| [&key[..], tail].concat()).collect();
+            keys = keys.iter().flat_map::<Vec<_>, _>(longer).collect();
+        }
+        Some(keys.iter().filter_map(|key| SeriesKey::from_bytes(key)).collect())
+    }
+
+    /// The places of ascending keys that may be wanted, as ascending ranges. `key` gives the bytes
+    /// of the key at a place below `count`.
+    ///
+    /// Where the first tags of the keys are among those named, only a few keys are looked at.
+    pub fn places<'a>(&self, count: usize, key: impl Fn(usize) -> &'a [u8]) -> Vec<Range<usize>> {
+        let mut ranges = Vec::new();
+        match self {
+            SeriesFilter::Tags(named) => {
+                named.narrow(&named.values, (0..count, 0), &key, &mut ranges);
+            }
+            SeriesFilter::All | SeriesFilter::Where(_) => ranges.push(0..count),
+        }
+        ranges
+    }
+}
+
+impl NamedSeries {
+    fn names(&self, key: &[u8]) -> bool {
+        let mut rest = key;
+        self.values.iter().all(|(wanted, values)| {
+            while let Some((tag, value, behind)) = split_tag(rest) {
+                if tag > *wanted {
+                    return false;
+                }
+                rest = behind;
+                if tag == *wanted {
+                    return values.iter().any(|one| one.as_bytes() == value);
+                }
+            }
+            false
+        })
+    }
+
+    /// The places within `range`, whose keys have their first `shared` bytes in common; `rest` are
+    /// the tags that these bytes do not decide.
+    fn narrow<'a>(
+        &self,
+        rest: &[(ColumnId, Vec<String>)],
+        (mut range, shared): (Range<usize>, usize),
+        key: &impl Fn(usize) -> &'a [u8],
+        found: &mut Vec<Range<usize>>,
+    ) {
+        let Some(((wanted, values), rest)) = rest.split_first() else {
+            return found.push(range);
+        };
+        if !range.is_empty() && key(range.start).len() == shared {
+            // It has no further tag; all others of the range have.
+            range.start += 1;
+        }
+        if range.is_empty() {
+            return;
+        }
+        // Keys ascend, so that no key of the range has a lower tag next than the first one.
+        match split_tag(&key(range.start)[shared..]) {
+            Some((tag, ..)) if tag < *wanted => {
+                found.extend(range.filter(|at| self.names(key(*at))).map(|at| at..at + 1));
+            }
+            Some(_) => {
+                for tail in tails(*wanted, values) {
+                    let from = partition(range.clone(), |at| key(at)[shared..] < tail[..]);
+                    let to = partition(from..range.end, |at| key(at)[shared..].starts_with(&tail));
+                    if from < to {
+                        self.narrow(rest, (from..to, shared + tail.len()), key, found);
+                    }
+                }
+            }
+            None => {}
         }
     }
 }
 
+/// A tag with each of these values, as it stands in a key; ascending.
+fn tails(tag: ColumnId, values: &[String]) -> Vec<Vec<u8>> {
+    let tail = |value: &String| {
+        let mut tail = Vec::new();
+        push_tag(&mut tail, tag, value.as_bytes());
+        tail
+    };
+    let mut tails: Vec<_> = values.iter().filter(|value| !value.is_empty()).map(tail).collect();
+    tails.sort_unstable();
+    tails.dedup();
+    tails
+}
+
+/// The first place for which `before` says no; it says so for all that follow.
+fn partition(range: Range<usize>, before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (range.start, range.end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
 impl fmt::Debug for SeriesFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SeriesFilter::All => "All",
-            SeriesFilter::Where(_) => "Where(..)",
-        })
+        match self {
+            SeriesFilter::All => f.write_str("All"),
+            SeriesFilter::Tags(named) => write!(f, "Tags({:?})", named.values),
+            SeriesFilter::Where(_) => f.write_str("Where(..)"),
+        }
     }
 }
 
@@ -107,4 +270,82 @@ pub trait ReadPath: Send + Sync + 'static {
     /// # Errors
     /// [`crate::Error::Unreadable`] where a tablet cannot be opened.
     fn scan(&self, table: TableId, spec: &ScanSpec, parts_max: usize) -> Result<Vec<TabletScan>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    fn key(tags: &[(u32, &str)]) -> SeriesKey {
+        SeriesKey::from_tags(tags.iter().map(|(id, value)| (ColumnId(*id), *value)))
+    }
+
+    fn equal(id: u32, value: &str) -> TagPredicate {
+        TagPredicate::Equal(ColumnId(id), value.into())
+    }
+
+    fn keys() -> Vec<SeriesKey> {
+        let mut keys = vec![key(&[]), key(&[(1, "s0")]), key(&[(2, "d7")]), key(&[(3, "x")])];
+        for site in ["s0", "s1", "s22"] {
+            for device in 0..200 {
+                let device = format!("d{device}");
+                keys.push(key(&[(1, site), (2, &device)]));
+                keys.push(key(&[(1, site), (2, &device), (3, "x")]));
+            }
+        }
+        keys.sort();
+        keys
+    }
+
+    #[test]
+    fn ranges_hold_what_a_look_at_every_key_finds() {
+        let keys = keys();
+        let of = |tag, values: &[&str]| {
+            TagPredicate::In(ColumnId(tag), values.iter().map(|one| one.to_string()).collect())
+        };
+        let cases = [
+            (equal(1, "s1"), 30),
+            (equal(2, "d7"), keys.len() + 1),
+            (TagPredicate::And(vec![equal(2, "d7"), equal(1, "s1")]), 60),
+            (TagPredicate::And(vec![of(2, &["d7", "d9", "no"]), of(1, &["s1", "s0"])]), 300),
+            (TagPredicate::And(vec![equal(1, "s1"), equal(3, "x")]), 440),
+            (TagPredicate::And(vec![equal(1, "s1"), of(1, &["s0", "s1"])]), 30),
+            (TagPredicate::And(vec![equal(1, "s1"), equal(1, "s0")]), 30),
+            (TagPredicate::And(vec![of(1, &["s1", "s22"]), TagPredicate::IsNull(ColumnId(3))]), 60),
+            (equal(1, ""), 30),
+            (equal(9, "s1"), keys.len() + 1),
+            (TagPredicate::Or(vec![equal(1, "s1"), equal(2, "d7")]), 1),
+            (TagPredicate::Always, 1),
+        ];
+        for (tags, looks_max) in cases {
+            let filter = SeriesFilter::of(tags.clone(), None);
+            let looks = Cell::new(0);
+            let found = filter.places(keys.len(), |at| {
+                looks.set(looks.get() + 1);
+                keys[at].as_bytes()
+            });
+            assert!(looks.get() <= looks_max, "{tags:?}: {} looks", looks.get());
+            assert!(found.windows(2).all(|pair| pair[0].end <= pair[1].start));
+            let found: Vec<_> = found.into_iter().flatten().map(|at| &keys[at]).collect();
+            let named = found.iter().filter(|key| filter.wants(key)).copied();
+            let expected: Vec<_> = keys.iter().filter(|key| tags.matches(key)).collect();
+            assert_eq!(named.collect::<Vec<_>>(), expected, "{tags:?}");
+            if let SeriesFilter::Tags(_) = filter {
+                assert!(found.iter().all(|key| filter.may_want(key.as_bytes())));
+            }
+        }
+    }
+
+    #[test]
+    fn whole_keys_are_told_where_every_tag_is_named() {
+        let both = TagPredicate::And(vec![equal(2, "d7"), equal(1, "s1")]);
+        let filter = SeriesFilter::of(both, None);
+        let known = [key(&[(1, "s1"), (2, "d7")])];
+        assert_eq!(filter.keys(&[ColumnId(1), ColumnId(2)], 9).unwrap(), known);
+        assert_eq!(filter.keys(&[ColumnId(1)], 9).unwrap(), known);
+        assert_eq!(filter.keys(&[ColumnId(1), ColumnId(3)], 9), None);
+        assert_eq!(filter.keys(&[ColumnId(1)], 0), None);
+        assert_eq!(SeriesFilter::All.keys(&[], 9), None);
+    }
 }

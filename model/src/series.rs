@@ -68,7 +68,8 @@ pub fn push_tag(key: &mut Vec<u8>, id: ColumnId, value: &[u8]) {
     key.extend_from_slice(value);
 }
 
-fn split_tag(bytes: &[u8]) -> Option<(ColumnId, &[u8], &[u8])> {
+/// The first tag of a key's bytes with its value, and the bytes behind it.
+pub(crate) fn split_tag(bytes: &[u8]) -> Option<(ColumnId, &[u8], &[u8])> {
     let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
     let id = u32::from_be_bytes(head[..4].try_into().ok()?);
     let length = u32::from_be_bytes(head[4..].try_into().ok()?);

@@ -172,17 +172,12 @@ pub(crate) fn series_filter(
     pushed: &Pushed,
     relation: &Relation,
 ) -> Result<SeriesFilter, DataFusionError> {
-    let tags = pushed.tags.clone();
     let Some(other) = conjunction(pushed.series.clone()) else {
-        return Ok(match tags {
-            TagPredicate::Always => SeriesFilter::All,
-            tags => SeriesFilter::Where(Arc::new(move |series| tags.matches(series))),
-        });
+        return Ok(SeriesFilter::of(pushed.tags.clone(), None));
     };
     let residual = Residual::new(&other, relation)?;
-    Ok(SeriesFilter::Where(Arc::new(move |series: &SeriesKey| {
-        tags.matches(series) && residual.wants(series)
-    })))
+    let test = Arc::new(move |series: &SeriesKey| residual.wants(series));
+    Ok(SeriesFilter::of(pushed.tags.clone(), Some(test)))
 }
 
 impl Residual {

@@ -158,7 +158,7 @@ fn dead_letters_are_cleared_but_never_made_or_dropped() {
     oribi.put("/api/v1/tables/_dead_letters?db=own", "{}").problem(400);
     assert_eq!(oribi.post("/write", "_dead_letters v=1").status, 400);
     assert_eq!(oribi.rows("table=_dead_letters&select=count(*),last(detail)"), json!([]));
-    let sql = "/api/v1/sql?q=SELECT+source,topic,offset+FROM+_dead_letters";
+    let sql = "/api/v1/sql?q=SELECT+source,topic,%22offset%22+FROM+_dead_letters";
     assert_eq!(oribi.get(sql).json()["rows"], json!([]));
     use rumqttc::{Client, Event, Incoming, MqttOptions, QoS};
     let (host, port) = oribi.mqtt.split_once(':').unwrap();

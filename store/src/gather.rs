@@ -17,20 +17,19 @@ pub(crate) struct Picks {
 }
 
 impl Picks {
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.ends.as_ref().map_or(self.cells.len(), Vec::len)
     }
 
-    /// The arrays that occur, and the same picks counted in those alone.
-    pub(crate) fn localized(&self) -> (Vec<u32>, Picks) {
-        let mut arrays: Vec<u32> = self.cells.iter().map(|(array, _)| *array).collect();
-        arrays.sort_unstable();
-        arrays.dedup();
-        let local =
-            |(array, row): &(u32, u32)| (arrays.partition_point(|a| a < array) as u32, *row);
-        let cells = self.cells.iter().map(local).collect();
-        let picks = Picks { cells, ends: self.ends.clone() };
-        (arrays, picks)
+    /// The cells of each result row.
+    pub(crate) fn of_rows(&self) -> impl Iterator<Item = &[(u32, u32)]> {
+        let mut start = 0;
+        (0..self.rows()).map(move |row| {
+            let end = self.ends.as_ref().map_or(row + 1, |ends| ends[row] as usize);
+            let cells = &self.cells[start..end];
+            start = end;
+            cells
+        })
     }
 
     /// Calls `emit` for each result row with its newest cell that is not null.
@@ -149,22 +148,4 @@ pub(crate) fn concat(column_type: ColumnType, parts: &[ColumnValues]) -> ColumnV
         cells.flat_map(|(at, part)| (0..part.len() as u32).map(move |row| (at as u32, row)));
     let picks = Picks { cells: cells.collect(), ends: None };
     gather(column_type, &parts.iter().cloned().map(Some).collect::<Vec<_>>(), &picks)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow_array::Int64Array;
-
-    #[test]
-    fn local_picks_give_the_same_cells_out_of_the_arrays_that_occur() {
-        let array = |base: i64| Some(ColumnValues::Int(Int64Array::from(vec![base, base + 1])));
-        let arrays: Vec<_> = (0..1_000).map(|at| array(at * 10)).collect();
-        let picks = Picks { cells: vec![(900, 1), (3, 0), (900, 0), (7, 1)], ends: None };
-        let (occurring, local) = picks.localized();
-        assert_eq!(occurring, [3, 7, 900]);
-        let few: Vec<_> = occurring.iter().map(|at| arrays[*at as usize].clone()).collect();
-        let expected = gather(ColumnType::Int, &arrays, &picks);
-        assert_eq!(gather(ColumnType::Int, &few, &local), expected);
-    }
 }

@@ -13,7 +13,8 @@ use crate::{
 use cursor::{Cursor, MemoryCursor, SegmentCursor};
 use merge::Merge;
 use oribi_model::{
-    BlockIter, ColumnRead, ColumnType, RowsWanted, ScanSpec, SeriesKey, TabletId, TimeRange,
+    BlockIter, ColumnId, ColumnRead, ColumnType, RowsWanted, ScanSpec, SeriesKey, TabletId,
+    TimeRange,
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -41,28 +42,19 @@ pub(crate) struct PlanSeries {
 /// The columns of all sources with a type that holds every value of theirs.
 pub(crate) fn columns_of(sources: &[Source]) -> Vec<ColumnRead> {
     let mut types = std::collections::BTreeMap::new();
-    for (id, column_type) in sources.iter().flat_map(source_columns) {
+    for (id, column_type) in sources.iter().flat_map(source_columns).copied() {
         let known = types.entry(id).or_insert(column_type);
         if column_type == ColumnType::Float {
-            *known = ColumnType::Float;
+            *known = column_type;
         }
     }
     types.into_iter().map(|(id, column_type)| ColumnRead { id, column_type }).collect()
 }
 
-fn source_columns(source: &Source) -> HashMap<oribi_model::ColumnId, ColumnType> {
+fn source_columns(source: &Source) -> &[(ColumnId, ColumnType)] {
     match &source.rows {
-        Rows::Segment(segment) => segment.columns().iter().copied().collect(),
-        Rows::Memory(view) => {
-            let mut types = HashMap::new();
-            for (id, values) in view.batches.iter().flat_map(|batch| &batch.columns) {
-                let known = types.entry(*id).or_insert(values.column_type());
-                if values.column_type() == ColumnType::Float {
-                    *known = ColumnType::Float;
-                }
-            }
-            types
-        }
+        Rows::Segment(segment) => segment.columns(),
+        Rows::Memory(view) => &view.columns,
     }
 }
 
@@ -75,9 +67,10 @@ pub(crate) fn parts(
     parts_max: usize,
     cache: Option<&Arc<PageCache>>,
 ) -> Result<Vec<BlockIter>> {
-    for (id, stored) in sources.iter().flat_map(source_columns) {
-        let asked = spec.columns.iter().find(|column| column.id == id);
-        let asked = asked.map_or(stored, |column| column.column_type);
+    let asked: HashMap<ColumnId, ColumnType> =
+        spec.columns.iter().map(|read| (read.id, read.column_type)).collect();
+    for (id, stored) in sources.iter().flat_map(source_columns).copied() {
+        let asked = asked.get(&id).copied().unwrap_or(stored);
         if asked != stored && (stored, asked) != (ColumnType::Int, ColumnType::Float) {
             return Err(Error::StaleSchema { column: id, stored, asked });
         }
@@ -86,15 +79,13 @@ pub(crate) fn parts(
     let plan = plan(sources, spec);
     let total: u64 = plan.iter().map(|series| series.rows).sum();
     let rows_min = total.div_ceil(parts_max.max(1) as u64).max(1);
-    let arrays: Vec<_> =
-        sources.iter().map(|source| cursor::arrays(source, &spec.columns)).collect();
     let mut parts: Vec<BlockIter> = Vec::new();
     let (mut part, mut rows) = (Vec::new(), 0);
     let mut cut = |part: Vec<PlanSeries>| {
-        let cursors = sources.iter().enumerate().zip(&arrays).map(|((at, source), arrays)| {
+        let cursors = sources.iter().enumerate().map(|(at, source)| {
             let rows = match &source.rows {
                 Rows::Memory(view) => {
-                    Cursor::Memory(MemoryCursor::new(view.clone(), arrays.clone(), spec))
+                    Cursor::Memory(MemoryCursor::new(view.clone(), spec, wanted_rows))
                 }
                 Rows::Segment(segment) => {
                     let wanted = wanted_pages(segment, at as u32, &part, (spec.time, wanted_rows));
@@ -127,14 +118,16 @@ fn plan(sources: &[Source], spec: &ScanSpec) -> Vec<PlanSeries> {
     for (at, source) in sources.iter().enumerate() {
         match &source.rows {
             Rows::Segment(segment) => {
-                for (place, (key, _)) in segment.series().iter().enumerate() {
+                let keys = segment.series();
+                let places = spec.series.places(keys.len(), |place| keys[place].0.as_bytes());
+                for place in places.into_iter().flatten() {
                     let rows = segment.series_rows(place);
-                    found.push((key, at as u32, place as u32, rows.end - rows.start));
+                    found.push((&keys[place].0, at as u32, place as u32, rows.end - rows.start));
                 }
             }
             Rows::Memory(view) => {
                 for (place, series) in view.series.iter().enumerate() {
-                    found.push((&series.key, at as u32, place as u32, series.rows.len() as u64));
+                    found.push((&series.key, at as u32, place as u32, series.rows() as u64));
                 }
             }
         }

@@ -1,10 +1,9 @@
 //! The rows of one series in one source, piece by piece in order of time.
 
-use super::{Rows, Source};
 use crate::{
     Result,
-    gather::{Picks, gather},
-    memtable::MemoryView,
+    gather::Picks,
+    memtable::{self, MemoryView},
     page_cache::{Cells, Numbers, Page, PageCache},
     segment::{CHUNK_PAGES, PAGE_ROWS, Segment},
 };
@@ -231,74 +230,69 @@ impl Window {
     }
 }
 
-/// For each column asked for, its array in each batch of a memtable.
-pub(super) type Arrays = Arc<Vec<Vec<Option<ColumnValues>>>>;
-
-pub(super) fn arrays(source: &Source, columns: &[ColumnRead]) -> Arrays {
-    let Rows::Memory(view) = &source.rows else { return Arrays::default() };
-    let array = |read: &ColumnRead| {
-        let column = |batch: &Arc<oribi_model::RowBatch>| {
-            batch.column(read.id).map(|values| values.clone().read_as(read.column_type))
-        };
-        view.batches.iter().map(column).collect()
-    };
-    Arc::new(columns.iter().map(array).collect())
-}
-
 pub(super) struct MemoryCursor {
     view: Arc<MemoryView>,
-    arrays: Arrays,
     columns: Vec<ColumnRead>,
     time: TimeRange,
+    rows_wanted: RowsWanted,
     times: Vec<i64>,
     cells: Vec<(u32, u32)>,
     ends: Option<Vec<u32>>,
     next: usize,
-    end: usize,
 }
 
 impl MemoryCursor {
-    pub(super) fn new(view: Arc<MemoryView>, arrays: Arrays, spec: &ScanSpec) -> MemoryCursor {
-        MemoryCursor {
-            view,
-            arrays,
-            columns: spec.columns.clone(),
-            time: spec.time,
-            times: Vec::new(),
-            cells: Vec::new(),
-            ends: None,
-            next: 0,
-            end: 0,
-        }
+    pub(super) fn new(
+        view: Arc<MemoryView>,
+        spec: &ScanSpec,
+        rows_wanted: RowsWanted,
+    ) -> MemoryCursor {
+        let (columns, time) = (spec.columns.clone(), spec.time);
+        let (times, cells, ends, next) = (Vec::new(), Vec::new(), None, 0);
+        MemoryCursor { view, columns, time, rows_wanted, times, cells, ends, next }
     }
 
     fn open(&mut self, place: usize) {
         let series = &self.view.series[place];
-        let time =
-            |(batch, row): &(u32, u32)| self.view.batches[*batch as usize].times[*row as usize];
         self.times.clear();
         self.cells.clear();
+        self.next = 0;
         self.ends = None;
+        let inside = |at: i64| self.time == TimeRange::ALL || self.time.contains(at);
         if series.in_order {
-            self.times.extend(series.rows.iter().map(time));
-            self.cells.extend_from_slice(&series.rows);
-        } else {
-            let mut rows: Vec<_> = series.rows.iter().map(|cell| (time(cell), *cell)).collect();
-            rows.sort_by_key(|(time, _)| *time);
-            let mut ends = Vec::new();
-            for same in rows.chunk_by(|a, b| a.0 == b.0) {
-                self.times.push(same[0].0);
-                self.cells.extend(same.iter().rev().map(|(_, cell)| *cell));
-                ends.push(self.cells.len() as u32);
-            }
-            self.ends = Some(ends);
+            // From the newest row back, so that none before the range is looked at.
+            self.view.walk(series, |block, row, at| {
+                if inside(at) {
+                    self.times.push(at);
+                    self.cells.push((block, row));
+                }
+                at > self.time.start
+                    && (self.rows_wanted == RowsWanted::All || self.times.is_empty())
+            });
+            self.times.reverse();
+            self.cells.reverse();
+            return;
         }
-        let inside = inside(&self.times, self.time);
-        (self.next, self.end) = (inside.start, inside.end);
+        let mut rows = Vec::with_capacity(series.rows());
+        self.view.walk(series, |block, row, at| {
+            if inside(at) {
+                rows.push((at, (block, row)));
+            }
+            true
+        });
+        // Stable, so that of rows with one time the newest stays first.
+        rows.sort_by_key(|(at, _)| *at);
+        let mut ends = Vec::new();
+        for same in rows.chunk_by(|a, b| a.0 == b.0) {
+            self.times.push(same[0].0);
+            self.cells.extend(same.iter().map(|(_, cell)| *cell));
+            ends.push(self.cells.len() as u32);
+        }
+        self.ends = Some(ends);
     }
 
     fn next(&mut self) -> Option<Piece> {
-        let rows = self.next..self.end.min(self.next + MEMORY_PIECE_ROWS);
+        let rows = self.next..self.times.len().min(self.next + MEMORY_PIECE_ROWS);
         if rows.is_empty() {
             return None;
         }
@@ -312,19 +306,8 @@ impl MemoryCursor {
                 Picks { cells, ends: Some(ends) }
             }
         };
-        let times = self.times[rows].to_vec().into();
-        let columns = self.columns.iter().zip(self.arrays.iter());
-        // What a piece costs must not grow with the number of batches that it has no row of.
-        if picks.cells.len() < self.view.batches.len() {
-            let (batches, picks) = picks.localized();
-            let columns = columns.map(|(read, arrays)| {
-                let arrays: Vec<_> =
-                    batches.iter().map(|at| arrays[*at as usize].clone()).collect();
-                gather(read.column_type, &arrays, &picks)
-            });
-            return Some(Piece { times, columns: columns.collect() });
-        }
-        let columns = columns.map(|(read, arrays)| gather(read.column_type, arrays, &picks));
-        Some(Piece { times, columns: columns.collect() })
+        let column = |read: &ColumnRead| memtable::gather(&self.view.blocks, *read, &picks);
+        let columns = self.columns.iter().map(column).collect();
+        Some(Piece { columns, times: self.times[rows].to_vec().into() })
     }
 }

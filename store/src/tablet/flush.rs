@@ -152,7 +152,7 @@ pub(super) struct NewSegment<'a> {
 /// How many rows the sources hold, keys that stand in several counted several times.
 fn rows_of(sources: &[Source]) -> u64 {
     let rows = |source: &Source| match &source.rows {
-        Rows::Memory(view) => view.series.iter().map(|series| series.rows.len() as u64).sum(),
+        Rows::Memory(view) => view.rows(),
         Rows::Segment(segment) => segment.rows(),
     };
     sources.iter().map(rows).sum()

@@ -113,9 +113,11 @@ fn check(tablet: &Tablet, model: &Model, random: &mut Random) {
     let only = device(random.below(9));
     let filtered = random.below(2) == 0;
     let wanted = only.clone();
-    let series = match filtered {
-        true => SeriesFilter::Where(Arc::new(move |key| *key == wanted)),
-        false => SeriesFilter::All,
+    let equal = only.tags().map(|(tag, value)| TagPredicate::Equal(tag, value.to_owned()));
+    let series = match (filtered, random.below(2)) {
+        (true, 0) => SeriesFilter::Where(Arc::new(move |key| *key == wanted)),
+        (true, _) => SeriesFilter::of(TagPredicate::And(equal.collect()), None),
+        (false, _) => SeriesFilter::All,
     };
     let expected =
         model.iter().filter(|((key, at), _)| time.contains(*at) && (!filtered || *key == only));
