@@ -5,7 +5,7 @@ use crate::{
     TimeRange,
     series::{push_tag, split_tag},
 };
-use std::{fmt, ops::Range, sync::Arc};
+use std::{fmt, sync::Arc};
 
 /// A condition on series, asked once for each series that a scan meets.
 #[derive(Clone, Default)]
@@ -75,35 +75,18 @@ impl SeriesFilter {
     /// `None` where they cannot be told, or are more than `keys_max`.
     pub fn keys(&self, tags: &[ColumnId], keys_max: usize) -> Option<Vec<SeriesKey>> {
         let SeriesFilter::Tags(named) = self else { return None };
-        let known = |tag: &ColumnId| named.values.binary_search_by_key(tag, |(id, _)| *id).is_ok();
-        let mut count = named.values.iter().map(|(_, values)| values.len());
-        let count = count.try_fold(1, |all: usize, one| all.checked_mul(one))?;
-        if count > keys_max || !tags.iter().all(known) {
-            return None;
-        }
-        let mut keys = vec![Vec::new()];
-        for (tag, values) in named.values.iter() {
-            let tails = tails(*tag, values);
-            let longer =
-                |key: &Vec<u8>| tails.iter().map(|tail| [&key[..], tail].concat()).collect();
-            keys = keys.iter().flat_map::<Vec<_>, _>(longer).collect();
-        }
-        Some(keys.iter().filter_map(|key| SeriesKey::from_bytes(key)).collect())
+        let (keys, told) = named.beginnings(tags, keys_max)?;
+        let whole = told == tags.len();
+        whole.then(|| keys.iter().filter_map(|key| SeriesKey::from_bytes(key)).collect())
     }
 
-    /// The places of ascending keys that may be wanted, as ascending ranges. `key` gives the bytes
-    /// of the key at a place below `count`.
-    ///
-    /// Where the first tags of the keys are among those named, only a few keys are looked at.
-    pub fn places<'a>(&self, count: usize, key: impl Fn(usize) -> &'a [u8]) -> Vec<Range<usize>> {
-        let mut ranges = Vec::new();
-        match self {
-            SeriesFilter::Tags(named) => {
-                named.narrow(&named.values, (0..count, 0), &key, &mut ranges);
-            }
-            SeriesFilter::All | SeriesFilter::Where(_) => ranges.push(0..count),
-        }
-        ranges
+    /// With what the keys of all wanted series begin among series with no other tags than `tags`,
+    /// which ascend, as do the beginnings. `None` where that cannot be told, or they are more than
+    /// `prefixes_max`.
+    pub fn prefixes(&self, tags: &[ColumnId], prefixes_max: usize) -> Option<Vec<Vec<u8>>> {
+        let SeriesFilter::Tags(named) = self else { return None };
+        let (prefixes, told) = named.beginnings(tags, prefixes_max)?;
+        (told > 0 || prefixes.is_empty()).then_some(prefixes)
     }
 }
 
@@ -124,41 +107,24 @@ impl NamedSeries {
         })
     }
 
-    /// The places within `range`, whose keys have their first `shared` bytes in common; `rest` are
-    /// the tags that these bytes do not decide.
-    fn narrow<'a>(
-        &self,
-        rest: &[(ColumnId, Vec<String>)],
-        (mut range, shared): (Range<usize>, usize),
-        key: &impl Fn(usize) -> &'a [u8],
-        found: &mut Vec<Range<usize>>,
-    ) {
-        let Some(((wanted, values), rest)) = rest.split_first() else {
-            return found.push(range);
-        };
-        if !range.is_empty() && key(range.start).len() == shared {
-            // It has no further tag; all others of the range have.
-            range.start += 1;
+    /// The beginnings of wanted keys, and how many of `tags` they decide: the first ones, as long
+    /// as each is named and there are no more than `count_max` beginnings.
+    fn beginnings(&self, tags: &[ColumnId], count_max: usize) -> Option<(Vec<Vec<u8>>, usize)> {
+        if self.values.iter().any(|(tag, _)| tags.binary_search(tag).is_err()) {
+            return Some((Vec::new(), tags.len()));
         }
-        if range.is_empty() {
-            return;
-        }
-        // Keys ascend, so that no key of the range has a lower tag next than the first one.
-        match split_tag(&key(range.start)[shared..]) {
-            Some((tag, ..)) if tag < *wanted => {
-                found.extend(range.filter(|at| self.names(key(*at))).map(|at| at..at + 1));
+        let (mut all, mut told) = (vec![Vec::new()], 0);
+        for (tag, (named, values)) in tags.iter().zip(self.values.iter()) {
+            if tag != named || all.len().checked_mul(values.len())? > count_max {
+                break;
             }
-            Some(_) => {
-                for tail in tails(*wanted, values) {
-                    let from = partition(range.clone(), |at| key(at)[shared..] < tail[..]);
-                    let to = partition(from..range.end, |at| key(at)[shared..].starts_with(&tail));
-                    if from < to {
-                        self.narrow(rest, (from..to, shared + tail.len()), key, found);
-                    }
-                }
-            }
-            None => {}
+            let tails = tails(*tag, values);
+            let longer =
+                |key: &Vec<u8>| tails.iter().map(|tail| [&key[..], tail].concat()).collect();
+            all = all.iter().flat_map::<Vec<_>, _>(longer).collect();
+            told += 1;
         }
+        Some((all, told))
     }
 }
 
@@ -173,16 +139,6 @@ fn tails(tag: ColumnId, values: &[String]) -> Vec<Vec<u8>> {
     tails.sort_unstable();
     tails.dedup();
     tails
-}
-
-/// The first place for which `before` says no; it says so for all that follow.
-fn partition(range: Range<usize>, before: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (range.start, range.end);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if before(middle) { low = middle + 1 } else { high = middle }
-    }
-    low
 }
 
 impl fmt::Debug for SeriesFilter {
@@ -275,7 +231,6 @@ pub trait ReadPath: Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
 
     fn key(tags: &[(u32, &str)]) -> SeriesKey {
         SeriesKey::from_tags(tags.iter().map(|(id, value)| (ColumnId(*id), *value)))
@@ -299,41 +254,43 @@ mod tests {
     }
 
     #[test]
-    fn ranges_hold_what_a_look_at_every_key_finds() {
+    fn wanted_series_begin_as_told() {
         let keys = keys();
         let of = |tag, values: &[&str]| {
             TagPredicate::In(ColumnId(tag), values.iter().map(|one| one.to_string()).collect())
         };
         let cases = [
-            (equal(1, "s1"), 30),
-            (equal(2, "d7"), keys.len() + 1),
-            (TagPredicate::And(vec![equal(2, "d7"), equal(1, "s1")]), 60),
-            (TagPredicate::And(vec![of(2, &["d7", "d9", "no"]), of(1, &["s1", "s0"])]), 300),
-            (TagPredicate::And(vec![equal(1, "s1"), equal(3, "x")]), 440),
-            (TagPredicate::And(vec![equal(1, "s1"), of(1, &["s0", "s1"])]), 30),
-            (TagPredicate::And(vec![equal(1, "s1"), equal(1, "s0")]), 30),
-            (TagPredicate::And(vec![of(1, &["s1", "s22"]), TagPredicate::IsNull(ColumnId(3))]), 60),
-            (equal(1, ""), 30),
-            (equal(9, "s1"), keys.len() + 1),
-            (TagPredicate::Or(vec![equal(1, "s1"), equal(2, "d7")]), 1),
-            (TagPredicate::Always, 1),
+            (equal(1, "s1"), Some(1)),
+            (equal(2, "d7"), None),
+            (TagPredicate::And(vec![equal(2, "d7"), equal(1, "s1")]), Some(1)),
+            (TagPredicate::And(vec![of(2, &["d7", "d9", "no"]), of(1, &["s1", "s0"])]), Some(6)),
+            (TagPredicate::And(vec![equal(1, "s1"), equal(3, "x")]), Some(1)),
+            (TagPredicate::And(vec![equal(1, "s1"), of(1, &["s0", "s1"])]), Some(1)),
+            (TagPredicate::And(vec![equal(1, "s1"), equal(1, "s0")]), Some(0)),
+            (
+                TagPredicate::And(vec![of(1, &["s1", "s22"]), TagPredicate::IsNull(ColumnId(3))]),
+                Some(2),
+            ),
+            (equal(1, ""), Some(0)),
+            (equal(9, "s1"), Some(0)),
+            (of(1, &["a", "b", "c", "d", "e", "f", "g", "h"]), None),
+            (TagPredicate::Or(vec![equal(1, "s1"), equal(2, "d7")]), None),
+            (TagPredicate::Always, None),
         ];
-        for (tags, looks_max) in cases {
-            let filter = SeriesFilter::of(tags.clone(), None);
-            let looks = Cell::new(0);
-            let found = filter.places(keys.len(), |at| {
-                looks.set(looks.get() + 1);
-                keys[at].as_bytes()
-            });
-            assert!(looks.get() <= looks_max, "{tags:?}: {} looks", looks.get());
-            assert!(found.windows(2).all(|pair| pair[0].end <= pair[1].start));
-            let found: Vec<_> = found.into_iter().flatten().map(|at| &keys[at]).collect();
-            let named = found.iter().filter(|key| filter.wants(key)).copied();
-            let expected: Vec<_> = keys.iter().filter(|key| tags.matches(key)).collect();
-            assert_eq!(named.collect::<Vec<_>>(), expected, "{tags:?}");
-            if let SeriesFilter::Tags(_) = filter {
-                assert!(found.iter().all(|key| filter.may_want(key.as_bytes())));
-            }
+        let tags = [ColumnId(1), ColumnId(2), ColumnId(3)];
+        for (predicate, count) in cases {
+            let filter = SeriesFilter::of(predicate.clone(), None);
+            let prefixes = filter.prefixes(&tags, 7);
+            assert_eq!(prefixes.as_ref().map(Vec::len), count, "{predicate:?}");
+            let begins = |key: &&SeriesKey| match &prefixes {
+                Some(all) => all.iter().any(|one| key.as_bytes().starts_with(one)),
+                None => true,
+            };
+            let named: Vec<_> =
+                keys.iter().filter(begins).filter(|key| filter.wants(key)).collect();
+            let expected: Vec<_> = keys.iter().filter(|key| predicate.matches(key)).collect();
+            assert_eq!(named, expected, "{predicate:?}");
+            assert!(prefixes.is_none_or(|all| all.is_sorted()));
         }
     }
 
@@ -343,9 +300,9 @@ mod tests {
         let filter = SeriesFilter::of(both, None);
         let known = [key(&[(1, "s1"), (2, "d7")])];
         assert_eq!(filter.keys(&[ColumnId(1), ColumnId(2)], 9).unwrap(), known);
-        assert_eq!(filter.keys(&[ColumnId(1)], 9).unwrap(), known);
-        assert_eq!(filter.keys(&[ColumnId(1), ColumnId(3)], 9), None);
-        assert_eq!(filter.keys(&[ColumnId(1)], 0), None);
+        assert_eq!(filter.keys(&[ColumnId(1)], 9).unwrap(), [], "nobody has the other tag");
+        assert_eq!(filter.keys(&[ColumnId(1), ColumnId(2), ColumnId(3)], 9), None);
+        assert_eq!(filter.keys(&[ColumnId(1), ColumnId(2)], 0), None);
         assert_eq!(SeriesFilter::All.keys(&[], 9), None);
     }
 }

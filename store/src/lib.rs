@@ -16,6 +16,7 @@ pub mod small_file;
 pub mod tablet;
 #[cfg(test)]
 mod testing;
+mod text;
 mod trash;
 
 pub use error::{Error, Result};

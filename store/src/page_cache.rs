@@ -9,22 +9,38 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-/// A page of one column of one open segment.
+/// A page of one column of one open segment, or a block of its series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PageKey {
     /// The open segment; a number that is given once in the life of the process.
     segment: u64,
-    /// Place of the column in the segment; `None` is the times.
-    column: Option<u32>,
+    part: Part,
     page: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Series,
+    Times,
+    /// Place of the column in the segment.
+    Column(u32),
 }
 
 impl PageKey {
     pub(crate) fn new(segment: u64, column: Option<usize>, page: usize) -> PageKey {
-        PageKey { segment, column: column.map(|column| column as u32), page: page as u32 }
+        let part = column.map_or(Part::Times, |column| Part::Column(column as u32));
+        PageKey { segment, part, page: page as u32 }
+    }
+
+    /// A block of a segment's series.
+    pub(crate) fn series(segment: u64, block: usize) -> PageKey {
+        PageKey { segment, part: Part::Series, page: block as u32 }
     }
 }
 
@@ -33,6 +49,8 @@ impl PageKey {
 pub(crate) enum Page {
     Times(Numbers),
     Cells(Cells),
+    /// As it is stored.
+    Series(Arc<[u8]>),
 }
 
 /// Decoded pages of all tablets of a node. Pages that were asked for again since they came in or
@@ -137,6 +155,7 @@ impl Page {
         let cells = match self {
             Page::Times(times) => times.bytes(),
             Page::Cells(cells) => cells.bytes(),
+            Page::Series(block) => block.len(),
         };
         cells + ENTRY_BYTES
     }
@@ -147,7 +166,7 @@ mod tests {
     use super::*;
 
     fn key(page: u32) -> PageKey {
-        PageKey { segment: 1, column: None, page }
+        PageKey { segment: 1, part: Part::Times, page }
     }
 
     fn page(value: i64) -> Page {

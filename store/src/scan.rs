@@ -2,20 +2,17 @@
 
 mod cursor;
 mod merge;
+mod plan;
 
 use crate::{
-    Error, Result,
-    manifest::Delete,
-    memtable::MemoryView,
-    page_cache::PageCache,
-    segment::{PAGE_ROWS, Segment},
+    Error, Result, manifest::Delete, memtable::MemoryView, page_cache::PageCache, segment::Segment,
 };
 use cursor::{Cursor, MemoryCursor, SegmentCursor};
 use merge::Merge;
 use oribi_model::{
-    BlockIter, ColumnId, ColumnRead, ColumnType, RowsWanted, ScanSpec, SeriesKey, TabletId,
-    TimeRange,
+    BlockIter, ColumnId, ColumnRead, ColumnType, RowsWanted, ScanSpec, TabletId, TimeRange,
 };
+use plan::{PlanSeries, plan};
 use std::{collections::HashMap, sync::Arc};
 
 /// Where rows come from.
@@ -30,13 +27,6 @@ pub(crate) enum Rows {
 pub(crate) struct Source {
     pub(crate) rows: Rows,
     pub(crate) deletes: Vec<Delete>,
-}
-
-/// One series and its place in each source that has it, the oldest source first.
-pub(crate) struct PlanSeries {
-    key: SeriesKey,
-    places: Vec<(u32, u32)>,
-    rows: u64,
 }
 
 /// The columns of all sources with a type that holds every value of theirs.
@@ -76,7 +66,7 @@ pub(crate) fn parts(
         }
     }
     let wanted_rows = rows_of(sources, spec);
-    let plan = plan(sources, spec);
+    let plan = plan(sources, spec, cache.map(|cache| &**cache))?;
     let total: u64 = plan.iter().map(|series| series.rows).sum();
     let rows_min = total.div_ceil(parts_max.max(1) as u64).max(1);
     let mut parts: Vec<BlockIter> = Vec::new();
@@ -113,36 +103,6 @@ pub(crate) fn parts(
     Ok(parts)
 }
 
-fn plan(sources: &[Source], spec: &ScanSpec) -> Vec<PlanSeries> {
-    let mut found: Vec<(&SeriesKey, u32, u32, u64)> = Vec::new();
-    for (at, source) in sources.iter().enumerate() {
-        match &source.rows {
-            Rows::Segment(segment) => {
-                let keys = segment.series();
-                let places = spec.series.places(keys.len(), |place| keys[place].0.as_bytes());
-                for place in places.into_iter().flatten() {
-                    let rows = segment.series_rows(place);
-                    found.push((&keys[place].0, at as u32, place as u32, rows.end - rows.start));
-                }
-            }
-            Rows::Memory(view) => {
-                for (place, series) in view.series.iter().enumerate() {
-                    found.push((&series.key, at as u32, place as u32, series.rows() as u64));
-                }
-            }
-        }
-    }
-    // Each source is sorted already, which the stable sort takes advantage of.
-    found.sort_by(|a, b| a.0.cmp(b.0));
-    let same = found.chunk_by(|a, b| a.0 == b.0).filter(|same| spec.series.wants(same[0].0));
-    let series = same.map(|same| PlanSeries {
-        key: same[0].0.clone(),
-        places: same.iter().map(|one| (one.1, one.2)).collect(),
-        rows: same.iter().map(|one| one.3).sum(),
-    });
-    series.collect()
-}
-
 /// Whether the last row of each series is enough, and lies on the last page that the series has:
 /// nothing may hide it, and it must not lie behind the range.
 fn rows_of(sources: &[Source], spec: &ScanSpec) -> RowsWanted {
@@ -163,14 +123,13 @@ fn wanted_pages(
     part: &[PlanSeries],
     (time, rows): (TimeRange, RowsWanted),
 ) -> Vec<bool> {
-    let mut wanted = vec![false; segment.page_times().len()];
+    let mut wanted = vec![false; segment.pages()];
     let places = part.iter().flat_map(|series| &series.places);
-    for (_, place) in places.filter(|(at, _)| *at == source) {
-        let range = segment.series_rows(*place as usize);
-        let pages = range.start as usize / PAGE_ROWS..(range.end as usize).div_ceil(PAGE_ROWS);
+    for place in places.filter(|place| place.source == source) {
+        let last = segment.page_of(place.at + place.rows - 1);
         match rows {
-            RowsWanted::All => wanted[pages].fill(true),
-            RowsWanted::Last => wanted[pages.end - 1] = true,
+            RowsWanted::All => wanted[segment.page_of(place.at)..=last].fill(true),
+            RowsWanted::Last => wanted[last] = true,
         }
     }
     for (wanted, (least, most)) in wanted.iter_mut().zip(segment.page_times()) {

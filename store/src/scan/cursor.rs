@@ -1,18 +1,21 @@
 //! The rows of one series in one source, piece by piece in order of time.
 
+use super::plan::Place;
 use crate::{
     Result,
     gather::Picks,
     memtable::{self, MemoryView},
     page_cache::{Cells, Numbers, Page, PageCache},
-    segment::{CHUNK_PAGES, PAGE_ROWS, Segment},
+    segment::{PAGE_ROWS, Segment},
 };
 use arrow_buffer::ScalarBuffer;
 use oribi_model::{ColumnRead, ColumnType, ColumnValues, RowsWanted, ScanSpec, TimeRange};
 use std::{ops::Range, sync::Arc};
 
-/// Pages that are read and decoded at once.
+/// Pages that are read and decoded at once, at most.
 const WINDOW_PAGES: usize = 8;
+/// Bytes of cells that are decoded at once, unless a page has more.
+const WINDOW_BYTES: usize = 16 << 20;
 const MEMORY_PIECE_ROWS: usize = 8_192;
 
 /// Rows of one series, by strictly ascending time.
@@ -55,11 +58,11 @@ pub(super) enum Cursor {
 }
 
 impl Cursor {
-    /// Goes to a series by its place in the source.
-    pub(super) fn open(&mut self, place: u32) {
+    /// Goes to a series.
+    pub(super) fn open(&mut self, place: &Place) {
         match self {
-            Cursor::Segment(cursor) => cursor.open(place as usize),
-            Cursor::Memory(cursor) => cursor.open(place as usize),
+            Cursor::Segment(cursor) => cursor.open(place),
+            Cursor::Memory(cursor) => cursor.open(place.at as usize),
         }
     }
 
@@ -76,6 +79,7 @@ pub(super) struct SegmentCursor {
     segment: Arc<Segment>,
     cache: Option<Arc<PageCache>>,
     columns: Vec<(Option<usize>, ColumnRead)>,
+    window_pages: usize,
     time: TimeRange,
     /// Pages to read.
     wanted: Vec<bool>,
@@ -93,14 +97,23 @@ impl SegmentCursor {
     ) -> SegmentCursor {
         let stored = segment.columns();
         let place = |read: &ColumnRead| stored.iter().position(|(id, _)| *id == read.id);
-        let columns = spec.columns.iter().map(|read| (place(read), *read)).collect();
-        let time = spec.time;
-        let (rows, window) = (0..0, None);
-        SegmentCursor { segment, cache, columns, time, wanted, rows_wanted, rows, window }
+        let columns: Vec<_> = spec.columns.iter().map(|read| (place(read), *read)).collect();
+        let window_pages = window_pages(&segment, &columns);
+        SegmentCursor {
+            segment,
+            cache,
+            columns,
+            window_pages,
+            time: spec.time,
+            wanted,
+            rows_wanted,
+            rows: 0..0,
+            window: None,
+        }
     }
 
-    fn open(&mut self, place: usize) {
-        self.rows = self.segment.series_rows(place);
+    fn open(&mut self, place: &Place) {
+        self.rows = place.at..place.at + place.rows;
         if self.rows_wanted == RowsWanted::Last {
             self.rows.start = self.rows.end - 1;
         }
@@ -108,9 +121,10 @@ impl SegmentCursor {
 
     fn next(&mut self) -> Result<Option<Piece>> {
         while self.rows.start < self.rows.end {
-            let page = self.rows.start as usize / PAGE_ROWS;
+            let page = self.segment.page_of(self.rows.start);
+            let page_rows = self.segment.page_rows(page);
             if !self.wanted[page] {
-                self.rows.start = self.rows.end.min(((page + 1) * PAGE_ROWS) as u64);
+                self.rows.start = self.rows.end.min(page_rows.end);
                 continue;
             }
             let (start, window) = match self.window.take() {
@@ -119,13 +133,12 @@ impl SegmentCursor {
                 {
                     (start, window)
                 }
-                _ => ((page * PAGE_ROWS) as u64, self.load(page)?),
+                _ => (page_rows.start, self.load(page)?),
             };
             let from = (self.rows.start - start) as usize;
             // Page by page, whether they were kept or are read now: sums of floats depend on how
             // rows are cut.
-            let page_end = ((page + 1) * PAGE_ROWS) as u64;
-            let to = (self.rows.end.min(page_end) - start).min(window.rows() as u64) as usize;
+            let to = (self.rows.end.min(page_rows.end) - start) as usize;
             let piece = window.cut(from..to, self.time);
             self.rows.start = start + to as u64;
             self.window = Some((start, window));
@@ -141,8 +154,7 @@ impl SegmentCursor {
         if let Some(kept) = self.kept(page) {
             return Ok(kept);
         }
-        let chunk_end = (page / CHUNK_PAGES + 1) * CHUNK_PAGES;
-        let last = self.wanted.len().min(chunk_end).min(page + WINDOW_PAGES);
+        let last = self.segment.rest_of_chunk(page).end.min(page + self.window_pages);
         let stops = |next: &usize| !self.wanted[*next] || self.kept(*next).is_some();
         let end = (page + 1..last).find(stops).unwrap_or(last);
         let times = self.segment.read_times(page..end)?;
@@ -168,7 +180,7 @@ impl SegmentCursor {
         let column = |(place, read): &(Option<usize>, ColumnRead)| match place {
             Some(place) => match cache.get(self.segment.key(Some(*place), page))? {
                 Page::Cells(cells) => Some((Some(cells), read.column_type)),
-                Page::Times(_) => None,
+                Page::Times(_) | Page::Series(_) => None,
             },
             None => Some((None, read.column_type)),
         };
@@ -184,14 +196,24 @@ impl SegmentCursor {
         part: impl Fn(Range<usize>) -> Page,
     ) {
         let Some(cache) = &self.cache else { return };
-        let rows = self.segment.rows() as usize;
-        let first = pages.start * PAGE_ROWS;
+        let first = self.segment.page_rows(pages.start).start;
         cache.put(pages.map(|page| {
-            let start = page * PAGE_ROWS - first;
-            let end = ((page + 1) * PAGE_ROWS).min(rows) - first;
-            (self.segment.key(column, page), part(start..end))
+            let rows = self.segment.page_rows(page);
+            let rows = (rows.start - first) as usize..(rows.end - first) as usize;
+            (self.segment.key(column, page), part(rows))
         }));
     }
+}
+
+/// How many pages of these columns may be decoded at once.
+fn window_pages(segment: &Segment, columns: &[(Option<usize>, ColumnRead)]) -> usize {
+    const CELL_BYTES: usize = 8;
+    let is_text = |(_, read): &(_, ColumnRead)| read.column_type == ColumnType::Text;
+    if !segment.bounds_text() && columns.iter().any(is_text) {
+        return 1;
+    }
+    let page_bytes = PAGE_ROWS * CELL_BYTES * (columns.len() + 1);
+    (WINDOW_BYTES / page_bytes).clamp(1, WINDOW_PAGES)
 }
 
 /// Rows of some pages.

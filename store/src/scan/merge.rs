@@ -1,17 +1,20 @@
 //! Merges the sources of each series and cuts the outcome into blocks.
 
 use super::{
-    PlanSeries,
     cursor::{Cursor, Piece},
+    plan::PlanSeries,
 };
 use crate::{
     Error, Result,
     gather::{Picks, concat, gather},
     manifest::Delete,
+    text,
 };
 use oribi_model::{Block, ColumnRead, Run, SeriesKey, TabletId, TimeRange};
 
 const BLOCK_ROWS_MAX: usize = 65_536;
+/// Bytes of cells at which a block ends.
+const BLOCK_BYTES: usize = 16 << 20;
 /// Pieces of at least this many rows stay a block of their own, without a copy.
 const WHOLE_ROWS_MIN: usize = 4_096;
 
@@ -25,6 +28,7 @@ pub(super) struct Merge {
     heads: Vec<Head>,
     held: Vec<(SeriesKey, Piece)>,
     held_rows: usize,
+    held_bytes: usize,
     failed: bool,
 }
 
@@ -46,9 +50,12 @@ impl Iterator for Merge {
             match self.next_piece() {
                 Ok(Some((series, piece))) => {
                     let whole = piece.rows().max(self.held_rows) >= WHOLE_ROWS_MIN;
-                    let full = whole || self.held_rows + piece.rows() > BLOCK_ROWS_MAX;
+                    let full = whole
+                        || self.held_rows + piece.rows() > BLOCK_ROWS_MAX
+                        || self.held_bytes >= BLOCK_BYTES;
                     let block = if full { self.emit() } else { None };
                     self.held_rows += piece.rows();
+                    self.held_bytes += bytes_of(&piece);
                     self.held.push((series, piece));
                     if block.is_some() {
                         return block.map(Ok);
@@ -80,6 +87,7 @@ impl Merge {
             heads: Vec::new(),
             held: Vec::new(),
             held_rows: 0,
+            held_bytes: 0,
             failed: false,
         }
     }
@@ -94,7 +102,7 @@ impl Merge {
 
     fn emit(&mut self) -> Option<Block> {
         let held = std::mem::take(&mut self.held);
-        self.held_rows = 0;
+        (self.held_rows, self.held_bytes) = (0, 0);
         let mut runs: Vec<Run> = Vec::new();
         for (series, piece) in &held {
             match runs.last_mut() {
@@ -126,12 +134,13 @@ impl Merge {
             }
             let Some(next) = self.plan.next() else { return Ok(None) };
             self.heads.clear();
-            for (source, place) in &next.places {
-                let (cursor, deletes) = &mut self.cursors[*source as usize];
-                cursor.open(*place);
+            for place in &next.places {
+                let source = place.source as usize;
+                let (cursor, deletes) = &mut self.cursors[source];
+                cursor.open(place);
                 let hiding = deletes.iter().filter(|delete| delete.tags.matches(&next.key));
                 let hidden = hiding.map(|delete| delete.time).collect();
-                self.heads.push(Head { cursor: *source as usize, hidden, piece: None });
+                self.heads.push(Head { cursor: source, hidden, piece: None });
             }
             self.series = Some(next.key);
         }
@@ -170,6 +179,12 @@ impl Merge {
         }
         Ok(Some(if pieces.len() == 1 { pieces.remove(0) } else { merge(&pieces, &self.columns) }))
     }
+}
+
+fn bytes_of(piece: &Piece) -> usize {
+    const CELL_BYTES: usize = 8;
+    let rows = piece.rows();
+    rows * CELL_BYTES * (piece.columns.len() + 1) + text::text_bytes(&piece.columns, 0..rows)
 }
 
 /// Merges pieces of one series, the oldest source first.

@@ -1,9 +1,6 @@
 //! How the cells of a chunk become a header and pages, and back.
 
-use super::{
-    PAGE_ROWS,
-    index::{Chunk, extent},
-};
+use super::index::{Chunk, extent};
 use crate::bits::{POWERS, Reader, decimals, pack, put_varint, unpack, unzigzag, width_of, zigzag};
 use arrow_array::{
     Array, ArrowPrimitiveType, BooleanArray, Float64Array, Int64Array, PrimitiveArray, StringArray,
@@ -12,7 +9,7 @@ use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
 use hashbrown::HashTable;
 use oribi_model::{ColumnType, ColumnValues};
 use pco::{ChunkConfig, DeltaSpec, ModeSpec, PagingSpec, data_types::Number, wrapped};
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 use xxhash_rust::xxh3::xxh3_64;
 
 const TIMES: u8 = 0;
@@ -28,13 +25,12 @@ const NUMBERS: u8 = 1;
 const LEVEL: usize = 4;
 const TEXT_PAGE_BYTES_MAX: usize = 1 << 30;
 
-/// Appends a column of a chunk to `out`; the offset in the result counts from `out`'s start.
-pub(super) fn encode(values: &ColumnValues, out: &mut Vec<u8>) -> Chunk {
+/// Appends a column of a chunk, cut into these pages, to `out`; the offset in the result counts
+/// from `out`'s start.
+pub(super) fn encode(values: &ColumnValues, pages: &[Range<usize>], out: &mut Vec<u8>) -> Chunk {
     let offset = out.len() as u64;
-    let pages: Vec<ColumnValues> = (0..values.len())
-        .step_by(PAGE_ROWS)
-        .map(|at| values.slice(at, PAGE_ROWS.min(values.len() - at)))
-        .collect();
+    let pages: Vec<ColumnValues> =
+        pages.iter().map(|rows| values.slice(rows.start, rows.len())).collect();
     let counts: Vec<usize> = pages.iter().map(|page| page.len() - page.null_count()).collect();
     let mut head = Vec::new();
     let (encoding, bodies) = match values {
@@ -155,11 +151,11 @@ fn texts(page: &ColumnValues) -> Vec<u8> {
 }
 
 /// As [`encode`], for the time column.
-pub(super) fn encode_times(times: &[i64], out: &mut Vec<u8>) -> Chunk {
+pub(super) fn encode_times(times: &[i64], pages: &[Range<usize>], out: &mut Vec<u8>) -> Chunk {
     let offset = out.len() as u64;
-    let pages = times.chunks(PAGE_ROWS).map(|page| {
+    let pages = pages.iter().map(|rows| {
         let start = out.len();
-        time_page(page, out);
+        time_page(&times[rows.clone()], out);
         extent(&out[start..])
     });
     let pages = pages.collect();
@@ -335,6 +331,7 @@ fn spread<T: Copy>(values: &mut [T], valid: &BooleanBuffer, mut count: usize) {
 
 fn decode_texts(pages: &[(&[u8], usize)], rows: usize) -> Option<ColumnValues> {
     let mut out = arrow_array::builder::StringBuilder::with_capacity(rows, rows * 8);
+    let mut bytes_left = i32::MAX as usize;
     for (page, rows) in pages {
         let Some((mut body, nulls)) = split(page, *rows)? else {
             (0..*rows).for_each(|_| out.append_null());
@@ -355,7 +352,9 @@ fn decode_texts(pages: &[(&[u8], usize)], rows: usize) -> Option<ColumnValues> {
         let mut numbers = numbers.into_iter();
         for row in 0..*rows {
             if nulls.as_ref().is_none_or(|nulls| nulls.value(row)) {
-                out.append_value(*distinct.get(numbers.next()?)?);
+                let text = *distinct.get(numbers.next()?)?;
+                bytes_left = bytes_left.checked_sub(text.len())?;
+                out.append_value(text);
             } else {
                 out.append_null();
             }

@@ -1,19 +1,20 @@
 //! Opens segments and reads pages, believing nothing before its checksum was verified.
 
 use super::{
-    CHUNK_PAGES, END_MAGIC, FORMAT_VERSION, HEADER_BYTES, MAGIC, PAGE_ROWS, TRAILER_BYTES,
-    index::{Chunk, Extent, Index, SECTION_PAGES, SECTION_SERIES},
+    END_MAGIC, FORMAT_VERSION, HEADER_BYTES, MAGIC, PAGE_ROWS, TRAILER_BYTES,
+    index::{Chunk, Extent, Index, SECTION_DIRECTORY, SECTION_PAGES, SECTION_SERIES_V1},
     page,
+    series::{self, Directory},
 };
 use crate::{
     Error, Result,
     bits::Reader,
     disk::Disk,
     open_files::{FileOnDemand, OpenFiles},
-    page_cache::PageKey,
+    page_cache::{Page, PageCache, PageKey},
 };
 use arrow_buffer::ScalarBuffer;
-use oribi_model::{ColumnId, ColumnType, ColumnValues, SeriesKey, TabletId, TabletSpec};
+use oribi_model::{ColumnId, ColumnType, ColumnValues, SeriesFilter, TabletId, TabletSpec};
 use std::{
     ops::Range,
     path::Path,
@@ -23,13 +24,24 @@ use std::{
     },
 };
 
-/// An open segment: its indexes in memory, its pages on disk.
+/// An open segment: its index and the directory of its series in memory, the rest on disk.
 pub(crate) struct Segment {
     number: u64,
     file: FileOnDemand,
+    version: u32,
     index: Index,
+    series: Directory,
+    blocks: SeriesBlocks,
     /// Whether a read found bytes that are not what was written, or none.
     damaged: AtomicBool,
+}
+
+/// Where the blocks of series are.
+enum SeriesBlocks {
+    /// In the file, from this offset on.
+    File(u64),
+    /// Of version 1, whose keys were one list: here.
+    Memory(Vec<u8>),
 }
 
 impl Segment {
@@ -44,7 +56,15 @@ impl Segment {
         let file = FileOnDemand::new(disk, files, path.to_owned(), number);
         let length = file.get()?.len().map_err(Error::io("measure", path))?;
         let damaged = AtomicBool::new(false);
-        let mut segment = Segment { number, file, index: Index::default(), damaged };
+        let mut segment = Segment {
+            number,
+            file,
+            version: FORMAT_VERSION,
+            index: Index::default(),
+            series: Directory::default(),
+            blocks: SeriesBlocks::File(0),
+            damaged,
+        };
         if length < (HEADER_BYTES + TRAILER_BYTES) as u64 {
             return Err(segment.corrupt(0, "the file is too short for a segment"));
         }
@@ -69,12 +89,14 @@ impl Segment {
         PageKey::new(self.number, column, page)
     }
 
-    /// The keys of all pages.
+    /// The keys of all that a cache may hold of it.
     pub(crate) fn keys(&self) -> impl Iterator<Item = PageKey> {
-        let (number, pages) = (self.number, self.index.pages());
+        let (number, pages) = (self.number, self.pages());
         let columns = std::iter::once(None).chain((0..self.index.columns.len()).map(Some));
+        let series = (0..self.series.blocks()).map(move |block| PageKey::series(number, block));
         columns
             .flat_map(move |column| (0..pages).map(move |page| PageKey::new(number, column, page)))
+            .chain(series)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -91,19 +113,64 @@ impl Segment {
         self.file.pin()
     }
 
-    /// Keys in ascending order, each with its first row.
-    pub(crate) fn series(&self) -> &[(SeriesKey, u64)] {
-        &self.index.series
+    pub(crate) fn series_count(&self) -> usize {
+        self.series.series
     }
 
-    /// The rows of series `at`.
-    pub(crate) fn series_rows(&self, at: usize) -> Range<u64> {
-        let end = self.index.series.get(at + 1).map_or(self.index.rows, |(_, row)| *row);
-        self.index.series[at].1..end
+    /// Calls `each` with the key and the rows of every series that may be wanted, in ascending
+    /// order.
+    pub(crate) fn find_series(
+        &self,
+        wanted: &SeriesFilter,
+        cache: Option<&PageCache>,
+        mut each: impl FnMut(&[u8], Range<u64>),
+    ) -> Result<()> {
+        for (blocks, prefix) in self.series.places(wanted) {
+            for block in blocks {
+                let bytes = self.read_series(block, cache)?;
+                let walk = self.series.walk(block, &bytes, |key, rows| {
+                    if key.starts_with(&prefix) && wanted.may_want(key) {
+                        each(key, rows);
+                    }
+                });
+                let offset = self.series.extent(block).0;
+                walk.ok_or_else(|| self.corrupt(offset, "a block of series does not decode"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The error about a key that is none.
+    pub(crate) fn wrong_key(&self, row: u64) -> Error {
+        self.corrupt(0, &format!("the series of row {row} has no legal key"))
     }
 
     pub(crate) fn rows(&self) -> u64 {
-        self.index.rows
+        self.index.layout.rows()
+    }
+
+    pub(crate) fn pages(&self) -> usize {
+        self.index.layout.pages()
+    }
+
+    /// The page of a row.
+    pub(crate) fn page_of(&self, row: u64) -> usize {
+        self.index.layout.page_of(row)
+    }
+
+    pub(crate) fn page_rows(&self, page: usize) -> Range<u64> {
+        self.index.layout.page_rows(page)
+    }
+
+    /// The pages that follow one another in the chunk of a page, from that one on.
+    pub(crate) fn rest_of_chunk(&self, page: usize) -> Range<usize> {
+        let layout = &self.index.layout;
+        page..layout.chunk_pages(layout.chunk_of(page)).end
+    }
+
+    /// Whether a page ends before it holds much text, so that several fit into memory.
+    pub(crate) fn bounds_text(&self) -> bool {
+        self.version > 1
     }
 
     pub(crate) fn columns(&self) -> &[(ColumnId, ColumnType)] {
@@ -117,12 +184,12 @@ impl Segment {
 
     /// The times of pages of one chunk.
     pub(crate) fn read_times(&self, pages: Range<usize>) -> Result<ScalarBuffer<i64>> {
-        let chunk = &self.index.chunks[0][pages.start / CHUNK_PAGES];
-        let (bytes, offset) = self.read_pages(chunk, &pages)?;
+        let (chunk, first) = self.chunk(0, pages.start);
+        let (bytes, offset) = self.read_pages(chunk, first, pages.len())?;
         let (mut at, mut times) = (0, Vec::with_capacity(pages.len() * PAGE_ROWS));
-        for page in pages {
-            let end = at + chunk.pages[page % CHUNK_PAGES].bytes as usize;
-            page::decode_times(&bytes[at..end], self.page_rows(page), &mut times)
+        for (page, extent) in pages.zip(&chunk.pages[first..]) {
+            let end = at + extent.bytes as usize;
+            page::decode_times(&bytes[at..end], self.rows_of(page), &mut times)
                 .ok_or_else(|| self.corrupt(offset, "a page of times does not decode"))?;
             at = end;
         }
@@ -131,14 +198,14 @@ impl Segment {
 
     /// The cells of pages of one chunk; `column` counts in [`Segment::columns`].
     pub(crate) fn read_column(&self, column: usize, pages: Range<usize>) -> Result<ColumnValues> {
-        let chunk = &self.index.chunks[column + 1][pages.start / CHUNK_PAGES];
+        let (chunk, first) = self.chunk(column + 1, pages.start);
         let head = self.read(chunk.offset, chunk.head.bytes as usize)?;
         self.check(&head, chunk.head, chunk.offset)?;
-        let (bytes, offset) = self.read_pages(chunk, &pages)?;
+        let (bytes, offset) = self.read_pages(chunk, first, pages.len())?;
         let (mut rest, mut parts) = (&bytes[..], Vec::with_capacity(pages.len()));
-        for page in pages {
-            let (bytes, after) = rest.split_at(chunk.pages[page % CHUNK_PAGES].bytes as usize);
-            parts.push((bytes, self.page_rows(page)));
+        for (page, extent) in pages.zip(&chunk.pages[first..]) {
+            let (bytes, after) = rest.split_at(extent.bytes as usize);
+            parts.push((bytes, self.rows_of(page)));
             rest = after;
         }
         page::decode(chunk.encoding, self.index.columns[column].1, &head, &parts)
@@ -147,22 +214,59 @@ impl Segment {
 
     /// Reads and decodes everything.
     pub(crate) fn verify(&self) -> Result<()> {
-        for page in 0..self.index.pages() {
+        for page in 0..self.pages() {
             self.read_times(page..page + 1)?;
             for column in 0..self.index.columns.len() {
                 self.read_column(column, page..page + 1)?;
             }
         }
-        Ok(())
+        let mut last: Option<Vec<u8>> = None;
+        let mut sorted = true;
+        self.find_series(&SeriesFilter::All, None, |key, _| {
+            sorted &= last.as_ref().is_none_or(|last| last[..] < *key);
+            last = Some(key.to_vec());
+        })?;
+        match sorted {
+            true => Ok(()),
+            false => Err(self.corrupt(0, "the series are not in order")),
+        }
     }
 
-    fn page_rows(&self, page: usize) -> usize {
-        PAGE_ROWS.min(self.index.rows as usize - page * PAGE_ROWS)
+    /// The chunk of a column (0: the times) that a page is in, and the page's place in it.
+    fn chunk(&self, column: usize, page: usize) -> (&Chunk, usize) {
+        let layout = &self.index.layout;
+        let chunk = layout.chunk_of(page);
+        (&self.index.chunks[column][chunk], page - layout.chunk_pages(chunk).start)
     }
 
-    fn read_pages(&self, chunk: &Chunk, pages: &Range<usize>) -> Result<(Vec<u8>, u64)> {
-        let first = pages.start % CHUNK_PAGES;
-        let wanted = &chunk.pages[first..first + pages.len()];
+    fn rows_of(&self, page: usize) -> usize {
+        let rows = self.page_rows(page);
+        (rows.end - rows.start) as usize
+    }
+
+    fn read_series(&self, block: usize, cache: Option<&PageCache>) -> Result<Arc<[u8]>> {
+        let (offset, extent) = self.series.extent(block);
+        let from = match &self.blocks {
+            SeriesBlocks::File(from) => from + offset,
+            SeriesBlocks::Memory(bytes) => {
+                return Ok(bytes[offset as usize..][..extent.bytes as usize].into());
+            }
+        };
+        let key = PageKey::series(self.number, block);
+        if let Some(Page::Series(bytes)) = cache.and_then(|cache| cache.get(key)) {
+            return Ok(bytes);
+        }
+        let bytes = self.read(from, extent.bytes as usize)?;
+        self.check(&bytes, extent, from)?;
+        let bytes: Arc<[u8]> = bytes.into();
+        if let Some(cache) = cache {
+            cache.put([(key, Page::Series(bytes.clone()))]);
+        }
+        Ok(bytes)
+    }
+
+    fn read_pages(&self, chunk: &Chunk, first: usize, pages: usize) -> Result<(Vec<u8>, u64)> {
+        let wanted = &chunk.pages[first..first + pages];
         let before: u64 = chunk.pages[..first].iter().map(|page| u64::from(page.bytes)).sum();
         let offset = chunk.offset + u64::from(chunk.head.bytes) + before;
         let bytes = self.read(offset, wanted.iter().map(|page| page.bytes as usize).sum())?;
@@ -193,7 +297,7 @@ impl Segment {
         Ok(bytes)
     }
 
-    fn check_header(&self, spec: &TabletSpec) -> Result<()> {
+    fn check_header(&mut self, spec: &TabletSpec) -> Result<()> {
         let header = self.read(0, HEADER_BYTES)?;
         let reader = &mut Reader(&header);
         let magic = reader.bytes(8).is_some_and(|magic| magic == MAGIC);
@@ -206,6 +310,7 @@ impl Segment {
             let (path, found, known) = (self.path().to_owned(), version, FORMAT_VERSION);
             return Err(Error::FutureFormat { path, found, known });
         }
+        self.version = version;
         if tablet != spec.id.0 {
             let (path, found) = (self.path().to_owned(), TabletId(tablet));
             return Err(Error::WrongTablet { path, found, expected: spec.id });
@@ -215,13 +320,14 @@ impl Segment {
 
     fn read_index(&mut self, footer: &[u8], end: u64) -> Result<()> {
         let (mut pages, mut series) = (Vec::new(), Vec::new());
+        let series_kind = if self.version == 1 { SECTION_SERIES_V1 } else { SECTION_DIRECTORY };
         let reader = &mut Reader(footer);
         while let (Some(kind), Some(offset), Some(length), Some(crc)) =
             (reader.u32(), reader.u64(), reader.u64(), reader.u32())
         {
             let target = match kind {
                 SECTION_PAGES => &mut pages,
-                SECTION_SERIES => &mut series,
+                kind if kind == series_kind => &mut series,
                 _ => continue,
             };
             if offset.checked_add(length).is_none_or(|last| last > end) {
@@ -231,8 +337,18 @@ impl Segment {
             self.check(&bytes, Extent { bytes: length as u32, crc }, offset)?;
             *target = bytes;
         }
-        self.index = Index::decode(&pages, &series)
-            .ok_or_else(|| self.corrupt(end, "the indexes do not decode"))?;
+        let wrong = || self.corrupt(end, "the indexes do not decode");
+        let index = Index::decode(&pages, self.version).ok_or_else(wrong)?;
+        let rows = index.layout.rows();
+        let (blocks, directory) = if self.version == 1 {
+            let (bytes, directory) = series::decode_v1(&series, rows).ok_or_else(wrong)?;
+            (SeriesBlocks::Memory(bytes), directory)
+        } else {
+            let (from, directory) = Directory::decode(&series, rows).ok_or_else(wrong)?;
+            let fits = from.checked_add(directory.bytes()).is_some_and(|last| last <= end);
+            (SeriesBlocks::File(from), fits.then_some(directory).ok_or_else(wrong)?)
+        };
+        (self.index, self.series, self.blocks) = (index, directory, blocks);
         Ok(())
     }
 

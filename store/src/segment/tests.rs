@@ -83,10 +83,14 @@ fn check(disk: &SimDisk) {
     segment.verify().unwrap();
     let expected = contents();
     assert_eq!(segment.columns(), columns());
-    assert_eq!(segment.series().len(), SERIES);
-    for (at, run) in expected.runs.iter().enumerate() {
-        assert_eq!(segment.series()[at], (run.series.clone(), (at * run.rows) as u64));
-    }
+    let mut series = Vec::new();
+    let each = |key: &[u8], rows| series.push((SeriesKey::from_bytes(key).unwrap(), rows));
+    segment.find_series(&SeriesFilter::All, None, each).unwrap();
+    let rows = |at: usize, run: &Run| (at * run.rows) as u64..((at + 1) * run.rows) as u64;
+    let runs = expected.runs.iter().enumerate();
+    let runs: Vec<_> = runs.map(|(at, run)| (run.series.clone(), rows(at, run))).collect();
+    assert_eq!(series, runs);
+    assert_eq!(segment.series_count(), SERIES);
     let pages = 0..ROWS.div_ceil(PAGE_ROWS);
     assert_eq!(segment.read_times(pages.clone()).unwrap(), expected.times);
     for (at, values) in expected.columns.iter().enumerate() {
@@ -115,15 +119,62 @@ fn a_segment_of_version_1_stays_readable() {
 }
 
 #[test]
+fn a_segment_of_version_2_stays_readable() {
+    let disk = SimDisk::new();
+    let bytes = include_bytes!("../../tests/fixtures/segment-v2.seg");
+    disk.put(Path::new("/d/1.seg"), bytes.to_vec());
+    check(&disk);
+}
+
+#[test]
 fn a_future_version_is_refused_by_name() {
     let disk = written();
     let path = Path::new("/d/1.seg");
     let mut bytes = disk.bytes(path).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let crc = crc32c::crc32c(&bytes[..28]);
     bytes[28..32].copy_from_slice(&crc.to_le_bytes());
     disk.put(path, bytes);
-    assert!(matches!(open(&disk), Err(crate::Error::FutureFormat { found: 2, known: 1, .. })));
+    assert!(matches!(open(&disk), Err(crate::Error::FutureFormat { found: 3, known: 2, .. })));
+}
+
+#[test]
+fn pages_and_chunks_of_long_texts_are_short() {
+    const LONG: usize = 600;
+    let text = |row: usize| format!("{row:05}").repeat(12_000);
+    let series = SeriesKey::from_tags([(ColumnId(1), "camera")]);
+    let disk = SimDisk::new();
+    disk.create_dir_all(Path::new("/d")).unwrap();
+    let path = Path::new("/d/1.seg");
+    let columns = vec![(ColumnId(20), ColumnType::Text), (ColumnId(21), ColumnType::Int)];
+    let file = disk.create(path).unwrap();
+    let mut writer = SegmentWriter::new(file, path, &spec(), columns, None).unwrap();
+    for start in (0..LONG).step_by(150) {
+        let rows = start..start + 150;
+        let texts: StringArray = rows.clone().map(|row| Some(text(row))).collect();
+        let ints: Int64Array = rows.clone().map(|row| Some(row as i64)).collect();
+        let columns = vec![ColumnValues::Text(texts), ColumnValues::Int(ints)];
+        let runs = vec![Run { series: series.clone(), rows: rows.len() }];
+        let times = rows.map(|row| row as i64).collect::<Vec<_>>().into();
+        writer.push(Block { runs, times, columns }).unwrap();
+    }
+    writer.finish().unwrap();
+    let segment = open(&disk).unwrap();
+    segment.verify().unwrap();
+    assert_eq!(segment.rows(), LONG as u64);
+    let (mut row, mut chunks) = (0, 0);
+    for page in 0..segment.pages() {
+        let rows = segment.page_rows(page);
+        assert_eq!((rows.start, segment.page_of(rows.start)), (row, page));
+        assert!(rows.end - rows.start <= 18, "{rows:?}");
+        chunks += usize::from(segment.rest_of_chunk(page).len() == 1);
+        let texts = segment.read_column(0, page..page + 1).unwrap();
+        for (at, row) in rows.clone().enumerate() {
+            assert_eq!(texts.get(at), Some(Value::Text(text(row as usize))));
+        }
+        row = rows.end;
+    }
+    assert_eq!((row, chunks), (LONG as u64, 3));
 }
 
 /// Writes the fixture of a new format version; never again for an old one.

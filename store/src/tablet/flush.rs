@@ -107,7 +107,7 @@ impl Tablet {
             Arc::new(open_segment(&self.disk, &path, &self.spec, &self.options, kept_as)?);
         let times = segment.page_times().iter().copied();
         let time = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
-        let (rows, series) = (segment.rows(), segment.series().len() as u64);
+        let (rows, series) = (segment.rows(), segment.series_count() as u64);
         let entry = SegmentEntry { number, first, last, cleaned, rows, bytes, time, series };
         Ok(Some(NewSegment { name, open: OpenSegment { entry, segment } }))
     }
