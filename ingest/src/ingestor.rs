@@ -162,6 +162,12 @@ impl Ingestor {
                 rejects.add(row, RejectReason::Time, || "the time is past the retention".into());
             }
         }
+        if points.times.contains(&i64::MAX) {
+            for (row, _) in points.times.iter().enumerate().filter(|(_, time)| **time == i64::MAX) {
+                let detail = || "no range of time holds the last time that there is".into();
+                rejects.add(row, RejectReason::Time, detail);
+            }
+        }
         columns.retain(|(_, values)| values.null_count() < values.len());
         let mut batch = RowBatch {
             table: table.id,

@@ -55,7 +55,7 @@ fn stored(node: &Node) -> Vec<(i64, BTreeMap<String, Value>)> {
         for row in 0..block.rows() {
             let cells = fields.iter().zip(&block.columns);
             let cells = cells.filter_map(|(f, v)| Some((f.name.to_string(), v.get(row)?)));
-            rows.push(((block.times[row] - START) / 1_000_000_000, cells.collect()));
+            rows.push((block.times[row].saturating_sub(START) / 1_000_000_000, cells.collect()));
         }
     }
     rows.sort_by_key(|(time, _)| *time);
@@ -159,6 +159,22 @@ async fn a_batch_is_cut_by_time_and_bucket_and_new_tablets_are_bounded() {
         assert_eq!(outcome.is_ok(), at < 3, "table {at}");
     }
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_time_that_there_is_is_refused_and_the_first_is_not() {
+    let node = node().await;
+    let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
+    let mut builder = PointsBuilder::new(name("default"), name("m"));
+    let series = builder.series(&[("host", "a")]);
+    for (time, origin) in [(i64::MIN, 1), (i64::MAX, 2), (i64::MAX - 1, 3)] {
+        let field = builder.field("v", ColumnType::Int);
+        builder.set_int(field, 7);
+        builder.end_row(series, time, origin);
+    }
+    let receipt = ingestor.write(vec![builder.finish()]).await.unwrap();
+    assert_eq!((receipt.rows, reasons(&receipt)), (2, vec![(2, RejectReason::Time)]));
+    assert_eq!(stored(&node).len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

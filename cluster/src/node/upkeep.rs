@@ -74,9 +74,14 @@ impl Node {
         self.to_compact.lock().pop_first()
     }
 
-    pub(super) async fn empty_trash(&self) {
+    /// How long what is in the trash stays there.
+    pub(super) fn trash_age(&self) -> Duration {
         let short = self.disk_free_bytes() < self.options.disk_reserve_bytes.saturating_mul(2);
-        let age = if short { Duration::ZERO } else { Duration::from_secs(self.options.trash_s) };
+        if short { Duration::ZERO } else { Duration::from_secs(self.options.trash_s) }
+    }
+
+    /// Deletes what has been in the trash for so long.
+    pub(super) async fn empty_trash(&self, age: Duration) {
         let (trash, now_ms) = (self.hosting.options.trash.clone(), self.life_ms());
         let emptied = blocking(move || Ok(trash.empty(now_ms, age)?)).await;
         self.troubles.update("trash", emptied.err().map(|error| error.to_string()));

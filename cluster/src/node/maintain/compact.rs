@@ -40,6 +40,7 @@ pub(super) async fn run(node: Arc<Node>) {
 /// Merges what is worth it. `false`: it could not, and may later.
 async fn compact(node: &Node, hosted: &Arc<Hosted>) -> bool {
     let name = format!("tablet {}, compaction", hosted.id());
+    let mut emptied = false;
     loop {
         let compacting = hosted.clone();
         match blocking(move || Ok(compacting.tablet.compact()?)).await {
@@ -53,6 +54,11 @@ async fn compact(node: &Node, hosted: &Arc<Hosted>) -> bool {
             Err(Error::Store(oribi_store::Error::Dropped(_))) => {
                 node.troubles.clear(&name);
                 return true;
+            }
+            // What was merged before may lie in the trash still.
+            Err(Error::Store(oribi_store::Error::NoRoom { .. })) if !emptied => {
+                node.empty_trash(Duration::ZERO).await;
+                emptied = true;
             }
             Err(error) => {
                 node.troubles.set(&name, error.to_string());

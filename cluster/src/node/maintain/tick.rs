@@ -31,7 +31,7 @@ pub(super) async fn run(node: Arc<Node>) {
         }
         rest(&node).await;
         node.flush_catalog_if_due().await;
-        node.empty_trash().await;
+        node.empty_trash(node.trash_age()).await;
         node.look_at_troubles();
     }
 }
