@@ -28,10 +28,7 @@ pub struct Checked {
 /// [`Error::InUse`] while a node runs on it, [`Error::DataDir`] where it is none of a node's or
 /// cannot be opened at all.
 pub fn check(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Checked> {
-    if !disk.list(dir).is_ok_and(|names| names.iter().any(|name| name == "ORIBI")) {
-        let (path, reason) = (dir.to_owned(), "it is not the data directory of a node".to_owned());
-        return Err(Error::DataDir { path, reason });
-    }
+    require_data_dir(&*disk, dir)?;
     let shown = Arc::new(ReadOnly(disk));
     let node = Node::look(dir.to_owned(), NodeOptions::default(), shown, clock)?;
     let mut troubles = node.troubles();
@@ -41,4 +38,13 @@ pub fn check(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<C
     let stats = node.stats();
     let (tables, tablets, segment_bytes) = (stats.tables, stats.tablets, stats.segment_bytes);
     Ok(Checked { tables, tablets, segment_bytes, troubles })
+}
+
+/// An error where `dir` is not the data directory of a node.
+pub(crate) fn require_data_dir(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    if disk.list(dir).is_ok_and(|names| names.iter().any(|name| name == "ORIBI")) {
+        return Ok(());
+    }
+    let (path, reason) = (dir.to_owned(), "it is not the data directory of a node".to_owned());
+    Err(Error::DataDir { path, reason })
 }

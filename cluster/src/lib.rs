@@ -9,9 +9,11 @@ mod error;
 mod machine;
 mod node;
 mod partition;
+mod repair;
 mod replica;
 
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
 pub use check::{Checked, check};
 pub use error::{Error, Result};
 pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
+pub use repair::repair;

@@ -28,7 +28,7 @@ use maintain::blocking;
 use oribi_model::{
     Clock, NodeId, RowBatch, TableId, TabletId, TagPredicate, TimeRange, time::NS_PER_SECOND,
 };
-use oribi_store::{disk::Disk, log::GroupId};
+use oribi_store::{Repaired, disk::Disk, log::GroupId};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeSet,
@@ -122,6 +122,16 @@ impl Node {
         clock: Arc<dyn Clock>,
     ) -> Result<Node> {
         recovery::recover(data_dir, options, disk, clock)
+    }
+
+    /// Makes the manifest of a tablet of the catalog again, on `disk`. Blocks.
+    pub(crate) fn repair(
+        &self,
+        tablet: TabletId,
+        assume_order: bool,
+        disk: &Arc<dyn Disk>,
+    ) -> Result<Repaired> {
+        self.hosting.repair(tablet, assume_order, disk, &self.catalog())
     }
 
     /// Reads every block of every segment, and gives what cannot be read. Blocks.

@@ -22,7 +22,10 @@ use openraft::{
     errors::{ClientWriteError, RaftError},
 };
 use oribi_model::{LogIndex, NodeId};
-use oribi_store::log::{GroupId, Log, Op};
+use oribi_store::{
+    Flushed,
+    log::{GroupId, Log, Op},
+};
 use parking_lot::Mutex;
 use peers::NoPeers;
 use std::{
@@ -85,6 +88,15 @@ impl Replica {
         let applied = recover::recover(node, group, &log, &*machine)?;
         let applied = Arc::new(Mutex::new(applied));
         Ok(Replica { node, group, log, machine, applied, instance: RwLock::default() })
+    }
+
+    /// What the flush has stored that let the log of a group purge its entries; `None` where it was
+    /// never purged.
+    ///
+    /// # Errors
+    /// A log that says nothing of the entries before its first one.
+    pub(crate) fn purged(node: NodeId, group: GroupId, log: &Log) -> Result<Option<Flushed>> {
+        recover::purged(node, group, log)
     }
 
     /// Commits a command and applies it. Resolves once it is synced and visible.

@@ -3,7 +3,8 @@
 use crate::{
     commands::{
         self, check::CheckArgs, connectors::ConnectorsArgs, dead_letters::DeadLettersArgs,
-        export::ExportArgs, import::ImportArgs, sql::SqlArgs, status::StatusArgs,
+        export::ExportArgs, import::ImportArgs, repair::RepairArgs, sql::SqlArgs,
+        status::StatusArgs,
     },
     demo::{self, DemoArgs, simulate::SimulateArgs},
     listen::{Listeners, Taken},
@@ -42,6 +43,8 @@ enum Command {
     Status(StatusArgs),
     /// Read everything in the data directory of a stopped node, and say what is damaged.
     Check(CheckArgs),
+    /// Make the lost or damaged manifest of a stopped node's tablet again.
+    Repair(RepairArgs),
     /// Show connectors and how they are doing; make, pause, drop and try them.
     Connectors(ConnectorsArgs),
     /// Put dead letters through again.
@@ -70,6 +73,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Sql(args) => commands::sql::run(&args),
         Command::Status(args) => commands::status::run(&args),
         Command::Check(args) => commands::check::run(&args),
+        Command::Repair(args) => commands::repair::run(&args),
         Command::Connectors(args) => commands::connectors::run(&args),
         Command::DeadLetters(args) => commands::dead_letters::run(&args),
         Command::Import(args) => commands::import::run(&args),

@@ -1,4 +1,4 @@
-//! Commands that talk to a running node over HTTP, and one that looks at a stopped one.
+//! Commands that talk to a running node over HTTP, and some for the directory of a stopped one.
 
 pub(crate) mod check;
 mod client;
@@ -6,6 +6,7 @@ pub(crate) mod connectors;
 pub(crate) mod dead_letters;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod repair;
 mod splice;
 mod split;
 pub(crate) mod sql;

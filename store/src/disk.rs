@@ -7,6 +7,7 @@ pub mod view;
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
+    hash::{BuildHasher, Hasher, RandomState},
     io,
     os::unix::fs::{DirBuilderExt, FileExt},
     path::Path,
@@ -40,6 +41,11 @@ pub trait Disk: Send + Sync + 'static {
     /// Takes the lock file at `path`, made where it is missing, for as long as the answer lives;
     /// `None` while another process has it.
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>>;
+    /// A number that nobody outside can guess, and that is another one each time.
+    fn salt(&self) -> u64 {
+        // The standard library keys it with random bytes of the operating system.
+        RandomState::new().build_hasher().finish()
+    }
 }
 
 /// Whether the process or the system has no descriptor left, which closing files mends.

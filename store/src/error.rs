@@ -88,6 +88,15 @@ pub enum Error {
         expected: TabletId,
     },
 
+    /// A manifest that cannot be made again from what lies in its folder, or need not be.
+    #[error("cannot repair {}: {reason}", path.display())]
+    Unrepairable {
+        /// The tablet's folder.
+        path: PathBuf,
+        /// What stands in the way, and what to do about it.
+        reason: String,
+    },
+
     /// The reader's schema is older than the rows.
     #[error("column {column} holds {stored} values now, but was asked for as {asked}")]
     StaleSchema {

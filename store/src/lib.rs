@@ -1,5 +1,6 @@
 //! One tablet on one disk, and the node's log: synchronous, no network, no runtime.
 
+pub mod aside;
 mod bits;
 pub mod codec;
 pub mod disk;
@@ -22,5 +23,5 @@ mod trash;
 pub use error::{Error, Result};
 pub use open_files::OpenFiles;
 pub use page_cache::PageCache;
-pub use tablet::{Flushed, Tablet, TabletOptions, TabletStats};
+pub use tablet::{Flushed, Repair, Repaired, Tablet, TabletOptions, TabletStats};
 pub use trash::Trash;

@@ -5,6 +5,7 @@
 //! stands in docs/formats/log.md.
 
 mod failure;
+mod files;
 mod frame;
 mod index;
 mod recover;

@@ -6,11 +6,13 @@ mod flush;
 mod new_file;
 mod open;
 mod pick;
+mod repair;
 #[cfg(test)]
 mod tests;
 
 pub use crate::manifest::Flushed;
 pub use feed::SegmentRows;
+pub use repair::{Repair, Repaired};
 
 use crate::{
     Error, Result,

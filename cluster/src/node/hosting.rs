@@ -4,7 +4,7 @@ use super::{catalog_machine::CatalogMachine, data_dir::DataDir, tablet_machine::
 use crate::{Catalog, Error, Result, replica::Replica};
 use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
 use oribi_store::{
-    Tablet, TabletOptions,
+    Repair, Repaired, Tablet, TabletOptions,
     disk::Disk,
     log::{GroupId, Log, Op},
 };
@@ -153,6 +153,23 @@ impl Hosting {
         let replica = Replica::recover(self.node, group, self.log.clone(), machine)?;
         let (seen, flush_again_ms) = (Mutex::default(), AtomicU64::new(0));
         Ok(Arc::new(Hosted { tablet, replica, seen, flush_again_ms }))
+    }
+
+    /// Makes the manifest of a tablet again, on `disk`, from its segments and what the log says.
+    ///
+    /// # Errors
+    /// [`Error::NoTablet`], or as [`Tablet::repair`].
+    pub(super) fn repair(
+        &self,
+        id: TabletId,
+        assume_order: bool,
+        disk: &Arc<dyn Disk>,
+        catalog: &Catalog,
+    ) -> Result<Repaired> {
+        let spec = catalog.tablet(id).ok_or(Error::NoTablet(id))?;
+        let purged = Replica::purged(self.node, group_of(id), &self.log)?;
+        let repair = Repair { purged, assume_order };
+        Ok(Tablet::repair(disk, &self.dir.tablet(id), spec, &self.options, &repair)?)
     }
 
     /// The tablet, opened where it is new. Does not read or write files.

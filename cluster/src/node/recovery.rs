@@ -9,13 +9,11 @@ use crate::{Catalog, Error, Result, replica::Replica};
 use oribi_model::{Clock, TabletId};
 use oribi_store::{
     OpenFiles, PageCache, Tablet, TabletOptions, Trash,
+    aside::set_aside,
     disk::Disk,
     log::{Log, LogOptions, Op},
 };
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 /// Opens the data directory and everything in it. Blocks.
 pub(super) fn recover(
@@ -31,7 +29,8 @@ pub(super) fn recover(
     let has_catalog = found.machine.has_file();
     for (path, reason) in found.damaged {
         let aside = set_aside(&*disk, &path)?;
-        let message = format!("{} was damaged ({reason}); it is now {aside}", path.display());
+        let (path, aside) = (path.display(), aside.display());
+        let message = format!("{path} was damaged ({reason}); it is now {aside}");
         troubles.set("catalog", message);
     }
     let log = Arc::new(open_log(&disk, &dir, &options, has_catalog, &mut damage)?);
@@ -74,25 +73,6 @@ fn open_log(
     }
     let options = LogOptions { file_bytes: options.log_file_bytes, ..LogOptions::default() };
     Ok(Log::open(disk.clone(), dir.log(), options)?)
-}
-
-/// Moves a file to a name of its own beside its place, and gives that.
-fn set_aside(disk: &dyn Disk, path: &Path) -> Result<String> {
-    let aside = free_name(disk, path);
-    disk.rename(path, &aside).map_err(oribi_store::Error::io("set aside", path))?;
-    if let Some(above) = path.parent() {
-        disk.sync_dir(above).map_err(oribi_store::Error::io("sync", above))?;
-    }
-    Ok(aside.display().to_string())
-}
-
-/// `PATH.damaged-N` with the first number that is free.
-fn free_name(disk: &dyn Disk, path: &Path) -> PathBuf {
-    let names = path.parent().and_then(|above| disk.list(above).ok()).unwrap_or_default();
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut candidates = (1..).map(|number: u64| format!("{name}.damaged-{number}"));
-    let free = candidates.find(|candidate| !names.contains(candidate)).unwrap_or_default();
-    path.with_file_name(free)
 }
 
 /// Tablets without any catalog that ever knew one: starting would hide them all.

@@ -249,3 +249,4 @@ async fn drops_deletes_and_retention_take_rows_away() {
 
 mod faults;
 mod model;
+mod repairs;

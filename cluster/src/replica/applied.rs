@@ -5,9 +5,9 @@ use super::{
     types::{LogId, StoredMembership},
 };
 use openraft::Membership;
-use oribi_model::LogIndex;
+use oribi_model::{LogIndex, NodeId};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The newest applied entry and the membership as of it. Stored with every flush.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -37,6 +37,13 @@ impl Applied {
         let form: Form = from_json(bytes)?;
         let last = form.last.map(LogIdForm::to_id);
         Ok(Applied { last, membership: form.membership.to_stored() })
+    }
+
+    /// The membership that a group begins with on its only node.
+    pub(super) fn alone(node: NodeId) -> StoredMembership {
+        let voters = vec![BTreeSet::from([node.0])];
+        let first = LogIdForm::first(node.0).to_id();
+        StoredMembership::new(Some(first), Membership::new_with_defaults(voters, [node.0]))
     }
 
     /// The newest applied log id as a purge notes it.

@@ -95,6 +95,11 @@ pub(super) struct LogIdForm {
 }
 
 impl LogIdForm {
+    /// That of the entry with which a node begins a group: it says who its members are.
+    pub(super) fn first(node: u64) -> LogIdForm {
+        LogIdForm { term: 0, node, index: 0 }
+    }
+
     pub(super) fn of(id: &LogId) -> LogIdForm {
         LogIdForm { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
     }

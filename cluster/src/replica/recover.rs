@@ -3,8 +3,11 @@
 use super::{applied::Applied, forms, types::StoredMembership};
 use crate::{Error, Result, machine::Machine};
 use openraft::EntryPayload;
-use oribi_model::{LogIndex, NodeId};
-use oribi_store::log::{GroupId, GroupState, Log};
+use oribi_model::{LogIndex, Marks, NodeId};
+use oribi_store::{
+    Flushed,
+    log::{GroupId, GroupState, Log},
+};
 
 /// Entries read at once.
 const CHUNK_ENTRIES: u64 = 32;
@@ -60,6 +63,23 @@ pub(super) fn recover(
         }
     }
     Ok(applied)
+}
+
+/// What the flush has stored up to which the log was purged, without what was seen of sources.
+pub(super) fn purged(node: NodeId, group: GroupId, log: &Log) -> Result<Option<Flushed>> {
+    let fail = |reason: String| Error::Unavailable { group: group.0, reason };
+    let state = log.group(group).unwrap_or_default();
+    let Some((upto, mark)) = &state.purged else {
+        if state.entries.start > 0 {
+            let first = state.entries.start;
+            return Err(fail(format!("the log begins with entry {first} and says not why")));
+        }
+        return Ok(None);
+    };
+    let last = forms::decode_log_id(mark).map_err(fail)?;
+    let applied = Applied { last: Some(last), membership: Applied::alone(node) };
+    let (index, raft_state) = (LogIndex(*upto), applied.encode());
+    Ok(Some(Flushed { index, raft_state, marks: Marks::default() }))
 }
 
 /// Memberships count from the moment they are appended.

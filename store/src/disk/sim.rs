@@ -27,6 +27,8 @@ struct State {
     /// Folders that were renamed since the folder above was synced.
     moved: Vec<(PathBuf, PathBuf)>,
     operations: u64,
+    /// Salts given so far, also before a reboot.
+    salts: u64,
     crash_at: Option<u64>,
     crashed: bool,
     /// Operations that fail once, with the reason.
@@ -106,6 +108,7 @@ impl SimDisk {
             names,
             dirs_durable: dirs.clone(),
             dirs,
+            salts: old.salts,
             ..State::default()
         })))
     }
@@ -327,6 +330,12 @@ impl Disk for SimDisk {
 
     fn lock(&self, _path: &Path) -> io::Result<Option<DiskLock>> {
         Ok(Some(Box::new(())))
+    }
+
+    fn salt(&self) -> u64 {
+        let mut state = self.0.lock();
+        state.salts += 1;
+        Random(state.salts).below(u64::MAX)
     }
 }
 

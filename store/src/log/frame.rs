@@ -5,11 +5,10 @@ use crate::{Error, Result, bits::Reader, disk::DiskFile};
 use std::{path::Path, sync::Arc};
 
 pub(super) const MAGIC: [u8; 8] = *b"ORIBILOG";
-pub(super) const FORMAT_VERSION: u32 = 1;
-pub(super) const HEADER_BYTES: usize = 32;
+/// The newest layout.
+pub(super) const FORMAT_VERSION: u32 = 2;
 /// `magic u32 | crc u32 | length u32 | zero u32 | sequence u64`
 pub(super) const FRAME_HEAD_BYTES: usize = 24;
-pub(super) const FRAME_MAGIC: [u8; 4] = *b"FRM1";
 /// `length u32 | crc u32`
 const RECORD_HEAD_BYTES: usize = 8;
 /// `kind u8 | group u64 | index u64`
@@ -22,35 +21,98 @@ const VOTE: u8 = 4;
 const COMMITTED: u8 = 5;
 const FORGET: u8 = 6;
 
-/// The header of file `number`, whose first frame has number `sequence`.
-pub(super) fn header(number: u64, sequence: u64) -> [u8; HEADER_BYTES] {
-    let mut bytes = [0; HEADER_BYTES];
-    bytes[..8].copy_from_slice(&MAGIC);
-    bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-    bytes[12..20].copy_from_slice(&number.to_le_bytes());
-    bytes[20..28].copy_from_slice(&sequence.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[..28]);
-    bytes[28..].copy_from_slice(&crc.to_le_bytes());
-    bytes
+/// How the frames of a file are told from other bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Format version 1: whoever has bytes written can make them look like a frame.
+    Plain,
+    /// Format version 2: every checksum begins with a number that only the file's header says.
+    Salted(u64),
 }
 
-/// The sequence of the first frame of file `number`; `None` where this is not its header.
-pub(super) fn parse_header(bytes: &[u8], number: u64, path: &Path) -> Result<Option<u64>> {
-    let Some(header) = bytes.get(..HEADER_BYTES) else { return Ok(None) };
-    let mut reader = Reader(&header[8..]);
-    let (version, found) = (reader.u32(), reader.u64());
-    let (sequence, crc) = (reader.u64(), reader.u32());
-    if header[..8] != MAGIC || crc != Some(crc32c::crc32c(&header[..28])) {
-        return Ok(None);
+impl Format {
+    /// The first bytes of every frame.
+    pub(super) fn frame_magic(self) -> [u8; 4] {
+        match self {
+            Format::Plain => *b"FRM1",
+            Format::Salted(_) => *b"FRM2",
+        }
     }
-    match version {
-        Some(version) if version > FORMAT_VERSION => Err(Error::FutureFormat {
-            path: path.to_owned(),
-            found: version,
-            known: FORMAT_VERSION,
-        }),
-        Some(FORMAT_VERSION) if found == Some(number) => Ok(sequence),
-        _ => Ok(None),
+
+    /// Where the first frame begins.
+    pub(super) fn header_bytes(self) -> usize {
+        match self {
+            Format::Plain => 32,
+            Format::Salted(_) => 40,
+        }
+    }
+
+    fn crc(self, bytes: &[u8]) -> u32 {
+        match self {
+            Format::Plain => crc32c::crc32c(bytes),
+            Format::Salted(salt) => {
+                crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), bytes)
+            }
+        }
+    }
+}
+
+/// What the header of a file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) format: Format,
+    /// That of the first frame.
+    pub(super) sequence: u64,
+}
+
+impl Header {
+    /// Its bytes in file `number`.
+    pub(super) fn encode(self, number: u64) -> Vec<u8> {
+        let (version, salt): (u32, Option<u64>) = match self.format {
+            Format::Plain => (1, None),
+            Format::Salted(salt) => (FORMAT_VERSION, Some(salt)),
+        };
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&version.to_le_bytes());
+        bytes.extend_from_slice(&number.to_le_bytes());
+        bytes.extend_from_slice(&self.sequence.to_le_bytes());
+        bytes.extend(salt.iter().flat_map(|salt| salt.to_le_bytes()));
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// The header at the start of file `number`; `None` where these are not the bytes of one.
+    pub(super) fn parse(bytes: &[u8], number: u64, path: &Path) -> Result<Option<Header>> {
+        Ok(match bytes.get(8..12) {
+            Some(&[1, 0, 0, 0]) => Header::parse_as(bytes, number, Format::Plain),
+            Some(&[2, 0, 0, 0]) => Header::parse_as(bytes, number, Format::Salted(0)),
+            Some(version) if bytes[..8] == MAGIC => {
+                // What a later version puts behind it is not known, so no checksum tells whether
+                // it is one or a byte that differs; to refuse is right for both.
+                let found = Reader(version).u32().unwrap_or(0);
+                if found > FORMAT_VERSION {
+                    let (path, known) = (path.to_owned(), FORMAT_VERSION);
+                    return Err(Error::FutureFormat { path, found, known });
+                }
+                None
+            }
+            _ => None,
+        })
+    }
+
+    fn parse_as(bytes: &[u8], number: u64, format: Format) -> Option<Header> {
+        let (covered, crc) = bytes.get(..format.header_bytes())?.split_last_chunk::<4>()?;
+        let mut reader = Reader(covered);
+        let magic = reader.bytes(8)? == MAGIC;
+        reader.u32()?;
+        let (found, sequence) = (reader.u64()?, reader.u64()?);
+        let format = match format {
+            Format::Plain => Format::Plain,
+            Format::Salted(_) => Format::Salted(reader.u64()?),
+        };
+        let whole = magic && found == number && crc32c::crc32c(covered).to_le_bytes() == *crc;
+        whole.then_some(Header { format, sequence })
     }
 }
 
@@ -129,22 +191,27 @@ impl FrameBuilder {
     }
 
     /// The finished frame.
-    pub(super) fn seal(&mut self, sequence: u64) -> &[u8] {
+    pub(super) fn seal(&mut self, sequence: u64, format: Format) -> &[u8] {
         let length = (self.bytes.len() - FRAME_HEAD_BYTES) as u32;
-        self.bytes[..4].copy_from_slice(&FRAME_MAGIC);
+        self.bytes[..4].copy_from_slice(&format.frame_magic());
         self.bytes[8..12].copy_from_slice(&length.to_le_bytes());
         self.bytes[12..16].copy_from_slice(&[0; 4]);
         self.bytes[16..24].copy_from_slice(&sequence.to_le_bytes());
-        let crc = crc32c::crc32c(&self.bytes[8..]);
+        let crc = format.crc(&self.bytes[8..]);
         self.bytes[4..8].copy_from_slice(&crc.to_le_bytes());
         &self.bytes
     }
 }
 
-/// The body and the sequence of the frame at the start of `bytes`, if it is whole.
-pub(super) fn parse_frame(bytes: &[u8]) -> Option<(&[u8], u64)> {
+/// The body and the sequence of the frame at the start of `bytes`, if it is whole and its sequence
+/// is one that `wanted` takes.
+pub(super) fn parse_frame(
+    bytes: &[u8],
+    format: Format,
+    wanted: impl FnOnce(u64) -> bool,
+) -> Option<(&[u8], u64)> {
     let mut reader = Reader(bytes);
-    if reader.bytes(4)? != FRAME_MAGIC {
+    if reader.bytes(4)? != format.frame_magic() {
         return None;
     }
     let crc = reader.u32()?;
@@ -154,7 +221,8 @@ pub(super) fn parse_frame(bytes: &[u8]) -> Option<(&[u8], u64)> {
     let sequence = reader.u64()?;
     let body = reader.bytes(length)?;
     let covered = FRAME_HEAD_BYTES - 8 + length;
-    (crc == crc32c::crc32c(&checked[..covered])).then_some((body, sequence))
+    // Bytes that are none of this file's frames are not read to their end.
+    (wanted(sequence) && crc == format.crc(&checked[..covered])).then_some((body, sequence))
 }
 
 /// One record of a frame.

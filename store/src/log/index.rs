@@ -1,6 +1,9 @@
 //! Where the entries of each group lie, and what else is known of it.
 
-use super::{GroupId, GroupState, Groups, Op, frame::Record};
+use super::{
+    GroupId, GroupState, Groups, Op,
+    frame::{Format, Record},
+};
 use crate::disk::DiskFile;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,6 +16,7 @@ use std::{
 pub(super) struct LogFile {
     pub(super) number: u64,
     pub(super) path: PathBuf,
+    pub(super) format: Format,
     pub(super) file: Box<dyn DiskFile>,
 }
 

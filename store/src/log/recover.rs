@@ -1,16 +1,12 @@
 //! Reading the log back: what was synced, and nothing else.
 
 use super::{
-    failure::{Failure, Outcome},
-    frame::{self, FRAME_HEAD_BYTES, FRAME_MAGIC, HEADER_BYTES},
+    files::{NEW_SUFFIX, corrupt, file_path, number_of},
+    frame::{self, FRAME_HEAD_BYTES, Format, Header},
     index::{Index, LogFile},
 };
 use crate::{Error, Result, disk::Disk};
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 /// Where writing goes on.
 pub(super) struct Tail {
@@ -25,7 +21,7 @@ pub(super) struct LastFile {
     pub(super) file: Arc<LogFile>,
     /// End of its last frame.
     pub(super) end: u64,
-    /// Its length; zeros stand from `end` to here.
+    /// Its length; what stands from `end` to here means nothing.
     pub(super) allocated: u64,
 }
 
@@ -34,19 +30,15 @@ pub(super) struct Recovered {
     pub(super) tail: Tail,
 }
 
-pub(super) fn file_path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:012}.log"))
-}
-
-/// Reads all files of `dir` and cuts off what a crash left behind the last whole frame.
+/// Reads all files of `dir` and makes the last one ready to be written on.
 pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
     disk.create_dir_all(dir).map_err(Error::io("make", dir))?;
-    let mut numbers: Vec<u64> = disk
-        .list(dir)
-        .map_err(Error::io("list", dir))?
-        .iter()
-        .filter_map(|name| name.strip_suffix(".log")?.parse().ok())
-        .collect();
+    let names = disk.list(dir).map_err(Error::io("list", dir))?;
+    for name in names.iter().filter(|name| number_of(name, NEW_SUFFIX).is_some()) {
+        let path = dir.join(name);
+        disk.remove(&path).map_err(Error::io("remove", &path))?;
+    }
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name, ".log")).collect();
     numbers.sort_unstable();
     let mut index = Index::default();
     let mut tail = Tail { file: None, sequence: 1 };
@@ -60,47 +52,51 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
         let file = disk.open(&path).map_err(Error::io("open", &path))?;
         let mut bytes = vec![0; file.len().map_err(Error::io("measure", &path))? as usize];
         file.read_at(&mut bytes, 0).map_err(Error::io("read", &path))?;
-        let file = Arc::new(LogFile { number: *number, path, file });
-        let first = frame::parse_header(&bytes, *number, &file.path)?;
-        let begun = first.is_some_and(|first| {
-            let checkpoint = bytes.get(HEADER_BYTES..).and_then(frame::parse_frame);
-            checkpoint.is_some_and(|(_, sequence)| sequence == first)
-        });
-        let may_be_new = last && (at > 0 || *number == 1);
-        if !begun && may_be_new && !has_frame_after(&bytes, 0, tail.sequence) {
-            // Its first frame was never synced, so nothing can have been acked out of it.
-            disk.remove(&file.path).map_err(Error::io("remove", &file.path))?;
-            disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
-            break;
-        }
-        let (Some(first), true) = (first, begun) else {
-            return Err(corrupt(&file.path, 0, "the header or the first frame is damaged"));
+        let Some(header) = begun(&bytes, *number, &path)? else {
+            if last && (at > 0 || *number == 1) && was_never_in_use(&bytes, tail.sequence) {
+                disk.remove(&path).map_err(Error::io("remove", &path))?;
+                disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+                break;
+            }
+            return Err(corrupt(&path, 0, "the header or the first frame is damaged"));
         };
-        if tail.file.is_some() && first != tail.sequence {
-            return Err(corrupt(&file.path, 0, "frames before it are missing"));
+        let file = Arc::new(LogFile { number: *number, path, format: header.format, file });
+        if let Some(before) = tail.file.filter(|_| header.sequence != tail.sequence) {
+            return Err(corrupt(
+                &before.file.path,
+                before.end,
+                "a frame that was synced is damaged",
+            ));
         }
-        tail.sequence = first;
+        tail.sequence = header.sequence;
         index.set_file(&file, bytes.len() as u64);
         let end = replay_file(&bytes, &file, &mut tail.sequence, &mut index)?;
         let mut allocated = bytes.len();
-        if bytes[end..].iter().any(|byte| *byte != 0) {
-            if !last || has_frame_after(&bytes, end, tail.sequence) {
-                return Err(corrupt(&file.path, end as u64, "a frame that was synced is damaged"));
-            }
-            tracing::warn!(
-                path = %file.path.display(),
-                bytes = bytes.len() - end,
-                "dropped an unfinished write at the end of the log; nothing in it was acked"
-            );
-            file.file.set_len(end as u64).map_err(Error::io("cut", &file.path))?;
-            file.file.sync().map_err(Error::io("sync", &file.path))?;
-            allocated = end;
+        if last {
+            allocated = make_ready(&bytes, end, tail.sequence, &file)?;
         }
         index.set_file(&file, end as u64);
         let (end, allocated) = (end as u64, allocated as u64);
         tail.file = Some(LastFile { file, end, allocated });
     }
     Ok(Recovered { index, tail })
+}
+
+/// The header, where it and the first frame are whole.
+fn begun(bytes: &[u8], number: u64, path: &Path) -> Result<Option<Header>> {
+    let header = Header::parse(bytes, number, path)?;
+    Ok(header.filter(|header| {
+        let frames = bytes.get(header.format.header_bytes()..).unwrap_or_default();
+        frame::parse_frame(frames, header.format, |found| found == header.sequence).is_some()
+    }))
+}
+
+/// Whether the newest file, which does not begin as one should, was never synced, so that nothing
+/// can have been acked out of it. Later formats give a file its name only after that.
+fn was_never_in_use(bytes: &[u8], sequence: u64) -> bool {
+    let later = Format::Salted(0).frame_magic();
+    memchr::memmem::find(bytes, &later).is_none()
+        && !has_frame_after(bytes, 0, sequence, Format::Plain)
 }
 
 /// Replays whole frames in sequence; gives the offset behind the last one.
@@ -110,9 +106,9 @@ fn replay_file(
     sequence: &mut u64,
     index: &mut Index,
 ) -> Result<usize> {
-    let mut at = HEADER_BYTES;
-    while let Some((body, found)) = frame::parse_frame(&bytes[at..])
-        && found == *sequence
+    let mut at = file.format.header_bytes();
+    while let Some((body, _)) =
+        frame::parse_frame(&bytes[at..], file.format, |found| found == *sequence)
     {
         let start = (at + FRAME_HEAD_BYTES) as u64;
         for record in frame::records(body) {
@@ -130,45 +126,35 @@ fn replay_file(
     Ok(at)
 }
 
-/// Whether a whole frame of this sequence or a later one stands anywhere behind `from`. A frame
-/// is written only after the one before was synced, so then the damage at `from` is no torn write.
-fn has_frame_after(bytes: &[u8], from: usize, sequence: u64) -> bool {
-    memchr::memmem::find_iter(&bytes[from..], &FRAME_MAGIC).any(|at| {
-        let found = frame::parse_frame(&bytes[from + at..]);
-        found.is_some_and(|(_, found)| found > sequence)
-    })
-}
-
-fn corrupt(path: &Path, offset: u64, reason: &str) -> Error {
-    Error::Corrupt { path: path.to_owned(), offset, reason: reason.to_owned() }
-}
-
-/// Makes the file that follows, durable with its header and first frame. After a failure that may
-/// pass, nothing is left of it.
-pub(super) fn begin_file(
-    disk: &dyn Disk,
-    dir: &Path,
-    number: u64,
-    sequence: u64,
-    first_frame: &[u8],
-) -> Outcome<(Arc<LogFile>, u64)> {
-    let path = file_path(dir, number);
-    let file = match disk.create(&path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let reason = "a file that is not part of the log is in its place";
-            return Err(Failure::Final(corrupt(&path, 0, reason)));
-        }
-        created => created.map_err(|error| Failure::of("create", &path, error))?,
-    };
-    let mut bytes = frame::header(number, sequence).to_vec();
-    bytes.extend_from_slice(first_frame);
-    if let Err(error) = file.write_at(&bytes, 0) {
-        return Err(match disk.remove(&path) {
-            Ok(()) => Failure::of("write", &path, error),
-            Err(error) => Failure::Final(Error::io("remove", &path)(error)),
-        });
+/// Makes sure that nothing is damaged behind the last whole frame of the newest file, that those
+/// up to there are durable, since readers will see them, and that what stands behind cannot be
+/// taken for a frame later. Gives the length of the file.
+fn make_ready(bytes: &[u8], end: usize, sequence: u64, file: &LogFile) -> Result<usize> {
+    if has_frame_after(bytes, end, sequence, file.format) {
+        return Err(corrupt(&file.path, end as u64, "a frame that was synced is damaged"));
     }
-    file.sync().map_err(Error::io("sync", &path)).map_err(Failure::Final)?;
-    disk.sync_dir(dir).map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
-    Ok((Arc::new(LogFile { number, path, file }), bytes.len() as u64))
+    let mut allocated = bytes.len();
+    if bytes[end..].iter().any(|byte| *byte != 0) {
+        tracing::warn!(
+            path = %file.path.display(),
+            bytes = bytes.len() - end,
+            "dropped an unfinished write at the end of the log; nothing in it was acked"
+        );
+        file.file.set_len(end as u64).map_err(Error::io("cut", &file.path))?;
+        allocated = end;
+    }
+    file.file.sync().map_err(Error::io("sync", &file.path))?;
+    Ok(allocated)
+}
+
+/// Whether a whole frame of a later sequence than this, which belongs at `from`, stands anywhere
+/// behind it. A frame is written only after the one before was synced, so then the damage at
+/// `from` is no torn write.
+fn has_frame_after(bytes: &[u8], from: usize, sequence: u64, format: Format) -> bool {
+    memchr::memmem::find_iter(&bytes[from..], &format.frame_magic()).any(|at| {
+        // Those between take at least their heads.
+        let most = sequence.saturating_add((at / FRAME_HEAD_BYTES) as u64);
+        let later = |found| found > sequence && found <= most;
+        frame::parse_frame(&bytes[from + at..], format, later).is_some()
+    })
 }

@@ -5,6 +5,7 @@ use crate::{
     disk::{DiskFile, DiskLock, sim::SimDisk},
     testing::Random,
 };
+use frame::{Format, FrameBuilder, Header};
 use std::path::Path;
 
 const DIR: &str = "/data/log";
@@ -195,10 +196,11 @@ fn damage_to_what_was_synced_is_refused() {
         log.submit_and_wait(GroupId(1), Op::Append { first, entries }).unwrap();
     }
     drop(log);
-    let path = recover::file_path(Path::new(DIR), 1);
+    let path = files::file_path(Path::new(DIR), 1);
     let good = disk.bytes(&path).unwrap();
-    let last_frame = memchr::memmem::rfind(&good, &frame::FRAME_MAGIC).unwrap();
-    let (body, _) = frame::parse_frame(&good[last_frame..]).unwrap();
+    let format = Header::parse(&good, 1, &path).unwrap().unwrap().format;
+    let last_frame = memchr::memmem::rfind(&good, &format.frame_magic()).unwrap();
+    let (body, _) = frame::parse_frame(&good[last_frame..], format, |_| true).unwrap();
     let end = last_frame + frame::FRAME_HEAD_BYTES + body.len();
     for at in 0..end + 9 {
         let mut bad = good[..end + 9].to_vec();
@@ -311,20 +313,71 @@ fn one_sync_serves_what_waits() {
 }
 
 #[test]
-fn a_file_of_version_1_stays_readable() {
-    let bytes = include_bytes!("../../tests/fixtures/log-v1.log");
+fn files_of_every_version_stay_readable_and_go_on() {
+    let fixtures = [
+        &include_bytes!("../../tests/fixtures/log-v1.log")[..],
+        &include_bytes!("../../tests/fixtures/log-v2.log")[..],
+    ];
+    for bytes in fixtures {
+        let disk = SimDisk::new();
+        disk.create_dir_all(Path::new(DIR)).unwrap();
+        disk.put(&files::file_path(Path::new(DIR), 1), bytes.to_vec());
+        let log = open(&disk).unwrap();
+        let state = log.group(GroupId(7)).unwrap();
+        assert_eq!(state.entries, 3..5);
+        assert_eq!(state.vote.as_deref(), Some(&b"vote"[..]));
+        assert_eq!(state.committed.as_deref(), Some(&b"committed"[..]));
+        assert_eq!(state.purged, Some((2, b"mark"[..].into())));
+        let read = log.read(GroupId(7), 4..5).unwrap();
+        assert_eq!(read, [(4, b"entry 4"[..].into())]);
+        assert_eq!(log.group(GroupId(8)), None);
+        let op = Op::Append { first: 5, entries: vec![b"entry 5"[..].into()] };
+        log.submit_and_wait(GroupId(7), op).unwrap();
+        drop(log);
+        let log = open(&disk).unwrap();
+        assert_eq!(log.group(GroupId(7)).unwrap().entries, 3..6);
+        assert_eq!(log.read(GroupId(7), 4..6).unwrap()[1], (5, b"entry 5"[..].into()));
+    }
+}
+
+/// A log of this format whose last frame holds an entry that looks like later frames, torn
+/// somewhere behind them.
+fn torn_behind_a_forgery(format: Format, guess: Format) -> SimDisk {
+    let append = |first, entry: Vec<u8>| Op::Append { first, entries: vec![entry.into()] };
+    let mut forged = b"a text ".repeat(9);
+    for sequence in 2..9 {
+        let mut frame = FrameBuilder::new();
+        frame.push(GroupId(1), &append(9, vec![1; 5]), |_, _, _| {});
+        forged.extend_from_slice(frame.seal(sequence, guess));
+    }
+    forged.extend(b"and the rest of it".repeat(9));
+    let mut bytes = Header { format, sequence: 1 }.encode(1);
+    for (sequence, op) in [(1, Op::Vote(b"v"[..].into())), (2, append(0, forged))] {
+        let mut frame = FrameBuilder::new();
+        frame.push(GroupId(1), &op, |_, _, _| {});
+        bytes.extend_from_slice(frame.seal(sequence, format));
+    }
     let disk = SimDisk::new();
     disk.create_dir_all(Path::new(DIR)).unwrap();
-    disk.put(&recover::file_path(Path::new(DIR), 1), bytes.to_vec());
-    let log = open(&disk).unwrap();
-    let state = log.group(GroupId(7)).unwrap();
-    assert_eq!(state.entries, 3..5);
-    assert_eq!(state.vote.as_deref(), Some(&b"vote"[..]));
-    assert_eq!(state.committed.as_deref(), Some(&b"committed"[..]));
-    assert_eq!(state.purged, Some((2, b"mark"[..].into())));
-    let read = log.read(GroupId(7), 4..5).unwrap();
-    assert_eq!(read, [(4, b"entry 4"[..].into())]);
-    assert_eq!(log.group(GroupId(8)), None);
+    disk.put(&files::file_path(Path::new(DIR), 1), bytes[..bytes.len() - 9].to_vec());
+    disk
+}
+
+#[test]
+fn a_text_that_looks_like_frames_does_not_make_a_torn_write_look_like_damage() {
+    // Without a salt it does.
+    let disk = torn_behind_a_forgery(Format::Plain, Format::Plain);
+    assert!(matches!(open(&disk), Err(Error::Corrupt { .. })));
+    for guess in [Format::Plain, Format::Salted(0), Format::Salted(6)] {
+        let disk = torn_behind_a_forgery(Format::Salted(7), guess);
+        let log = open(&disk).unwrap();
+        let state = log.group(GroupId(1)).unwrap();
+        assert_eq!((state.vote.as_deref(), state.entries), (Some(&b"v"[..]), 0..0));
+        let op = Op::Append { first: 0, entries: vec![vec![2; 5].into()] };
+        log.submit_and_wait(GroupId(1), op).unwrap();
+        drop(log);
+        assert_eq!(open(&disk).unwrap().group(GroupId(1)).unwrap().entries, 0..1);
+    }
 }
 
 /// Makes the fixture of the test above: `cargo test -p oribi-store make_log_fixture -- --ignored`.
@@ -348,8 +401,12 @@ fn make_log_fixture() {
         log.submit(group, op, Box::new(|outcome| outcome.unwrap()));
     }
     drop(log);
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/log-v1.log");
-    std::fs::write(path, disk.bytes(&recover::file_path(Path::new(DIR), 1)).unwrap()).unwrap();
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let path = format!("{fixtures}/log-v{}.log", frame::FORMAT_VERSION);
+    let mut bytes = disk.bytes(&files::file_path(Path::new(DIR), 1)).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 9;
+    bytes.truncate(end);
+    std::fs::write(path, bytes).unwrap();
 }
 
 #[test]

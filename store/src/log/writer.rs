@@ -6,9 +6,10 @@
 use super::{
     Action, GroupId, Shared, Waiting,
     failure::{Failure, Outcome},
-    frame::FrameBuilder,
+    files,
+    frame::{Format, FrameBuilder, Header},
     index::LogFile,
-    recover::{self, Tail},
+    recover::Tail,
 };
 use crate::{Error, Result, disk::DiskFile};
 use std::{
@@ -43,18 +44,20 @@ impl Writer {
         let (file, end, allocated, sequence) = match tail.file {
             Some(last) => (last.file, last.end, last.allocated, tail.sequence),
             None => {
-                let mut frame = FrameBuilder::new();
-                let bytes = frame.seal(tail.sequence);
                 let (disk, dir) = (&*shared.disk, &shared.dir);
+                let sequence = tail.sequence;
+                let header = Header { format: files::new_format(disk), sequence };
+                let mut frame = FrameBuilder::new();
+                let bytes = frame.seal(sequence, header.format);
                 if let Some(above) = dir.parent() {
                     disk.sync_dir(above).map_err(Error::io("sync", above))?;
                 }
-                let begun = recover::begin_file(disk, dir, 1, tail.sequence, bytes);
+                let begun = files::begin_file(disk, dir, 1, header, bytes);
                 let (file, end) = begun.map_err(|failure| match failure {
                     Failure::Passing(error) | Failure::Final(error) => error,
                 })?;
                 shared.index.write().set_file(&file, end);
-                (file, end, end, tail.sequence + 1)
+                (file, end, end, sequence + 1)
             }
         };
         let frame = FrameBuilder::new();
@@ -160,11 +163,13 @@ impl Writer {
     /// Writes and syncs the frame under construction.
     fn write_frame(&mut self, settled: u64) -> Outcome {
         let length = self.frame.len() as u64;
-        if self.end + length > self.shared.options.file_bytes {
+        // A file of the old format is not written on: what is in it could be taken for frames.
+        let is_old = self.file.format == Format::Plain;
+        if is_old || self.end + length > self.shared.options.file_bytes {
             self.rotate()?;
         }
         let started = Instant::now();
-        let bytes = self.frame.seal(self.sequence);
+        let bytes = self.frame.seal(self.sequence, self.file.format);
         let written = append(&*self.file.file, bytes, self.end, &mut self.allocated, &self.shared);
         if let Err(error) = written {
             // What was written of it is cut off again, so that nothing stands behind the last
@@ -206,10 +211,11 @@ impl Writer {
         for (group, state) in self.shared.index.read().states() {
             checkpoint.push_state(group, &state);
         }
-        let bytes = checkpoint.seal(self.sequence);
         let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
+        let header = Header { format: files::new_format(disk), sequence: self.sequence };
+        let bytes = checkpoint.seal(header.sequence, header.format);
         let number = self.file.number + 1;
-        let (file, end) = recover::begin_file(disk, dir, number, self.sequence, bytes)?;
+        let (file, end) = files::begin_file(disk, dir, number, header, bytes)?;
         self.shared.index.write().set_file(&file, end);
         // What is allocated behind the last frame is worth nothing; where it stays, readers pass
         // over it.

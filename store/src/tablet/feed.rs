@@ -1,13 +1,16 @@
 //! Rows by the log entries that they came with, for those who pass them on.
 
 use super::{OpenSegment, Tablet};
-use crate::{Result, scan};
+use crate::{
+    Result,
+    scan::{self, Source},
+};
 use oribi_model::{
     BatchIter, Block, LogIndex, RowBatch, RowsWanted, ScanSpec, SeriesFilter, SeriesKeys, TableId,
     TimeRange,
 };
 
-/// The rows of one segment.
+/// The rows of one segment, or of those that end with the same log entry.
 pub struct SegmentRows {
     /// The newest log entry whose rows are inside.
     pub last: LogIndex,
@@ -25,10 +28,13 @@ impl Tablet {
         let state = self.state.read();
         self.may_read()?;
         let newer = |open: &&OpenSegment| open.entry.last >= index;
-        let Some(open) = state.segments.iter().find(newer) else { return Ok(None) };
-        let (last, source) = (open.entry.last, open.source(&state.deletes));
+        let Some(last) = state.segments.iter().find(newer).map(|open| open.entry.last) else {
+            return Ok(None);
+        };
+        // Where a manifest was made again nobody knows how far each one went.
+        let same = state.segments.iter().filter(|open| open.entry.last == last);
+        let sources: Vec<Source> = same.map(|open| open.source(&state.deletes)).collect();
         drop(state);
-        let sources = [source];
         let spec = ScanSpec {
             columns: scan::columns_of(&sources),
             time: TimeRange::ALL,

@@ -3,6 +3,7 @@
 use super::{OpenSegment, State, Stopped, Tablet, TabletOptions};
 use crate::{
     Error, Result,
+    aside::is_aside,
     disk::Disk,
     manifest::{self, Manifest},
     memtable::Memtable,
@@ -187,6 +188,7 @@ impl Tablet {
         for name in names {
             let path = self.dir.join(name);
             let known = name == manifest::NAME
+                || is_aside(name)
                 || state.segments.iter().any(|open| open.segment.path() == path);
             if known {
                 continue;

@@ -1,6 +1,7 @@
 //! The tablet against a map that says what it should hold.
 
 mod faults;
+mod repairs;
 
 use super::*;
 use crate::{

@@ -1,0 +1,115 @@
+//! A tablet whose manifest was lost or damaged, and made again.
+
+use super::*;
+use oribi_store::Repaired;
+use std::path::{Path, PathBuf};
+
+fn manifest(tablet: TabletId) -> PathBuf {
+    Path::new("/data/tablets").join(tablet.to_string()).join("MANIFEST")
+}
+
+fn repair(disk: &SimDisk, tablet: TabletId) -> Result<Repaired> {
+    crate::repair(Path::new("/data"), tablet, false, Arc::new(disk.clone()), clock())
+}
+
+fn troubles(disk: &SimDisk) -> Vec<Trouble> {
+    crate::check(Path::new("/data"), Arc::new(disk.clone()), clock()).unwrap().troubles
+}
+
+/// A stopped node with one tablet: rows flushed several times and merged, others in the log only.
+async fn stored(disk: &SimDisk) -> (TableId, TabletId) {
+    let node = open(disk, &clock()).await.unwrap();
+    let table = table(&node).await.unwrap();
+    for round in 0..3 {
+        write(&node, table, &[NOW + round, NOW + 100], round).await.unwrap();
+        let tablet = node.catalog().tablets_of(table)[0].id;
+        node.hosting.get(tablet).unwrap().flush().unwrap();
+    }
+    node.delete(table, TimeRange::new(NOW + 1, NOW + 2), TagPredicate::Always).await.unwrap();
+    node.compact().await.unwrap();
+    write(&node, table, &[NOW + 10, NOW + 100], 10).await.unwrap();
+    let tablet = node.catalog().tablets_of(table)[0].id;
+    node.hosting.get(tablet).unwrap().flush().unwrap();
+    write(&node, table, &[NOW + 20, NOW + 100], 20).await.unwrap();
+    node.stop().await;
+    (table, tablet)
+}
+
+const EXPECTED: [(i64, i64); 5] =
+    [(NOW, 0), (NOW + 2, 2), (NOW + 10, 10), (NOW + 20, 20), (NOW + 100, 20)];
+
+/// Every row is there, nothing is wrong, and writes go on.
+async fn is_whole(disk: &SimDisk, table: TableId) {
+    assert_eq!(troubles(disk), Vec::new());
+    for round in 0..2i64 {
+        let node = open(disk, &clock()).await.unwrap();
+        let mut expected = EXPECTED.to_vec();
+        expected.extend((0..round).map(|round| (NOW + 200 + round, 30)));
+        assert_eq!(rows(&node, table), expected);
+        write(&node, table, &[NOW + 200 + round], 30).await.unwrap();
+        node.compact().await.unwrap();
+        expected.push((NOW + 200 + round, 30));
+        assert_eq!(rows(&node, table), expected);
+        assert_eq!(node.troubles(), Vec::new());
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_manifest_is_made_again_and_no_row_is_missing() {
+    let disk = SimDisk::new();
+    let (table, tablet) = stored(&disk).await;
+    assert!(matches!(
+        repair(&disk, tablet),
+        Err(Error::Store(oribi_store::Error::Unrepairable { .. }))
+    ));
+    assert!(matches!(repair(&disk, TabletId(77)), Err(Error::NoTablet(_))));
+    let mut bytes = disk.bytes(&manifest(tablet)).unwrap();
+    bytes[18] ^= 8;
+    disk.put(&manifest(tablet), bytes.clone());
+    assert_eq!(troubles(&disk)[0].name, format!("tablet {tablet}"));
+    let done = repair(&disk, tablet).unwrap();
+    assert_eq!((done.segments, done.assumed.len()), (2, 0));
+    assert_eq!(done.forgotten_deletes, Some(Vec::new()));
+    assert_eq!(disk.bytes(&done.kept.unwrap()), Some(bytes.clone()));
+    is_whole(&disk, table).await;
+    let kept = manifest(tablet).with_file_name("MANIFEST.damaged-1");
+    assert_eq!(disk.bytes(&kept), Some(bytes), "a start leaves it there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_manifest_is_made_again() {
+    let disk = SimDisk::new();
+    let (table, tablet) = stored(&disk).await;
+    disk.remove(&manifest(tablet)).unwrap();
+    assert_eq!(troubles(&disk)[0].name, format!("tablet {tablet}"));
+    let before = disk.list(manifest(tablet).parent().unwrap()).unwrap();
+    // The two segments have a row in common with another value in each.
+    let refused = repair(&disk, tablet).unwrap_err().to_string();
+    assert!(refused.contains("--assume-order"), "{refused}");
+    assert_eq!(disk.list(manifest(tablet).parent().unwrap()).unwrap(), before);
+    let disk_of = || Arc::new(disk.clone());
+    let done = crate::repair(Path::new("/data"), tablet, true, disk_of(), clock()).unwrap();
+    assert_eq!((done.segments, done.kept, done.forgotten_deletes), (2, None, None));
+    is_whole(&disk, table).await;
+}
+
+/// What is stored with a flush for the consensus group is what the flush itself had stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_made_again_says_of_the_group_what_the_old_one_said() {
+    let disk = SimDisk::new();
+    let node = open(&disk, &clock()).await.unwrap();
+    let table = table(&node).await.unwrap();
+    write(&node, table, &[NOW], 1).await.unwrap();
+    node.compact().await.unwrap();
+    let tablet = node.catalog().tablets_of(table)[0].id;
+    node.stop().await;
+    let flushed = || {
+        let body = &disk.bytes(&manifest(tablet)).unwrap()[20..];
+        serde_json::from_slice::<serde_json::Value>(body).unwrap()["flushed"].clone()
+    };
+    let before = flushed();
+    disk.remove(&manifest(tablet)).unwrap();
+    repair(&disk, tablet).unwrap();
+    assert_eq!(flushed(), before);
+}
