@@ -178,7 +178,7 @@ fn find_segments(
         let bytes = file.len().map_err(Error::io("measure", &path))?;
         let times = segment.page_times().iter().copied();
         let time = times.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
-        let (rows, series) = (segment.rows(), segment.series().len() as u64);
+        let (rows, series) = (segment.rows(), segment.series_count() as u64);
         let cleaned = LogIndex::default();
         let entry = SegmentEntry { number, first: last, last, cleaned, rows, bytes, time, series };
         found.insert(number, (entry, Arc::new(segment)));

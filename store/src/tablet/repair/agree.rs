@@ -19,9 +19,8 @@ type Timed<'a> = ((i64, i64), &'a Arc<Segment>);
 /// Why a segment cannot be read.
 pub(super) fn agree(tablet: TabletId, one: Timed<'_>, other: Timed<'_>) -> Result<bool, String> {
     let (first, last) = (one.0.0.max(other.0.0), one.0.1.min(other.0.1));
-    let keys: HashSet<&SeriesKey> = one.1.series().iter().map(|(key, _)| key).collect();
-    let shared = other.1.series().iter().map(|(key, _)| key).filter(|key| keys.contains(key));
-    let shared: HashSet<SeriesKey> = shared.cloned().collect();
+    let keys = keys_of(one.1)?;
+    let shared: HashSet<SeriesKey> = &keys & &keys_of(other.1)?;
     if first > last || shared.is_empty() {
         return Ok(true);
     }
@@ -41,6 +40,13 @@ pub(super) fn agree(tablet: TabletId, one: Timed<'_>, other: Timed<'_>) -> Resul
         Ok(Box::new(parts.into_iter().flatten()))
     };
     same_cells(rows(&forth)?, rows(&back)?)
+}
+
+fn keys_of(segment: &Segment) -> Result<HashSet<SeriesKey>, String> {
+    let mut keys = HashSet::new();
+    let each = |key: &[u8], _| keys.extend(SeriesKey::from_bytes(key));
+    segment.find_series(&SeriesFilter::All, None, each).map_err(|error| error.to_string())?;
+    Ok(keys)
 }
 
 /// Whether two scans that give the same keys give the same cells, however they are cut into blocks.
