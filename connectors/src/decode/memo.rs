@@ -64,7 +64,8 @@ impl<V> Memo<V> {
     }
 
     /// Number of values.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.entries.len()
     }
 
