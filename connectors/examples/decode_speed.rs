@@ -1,12 +1,12 @@
 //! Prints rows a second of the decoders in their fastest round, and messages a second through the
-//! MQTT listener over a write path that does nothing.
+//! MQTT listener over a write path that does nothing. With the argument `decoders`, of these only.
 
 use futures::future::BoxFuture;
 use oribi_connectors::{
     MqttListener, MqttListenerOptions,
     decode::{
         json,
-        line_protocol::{Options, decode},
+        line_protocol::{HeadPool, Options, decode_with},
         row::{RowRules, RowSink, TimeRule},
         table::TableBuilder,
         time::Precision,
@@ -83,26 +83,31 @@ fn fastest(what: &str, rows: usize, mut round: impl FnMut()) {
         start.elapsed()
     };
     let best = (0..ROUNDS).map(time).min().unwrap_or_default();
-    println!("{what}: {:.2} M rows/s", rows as f64 / best.as_secs_f64() / 1e6);
+    let row_ns = best.as_nanos() as f64 / rows as f64;
+    println!("{what}: {:.2} M rows/s, {row_ns:.0} ns a row", 1e3 / row_ns);
 }
 
-fn line_protocol(arrival: &ArrivalClock) {
+/// A body of as many rows for each host, by turns.
+fn line_protocol(arrival: &ArrivalClock, hosts: u64, rows: u64) {
     let mut body = String::new();
-    for row in 0..10_000u64 {
-        let host = row % 100;
+    for row in 0..rows {
+        let host = row % hosts;
         writeln!(
             body,
             "cpu,hostname=host_{host},region=eu-central-1,datacenter=eu-central-1a,rack=6,os=Ubuntu15.10,\
              arch=x86,team=SF,service=19,service_version=1,service_environment=test usage_user=58i,\
              usage_system=2i,usage_idle=24i,usage_nice=61i,usage_iowait=22i,usage_irq=63i,\
              usage_softirq=6i,usage_steal=44i,usage_guest=80i,usage_guest_nice=38i {}",
-            1_451_606_400_000_000_000 + row / 100 * 10_000_000_000
+            1_451_606_400_000_000_000 + row / hosts * 10_000_000_000
         )
         .expect("a string takes every text");
     }
     let options = Options::new(name("default"), arrival);
-    fastest("line protocol", 10_000, || {
-        assert_eq!(decode(body.as_bytes(), &options).rows(), 10_000);
+    let pool = HeadPool::default();
+    fastest(&format!("line protocol, {rows} rows of {hosts} hosts"), rows as usize, || {
+        let mut heads = pool.take();
+        assert_eq!(decode_with(body.as_bytes(), &options, &mut heads).rows(), rows as usize);
+        pool.put(heads);
     });
 }
 
@@ -183,9 +188,14 @@ fn publisher(address: SocketAddr, number: usize) {
 
 fn main() {
     let arrival = ArrivalClock::new(Arc::new(SystemClock));
-    line_protocol(&arrival);
+    for (hosts, rows) in [(100, 10_000), (4_000, 4_000), (20_000, 10_000)] {
+        line_protocol(&arrival, hosts, rows);
+    }
     json(&arrival);
     tagged_json(&arrival);
+    if std::env::args().nth(1).as_deref() == Some("decoders") {
+        return;
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let shutdown = CancellationToken::new();

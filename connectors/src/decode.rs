@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod json;
 pub mod line_protocol;
 mod logical;
+mod memo;
 pub mod msgpack;
 pub mod number;
 pub mod protobuf;

@@ -6,6 +6,7 @@ mod native;
 mod params;
 mod statements;
 
+use crate::decode::line_protocol::HeadPool;
 use axum::{
     Router,
     routing::{get, post},
@@ -47,6 +48,8 @@ struct Writer {
     ingest: Arc<dyn Ingest>,
     arrival: ArrivalClock,
     options: Arc<WriteOptions>,
+    /// What line protocol said before.
+    heads: Arc<HeadPool>,
 }
 
 /// The routes of all writes: `/api/v1/write`, `/api/v2/write`, `/write`, and of what InfluxDB's
@@ -64,7 +67,7 @@ pub fn write_router(
         .route("/ping", get(influx::ping))
         .route("/ready", get(influx::ready))
         .route("/api/v2/buckets", get(influx::buckets))
-        .with_state(Writer { ingest, arrival, options: Arc::new(options) })
+        .with_state(Writer { ingest, arrival, options: Arc::new(options), heads: Arc::default() })
 }
 
 #[cfg(test)]

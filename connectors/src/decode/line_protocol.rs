@@ -1,18 +1,23 @@
 //! InfluxDB line protocol.
 //!
 //! The text before a line's first unescaped blank (measurement and tags) is looked up whole, so
-//! that tags of a known series are never parsed again; field names are predicted from the line
-//! before. Whatever is not as predicted goes to the careful parser in [`careful`].
+//! that tags of a known series are never parsed again, in one batch or in the next ([`heads`]);
+//! field names are predicted from the line before. Whatever is not as predicted goes to the careful
+//! parser in [`careful`].
 
 mod careful;
 mod fast;
+mod heads;
 
-use super::{AHEAD_NS_MAX, Decoded, Fault, ROW_BYTES_MAX, excerpt, tables::Tables, time};
+pub use heads::{HeadPool, Heads};
+
+use super::{
+    AHEAD_NS_MAX, Decoded, Fault, ROW_BYTES_MAX, excerpt, table::no_room, tables::Tables, time,
+};
 use crate::decode::time::Precision;
-use hashbrown::HashMap;
-use memchr::memchr;
+use heads::Seed;
+use memchr::{memchr, memchr2};
 use oribi_model::{ArrivalClock, Name, RejectReason};
-use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 /// Most rejections that are listed one by one.
 const REJECTED_MAX: usize = 100_000;
@@ -47,27 +52,22 @@ impl<'a> Options<'a> {
 
 /// Reads a body; origins are line numbers from 1.
 pub fn decode(body: &[u8], options: &Options<'_>) -> Decoded {
+    decode_with(body, options, &mut Heads::new())
+}
+
+/// As [`decode`], with what earlier batches taught; `heads` have begun another batch.
+pub fn decode_with(body: &[u8], options: &Options<'_>, heads: &mut Heads) -> Decoded {
     let mut tables = Tables::new();
     let rejected = {
-        let mut heads = Heads::default();
-        let mut decoder = Decoder::new(body, options, &mut tables, &mut heads);
+        let mut decoder = Decoder::new(body, options, &mut tables, heads);
         decoder.run();
         decoder.rejected
     };
     Decoded { points: tables.finish(), rejected }
 }
 
-/// Measurements with their tags as written, and the series that they are in one [`Tables`]. What
-/// was seen in it before need not be parsed again.
-#[derive(Debug, Default)]
-pub struct Heads {
-    /// The database for which they hold.
-    db: Option<Name>,
-    known: HashMap<Box<[u8]>, Head, Xxh3DefaultBuilder>,
-}
-
 /// Reads a body into `tables`; the rows get `origin` and its successors instead of line numbers,
-/// and the first faulty line refuses the whole body. `heads` belong to `tables`.
+/// and the first faulty line refuses the whole body. `heads` begin another batch with `tables`.
 ///
 /// # Errors
 /// The fault of the first line that cannot be decoded; lines before it stay in `tables`, so the
@@ -93,12 +93,6 @@ pub fn is_line_protocol(body: &[u8], arrival: &ArrivalClock) -> bool {
     decoded.rows() > 0 && decoded.rejected.is_empty()
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    table: usize,
-    series: u32,
-}
-
 struct Decoder<'a, 'o, 't> {
     body: &'a [u8],
     at: usize,
@@ -107,6 +101,7 @@ struct Decoder<'a, 'o, 't> {
     now_ns: i64,
     tables: &'t mut Tables,
     heads: &'t mut Heads,
+    seed: Seed,
     rejected: Vec<oribi_model::Rejection>,
     /// The body as a whole is UTF-8.
     is_utf8: bool,
@@ -123,10 +118,6 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         tables: &'t mut Tables,
         heads: &'t mut Heads,
     ) -> Self {
-        if heads.db.as_ref() != Some(&options.db) {
-            heads.known.clear();
-            heads.db = Some(options.db.clone());
-        }
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         Decoder {
             body,
@@ -136,6 +127,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             now_ns: options.arrival.now_ns(),
             tables,
             heads,
+            seed: Seed::of(&options.db),
             rejected: Vec::new(),
             is_utf8: std::str::from_utf8(body).is_ok(),
             origin: None,
@@ -184,7 +176,11 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             return Ok(0);
         }
         let rest = &self.body[start..];
-        let parsed = careful::parse(rest)?;
+        let head = self.find_head(rest);
+        let parsed = match head {
+            Some((_, bytes)) => careful::parse_after_head(rest, bytes)?,
+            None => careful::parse(rest)?,
+        };
         let text = &rest[..parsed.length];
         if !self.is_utf8 && std::str::from_utf8(text).is_err() {
             return Err(Fault::syntax("the line is not UTF-8"));
@@ -198,22 +194,61 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             None => None,
         };
         let time = self.check_time(time)?;
-        let table = self.tables.table_in(&self.options.db, &parsed.measurement)?;
-        let builder = self.tables.at(table);
+        let (place, series) = match head {
+            Some((head, _)) => self.place_head(head)?,
+            None => self.place_new(&parsed, &rest[..parsed.head])?,
+        };
+        let builder = self.tables.at(place);
         if !builder.has_room() {
             return Err(no_room());
         }
-        let tags: Vec<_> = parsed.tags.iter().map(|(k, v)| (&**k, &**v)).collect();
-        let series = builder.series(&tags)?;
         if let Err(fault) = careful::set_fields(builder, &parsed.fields) {
             builder.abandon_row();
             return Err(fault);
         }
         let origin = next_origin(&mut self.origin, self.line);
         builder.end_row(series, time, origin);
-        self.heads.known.insert(rest[..parsed.head].into(), Head { table, series });
         self.at = start + parsed.next;
         Ok(memchr::memchr_iter(b'\n', text).count() as u32)
+    }
+
+    /// Table and series of a head that was seen before.
+    #[inline]
+    fn place_head(&mut self, head: usize) -> Result<(usize, u32), Fault> {
+        if let Some(placed) = self.heads.placed(head) {
+            return Ok(placed);
+        }
+        let known = self.heads.get(head);
+        let place = self.tables.table_in(&self.options.db, &known.measurement)?;
+        let series = self.tables.at(place).checked_series(known.tags());
+        self.heads.place(head, place, series);
+        Ok((place, series))
+    }
+
+    /// Table and series of a head that is seen for the first time.
+    fn place_new(&mut self, line: &careful::Line<'_>, text: &[u8]) -> Result<(usize, u32), Fault> {
+        let db = &self.options.db;
+        let place = self.tables.table_in(db, &line.measurement)?;
+        let builder = self.tables.at(place);
+        if !builder.has_room() {
+            return Err(no_room());
+        }
+        let tags: Vec<_> = line.tags.iter().map(|(k, v)| (&**k, &**v)).collect();
+        let series = builder.series(&tags)?;
+        if !text.is_empty() {
+            self.heads.add(self.seed, db, text, &line.measurement, &tags, (place, series));
+        }
+        Ok((place, series))
+    }
+
+    /// Where a known head of the line is remembered, and its bytes.
+    #[inline]
+    fn find_head(&self, line: &[u8]) -> Option<(usize, usize)> {
+        let blank = memchr2(b' ', b'\n', line)?;
+        if line[blank] == b'\n' || !self.is_utf8 {
+            return None;
+        }
+        Some((self.heads.find(self.seed, &self.options.db, &line[..blank])?, blank))
     }
 
     fn check_time(&mut self, time: Option<i64>) -> Result<i64, Fault> {
@@ -221,11 +256,6 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         time::check_ahead(time, self.now_ns, self.options.ahead_ns_max)?;
         Ok(time)
     }
-}
-
-fn no_room() -> Fault {
-    let detail = "too many rows times fields in one batch; send smaller ones";
-    Fault::new(RejectReason::Limit, detail)
 }
 
 fn next_origin(counter: &mut Option<u32>, line: u32) -> u32 {

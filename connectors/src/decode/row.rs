@@ -2,7 +2,7 @@
 
 use super::{AHEAD_NS_MAX, CELL_BYTES_MAX, Fault, excerpt};
 use crate::decode::{
-    table::{Duplicate, TableBuilder},
+    table::{Duplicate, TableBuilder, no_room},
     time::{self, Precision},
 };
 use oribi_model::{ArrivalClock, RejectReason, Rejection};
@@ -261,8 +261,7 @@ impl<'a, 'b> RowSink<'a, 'b> {
             return Err(Fault::syntax("the row has no field"));
         }
         if !self.builder.has_room() {
-            let detail = "too many rows times fields in one batch; send smaller ones";
-            return Err(Fault::new(RejectReason::Limit, detail));
+            return Err(no_room());
         }
         let series = match self.series {
             Some(series) => series,

@@ -16,6 +16,8 @@ struct Slot {
     field: FieldRef,
     /// The row that last set it.
     stamp: u32,
+    /// Whether the name is written as it is wherever a backslash escapes `,`, `=` and blanks.
+    is_plain: bool,
 }
 
 /// What to do with the second of two values for one field of one row.
@@ -107,6 +109,17 @@ impl TableBuilder {
         Ok(self.points.series(tags))
     }
 
+    /// The series with these tags, which [`TableBuilder::series`] once took.
+    pub fn checked_series<'t>(
+        &mut self,
+        tags: impl Iterator<Item = (&'t str, &'t str)> + Clone,
+    ) -> u32 {
+        match self.points.find_series(tags.clone()) {
+            Some(known) => known,
+            None => self.points.series(&tags.collect::<Vec<_>>()),
+        }
+    }
+
     /// Sets the tag at a place among the tag columns for the present row. `false`: the row has it
     /// already.
     #[inline]
@@ -155,7 +168,14 @@ impl TableBuilder {
         self.slots.get(self.next).map(|slot| &*slot.name)
     }
 
-    /// Takes the expected field for the present row; the fast way past [`TableBuilder::field`].
+    /// As [`TableBuilder::expected`]; `None` also where the name is not written as it is.
+    #[inline]
+    pub fn expected_plain(&self) -> Option<&str> {
+        let slot = self.slots.get(self.next)?;
+        slot.is_plain.then_some(&*slot.name)
+    }
+
+    /// Takes the expected field for the present row; the fast way past naming it.
     /// `None` where this row has set it already.
     #[inline]
     pub fn take_expected(&mut self) -> Option<FieldRef> {
@@ -211,12 +231,12 @@ impl TableBuilder {
             return Err(Fault::new(RejectReason::Limit, detail));
         }
         if (self.slots.len() + 1).saturating_mul(self.points.rows()) > CELLS_MAX {
-            let detail = "too many rows times fields in one batch; send smaller ones";
-            return Err(Fault::new(RejectReason::Limit, detail));
+            return Err(no_room());
         }
         let field = self.points.field(name, column_type);
         self.by_name.insert(name.into(), self.slots.len());
-        self.slots.push(Slot { name: name.into(), field, stamp: 0 });
+        let is_plain = !name.contains(['\\', ',', '=', ' ']);
+        self.slots.push(Slot { name: name.into(), field, stamp: 0, is_plain });
         Ok(self.slots.len() - 1)
     }
 
@@ -272,6 +292,7 @@ impl TableBuilder {
     fn forget(&mut self, at: usize, again: bool) {
         if again {
             self.texts.retain(|(slot, _)| *slot != at);
+            self.points.forget_cell(self.slots[at].field);
         }
     }
 
@@ -280,6 +301,18 @@ impl TableBuilder {
     #[inline]
     pub fn points(&mut self) -> &mut PointsBuilder {
         &mut self.points
+    }
+
+    /// Takes a field that some row had before for the present row, by its name where that is
+    /// written as it is. `None` where it is not known, or this row has set it already.
+    #[inline]
+    pub fn take_known(&mut self, name: &[u8]) -> Option<FieldRef> {
+        let at = self.find(std::str::from_utf8(name).ok()?)?;
+        if !self.slots[at].is_plain {
+            return None;
+        }
+        self.next = at;
+        self.take_expected()
     }
 
     /// Whether another row of this table keeps within the bound on cells.
@@ -317,6 +350,12 @@ impl TableBuilder {
     pub fn finish(self) -> Points {
         self.points.finish()
     }
+}
+
+/// The fault of a row for which the batch has no room.
+pub(super) fn no_room() -> Fault {
+    let detail = "too many rows times fields in one batch; send smaller ones";
+    Fault::new(RejectReason::Limit, detail)
 }
 
 fn check_cell(value: &str) -> Result<(), Fault> {

@@ -54,7 +54,9 @@ async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Respons
         message_time: None,
         ahead_ns_max: writer.options.ahead_ns_max,
     };
-    let decoded = line_protocol::decode(&bytes, &options);
+    let mut heads = writer.heads.take();
+    let decoded = line_protocol::decode_with(&bytes, &options, &mut heads);
+    writer.heads.put(heads);
     let mut rejected = decoded.rejected;
     let mut stored = 0;
     if !decoded.points.is_empty() {

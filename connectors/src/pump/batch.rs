@@ -3,7 +3,7 @@
 use crate::{
     births::Births,
     dead_letter::{DeadLetter, DeadLetters},
-    decode::{Fault, line_protocol::Heads, tables::Tables},
+    decode::{Fault, tables::Tables},
     mapping::Message,
 };
 use oribi_model::{ArrivalClock, Points, Rejection};
@@ -40,8 +40,6 @@ pub(crate) struct Batch {
     /// Number of this batch, from 1: another one for each batch of one [`super::Router`].
     pub(crate) number: u64,
     pub(super) tables: Tables,
-    /// Of `tables`.
-    pub(super) heads: Heads,
     /// What Sparkplug's births said, to be kept with the rows.
     pub(super) births: Births,
     /// The origin of the next row.
@@ -57,7 +55,6 @@ impl Batch {
         Batch {
             number,
             tables: Tables::new(),
-            heads: Heads::default(),
             births: Births::default(),
             row: 1,
             raw: Vec::new(),
@@ -138,7 +135,6 @@ impl Batch {
 
     /// Takes out the rows.
     pub(crate) fn take_points(&mut self) -> Vec<Points> {
-        self.heads = Heads::default();
         let mut points = std::mem::take(&mut self.tables).finish();
         points.extend(std::mem::take(&mut self.births).finish());
         points

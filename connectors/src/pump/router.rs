@@ -7,6 +7,7 @@ use crate::{
     decode::{
         Fault,
         confluent::{Frame, SchemaRegistry},
+        line_protocol::Heads,
         sparkplug::EdgeNode,
     },
     mapping::{self, Context, Decoder, Message, Place, Route, Routes, SchemaSource},
@@ -37,6 +38,9 @@ pub(crate) struct Router {
     places: HashTable<usize>,
     /// The place of the topic that came last, which is often the next one too.
     last: usize,
+    heads: Heads,
+    /// The batch that `heads` have begun.
+    heads_number: u64,
     arrival: ArrivalClock,
     ahead_ns_max: i64,
     nodes: Arc<EdgeNodes>,
@@ -73,6 +77,8 @@ impl Router {
             topics: Vec::new(),
             places: HashTable::new(),
             last: 0,
+            heads: Heads::new(),
+            heads_number: 0,
             arrival,
             ahead_ns_max,
             nodes: Arc::new(EdgeNodes::forgetful()),
@@ -145,7 +151,11 @@ impl Router {
             return said.read;
         }
         if mapping::is_lines(message.payload, route, &self.arrival) {
-            let heads = &mut batch.heads;
+            let heads = &mut self.heads;
+            if self.heads_number != batch.number {
+                heads.begin_batch();
+                self.heads_number = batch.number;
+            }
             return mapping::read_lines(message, route, tables, heads, &context, row);
         }
         if remembered.number != batch.number {

@@ -187,22 +187,25 @@ impl PointsBuilder {
 
     /// Forgets the cells set since the last finished row.
     pub fn abandon_row(&mut self) {
+        (0..self.fields.len()).for_each(|at| self.forget_cell(FieldRef(at)));
+    }
+
+    /// Forgets what was set of a field since the last finished row.
+    pub fn forget_cell(&mut self, field: FieldRef) {
         let rows = self.times.len();
-        for field in &mut self.fields {
-            match &mut field.cells {
-                FieldCells::Int(cells) => cells.clear_last(rows),
-                FieldCells::Float(cells) => cells.clear_last(rows),
-                FieldCells::Bool(cells) => cells.clear_last(rows),
-                FieldCells::Text(cells, bytes) => {
-                    cells.clear_last(rows);
-                    let kept =
-                        cells.values.iter().rev().copied().find(|end| *end != 0).unwrap_or(0);
-                    bytes.truncate(kept as usize);
-                }
+        let field = &mut self.fields[field.0];
+        match &mut field.cells {
+            FieldCells::Int(cells) => cells.clear_last(rows),
+            FieldCells::Float(cells) => cells.clear_last(rows),
+            FieldCells::Bool(cells) => cells.clear_last(rows),
+            FieldCells::Text(cells, bytes) => {
+                cells.clear_last(rows);
+                let kept = cells.values.iter().rev().copied().find(|end| *end != 0).unwrap_or(0);
+                bytes.truncate(kept as usize);
             }
-            while field.odd.last().is_some_and(|(row, _)| *row as usize >= rows) {
-                field.odd.pop();
-            }
+        }
+        while field.odd.last().is_some_and(|(row, _)| *row as usize >= rows) {
+            field.odd.pop();
         }
     }
 

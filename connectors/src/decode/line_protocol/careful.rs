@@ -5,6 +5,7 @@ use crate::decode::{
     number::{parse_float, parse_int},
     table::{Duplicate, TableBuilder},
 };
+use memchr::memchr;
 use oribi_model::RejectReason;
 use std::borrow::Cow;
 
@@ -14,7 +15,7 @@ pub(super) struct Line<'a> {
     pub(super) tags: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     pub(super) fields: Vec<(Cow<'a, str>, FieldText<'a>)>,
     pub(super) time: Option<&'a [u8]>,
-    /// Bytes of measurement and tags.
+    /// Bytes of measurement and tags; 0 where they cannot be looked up again.
     pub(super) head: usize,
     /// Bytes of the line without its break.
     pub(super) length: usize,
@@ -130,8 +131,25 @@ pub(super) fn parse(text: &[u8]) -> Result<Line<'_>, Fault> {
         return Err(Fault::syntax("missing measurement"));
     }
     let tags = parse_tags(&mut cursor)?;
-    // A line that starts with blanks is found again by the careful parser only.
-    let head = if lead == 0 { cursor.at } else { 0 };
+    // Heads are looked up by the text before the first blank of a line.
+    let is_found = lead == 0 && memchr(b' ', &text[..cursor.at]).is_none();
+    let head = if is_found { cursor.at } else { 0 };
+    parse_rest(cursor, measurement, tags, head)
+}
+
+/// As [`parse`] where the line starts with so many bytes of measurement and tags that are known;
+/// the parts that are stay empty.
+pub(super) fn parse_after_head(text: &[u8], head: usize) -> Result<Line<'_>, Fault> {
+    parse_rest(Cursor { text, at: head }, Cow::Borrowed(""), Vec::new(), head)
+}
+
+fn parse_rest<'a>(
+    mut cursor: Cursor<'a>,
+    measurement: Cow<'a, str>,
+    tags: Pairs<'a>,
+    head: usize,
+) -> Result<Line<'a>, Fault> {
+    let text = cursor.text;
     cursor.skip_blanks();
     if cursor.at_end() {
         return Err(Fault::syntax("missing fields"));

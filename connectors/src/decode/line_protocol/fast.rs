@@ -1,8 +1,9 @@
-//! Lines that look like the ones before.
+//! Lines whose parts were seen before.
 
 use super::{Decoder, next_origin};
-use crate::decode::{table::TableBuilder, time};
-use memchr::memchr2;
+use crate::decode::{CELL_BYTES_MAX, ROW_BYTES_MAX, table::TableBuilder, time};
+use memchr::{memchr, memchr3};
+use oribi_model::points::FieldRef;
 
 /// Longest number read here; longer ones go to the careful parser.
 const DIGITS_MAX: usize = 18;
@@ -12,16 +13,14 @@ impl Decoder<'_, '_, '_> {
     #[inline]
     pub(super) fn fast_line(&mut self) -> bool {
         let line = &self.body[self.at..];
-        let Some(blank) = memchr2(b' ', b'\n', line) else { return false };
-        if line[blank] == b'\n' || !self.is_utf8 {
-            return false;
-        }
-        let Some(head) = self.heads.known.get(&line[..blank]).copied() else { return false };
-        let builder = self.tables.at(head.table);
+        let Some((head, blank)) = self.find_head(line) else { return false };
+        let Ok((place, series)) = self.place_head(head) else { return false };
+        let builder = self.tables.at(place);
         if !builder.has_room() {
             return false;
         }
-        let Some((time, next)) = read_fields(builder, line, blank + 1) else {
+        let read = read_fields(builder, line, blank + 1);
+        let Some((time, next)) = read.filter(|(_, next)| *next <= ROW_BYTES_MAX) else {
             builder.abandon_row();
             return false;
         };
@@ -31,13 +30,13 @@ impl Decoder<'_, '_, '_> {
             }),
             None => Some(self.next_time()),
         };
-        let builder = self.tables.at(head.table);
+        let builder = self.tables.at(place);
         let Some(time) = time else {
             builder.abandon_row();
             return false;
         };
         let origin = next_origin(&mut self.origin, self.line);
-        builder.end_row(head.series, time, origin);
+        builder.end_row(series, time, origin);
         self.at += next;
         true
     }
@@ -51,12 +50,14 @@ fn read_fields(
     mut at: usize,
 ) -> Option<(Option<i64>, usize)> {
     loop {
-        let name = builder.expected()?.as_bytes();
-        let end = at + name.len();
-        if line.get(at..end)? != name || *line.get(end)? != b'=' {
-            return None;
-        }
-        let field = builder.take_expected()?;
+        let name = builder.expected_plain().unwrap_or_default().as_bytes();
+        let mut end = at + name.len();
+        let field = if !name.is_empty() && line.get(at..end)? == name && *line.get(end)? == b'=' {
+            builder.take_expected()?
+        } else {
+            end = at + memchr(b'=', &line[at..])?;
+            builder.take_known(&line[at..end])?
+        };
         at = read_value(builder, field, line, end + 1)?;
         match line.get(at) {
             Some(b',') => at += 1,
@@ -80,7 +81,7 @@ fn read_fields(
 #[inline]
 fn read_value(
     builder: &mut TableBuilder,
-    field: oribi_model::points::FieldRef,
+    field: FieldRef,
     line: &[u8],
     start: usize,
 ) -> Option<usize> {
@@ -91,6 +92,13 @@ fn read_value(
         return Some(end + 1);
     }
     let value = &line[start..];
+    match value.first()? {
+        b'"' => return read_text(builder, field, value).map(|length| start + length),
+        b't' | b'T' | b'f' | b'F' => {
+            return read_bool(builder, field, value).map(|length| start + length);
+        }
+        _ => {}
+    }
     let length = value
         .iter()
         .position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))
@@ -98,6 +106,37 @@ fn read_value(
     let number: f64 = fast_float2::parse(&value[..length]).ok().filter(|n: &f64| n.is_finite())?;
     builder.points().set_float(field, number);
     Some(start + length)
+}
+
+/// Sets a text without line breaks and escapes; answers its bytes with the quotes.
+fn read_text(builder: &mut TableBuilder, field: FieldRef, value: &[u8]) -> Option<usize> {
+    let end = 1 + memchr3(b'"', b'\\', b'\n', &value[1..])?;
+    let text = std::str::from_utf8(&value[1..end]).ok()?;
+    if value[end] != b'"' || text.len() > CELL_BYTES_MAX {
+        return None;
+    }
+    builder.points().set_text(field, text);
+    Some(end + 1)
+}
+
+/// Sets a boolean; answers its bytes.
+fn read_bool(builder: &mut TableBuilder, field: FieldRef, value: &[u8]) -> Option<usize> {
+    // Of two that start alike the longer one comes first.
+    const SPELLINGS: [(&[u8], bool); 10] = [
+        (b"true", true),
+        (b"false", false),
+        (b"True", true),
+        (b"False", false),
+        (b"TRUE", true),
+        (b"FALSE", false),
+        (b"t", true),
+        (b"f", false),
+        (b"T", true),
+        (b"F", false),
+    ];
+    let (text, truth) = SPELLINGS.iter().find(|(text, _)| value.starts_with(text))?;
+    builder.points().set_bool(field, *truth);
+    Some(text.len())
 }
 
 /// An integer of up to 19 characters that fits for sure, and where it ends.

@@ -1,5 +1,5 @@
 use super::*;
-use oribi_model::{SystemClock, Value};
+use oribi_model::{Rejection, SystemClock, Value};
 use proptest::prelude::*;
 use std::sync::Arc;
 
@@ -85,7 +85,110 @@ fn invalid_utf8_and_too_many_tags_cost_one_line() {
     assert_eq!(decoded.rejected[0].reason, RejectReason::Limit);
 }
 
+/// A row as (line, table, tags, fields, time), in an order of its own; times that a line did not
+/// say are all the same.
+type Seen = (u32, String, Vec<(String, String)>, Vec<(String, String)>, i64);
+
+fn seen(decoded: &Decoded) -> Vec<Seen> {
+    const SAID_MAX: i64 = 1_000_000;
+    let mut rows = Vec::new();
+    for points in &decoded.points {
+        for row in 0..points.rows() {
+            let series = points.row_series[row] as usize;
+            let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+            let tags = points.tags.iter().map(|tag| (tag.name.clone(), text(tag.value(series))));
+            let mut tags: Vec<_> = tags.filter(|(_, value)| !value.is_empty()).collect();
+            tags.sort();
+            let mut fields = Vec::new();
+            for field in &points.fields {
+                let odd = field.odd.iter().rfind(|(at, _)| *at as usize == row);
+                let value = odd.map(|(_, value)| value.clone()).or_else(|| field.values.get(row));
+                fields.extend(value.map(|value| (field.name.clone(), format!("{value:?}"))));
+            }
+            fields.sort();
+            let time = points.times[row].min(SAID_MAX);
+            rows.push((points.origins[row], points.table.to_string(), tags, fields, time));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+/// Reads bodies with what the ones before taught, and each line on its own by somebody who was
+/// taught nothing: both must see the same.
+fn compare(bodies: &[Vec<String>], bytes_max: usize) {
+    let arrival = arrival();
+    let options = Options::new(Name::new("default").unwrap(), &arrival);
+    let mut heads = Heads::within(bytes_max);
+    for lines in bodies {
+        heads.begin_batch();
+        let taught = decode_with(lines.join("\n").as_bytes(), &options, &mut heads);
+        let (mut rows, mut rejected) = (Vec::new(), Vec::new());
+        for (at, line) in lines.iter().enumerate() {
+            let origin = at as u32 + 1;
+            let alone = decode(line.as_bytes(), &options);
+            rows.extend(
+                seen(&alone)
+                    .into_iter()
+                    .map(|(_, table, tags, fields, time)| (origin, table, tags, fields, time)),
+            );
+            rejected.extend(alone.rejected.into_iter().map(|one| Rejection { origin, ..one }));
+        }
+        assert_eq!((seen(&taught), taught.rejected), (rows, rejected), "{lines:?}");
+    }
+}
+
+#[test]
+fn names_that_are_written_with_backslashes_are_not_taken_bare() {
+    let lines =
+        ["m f\\ g=1 1", "m f g=1 2", "m a\\,b=1 3", "m a,b=1 4", "m\\ x v=1 5", "m x v=1 6"];
+    let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    compare(&[lines.clone(), lines], 1 << 20);
+}
+
+#[test]
+fn many_series_are_read_alike_whether_they_are_known_or_forgotten() {
+    let line = |host: usize, round: usize| {
+        // Of some hosts the tags come in another order, which is the same series.
+        let tags = if (host + round).is_multiple_of(7) {
+            format!("site=s{},host=h{host}", host % 3)
+        } else {
+            format!("host=h{host},site=s{}", host % 3)
+        };
+        format!("m{},{tags} v={host}i,w=2.5 {round}", host % 2)
+    };
+    let bodies: Vec<Vec<String>> =
+        (0..4).map(|round| (0..1_500).map(|host| line(host, round)).collect()).collect();
+    for bytes_max in [1, 40_000, 10 << 20] {
+        compare(&bodies, bytes_max);
+    }
+}
+
+/// Whether a line does not reach into the next one.
+fn is_closed(line: &String) -> bool {
+    read(line.as_bytes()).rejected.iter().all(|one| !one.detail.contains("never closed"))
+}
+
+const HEAD: &str = "(m|n|m\\\\ x|_a|m\\\\|#m| m|\t?n)(,(a|b|a\\\\=c|c|time|)=(1|2|x\\\\ y|x\\\\|\u{1}|\u{fc}|)){0,3}";
+const FIELDS: &str = "((f|g|f\\\\ g|f g|a\\\\,b|a,b|h\\\\|time)=(1|1i|-0i|2.5|t|F|tRue|true|\"s\"|\"\"|\"a\\\\\"b\"|\"\u{fc} ,=\"|1e3|\\+1|.5|1e999|x|),){0,2}(f|g|h)=(3|7i)";
+const TIME: &str = "( {1,2}-?[0-9]{1,4}[x ]?)?\r?";
+
 proptest! {
+    #[test]
+    fn what_was_seen_before_changes_nothing(
+        heads in prop::collection::vec(HEAD, 1..12),
+        picks in prop::collection::vec(
+            prop::collection::vec((any::<prop::sample::Index>(), FIELDS, TIME), 1..20), 1..4),
+        bytes_max in prop::sample::select(vec![1usize, 1_000, 1 << 20]),
+    ) {
+        let line = |(head, fields, time): &(prop::sample::Index, String, String)| {
+            format!("{} {fields}{time}", head.get(&heads))
+        };
+        let bodies: Vec<Vec<String>> =
+            picks.iter().map(|picks| picks.iter().map(line).filter(is_closed).collect()).collect();
+        compare(&bodies, bytes_max);
+    }
+
     #[test]
     fn any_bytes_are_safe(body: Vec<u8>) {
         read(&body);
