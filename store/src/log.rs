@@ -114,13 +114,13 @@ pub struct GroupState {
 /// Figures of the log; totals count since it was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogStats {
-    /// Bytes of all files.
+    /// Bytes of all files, up to their last frames; without those kept to make others of.
     pub bytes: u64,
     /// Files.
     pub files: usize,
     /// Frames written, each with one sync.
     pub syncs: u64,
-    /// Bytes written.
+    /// Bytes written, those that only allocate blocks included.
     pub written_bytes: u64,
     /// Time spent writing and syncing, µs.
     pub sync_us: u64,
@@ -209,7 +209,7 @@ impl Log {
             stalled: Mutex::default(),
             counters: Counters::default(),
         });
-        let writer = writer::Writer::new(shared.clone(), recovered.tail)?;
+        let writer = writer::Writer::new(shared.clone(), recovered.tail, recovered.spares)?;
         let (name, watched) = ("oribi-log".to_owned(), shared.clone());
         let handle = std::thread::Builder::new()
             .name(name)

@@ -1,4 +1,4 @@
-//! The files of a log's folder: their names, and how one comes to be.
+//! The files of a log's folder: their names, how one comes to be, and what becomes of it.
 
 use super::{
     failure::{Failure, Outcome},
@@ -6,7 +6,7 @@ use super::{
     index::LogFile,
 };
 use crate::{
-    Error,
+    Error, Result,
     disk::{Disk, DiskFile},
 };
 use std::{
@@ -16,7 +16,17 @@ use std::{
 };
 
 /// Ends the name under which a file is made.
-pub(super) const NEW_SUFFIX: &str = ".new";
+const NEW_SUFFIX: &str = ".new";
+/// Ends the name of a file that nobody needs and that the next one will be made of.
+const SPARE_SUFFIX: &str = ".spare";
+/// Files kept to make others of.
+const SPARES_MAX: usize = 2;
+
+/// A file whose blocks are in place already and whose content means nothing any more.
+pub(super) struct Spare {
+    path: PathBuf,
+    bytes: u64,
+}
 
 pub(super) fn file_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:012}.log"))
@@ -31,22 +41,37 @@ pub(super) fn corrupt(path: &Path, offset: u64, reason: &str) -> Error {
     Error::Corrupt { path: path.to_owned(), offset, reason: reason.to_owned() }
 }
 
-/// Makes file `number`, durable with its header and first frame before it has its name. Gives it
-/// and its length. After a failure that may pass, nothing is left of it.
+/// A file that was just begun.
+pub(super) struct Begun {
+    pub(super) file: Arc<LogFile>,
+    /// End of its first frame.
+    pub(super) end: u64,
+    /// Its length; what stands from `end` to here means nothing.
+    pub(super) allocated: u64,
+}
+
+/// Makes file `number`, out of a spare one if there is any, durable with its header and first
+/// frame before it has its name. After a failure that may pass, nothing is left of it.
 pub(super) fn begin_file(
     disk: &dyn Disk,
     dir: &Path,
-    number: u64,
-    header: Header,
+    spares: &mut Vec<Spare>,
+    (number, header): (u64, Header),
     first_frame: &[u8],
-) -> Outcome<(Arc<LogFile>, u64)> {
+) -> Outcome<Begun> {
     let path = file_path(dir, number);
     if disk.open(&path).is_ok() {
         let reason = "a file that is not part of the log is in its place";
         return Err(Failure::Final(corrupt(&path, 0, reason)));
     }
-    let making = dir.join(format!("{number:012}{NEW_SUFFIX}"));
-    let file = create_anew(disk, &making)?;
+    let (making, file, length) = match take_spare(disk, spares) {
+        Some(spare) => spare,
+        None => {
+            let path = dir.join(format!("{number:012}{NEW_SUFFIX}"));
+            let file = create_anew(disk, &path)?;
+            (path, file, 0)
+        }
+    };
     let mut bytes = header.encode(number);
     bytes.extend_from_slice(first_frame);
     if let Err(error) = file.write_at(&bytes, 0) {
@@ -57,8 +82,72 @@ pub(super) fn begin_file(
         return Err(given_up(disk, &making, Failure::of("rename", &making, error)));
     }
     disk.sync_dir(dir).map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
-    let format = header.format;
-    Ok((Arc::new(LogFile { number, path, format, file }), bytes.len() as u64))
+    let end = bytes.len() as u64;
+    let file = Arc::new(LogFile { number, path, format: header.format, file });
+    Ok(Begun { file, end, allocated: length.max(end) })
+}
+
+/// A spare file, its present path, and its length.
+fn take_spare(
+    disk: &dyn Disk,
+    spares: &mut Vec<Spare>,
+) -> Option<(PathBuf, Box<dyn DiskFile>, u64)> {
+    while let Some(spare) = spares.pop() {
+        match disk.open(&spare.path) {
+            Ok(file) => return Some((spare.path, file, spare.bytes)),
+            Err(error) => {
+                let path = spare.path.display();
+                tracing::warn!(%path, %error, "a spare log file is of no use");
+            }
+        }
+    }
+    None
+}
+
+/// Takes a file that no group needs out of the log: it becomes a spare one where that is of use,
+/// and is removed otherwise. Whoever calls makes that durable before a spare is used.
+pub(super) fn let_go(
+    disk: &dyn Disk,
+    spares: &mut Vec<Spare>,
+    file: &Arc<LogFile>,
+    file_bytes_max: u64,
+) -> io::Result<()> {
+    // Who still reads from it must not see it overwritten.
+    let is_free = Arc::strong_count(file) == 1;
+    let bytes = file.file.len().unwrap_or(u64::MAX);
+    if !is_free || spares.len() == SPARES_MAX || bytes > file_bytes_max {
+        return disk.remove(&file.path);
+    }
+    let path = file.path.with_extension(&SPARE_SUFFIX[1..]);
+    disk.rename(&file.path, &path)?;
+    spares.push(Spare { path, bytes });
+    Ok(())
+}
+
+/// What else is in the folder: removes files that were being made, and spare ones that are too
+/// many or of a log that is gone. Gives those that are left.
+pub(super) fn find_spares(
+    disk: &dyn Disk,
+    dir: &Path,
+    names: &[String],
+    has_log: bool,
+) -> Result<Vec<Spare>> {
+    let mut spares = Vec::new();
+    for name in names {
+        let is_spare = number_of(name, SPARE_SUFFIX).is_some();
+        if !is_spare && number_of(name, NEW_SUFFIX).is_none() {
+            continue;
+        }
+        let path = dir.join(name);
+        if is_spare && has_log && spares.len() < SPARES_MAX {
+            let file = disk.open(&path).map_err(Error::io("open", &path))?;
+            let bytes = file.len().map_err(Error::io("measure", &path))?;
+            spares.push(Spare { path, bytes });
+        } else {
+            disk.remove(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(spares)
 }
 
 /// A new file in the place of what an attempt that was cut short left.

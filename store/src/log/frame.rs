@@ -225,6 +225,13 @@ pub(super) fn parse_frame(
     (wanted(sequence) && crc == format.crc(&checked[..covered])).then_some((body, sequence))
 }
 
+/// What `bytes` say is the sequence of a frame that they begin with, whole or not.
+pub(super) fn sequence_of(bytes: &[u8], format: Format) -> Option<u64> {
+    let head = bytes.get(..FRAME_HEAD_BYTES)?;
+    head.starts_with(&format.frame_magic()).then_some(())?;
+    Reader(&head[16..]).u64()
+}
+
 /// One record of a frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Record<'a> {

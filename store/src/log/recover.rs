@@ -1,7 +1,7 @@
 //! Reading the log back: what was synced, and nothing else.
 
 use super::{
-    files::{NEW_SUFFIX, corrupt, file_path, number_of},
+    files::{self, Spare, corrupt, file_path, number_of},
     frame::{self, FRAME_HEAD_BYTES, Format, Header},
     index::{Index, LogFile},
 };
@@ -28,18 +28,16 @@ pub(super) struct LastFile {
 pub(super) struct Recovered {
     pub(super) index: Index,
     pub(super) tail: Tail,
+    pub(super) spares: Vec<Spare>,
 }
 
 /// Reads all files of `dir` and makes the last one ready to be written on.
 pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
     disk.create_dir_all(dir).map_err(Error::io("make", dir))?;
     let names = disk.list(dir).map_err(Error::io("list", dir))?;
-    for name in names.iter().filter(|name| number_of(name, NEW_SUFFIX).is_some()) {
-        let path = dir.join(name);
-        disk.remove(&path).map_err(Error::io("remove", &path))?;
-    }
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name, ".log")).collect();
     numbers.sort_unstable();
+    let spares = files::find_spares(disk, dir, &names, !numbers.is_empty())?;
     let mut index = Index::default();
     let mut tail = Tail { file: None, sequence: 1 };
     for (at, number) in numbers.iter().enumerate() {
@@ -79,7 +77,9 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
         let (end, allocated) = (end as u64, allocated as u64);
         tail.file = Some(LastFile { file, end, allocated });
     }
-    Ok(Recovered { index, tail })
+    // What is written from here on counts on every name that was seen.
+    disk.sync_dir(dir).map_err(Error::io("sync", dir))?;
+    Ok(Recovered { index, tail, spares })
 }
 
 /// The header, where it and the first frame are whole.
@@ -126,20 +126,27 @@ fn replay_file(
     Ok(at)
 }
 
-/// Makes sure that nothing is damaged behind the last whole frame of the newest file, that those
-/// up to there are durable, since readers will see them, and that what stands behind cannot be
-/// taken for a frame later. Gives the length of the file.
+/// Makes sure that nothing is damaged behind the last whole frame of the newest file, and that
+/// those up to there are durable, since readers will see them. Gives the length of the file.
 fn make_ready(bytes: &[u8], end: usize, sequence: u64, file: &LogFile) -> Result<usize> {
     if has_frame_after(bytes, end, sequence, file.format) {
         return Err(corrupt(&file.path, end as u64, "a frame that was synced is damaged"));
     }
-    let mut allocated = bytes.len();
-    if bytes[end..].iter().any(|byte| *byte != 0) {
+    let rest = &bytes[end..];
+    let is_torn = match file.format {
+        Format::Plain => rest.iter().any(|byte| *byte != 0),
+        // Behind the last frame lies what the file held before it was a spare one.
+        Format::Salted(_) => frame::sequence_of(rest, file.format) == Some(sequence),
+    };
+    if is_torn {
         tracing::warn!(
             path = %file.path.display(),
-            bytes = bytes.len() - end,
-            "dropped an unfinished write at the end of the log; nothing in it was acked"
+            offset = end,
+            "passed over an unfinished write at the end of the log; nothing in it was acked"
         );
+    }
+    let mut allocated = bytes.len();
+    if is_torn && file.format == Format::Plain {
         file.file.set_len(end as u64).map_err(Error::io("cut", &file.path))?;
         allocated = end;
     }

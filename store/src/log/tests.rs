@@ -165,12 +165,77 @@ fn a_crash_at_any_operation_keeps_what_was_acked() {
         model.apply(group, &op);
         script.push((group, op));
     }
+    crash_everywhere(&script);
+}
+
+/// Entries and purges in turn: file after file is made of those before.
+fn recycling(rounds: u64) -> Vec<(GroupId, Op)> {
+    let ops = (0..rounds).flat_map(|at| {
+        let entries = vec![vec![at as u8; 250].into()];
+        let purge = Op::Purge { upto: at, mark: b"mark"[..].into() };
+        [(GroupId(1), Op::Append { first: at, entries }), (GroupId(1), purge)]
+    });
+    ops.collect()
+}
+
+fn spares(disk: &SimDisk) -> usize {
+    let names = disk.list(Path::new(DIR)).unwrap();
+    names.iter().filter(|name| name.ends_with(".spare")).count()
+}
+
+#[test]
+fn a_crash_while_files_are_made_of_others_keeps_what_was_acked() {
+    let script = recycling(14);
+    crash_everywhere(&script);
+}
+
+#[test]
+fn files_are_made_of_others_and_only_what_is_new_is_written() {
+    let disk = SimDisk::new();
+    assert_eq!(run(&disk, &recycling(30)).unwrap(), 60);
+    assert!((1..=2).contains(&spares(&disk)), "{}", spares(&disk));
+    let log = open(&disk).unwrap();
+    let (entry, rounds) = (vec![9; 250], 40);
+    for first in 30..30 + rounds {
+        let entries = vec![entry.clone().into()];
+        log.submit_and_wait(GroupId(1), Op::Append { first, entries }).unwrap();
+        let purge = Op::Purge { upto: first, mark: b"mark"[..].into() };
+        log.submit_and_wait(GroupId(1), purge).unwrap();
+        assert!(spares(&disk) <= 2);
+    }
+    // An entry and a purge with their heads, and a header with a checkpoint every other time.
+    let each = 250 + 25 + 24 + 29 + 24 + (40 + 24 + 29);
+    let written = log.stats().written_bytes;
+    assert!(written <= rounds * each, "{written} bytes for {rounds} entries of 250");
+    drop(log);
+    let held = open(&disk).unwrap();
+    assert_eq!(held.group(GroupId(1)).unwrap().entries, 70..70);
+}
+
+#[test]
+fn a_file_that_is_being_read_is_not_written_on() {
+    let disk = SimDisk::new();
+    let log = open(&disk).unwrap();
+    let entries = vec![vec![7; 250].into()];
+    log.submit_and_wait(GroupId(1), Op::Append { first: 0, entries }).unwrap();
+    let places = log.shared.index.read().places(GroupId(1), 0..1);
+    log.rotate().unwrap();
+    log.submit_and_wait(GroupId(1), Op::Purge { upto: 0, mark: b"m"[..].into() }).unwrap();
+    assert_eq!((log.stats().files, spares(&disk)), (1, 0));
+    let Place::Stored { file, offset, length } = &places[0].1 else { panic!("it is stored") };
+    let whose = (GroupId(1), 0);
+    let read = frame::read_entry(&*file.file, &file.path, *offset, *length, whose).unwrap();
+    assert_eq!(&read[..], [7; 250]);
+}
+
+/// Lets the power go at each operation of a script.
+fn crash_everywhere(script: &[(GroupId, Op)]) {
     let calm = SimDisk::new();
-    assert_eq!(run(&calm, &script).unwrap(), script.len());
+    assert_eq!(run(&calm, script).unwrap(), script.len());
     for at in 1..=calm.operations() {
         let disk = SimDisk::new();
         disk.crash_at(at);
-        let acked = run(&disk, &script).unwrap_or(0);
+        let acked = run(&disk, script).unwrap_or(0);
         for seed in [0, at, at + 1_000] {
             let log = open(&disk.reboot(seed)).unwrap();
             let found = Model::of(&log);

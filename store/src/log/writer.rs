@@ -6,7 +6,7 @@
 use super::{
     Action, GroupId, Shared, Waiting,
     failure::{Failure, Outcome},
-    files,
+    files::{self, Begun, Spare},
     frame::{Format, FrameBuilder, Header},
     index::LogFile,
     recover::Tail,
@@ -34,13 +34,16 @@ pub(super) struct Writer {
     allocated: u64,
     /// Of the next frame.
     sequence: u64,
+    /// Files that the next ones are made of.
+    spares: Vec<Spare>,
     frame: FrameBuilder,
     /// (group, index, ticket) and offset within the frame of each entry in it.
     placed: Vec<((GroupId, u64, u64), usize)>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, tail: Tail) -> Result<Writer> {
+    /// A writer that goes on where the log ends, with the spare files that lie beside it.
+    pub(super) fn new(shared: Arc<Shared>, tail: Tail, mut spares: Vec<Spare>) -> Result<Writer> {
         let (file, end, allocated, sequence) = match tail.file {
             Some(last) => (last.file, last.end, last.allocated, tail.sequence),
             None => {
@@ -52,16 +55,16 @@ impl Writer {
                 if let Some(above) = dir.parent() {
                     disk.sync_dir(above).map_err(Error::io("sync", above))?;
                 }
-                let begun = files::begin_file(disk, dir, 1, header, bytes);
-                let (file, end) = begun.map_err(|failure| match failure {
+                let begun = files::begin_file(disk, dir, &mut spares, (1, header), bytes);
+                let Begun { file, end, allocated } = begun.map_err(|failure| match failure {
                     Failure::Passing(error) | Failure::Final(error) => error,
                 })?;
                 shared.index.write().set_file(&file, end);
-                (file, end, end, sequence + 1)
+                (file, end, allocated, sequence + 1)
             }
         };
-        let frame = FrameBuilder::new();
-        Ok(Writer { shared, file, end, allocated, sequence, frame, placed: Vec::new() })
+        let (frame, placed) = (FrameBuilder::new(), Vec::new());
+        Ok(Writer { shared, file, end, allocated, sequence, spares, frame, placed })
     }
 
     pub(super) fn run(mut self) {
@@ -215,24 +218,27 @@ impl Writer {
         let header = Header { format: files::new_format(disk), sequence: self.sequence };
         let bytes = checkpoint.seal(header.sequence, header.format);
         let number = self.file.number + 1;
-        let (file, end) = files::begin_file(disk, dir, number, header, bytes)?;
+        let begun = files::begin_file(disk, dir, &mut self.spares, (number, header), bytes)?;
+        let Begun { file, end, allocated } = begun;
+        self.shared.counters.written_bytes.fetch_add(end, Ordering::Relaxed);
         self.shared.index.write().set_file(&file, end);
         // What is allocated behind the last frame is worth nothing; where it stays, readers pass
         // over it.
         if let Err(error) = self.file.file.set_len(self.end) {
             tracing::warn!(path = %self.file.path.display(), %error, "cannot cut a log file");
         }
-        (self.file, self.end, self.allocated) = (file, end, end);
+        (self.file, self.end, self.allocated) = (file, end, allocated);
         self.sequence += 1;
         Ok(())
     }
 
-    /// Removes the oldest files that no group needs. What freed them is durable by now.
-    fn remove_unused(&self) -> Outcome {
+    /// Takes out the oldest files that no group needs. What freed them is durable by now.
+    fn remove_unused(&mut self) -> Outcome {
         let unused = self.shared.index.write().take_unused();
         for (at, file) in unused.iter().enumerate() {
-            let dir = &self.shared.dir;
-            match self.shared.disk.remove(&file.path) {
+            let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
+            let file_bytes_max = self.shared.options.file_bytes;
+            match files::let_go(disk, &mut self.spares, file, file_bytes_max) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     // Numbers must stay without gaps, so the later ones wait for it.
                     self.shared.index.write().put_back(&unused[at..]);
@@ -242,17 +248,14 @@ impl Writer {
                 }
                 _ => {}
             }
-            self.shared
-                .disk
-                .sync_dir(dir)
-                .map_err(Error::io("sync", dir))
-                .map_err(Failure::Final)?;
+            disk.sync_dir(dir).map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
         }
         Ok(())
     }
 }
 
-/// Writes a frame at `end`; blocks behind it are allocated a good piece at a time.
+/// Writes a frame at `end`; blocks behind it that no earlier file left there are allocated a good
+/// piece at a time.
 fn append(
     file: &dyn DiskFile,
     frame: &[u8],
