@@ -98,7 +98,7 @@ impl Births {
                 let table = Name::new(BIRTH_TABLE).expect("the table of births has a legal name");
                 PointsBuilder::new(db, table)
             });
-            let series = points.series(&[
+            let series = points.series([
                 ("source", source),
                 ("group", &birth.edge.group),
                 ("node", &birth.edge.node),

@@ -74,7 +74,7 @@ impl DeadLetters {
         let partition = letter.place.map(|(partition, _)| partition.to_string());
         let values =
             [letter.source, letter.reason.as_str(), partition.as_deref().unwrap_or_default()];
-        let series = points.series(&std::array::from_fn::<_, 3, _>(|at| (TAGS[at], values[at])));
+        let series = points.series(std::array::from_fn::<_, 3, _>(|at| (TAGS[at], values[at])));
         let mut text = |name: &str, value: &str| {
             let field = points.field(name, ColumnType::Text);
             points.set_text(field, value);
@@ -138,7 +138,7 @@ mod tests {
         letters.push(&letter(None), 1, 0);
         letters.push(&letter(Some((3, 7))), 2, 1);
         let points = letters.finish();
-        let mut tags: Vec<&str> = points.tags.iter().map(|tag| tag.name.as_str()).collect();
+        let mut tags: Vec<&str> = points.tags.iter().map(String::as_str).collect();
         tags.sort_unstable_by_key(|name| TAGS.iter().position(|tag| tag == name));
         assert_eq!(tags, TAGS);
         let column_type = |name: &str| {

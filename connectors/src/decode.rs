@@ -29,7 +29,7 @@ use oribi_model::{Points, RejectReason, Rejection};
 pub const CELL_BYTES_MAX: usize = 64 * 1024;
 /// Longest row, bytes as written.
 pub const ROW_BYTES_MAX: usize = 1024 * 1024;
-/// Most tags on one row.
+/// Most tags on one row, and of one table in one batch.
 pub const TAGS_MAX: usize = 1024;
 /// Most fields of one table in one batch.
 pub const FIELDS_MAX: usize = 1024;

@@ -5,10 +5,7 @@ use arrow_array::{Array, Float64Array, builder::Float64Builder};
 use oribi_cluster::{COLUMNS_MAX, ColumnSpec};
 use oribi_model::{
     Column, ColumnId, ColumnKind, ColumnType, ColumnValues, Ints, Name, Points, RejectReason,
-    Schema, Value,
-    column::INT_EXACT_IN_FLOAT_MAX,
-    name::TIME_COLUMN,
-    points::{FieldColumn, TagColumn},
+    Schema, Value, column::INT_EXACT_IN_FLOAT_MAX, name::TIME_COLUMN, points::FieldColumn,
 };
 use std::collections::HashSet;
 
@@ -17,7 +14,7 @@ use std::collections::HashSet;
 pub(crate) fn wanted(points: &Points, schema: &Schema) -> Vec<ColumnSpec> {
     let mut wanted: Vec<ColumnSpec> = Vec::new();
     let mut room = COLUMNS_MAX.saturating_sub(schema.columns.len());
-    let tag_names: HashSet<&str> = points.tags.iter().map(|tag| tag.name.as_str()).collect();
+    let tag_names: HashSet<&str> = points.tags.iter().map(String::as_str).collect();
     let mut want = |name: &str, kind, column_type, ints| {
         let new = schema.column(name).is_none();
         if name == TIME_COLUMN || (new && room == 0) {
@@ -29,8 +26,8 @@ pub(crate) fn wanted(points: &Points, schema: &Schema) -> Vec<ColumnSpec> {
         }
     };
     for tag in &points.tags {
-        if schema.column(&tag.name).is_none() {
-            want(&tag.name, ColumnKind::Tag, ColumnType::Text, Ints::Unknown);
+        if schema.column(tag).is_none() {
+            want(tag, ColumnKind::Tag, ColumnType::Text, Ints::Unknown);
         }
     }
     for field in &points.fields {
@@ -116,34 +113,40 @@ fn written_type(field: &FieldColumn) -> ColumnType {
     }
 }
 
-/// The tags of `points` by ascending id; refuses the rows of series with a tag that cannot be.
-pub(crate) fn tags<'a>(
-    points: &'a Points,
+/// The columns of the tags of `points`, in their order; refuses the rows of series with a tag that
+/// cannot be, which have `None`.
+pub(crate) fn tags(
+    points: &Points,
     schema: &Schema,
     rejects: &mut Rejects,
-) -> Vec<(ColumnId, &'a TagColumn)> {
-    let mut tags = Vec::with_capacity(points.tags.len());
+) -> Vec<Option<ColumnId>> {
+    let mut ids = Vec::with_capacity(points.tags.len());
+    let mut refusals = Vec::with_capacity(points.tags.len());
     for tag in &points.tags {
-        let column = schema.column(&tag.name);
-        let refusal = match column {
-            Some(column) if column.kind == ColumnKind::Tag => {
-                tags.push((column.id, tag));
-                continue;
-            }
+        let (id, refusal) = match schema.column(tag) {
+            Some(column) if column.kind == ColumnKind::Tag => (Some(column.id), None),
             Some(_) => {
-                let detail = format!("{:?} is a field and cannot be a tag", tag.name);
-                (RejectReason::KindConflict, detail)
+                let detail = format!("{tag:?} is a field and cannot be a tag");
+                (None, Some((RejectReason::KindConflict, detail)))
             }
-            None => missing_column("tag", &tag.name),
+            None => (None, Some(missing_column("tag", tag))),
         };
-        for row in 0..points.rows() {
-            if !tag.value(points.row_series[row] as usize).is_empty() {
-                rejects.add(row, refusal.0, || refusal.1.clone());
-            }
+        ids.push(id);
+        refusals.push(refusal);
+    }
+    if refusals.iter().all(Option::is_none) {
+        return ids;
+    }
+    let refusal_of = |series: usize| {
+        points.series.tags(series).find_map(|(id, _)| refusals[id.0 as usize].as_ref())
+    };
+    let of_series: Vec<_> = (0..points.series.len()).map(refusal_of).collect();
+    for (row, series) in points.row_series.iter().enumerate() {
+        if let Some((reason, detail)) = of_series[*series as usize] {
+            rejects.add(row, *reason, || detail.clone());
         }
     }
-    tags.sort_unstable_by_key(|(id, _)| *id);
-    tags
+    ids
 }
 
 /// Why a column that a row has is not in the schema.
@@ -181,7 +184,7 @@ pub(crate) fn fields(
                 let detail = || format!("{:?} is a tag and cannot be a field", field.name);
                 refuse_all(field, RejectReason::KindConflict, detail, rejects);
             }
-            None if points.tags.iter().any(|tag| tag.name == field.name) => {
+            None if points.tags.contains(&field.name) => {
                 let detail = || format!("{:?} is a tag and cannot be a field", field.name);
                 refuse_all(field, RejectReason::KindConflict, detail, rejects);
             }

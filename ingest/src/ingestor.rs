@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, try_join_all};
 use oribi_cluster::{Change, ColumnSpec, Node};
 use oribi_model::{
     Column, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
-    RowsWanted, ScanSpec, SeriesFilter, SeriesKeys, Table, TableId, TimeRange, series::push_tag,
+    RowsWanted, ScanSpec, SeriesFilter, Table, TableId, TimeRange,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl Ingestor {
     }
 
     async fn write_all(&self, points: Vec<Points>) -> Result<Receipt> {
-        let bytes = points.iter().map(bytes_of).sum();
+        let bytes = points.iter().map(Points::bytes_held).sum();
         let _admitted = self.admission.admit(&self.node, bytes).await?;
         let written = points.iter().map(|points| self.write_table(points));
         let mut receipt = Receipt::default();
@@ -148,12 +148,7 @@ impl Ingestor {
     fn fit(&self, points: &Points, table: &Table) -> (RowBatch, Vec<Rejection>) {
         let mut rejects = Rejects::default();
         let tags = fit::tags(points, &table.schema, &mut rejects);
-        let mut series = SeriesKeys::default();
-        for at in 0..points.series_count {
-            series.push_with(|key| {
-                tags.iter().for_each(|(id, tag)| push_tag(key, *id, tag.value(at)));
-            });
-        }
+        let series = points.series.renumbered(&tags);
         let mut columns = fit::fields(points, &table.schema, &mut rejects);
         let kept = self.node.kept(&self.node.catalog(), table.id);
         if kept != TimeRange::ALL {
@@ -220,11 +215,6 @@ impl Ingestor {
         }
         Ok(true)
     }
-}
-
-fn bytes_of(points: &Points) -> usize {
-    let fields: usize = points.fields.iter().map(|field| field.values.bytes()).sum();
-    fields + points.rows() * 16
 }
 
 fn translate(error: oribi_cluster::Error) -> Error {

@@ -26,7 +26,7 @@ type Row<'a> = (&'a [(&'a str, &'a str)], &'a [(&'a str, Value)]);
 fn points(rows: &[Row<'_>]) -> Points {
     let mut builder = PointsBuilder::new(name("default"), name("m"));
     for (at, (tags, fields)) in rows.iter().enumerate() {
-        let series = builder.series(tags);
+        let series = builder.series(tags.iter().copied());
         for (field, value) in *fields {
             let field = builder.field(field, value.column_type());
             builder.set(field, value);
@@ -133,7 +133,7 @@ async fn a_batch_is_cut_by_time_and_bucket_and_new_tablets_are_bounded() {
     let field = builder.field("v", ColumnType::Int);
     let days = [0, 0, 2_000, 2_000, 4_000, 6_000];
     for (at, day) in days.iter().enumerate() {
-        let series = builder.series(&[("host", &format!("h{at}"))]);
+        let series = builder.series([("host", format!("h{at}").as_str())]);
         builder.set_int(field, at as i64);
         builder.end_row(series, START - day * NS_PER_DAY, at as u32 + 1);
     }
@@ -152,7 +152,7 @@ async fn a_batch_is_cut_by_time_and_bucket_and_new_tablets_are_bounded() {
     for at in 0..5 {
         let mut builder = PointsBuilder::new(name("default"), name(&format!("other{at}")));
         let field = builder.field("v", ColumnType::Int);
-        let series = builder.series(&[("host", "h")]);
+        let series = builder.series([("host", "h")]);
         builder.set_int(field, 1);
         builder.end_row(series, START, 1);
         let outcome = ingestor.write(vec![builder.finish()]).await;

@@ -9,7 +9,7 @@ mod series_index;
 
 pub use builder::{FieldRef, PointsBuilder};
 
-use crate::{ColumnValues, Cursor, Name, Value};
+use crate::{ColumnValues, Cursor, Name, SeriesKeys, Value};
 
 /// Why a row was not stored, in a form that programs can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,31 +60,6 @@ pub struct Rejection {
     pub detail: String,
 }
 
-/// The values of one tag over the distinct series of a batch; empty means absent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagColumn {
-    /// The tag's name.
-    pub name: String,
-    bytes: Vec<u8>,
-    /// End of each series' value in `bytes`.
-    ends: Vec<u32>,
-}
-
-impl TagColumn {
-    /// The value for series `at`; empty where the series lacks the tag.
-    pub fn value(&self, at: usize) -> &[u8] {
-        let Some(end) = self.ends.get(at) else { return &[] };
-        let start = if at == 0 { 0 } else { self.ends[at - 1] };
-        &self.bytes[start as usize..*end as usize]
-    }
-
-    fn set(&mut self, series: usize, value: &str) {
-        self.ends.resize(series, self.bytes.len() as u32);
-        self.bytes.extend_from_slice(value.as_bytes());
-        self.ends.push(u32::try_from(self.bytes.len()).expect("a batch's tags fit into 4 GiB"));
-    }
-}
-
 /// The values of one field over the rows of a batch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FieldColumn {
@@ -97,6 +72,19 @@ pub struct FieldColumn {
     pub odd: Vec<(u32, Value)>,
 }
 
+impl FieldColumn {
+    /// Bytes of memory held.
+    pub fn bytes_held(&self) -> usize {
+        let text = |value: &Value| if let Value::Text(text) = value { text.capacity() } else { 0 };
+        let odd = self.odd.iter().map(|(_, value)| text(value)).sum::<usize>();
+        size_of::<FieldColumn>()
+            + self.name.capacity()
+            + self.values.bytes()
+            + self.odd.capacity() * size_of::<(u32, Value)>()
+            + odd
+    }
+}
+
 /// Rows of one table as decoded.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Points {
@@ -104,11 +92,11 @@ pub struct Points {
     pub db: Name,
     /// The table.
     pub table: Name,
-    /// Tag values of the distinct series.
-    pub tags: Vec<TagColumn>,
-    /// Number of distinct series.
-    pub series_count: usize,
-    /// For each row its series, below `series_count`.
+    /// The names of all tags, each once.
+    pub tags: Vec<String>,
+    /// The distinct series; the ids in their keys are places in `tags`.
+    pub series: SeriesKeys,
+    /// For each row its series in `series`.
     pub row_series: Vec<u32>,
     /// For each row its event time, ns since the Unix epoch.
     pub times: Vec<i64>,
@@ -124,5 +112,19 @@ impl Points {
     /// Number of rows.
     pub fn rows(&self) -> usize {
         self.times.len()
+    }
+
+    /// The tags of series `at` as names and values.
+    pub fn tags_of(&self, at: usize) -> impl Iterator<Item = (&str, &str)> {
+        self.series.tags(at).map(|(id, value)| (self.tags[id.0 as usize].as_str(), value))
+    }
+
+    /// Bytes of memory held: what was reserved counts, used or not.
+    pub fn bytes_held(&self) -> usize {
+        let fields = self.fields.iter().map(FieldColumn::bytes_held).sum::<usize>();
+        let names = self.tags.iter().map(|name| name.capacity() + size_of::<String>());
+        let row_bytes = size_of::<u32>() * (self.row_series.capacity() + self.origins.capacity())
+            + size_of::<i64>() * self.times.capacity();
+        fields + names.sum::<usize>() + self.series.bytes_held() + row_bytes
     }
 }

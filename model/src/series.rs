@@ -77,7 +77,7 @@ pub(crate) fn split_tag(bytes: &[u8]) -> Option<(ColumnId, &[u8], &[u8])> {
     Some((ColumnId(id), value, rest))
 }
 
-fn tags(mut bytes: &[u8]) -> impl Iterator<Item = (ColumnId, &str)> {
+pub(crate) fn tags(mut bytes: &[u8]) -> impl Iterator<Item = (ColumnId, &str)> {
     std::iter::from_fn(move || {
         let (id, value, rest) = split_tag(bytes)?;
         bytes = rest;
@@ -124,6 +124,49 @@ impl SeriesKeys {
     pub fn get(&self, at: usize) -> &[u8] {
         let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         &self.bytes[start..self.ends[at] as usize]
+    }
+
+    /// The tags of key `at` by ascending id.
+    pub fn tags(&self, at: usize) -> impl Iterator<Item = (ColumnId, &str)> {
+        tags(self.get(at))
+    }
+
+    /// The hash of key `at`, as [`SeriesKey::hash64`].
+    pub fn hash64(&self, at: usize) -> u64 {
+        xxh3_64(self.get(at))
+    }
+
+    /// The same keys with other ids: `ids` has one for each id here. Tags whose id is `None` are
+    /// left out.
+    pub fn renumbered(&self, ids: &[Option<ColumnId>]) -> SeriesKeys {
+        let is_ascending = ids.iter().all(Option::is_some) && ids.is_sorted();
+        let mut keys = SeriesKeys {
+            bytes: Vec::with_capacity(self.bytes.len()),
+            ends: Vec::with_capacity(self.ends.len()),
+        };
+        if is_ascending {
+            keys.bytes.extend_from_slice(&self.bytes);
+            keys.ends.extend_from_slice(&self.ends);
+            let mut at = 0;
+            while let Some((id, value, _)) = split_tag(&keys.bytes[at..]) {
+                let next = at + HEAD_BYTES + value.len();
+                let id = ids[id.0 as usize].unwrap_or_default();
+                keys.bytes[at..at + size_of::<u32>()].copy_from_slice(&id.0.to_be_bytes());
+                at = next;
+            }
+            return keys;
+        }
+        let mut sorted: Vec<(ColumnId, &str)> = Vec::new();
+        for at in 0..self.len() {
+            sorted.clear();
+            sorted
+                .extend(self.tags(at).filter_map(|(id, value)| Some((ids[id.0 as usize]?, value))));
+            sorted.sort_unstable_by_key(|(id, _)| *id);
+            keys.push_with(|key| {
+                sorted.iter().for_each(|(id, value)| push_tag(key, *id, value.as_bytes()));
+            });
+        }
+        keys
     }
 
     /// Key `at` on its own.
@@ -173,6 +216,25 @@ mod tests {
         assert_eq!(tags, [(ColumnId(1), "north"), (ColumnId(7), "dev=7,ü")]);
         assert_eq!(key.tag(ColumnId(2)), None);
         assert_eq!(SeriesKey::from_bytes(key.as_bytes()), Some(key));
+    }
+
+    #[test]
+    fn renumbered_keys_stand_by_their_new_ids() {
+        let mut keys = SeriesKeys::default();
+        for tags in [[(0, "a"), (1, "b"), (2, "c")], [(0, "x"), (1, ""), (2, "z")]] {
+            keys.push_with(|key| {
+                tags.iter().for_each(|(id, value)| push_tag(key, ColumnId(*id), value.as_bytes()));
+            });
+        }
+        let shown = |ids: &[Option<u32>]| {
+            let ids: Vec<_> = ids.iter().map(|id| id.map(ColumnId)).collect();
+            let keys = keys.renumbered(&ids);
+            let of = |at| keys.tags(at).map(|(id, v)| format!("{}{v}", id.0)).collect::<String>();
+            let all_are_keys = keys.iter().all(|key| SeriesKey::from_bytes(key).is_some());
+            (of(0), of(1), all_are_keys)
+        };
+        assert_eq!(shown(&[Some(1), Some(5), Some(9)]), ("1a5b9c".into(), "1x9z".into(), true));
+        assert_eq!(shown(&[Some(7), None, Some(3)]), ("3c7a".into(), "3z7x".into(), true));
     }
 
     #[test]

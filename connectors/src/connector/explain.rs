@@ -56,11 +56,8 @@ fn rows_of(points: &Points) -> Vec<Json> {
 fn row_of(points: &Points, row: usize) -> Json {
     let series = points.row_series[row] as usize;
     let mut tags = Map::new();
-    for tag in &points.tags {
-        let value = String::from_utf8_lossy(tag.value(series));
-        if !value.is_empty() {
-            tags.insert(tag.name.clone(), json!(value));
-        }
+    for (name, value) in points.tags_of(series) {
+        tags.insert(name.to_owned(), json!(value));
     }
     let mut fields = Map::new();
     for field in &points.fields {

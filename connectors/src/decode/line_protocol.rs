@@ -220,7 +220,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         }
         let known = self.heads.get(head);
         let place = self.tables.table_in(&self.options.db, &known.measurement)?;
-        let series = self.tables.at(place).checked_series(known.tags());
+        let series = self.tables.at(place).checked_series(known.tags())?;
         self.heads.place(head, place, series);
         Ok((place, series))
     }

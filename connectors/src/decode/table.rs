@@ -99,25 +99,33 @@ impl TableBuilder {
         if let Some(known) = self.points.find_series(tags.iter().copied()) {
             return Ok(known);
         }
-        if tags.len() > TAGS_MAX {
-            let detail = format!("{} tags on one row; at most {TAGS_MAX} are allowed", tags.len());
-            return Err(Fault::new(RejectReason::Limit, detail));
-        }
         for (name, value) in tags {
             check_tag(name, value)?;
         }
-        Ok(self.points.series(tags))
+        self.checked_series(tags.iter().copied())
     }
 
-    /// The series with these tags, which [`TableBuilder::series`] once took.
+    /// The series with these tags, whose names and values were checked before.
+    ///
+    /// # Errors
+    /// More tags than a row or a table may have.
     pub fn checked_series<'t>(
         &mut self,
-        tags: impl Iterator<Item = (&'t str, &'t str)> + Clone,
-    ) -> u32 {
-        match self.points.find_series(tags.clone()) {
-            Some(known) => known,
-            None => self.points.series(&tags.collect::<Vec<_>>()),
+        tags: impl ExactSizeIterator<Item = (&'t str, &'t str)> + Clone,
+    ) -> Result<u32, Fault> {
+        let count = tags.len();
+        if count > TAGS_MAX {
+            let detail = format!("{count} tags on one row; at most {TAGS_MAX} are allowed");
+            return Err(Fault::new(RejectReason::Limit, detail));
         }
+        if self.points.tag_count() + count > TAGS_MAX {
+            let is_new = |(name, _): &(&str, &str)| !self.points.has_tag(name);
+            if self.points.tag_count() + tags.clone().filter(is_new).count() > TAGS_MAX {
+                let detail = format!("more than {TAGS_MAX} tags of one table in one batch");
+                return Err(Fault::new(RejectReason::Limit, detail));
+            }
+        }
+        Ok(self.points.series(tags))
     }
 
     /// Sets the tag at a place among the tag columns for the present row. `false`: the row has it

@@ -1,15 +1,16 @@
 //! Rows of several tables under construction.
 
 use super::{Fault, table::TableBuilder};
+use hashbrown::HashMap;
 use oribi_model::{Name, Points, RejectReason};
-use std::collections::HashMap;
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
 /// Rows of several tables.
 #[derive(Debug)]
 pub struct Tables {
     builders: Vec<TableBuilder>,
     /// Databases, of which there are few, with their tables.
-    databases: Vec<(Name, HashMap<Name, usize>)>,
+    databases: Vec<(Name, HashMap<Name, usize, Xxh3DefaultBuilder>)>,
 }
 
 impl Tables {
@@ -26,7 +27,7 @@ impl Tables {
         let place = match self.databases.iter().position(|(known, _)| known == db) {
             Some(place) => place,
             None => {
-                self.databases.push((db.clone(), HashMap::new()));
+                self.databases.push((db.clone(), HashMap::default()));
                 self.databases.len() - 1
             }
         };

@@ -38,12 +38,8 @@ fn rows(router: &mut Router, messages: &[Message<'_>]) -> Vec<String> {
 fn show(points: &Points) -> Vec<String> {
     let row = |row: usize| {
         let series = points.row_series[row] as usize;
-        let mut tags: Vec<String> = points
-            .tags
-            .iter()
-            .filter(|tag| !tag.value(series).is_empty())
-            .map(|tag| format!("{}={}", tag.name, String::from_utf8_lossy(tag.value(series))))
-            .collect();
+        let mut tags: Vec<String> =
+            points.tags_of(series).map(|(name, value)| format!("{name}={value}")).collect();
         tags.sort();
         let mut fields: Vec<String> = points
             .fields

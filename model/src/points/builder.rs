@@ -1,11 +1,18 @@
 //! Building points column by column.
 
 use super::{
-    Points, TagColumn,
+    Points,
     cells::{Cells, FieldBuilder, FieldCells},
     series_index::SeriesIndex,
 };
 use crate::{ColumnType, Name, Value};
+use hashbrown::HashMap;
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+/// Of a row: its time, series and origin.
+const ROW_BYTES: usize = 16;
+/// Of a cell, null or not: its value and whether it is there.
+const CELL_BYTES: usize = 9;
 
 /// The place of a field in a [`PointsBuilder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +26,12 @@ pub struct FieldRef(usize);
 pub struct PointsBuilder {
     db: Name,
     table: Name,
-    tags: Vec<TagColumn>,
     series: SeriesIndex,
     row_series: Vec<u32>,
     times: Vec<i64>,
     origins: Vec<u32>,
     fields: Vec<FieldBuilder>,
+    by_name: HashMap<Box<str>, usize, Xxh3DefaultBuilder>,
     bytes: usize,
 }
 
@@ -34,12 +41,12 @@ impl PointsBuilder {
         PointsBuilder {
             db,
             table,
-            tags: Vec::new(),
             series: SeriesIndex::default(),
             row_series: Vec::new(),
             times: Vec::new(),
             origins: Vec::new(),
             fields: Vec::new(),
+            by_name: HashMap::default(),
             bytes: 0,
         }
     }
@@ -49,54 +56,43 @@ impl PointsBuilder {
         self.times.len()
     }
 
-    /// Bytes of cells and tags held, roughly: for bounds on a batch.
+    /// Bytes that the rows hold, or will once they are finished, when every field has a cell in
+    /// each of them: for bounds on a batch.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The number of the series with these tags, which need not be sorted; each name stands once.
     /// Empty values count as absent.
-    pub fn series(&mut self, tags: &[(&str, &str)]) -> u32 {
-        if let Some(known) = self.find_series(tags.iter().copied()) {
-            return known;
-        }
-        let next = self.series.add_sought();
-        self.bytes += self.series.sought_bytes();
-        let mut present: Vec<_> = tags.iter().filter(|(_, value)| !value.is_empty()).collect();
-        present.sort_unstable();
-        for (name, value) in present {
-            self.tag_column(name).set(next as usize, value);
-        }
-        next
+    pub fn series<'t>(&mut self, tags: impl IntoIterator<Item = (&'t str, &'t str)>) -> u32 {
+        let held = self.series.bytes();
+        let series = self.series.find_or_add(tags);
+        self.bytes += self.series.bytes() - held;
+        series
     }
 
     /// The number of the series with these tags, if some row had them before.
     pub fn find_series<'t>(
         &mut self,
-        tags: impl Iterator<Item = (&'t str, &'t str)> + Clone,
+        tags: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Option<u32> {
         self.series.find(tags)
     }
 
-    fn tag_column(&mut self, name: &str) -> &mut TagColumn {
-        let at = match self.tags.iter().position(|tag| tag.name == *name) {
-            Some(at) => at,
-            None => {
-                self.tags.push(TagColumn {
-                    name: name.to_owned(),
-                    bytes: Vec::new(),
-                    ends: Vec::new(),
-                });
-                self.tags.len() - 1
-            }
-        };
-        &mut self.tags[at]
+    /// Number of distinct tag names.
+    pub fn tag_count(&self) -> usize {
+        self.series.names().len()
+    }
+
+    /// Whether some series has a tag of this name.
+    pub fn has_tag(&self, name: &str) -> bool {
+        self.series.has_name(name)
     }
 
     /// The field of this name whose first cell has this type, made where it is new.
     pub fn field(&mut self, name: &str, column_type: ColumnType) -> FieldRef {
-        if let Some(at) = self.fields.iter().position(|field| field.name == name) {
-            return FieldRef(at);
+        if let Some(at) = self.by_name.get(name) {
+            return FieldRef(*at);
         }
         let cells = match column_type {
             ColumnType::Int => FieldCells::Int(Cells::default()),
@@ -104,6 +100,8 @@ impl PointsBuilder {
             ColumnType::Bool => FieldCells::Bool(Cells::default()),
             ColumnType::Text => FieldCells::Text(Cells::default(), Vec::new()),
         };
+        self.bytes += self.times.len() * CELL_BYTES + 2 * name.len() + size_of::<FieldBuilder>();
+        self.by_name.insert(name.into(), self.fields.len());
         self.fields.push(FieldBuilder { name: name.to_owned(), cells, odd: Vec::new() });
         FieldRef(self.fields.len() - 1)
     }
@@ -121,7 +119,6 @@ impl PointsBuilder {
     /// Sets an integer cell of the row under construction.
     pub fn set_int(&mut self, field: FieldRef, value: i64) {
         let row = self.times.len();
-        self.bytes += size_of::<i64>();
         let field = &mut self.fields[field.0];
         match &mut field.cells {
             FieldCells::Int(cells) => cells.set(row, value),
@@ -133,7 +130,6 @@ impl PointsBuilder {
     pub fn set_float(&mut self, field: FieldRef, value: f64) {
         debug_assert!(value.is_finite(), "decoders refuse NaN and infinity");
         let row = self.times.len();
-        self.bytes += size_of::<f64>();
         let field = &mut self.fields[field.0];
         match &mut field.cells {
             FieldCells::Float(cells) => cells.set(row, value),
@@ -144,7 +140,6 @@ impl PointsBuilder {
     /// Sets a boolean cell of the row under construction.
     pub fn set_bool(&mut self, field: FieldRef, value: bool) {
         let row = self.times.len();
-        self.bytes += 1;
         let field = &mut self.fields[field.0];
         match &mut field.cells {
             FieldCells::Bool(cells) => cells.set(row, value),
@@ -155,7 +150,7 @@ impl PointsBuilder {
     /// Sets a text cell of the row under construction.
     pub fn set_text(&mut self, field: FieldRef, value: &str) {
         let row = self.times.len();
-        self.bytes += value.len() + size_of::<u32>();
+        self.bytes += value.len();
         let field = &mut self.fields[field.0];
         match &mut field.cells {
             FieldCells::Text(cells, bytes) => {
@@ -179,7 +174,7 @@ impl PointsBuilder {
     /// Finishes the row under construction.
     pub fn end_row(&mut self, series: u32, time: i64, origin: u32) {
         debug_assert!((series as usize) < self.series.len(), "a row's series was made before");
-        self.bytes += 16;
+        self.bytes += ROW_BYTES + self.fields.len() * CELL_BYTES;
         self.row_series.push(series);
         self.times.push(time);
         self.origins.push(origin);
@@ -213,11 +208,12 @@ impl PointsBuilder {
     pub fn finish(self) -> Points {
         let rows = self.times.len();
         let fields = self.fields.into_iter().map(|field| field.finish(rows));
+        let (tags, series) = self.series.finish();
         Points {
             db: self.db,
             table: self.table,
-            tags: self.tags,
-            series_count: self.series.len(),
+            tags,
+            series,
             row_series: self.row_series,
             times: self.times,
             origins: self.origins,
@@ -240,9 +236,9 @@ mod tests {
     #[test]
     fn rows_with_gaps_odd_cells_and_abandoned_rows() {
         let mut b = builder();
-        let north = b.series(&[("site", "north"), ("rack", "")]);
-        let south = b.series(&[("rack", "7"), ("site", "south")]);
-        assert_eq!(b.series(&[("site", "north")]), north);
+        let north = b.series([("site", "north"), ("rack", "")]);
+        let south = b.series([("rack", "7"), ("site", "south")]);
+        assert_eq!(b.series([("site", "north")]), north);
 
         let v = b.field("v", ColumnType::Int);
         b.set_int(v, 1);
@@ -260,7 +256,7 @@ mod tests {
         b.end_row(south, 30, 4);
 
         let points = b.finish();
-        assert_eq!((points.rows(), points.series_count), (3, 2));
+        assert_eq!((points.rows(), points.series.len()), (3, 2));
         assert_eq!(points.origins, [1, 3, 4]);
         let values = &points.fields[0].values;
         assert_eq!(
@@ -270,9 +266,24 @@ mod tests {
         assert_eq!(points.fields[0].odd, [(1, Value::Float(2.5))]);
         assert_eq!(points.fields[1].values.get(1), Some(Value::Text("ä".into())));
         assert!(points.fields[1].values.is_null(0) && points.fields[1].values.is_null(2));
-        let site = points.tags.iter().find(|tag| tag.name == "site").unwrap();
-        let rack = points.tags.iter().find(|tag| tag.name == "rack").unwrap();
-        assert_eq!((site.value(0), site.value(1)), (&b"north"[..], &b"south"[..]));
-        assert_eq!((rack.value(0), rack.value(1)), (&b""[..], &b"7"[..]));
+        let tags = |series| points.tags_of(series).collect::<Vec<_>>();
+        assert_eq!(tags(0), [("site", "north")]);
+        assert_eq!(tags(1), [("site", "south"), ("rack", "7")]);
+    }
+
+    /// Each line of a batch may bring a tag of its own; what is held then grows with the lines,
+    /// not with lines times tags.
+    #[test]
+    fn tags_cost_what_is_written_of_them() {
+        let held = |count: usize| {
+            let mut b = builder();
+            for at in 0..count {
+                let series = b.series([(format!("tag{at}").as_str(), "x")]);
+                b.end_row(series, at as i64, at as u32);
+            }
+            b.finish().bytes_held()
+        };
+        let (small, large) = (held(500), held(8_000));
+        assert!(large < 20 * small, "{small} B for 500 tags, {large} B for 8,000");
     }
 }

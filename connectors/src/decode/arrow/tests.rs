@@ -40,7 +40,7 @@ fn streams_and_files_give_rows() {
         let (points, rejected, failed) = read(&body);
         assert!(!failed);
         assert_eq!(points.times, [1_700_000_000_000_000_000]);
-        assert_eq!(points.tags[0].value(0), b"a");
+        assert_eq!(points.tags_of(0).next().unwrap().1, "a");
         assert_eq!((rejected.len(), rejected[0].origin), (1, 2));
     }
 }

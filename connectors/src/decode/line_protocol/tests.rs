@@ -95,9 +95,8 @@ fn seen(decoded: &Decoded) -> Vec<Seen> {
     for points in &decoded.points {
         for row in 0..points.rows() {
             let series = points.row_series[row] as usize;
-            let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
-            let tags = points.tags.iter().map(|tag| (tag.name.clone(), text(tag.value(series))));
-            let mut tags: Vec<_> = tags.filter(|(_, value)| !value.is_empty()).collect();
+            let tag = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            let mut tags: Vec<_> = points.tags_of(series).map(tag).collect();
             tags.sort();
             let mut fields = Vec::new();
             for field in &points.fields {
@@ -136,6 +135,16 @@ fn compare(bodies: &[Vec<String>], bytes_max: usize) {
         }
         assert_eq!((seen(&taught), taught.rejected), (rows, rejected), "{lines:?}");
     }
+}
+
+/// Rows of as many tags as lines would otherwise hold lines times tags.
+#[test]
+fn tags_past_the_bound_cost_the_lines_that_bring_them() {
+    let lines: String = (0..3_000).map(|tag| format!("m,t{tag}=x v=1i {tag}\n")).collect();
+    let decoded = read(lines.as_bytes());
+    assert_eq!((decoded.rows(), decoded.rejected.len()), (1_024, 1_976));
+    assert!(decoded.rejected.iter().all(|one| one.reason == RejectReason::Limit));
+    assert_eq!(decoded.rejected[0].origin, 1_025);
 }
 
 #[test]
@@ -212,9 +221,8 @@ proptest! {
             prop_assert_eq!(points.times[at], at as i64);
             prop_assert_eq!(points.fields[0].values.get(at), Some(Value::Int(*int)));
             prop_assert_eq!(points.fields[1].values.get(at), Some(Value::Float(*float)));
-            let tag = points.tags[0].value(points.row_series[at] as usize);
-            let wanted = format!("h{host}");
-            prop_assert_eq!(tag, wanted.as_bytes());
+            let tag = points.tags_of(points.row_series[at] as usize).next().unwrap().1;
+            prop_assert_eq!(tag, format!("h{host}"));
         }
     }
 }
