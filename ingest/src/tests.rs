@@ -166,7 +166,7 @@ async fn the_last_time_that_there_is_is_refused_and_the_first_is_not() {
     let node = node().await;
     let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
     let mut builder = PointsBuilder::new(name("default"), name("m"));
-    let series = builder.series(&[("host", "a")]);
+    let series = builder.series([("host", "a")]);
     for (time, origin) in [(i64::MIN, 1), (i64::MAX, 2), (i64::MAX - 1, 3)] {
         let field = builder.field("v", ColumnType::Int);
         builder.set_int(field, 7);
