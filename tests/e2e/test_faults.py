@@ -71,6 +71,31 @@ def test_a_damaged_tablet_is_set_aside(make_oribi, damage):
         assert sorted(path.name for path in tablet.iterdir()) == before
 
 
+@pytest.mark.parametrize("damage", ["lost", "garbled"])
+def test_a_manifest_is_made_again(make_oribi, damage):
+    node = stored(make_oribi)
+    tablet = sorted((node.data_dir / "tablets").iterdir())[0]
+    manifest = tablet / "MANIFEST"
+    repair = [BINARY, "repair", str(node.data_dir), tablet.name]
+    whole = subprocess.run(repair, capture_output=True, text=True, timeout=60)
+    assert whole.returncode != 0 and "whole" in whole.stderr, whole
+    if damage == "lost":
+        manifest.unlink()
+    else:
+        manifest.write_bytes(manifest.read_bytes()[:-7] + b"\xff" * 7)
+    assert check(node).returncode == 1
+    done = subprocess.run(repair, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "1 segments, 1000 rows" in done.stdout, done
+    assert check(node).returncode == 0
+    node.start()
+    assert checks(node) == (200, {})
+    running = subprocess.run(repair, capture_output=True, text=True, timeout=60)
+    assert running.returncode != 0, "a node runs on the directory"
+    assert (node.count("one"), node.count("two")) == (1000, 1000)
+    assert node.write("one,d=a v=1 1800000000", precision="s").status_code == 204
+    assert compact(node) == 200 and node.count("one") == 1001
+
+
 def test_a_lost_log_and_a_lost_catalog(make_oribi):
     node = stored(make_oribi)
     (node.data_dir / "catalog" / "CATALOG").rename(node.folder / "catalog")
