@@ -77,7 +77,7 @@ impl Router {
             topics: Vec::new(),
             places: HashTable::new(),
             last: 0,
-            heads: Heads::new(),
+            heads: Heads::small(),
             heads_number: 0,
             arrival,
             ahead_ns_max,

@@ -7,6 +7,8 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Bytes of the heads that one decoder remembers.
 const HEADS_BYTES_MAX: usize = 24 << 20;
+/// The same for one of many, as there is one for each partition of a topic.
+const SMALL_HEADS_BYTES_MAX: usize = 4 << 20;
 /// Heads at rest in a [`HeadPool`].
 const POOLED_MAX: usize = 4;
 
@@ -54,6 +56,11 @@ impl Heads {
     /// None yet.
     pub fn new() -> Heads {
         Heads::within(HEADS_BYTES_MAX)
+    }
+
+    /// None yet, for a decoder of which there are many.
+    pub fn small() -> Heads {
+        Heads::within(SMALL_HEADS_BYTES_MAX)
     }
 
     /// None yet, and never more than so many bytes of them.
