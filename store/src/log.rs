@@ -4,6 +4,7 @@
 //! and reports to each. An op is seen by readers as soon as it is submitted. The byte layout
 //! stands in docs/formats/log.md.
 
+mod check;
 mod failure;
 mod files;
 mod frame;
@@ -12,6 +13,8 @@ mod recover;
 #[cfg(test)]
 mod tests;
 mod writer;
+
+pub use check::{LogDamage, check};
 
 use crate::{Error, Result, disk::Disk};
 use index::{Index, Place};

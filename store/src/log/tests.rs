@@ -1,11 +1,13 @@
 //! The log against a map, and against power cuts at every operation of the disk.
 
+mod formats;
+
 use super::*;
 use crate::{
     disk::{DiskFile, DiskLock, sim::SimDisk},
     testing::Random,
 };
-use frame::{Format, FrameBuilder, Header};
+use frame::Header;
 use std::path::Path;
 
 const DIR: &str = "/data/log";
@@ -375,103 +377,6 @@ fn one_sync_serves_what_waits() {
     log.shared.work.notify_one();
     assert!(receiver.iter().take(100).all(|outcome| outcome.is_ok()));
     assert_eq!(log.stats().syncs, before + 1);
-}
-
-#[test]
-fn files_of_every_version_stay_readable_and_go_on() {
-    let fixtures = [
-        &include_bytes!("../../tests/fixtures/log-v1.log")[..],
-        &include_bytes!("../../tests/fixtures/log-v2.log")[..],
-    ];
-    for bytes in fixtures {
-        let disk = SimDisk::new();
-        disk.create_dir_all(Path::new(DIR)).unwrap();
-        disk.put(&files::file_path(Path::new(DIR), 1), bytes.to_vec());
-        let log = open(&disk).unwrap();
-        let state = log.group(GroupId(7)).unwrap();
-        assert_eq!(state.entries, 3..5);
-        assert_eq!(state.vote.as_deref(), Some(&b"vote"[..]));
-        assert_eq!(state.committed.as_deref(), Some(&b"committed"[..]));
-        assert_eq!(state.purged, Some((2, b"mark"[..].into())));
-        let read = log.read(GroupId(7), 4..5).unwrap();
-        assert_eq!(read, [(4, b"entry 4"[..].into())]);
-        assert_eq!(log.group(GroupId(8)), None);
-        let op = Op::Append { first: 5, entries: vec![b"entry 5"[..].into()] };
-        log.submit_and_wait(GroupId(7), op).unwrap();
-        drop(log);
-        let log = open(&disk).unwrap();
-        assert_eq!(log.group(GroupId(7)).unwrap().entries, 3..6);
-        assert_eq!(log.read(GroupId(7), 4..6).unwrap()[1], (5, b"entry 5"[..].into()));
-    }
-}
-
-/// A log of this format whose last frame holds an entry that looks like later frames, torn
-/// somewhere behind them.
-fn torn_behind_a_forgery(format: Format, guess: Format) -> SimDisk {
-    let append = |first, entry: Vec<u8>| Op::Append { first, entries: vec![entry.into()] };
-    let mut forged = b"a text ".repeat(9);
-    for sequence in 2..9 {
-        let mut frame = FrameBuilder::new();
-        frame.push(GroupId(1), &append(9, vec![1; 5]), |_, _, _| {});
-        forged.extend_from_slice(frame.seal(sequence, guess));
-    }
-    forged.extend(b"and the rest of it".repeat(9));
-    let mut bytes = Header { format, sequence: 1 }.encode(1);
-    for (sequence, op) in [(1, Op::Vote(b"v"[..].into())), (2, append(0, forged))] {
-        let mut frame = FrameBuilder::new();
-        frame.push(GroupId(1), &op, |_, _, _| {});
-        bytes.extend_from_slice(frame.seal(sequence, format));
-    }
-    let disk = SimDisk::new();
-    disk.create_dir_all(Path::new(DIR)).unwrap();
-    disk.put(&files::file_path(Path::new(DIR), 1), bytes[..bytes.len() - 9].to_vec());
-    disk
-}
-
-#[test]
-fn a_text_that_looks_like_frames_does_not_make_a_torn_write_look_like_damage() {
-    // Without a salt it does.
-    let disk = torn_behind_a_forgery(Format::Plain, Format::Plain);
-    assert!(matches!(open(&disk), Err(Error::Corrupt { .. })));
-    for guess in [Format::Plain, Format::Salted(0), Format::Salted(6)] {
-        let disk = torn_behind_a_forgery(Format::Salted(7), guess);
-        let log = open(&disk).unwrap();
-        let state = log.group(GroupId(1)).unwrap();
-        assert_eq!((state.vote.as_deref(), state.entries), (Some(&b"v"[..]), 0..0));
-        let op = Op::Append { first: 0, entries: vec![vec![2; 5].into()] };
-        log.submit_and_wait(GroupId(1), op).unwrap();
-        drop(log);
-        assert_eq!(open(&disk).unwrap().group(GroupId(1)).unwrap().entries, 0..1);
-    }
-}
-
-/// Makes the fixture of the test above: `cargo test -p oribi-store make_log_fixture -- --ignored`.
-#[test]
-#[ignore = "writes the fixture of a new format version"]
-fn make_log_fixture() {
-    let disk = SimDisk::new();
-    let log = Log::open(Arc::new(disk.clone()), DIR.into(), LogOptions::default()).unwrap();
-    let entry = |index: u64| -> Arc<[u8]> { format!("entry {index}").as_bytes().into() };
-    let (seven, eight) = (GroupId(7), GroupId(8));
-    let ops = [
-        (seven, Op::Vote(b"vote"[..].into())),
-        (seven, Op::Append { first: 0, entries: (0..7).map(entry).collect() }),
-        (eight, Op::Append { first: 1, entries: vec![entry(1)] }),
-        (seven, Op::Truncate { from: 5 }),
-        (seven, Op::Committed(b"committed"[..].into())),
-        (seven, Op::Purge { upto: 2, mark: b"mark"[..].into() }),
-        (eight, Op::Forget),
-    ];
-    for (group, op) in ops {
-        log.submit(group, op, Box::new(|outcome| outcome.unwrap()));
-    }
-    drop(log);
-    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
-    let path = format!("{fixtures}/log-v{}.log", frame::FORMAT_VERSION);
-    let mut bytes = disk.bytes(&files::file_path(Path::new(DIR), 1)).unwrap();
-    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 9;
-    bytes.truncate(end);
-    std::fs::write(path, bytes).unwrap();
 }
 
 #[test]

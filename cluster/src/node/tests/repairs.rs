@@ -113,3 +113,63 @@ async fn a_manifest_made_again_says_of_the_group_what_the_old_one_said() {
     repair(&disk, tablet).unwrap();
     assert_eq!(flushed(), before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_log_is_named_with_what_can_be_read_behind() {
+    let disk = SimDisk::new();
+    let node = open(&disk, &clock()).await.unwrap();
+    let table = table(&node).await.unwrap();
+    write(&node, table, &[NOW, NOW + 1, NOW + 2], 1).await.unwrap();
+    node.stop().await;
+    let path = Path::new("/data/log/000000000001.log");
+    let mut bytes = disk.bytes(path).unwrap();
+    bytes[70] ^= 1;
+    disk.put(path, bytes);
+    let operations = disk.operations();
+    let found = troubles(&disk);
+    assert_eq!((found.len(), found[0].name.as_str(), disk.operations()), (1, "log", operations));
+    let message = &found[0].message;
+    assert!(
+        message.contains("is corrupt at byte") && message.contains("whole frames"),
+        "{message}"
+    );
+    assert!(!message.contains("behind it 0 entries"), "{message}");
+    assert!(matches!(
+        open(&disk, &clock()).await,
+        Err(Error::Store(oribi_store::Error::Corrupt { .. }))
+    ));
+}
+
+/// Segments may hold more than a log that an operator cut.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_cut_costs_only_what_was_in_no_segment() {
+    let disk = SimDisk::new();
+    let node = open(&disk, &clock()).await.unwrap();
+    let table = table(&node).await.unwrap();
+    write(&node, table, &[NOW, NOW + 1], 1).await.unwrap();
+    let path = Path::new("/data/log/000000000001.log");
+    let end = node.hosting.log.stats().bytes as usize;
+    write(&node, table, &[NOW + 2, NOW + 3], 2).await.unwrap();
+    let tablet = node.catalog().tablets_of(table)[0].id;
+    node.hosting.get(tablet).unwrap().flush().unwrap();
+    write(&node, table, &[NOW + 4], 3).await.unwrap();
+    node.stop().await;
+    let mut bytes = disk.bytes(path).unwrap();
+    bytes[end + 17] ^= 1;
+    disk.put(path, bytes.clone());
+    let message = &troubles(&disk)[0].message;
+    assert!(message.contains(&format!("at byte {end}:")), "{message}");
+    bytes.truncate(end);
+    disk.put(path, bytes);
+    let mut expected = vec![(NOW, 1), (NOW + 1, 1), (NOW + 2, 2), (NOW + 3, 2)];
+    for round in 0..3i64 {
+        let node = open(&disk, &clock()).await.unwrap();
+        assert_eq!((rows(&node, table), node.troubles()), (expected.clone(), Vec::new()));
+        write(&node, table, &[NOW + 9 + round], round).await.unwrap();
+        expected.push((NOW + 9 + round, round));
+        if round == 1 {
+            node.compact().await.unwrap();
+        }
+        node.stop().await;
+    }
+}
