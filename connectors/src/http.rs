@@ -1,5 +1,6 @@
 //! Rows over HTTP: InfluxDB's write paths and Oribi's own.
 
+mod aside;
 mod body;
 mod influx;
 mod native;
@@ -7,6 +8,7 @@ mod params;
 mod statements;
 
 use crate::decode::line_protocol::HeadPool;
+use aside::Aside;
 use axum::{
     Router,
     routing::{get, post},
@@ -50,6 +52,7 @@ struct Writer {
     options: Arc<WriteOptions>,
     /// What line protocol said before.
     heads: Arc<HeadPool>,
+    aside: Aside,
 }
 
 /// The routes of all writes: `/api/v1/write`, `/api/v2/write`, `/write`, and of what InfluxDB's
@@ -59,6 +62,8 @@ pub fn write_router(
     arrival: ArrivalClock,
     options: WriteOptions,
 ) -> Router {
+    let (options, heads) = (Arc::new(options), Arc::default());
+    let writer = Writer { ingest, arrival, options, heads, aside: Aside::new() };
     Router::new()
         .route("/api/v1/write", post(native::write))
         .route("/api/v2/write", post(influx::write_v2))
@@ -67,7 +72,7 @@ pub fn write_router(
         .route("/ping", get(influx::ping))
         .route("/ready", get(influx::ready))
         .route("/api/v2/buckets", get(influx::buckets))
-        .with_state(Writer { ingest, arrival, options: Arc::new(options), heads: Arc::default() })
+        .with_state(writer)
 }
 
 #[cfg(test)]

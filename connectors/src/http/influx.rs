@@ -3,11 +3,12 @@
 
 use super::{Writer, body, params::Params};
 use crate::decode::{
+    Decoded,
     line_protocol::{self, Options, original_line},
     time::Precision,
 };
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -47,16 +48,10 @@ async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Respons
             return error(refused.status, code, &refused.detail, None, Vec::new());
         }
     };
-    let options = Options {
-        db,
-        precision,
-        arrival: &writer.arrival,
-        message_time: None,
-        ahead_ns_max: writer.options.ahead_ns_max,
-    };
-    let mut heads = writer.heads.take();
-    let decoded = line_protocol::decode_with(&bytes, &options, &mut heads);
-    writer.heads.put(heads);
+    let bytes = Bytes::from(bytes);
+    let (body, decoding) = (bytes.clone(), writer.clone());
+    let decode = move || decode(&decoding, &body, (db, precision));
+    let decoded = writer.aside.run(bytes.len(), decode).await;
     let mut rejected = decoded.rejected;
     let mut stored = 0;
     if !decoded.points.is_empty() {
@@ -73,6 +68,20 @@ async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Respons
     }
     rejected.sort_by_key(|rejection| rejection.origin);
     partial(&bytes, &rejected, stored)
+}
+
+fn decode(writer: &Writer, body: &[u8], (db, precision): (Name, Precision)) -> Decoded {
+    let options = Options {
+        db,
+        precision,
+        arrival: &writer.arrival,
+        message_time: None,
+        ahead_ns_max: writer.options.ahead_ns_max,
+    };
+    let mut heads = writer.heads.take();
+    let decoded = line_protocol::decode_with(body, &options, &mut heads);
+    writer.heads.put(heads);
+    decoded
 }
 
 fn read_params(params: &Params, db_parameter: &str) -> Result<(Name, Precision), String> {

@@ -56,7 +56,9 @@ pub(super) async fn write(State(writer): State<Writer>, request: Request) -> Res
         Ok(bytes) => bytes,
         Err(refused) => return problem(refused.status, &refused.detail),
     };
-    let Decoded { points, mut rejected } = decode(&writer, &question, &bytes);
+    let (body_bytes, decoding) = (bytes.len(), writer.clone());
+    let decode = move || decode(&decoding, &question, &bytes);
+    let Decoded { points, mut rejected } = writer.aside.run(body_bytes, decode).await;
     let mut stored = 0;
     if !points.is_empty() {
         match writer.ingest.write(points).await {
