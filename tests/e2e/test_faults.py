@@ -92,7 +92,7 @@ def test_a_manifest_is_made_again(make_oribi, damage):
     running = subprocess.run(repair, capture_output=True, text=True, timeout=60)
     assert running.returncode != 0, "a node runs on the directory"
     assert (node.count("one"), node.count("two")) == (1000, 1000)
-    assert node.write("one,d=a v=1 1800000000", precision="s").status_code == 204
+    assert node.write("one,d=a v=1 1700009999", precision="s").status_code == 204
     assert compact(node) == 200 and node.count("one") == 1001
 
 
