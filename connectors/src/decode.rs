@@ -5,6 +5,7 @@ pub mod arrow;
 pub mod avro;
 mod binary;
 pub mod cbor;
+mod cells;
 pub mod confluent;
 pub mod csv;
 pub mod document;
@@ -33,7 +34,7 @@ pub const ROW_BYTES_MAX: usize = 1024 * 1024;
 pub const TAGS_MAX: usize = 1024;
 /// Most fields of one table in one batch.
 pub const FIELDS_MAX: usize = 1024;
-/// Most cells, nulls included, of one table in one batch: a bound on memory for sparse rows.
+/// Most cells, nulls included, of one batch: a bound on memory for sparse rows.
 pub const CELLS_MAX: usize = 16 << 20;
 /// Deepest nesting of JSON.
 pub const JSON_DEPTH_MAX: usize = 32;

@@ -1,7 +1,11 @@
 //! Rows of one table under construction, with the checks every decoder needs: names, duplicate
 //! fields, sizes. Field places are predicted from the row before.
 
-use super::{CELL_BYTES_MAX, CELLS_MAX, FIELDS_MAX, Fault, TAGS_MAX, excerpt};
+use super::{
+    CELL_BYTES_MAX, FIELDS_MAX, Fault, TAGS_MAX,
+    cells::{CellBudget, CellShare},
+    excerpt,
+};
 use oribi_model::{
     ColumnType, Name, Points, PointsBuilder, RejectReason, name::TIME_COLUMN, points::FieldRef,
 };
@@ -41,6 +45,7 @@ pub struct TableBuilder {
     /// Cells of the present row that wait for its end, since a text is set only once.
     texts: Vec<(usize, String)>,
     tags: TagCells,
+    cells: CellShare,
 }
 
 /// Cells of the present row that are tags.
@@ -67,8 +72,13 @@ impl TagCells {
 }
 
 impl TableBuilder {
-    /// An empty builder.
+    /// An empty builder of a batch of its own.
     pub fn new(db: Name, table: Name) -> TableBuilder {
+        TableBuilder::within(&CellBudget::default(), db, table)
+    }
+
+    /// An empty builder of a batch.
+    pub(super) fn within(budget: &CellBudget, db: Name, table: Name) -> TableBuilder {
         TableBuilder {
             points: PointsBuilder::new(db, table),
             slots: Vec::new(),
@@ -77,6 +87,7 @@ impl TableBuilder {
             stamp: 1,
             texts: Vec::new(),
             tags: TagCells::default(),
+            cells: budget.share(),
         }
     }
 
@@ -238,7 +249,7 @@ impl TableBuilder {
             let detail = format!("more than {FIELDS_MAX} fields of one table in one batch");
             return Err(Fault::new(RejectReason::Limit, detail));
         }
-        if (self.slots.len() + 1).saturating_mul(self.points.rows()) > CELLS_MAX {
+        if !self.cells.covers((self.slots.len() + 1).saturating_mul(self.points.rows())) {
             return Err(no_room());
         }
         let field = self.points.field(name, column_type);
@@ -323,10 +334,10 @@ impl TableBuilder {
         self.take_expected()
     }
 
-    /// Whether another row of this table keeps within the bound on cells.
+    /// Whether another row of this table keeps the batch within the bound on cells.
     #[inline]
-    pub fn has_room(&self) -> bool {
-        (self.points.rows() + 1).saturating_mul(self.slots.len().max(1)) <= CELLS_MAX
+    pub fn has_room(&mut self) -> bool {
+        self.cells.covers((self.points.rows() + 1).saturating_mul(self.slots.len().max(1)))
     }
 
     /// Finishes the row under construction.

@@ -1,6 +1,6 @@
 //! Rows of several tables under construction.
 
-use super::{Fault, table::TableBuilder};
+use super::{CELLS_MAX, Fault, cells::CellBudget, table::TableBuilder};
 use hashbrown::HashMap;
 use oribi_model::{Name, Points, RejectReason};
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
@@ -11,12 +11,13 @@ pub struct Tables {
     builders: Vec<TableBuilder>,
     /// Databases, of which there are few, with their tables.
     databases: Vec<(Name, HashMap<Name, usize, Xxh3DefaultBuilder>)>,
+    cells: CellBudget,
 }
 
 impl Tables {
     /// No rows yet.
     pub fn new() -> Tables {
-        Tables { builders: Vec::new(), databases: Vec::new() }
+        Tables { builders: Vec::new(), databases: Vec::new(), cells: CellBudget::default() }
     }
 
     /// The place of a user's table, made where it is new.
@@ -37,7 +38,7 @@ impl Tables {
         }
         let name = Name::user_table(name)
             .map_err(|wrong| Fault::new(RejectReason::Name, wrong.to_string()))?;
-        self.builders.push(TableBuilder::new(db.clone(), name.clone()));
+        self.builders.push(TableBuilder::within(&self.cells, db.clone(), name.clone()));
         tables.insert(name, self.builders.len() - 1);
         Ok(self.builders.len() - 1)
     }
@@ -56,6 +57,11 @@ impl Tables {
     /// Bytes held, roughly.
     pub fn bytes(&self) -> usize {
         self.builders.iter().map(TableBuilder::bytes).sum()
+    }
+
+    /// Whether so many cells are taken that further messages belong into another batch.
+    pub fn hold_enough(&self) -> bool {
+        self.cells.taken() > CELLS_MAX / 2
     }
 
     /// The rows of tables that have some.

@@ -126,7 +126,9 @@ impl Partition {
 
     /// Whether records have to wait for the write under way.
     pub(super) fn is_full(&self) -> bool {
-        self.batch.rows() >= BATCH_ROWS_MAX || self.batch.bytes() >= BATCH_BYTES_MAX
+        self.batch.rows() >= BATCH_ROWS_MAX
+            || self.batch.bytes() >= BATCH_BYTES_MAX
+            || self.batch.holds_enough()
     }
 
     /// Whether a write is under way.

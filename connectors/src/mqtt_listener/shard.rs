@@ -107,6 +107,7 @@ impl Shard {
     pub(super) fn is_full(&self, open: &OpenBatch) -> bool {
         open.batch.rows() >= self.options.batch_rows_max
             || open.batch.bytes() >= self.options.batch_bytes_max
+            || open.batch.holds_enough()
     }
 
     /// Tells the writer that the batch has something in it.

@@ -87,7 +87,10 @@ impl Intake {
     fn offer(&self, publish: &Publish) -> Offer {
         let mut state = self.state.lock();
         let Open { batch, acks, router } = &mut *state;
-        if batch.rows() >= BATCH_ROWS_MAX || batch.bytes() >= BATCH_BYTES_MAX {
+        let is_full = batch.rows() >= BATCH_ROWS_MAX
+            || batch.bytes() >= BATCH_BYTES_MAX
+            || batch.holds_enough();
+        if is_full {
             return Offer::Full;
         }
         let message = Message::new(&publish.topic, &publish.payload);

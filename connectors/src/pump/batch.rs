@@ -87,6 +87,11 @@ impl Batch {
         self.raw.len()
     }
 
+    /// Whether its rows take so much memory that further messages belong into the next batch.
+    pub(crate) fn holds_enough(&self) -> bool {
+        self.tables.hold_enough()
+    }
+
     /// Remembers a message whose rows begin with `first_row`, as dead-lettering takes it.
     pub(super) fn keep(
         &mut self,
