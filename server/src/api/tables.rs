@@ -48,11 +48,11 @@ pub(super) struct TableView {
     name: String,
     /// The time, then tags, then fields, each in the order of their appearance.
     columns: Vec<ColumnView>,
-    /// Rows stored; a row written twice may count twice until compaction.
+    /// Rows stored; one written twice may count twice, and one deleted may count, until compaction.
     rows: u64,
     /// Bytes of its segments on disk.
     bytes: u64,
-    /// Time of the first row; null without rows.
+    /// Time of the first row, before compaction of a deleted one too; null without rows.
     start: Option<String>,
     /// The first time after the last row; null without rows.
     end: Option<String>,
