@@ -133,8 +133,11 @@ impl Segment {
                         each(key, rows);
                     }
                 });
-                let offset = self.series.extent(block).0;
-                walk.ok_or_else(|| self.corrupt(offset, "a block of series does not decode"))?;
+                walk.ok_or_else(|| {
+                    let from = if let SeriesBlocks::File(from) = self.blocks { from } else { 0 };
+                    let offset = from + self.series.extent(block).0;
+                    self.corrupt(offset, "a block of series does not decode")
+                })?;
             }
         }
         Ok(())
