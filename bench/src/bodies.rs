@@ -2,14 +2,20 @@
 //! measured.
 
 use std::{
+    convert::Infallible,
     fs::{self, File},
     io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
-use crate::workload::{FIELDS, Workload, each_row};
+use clap::ValueEnum as _;
+
+use crate::workload::{
+    Counts, UseCase, Workload,
+    cpu::{FIELDS, each_row},
+};
 
 /// Line protocol in one file, and where in it each request body begins.
 pub(crate) struct Bodies {
@@ -17,8 +23,8 @@ pub(crate) struct Bodies {
     pub(crate) path: PathBuf,
     /// What the lines hold.
     pub(crate) workload: Workload,
-    /// Entropy of the first differences of the fields, bytes a value.
-    pub(crate) entropy: f64,
+    /// How much that is.
+    pub(crate) counts: Counts,
     batch_rows: u64,
     offsets: Vec<u64>,
 }
@@ -54,18 +60,20 @@ impl Bodies {
         let index = dir.join("bodies.index");
         let text = fs::read_to_string(&index)
             .with_context(|| format!("{}: make it with `generate`", index.display()))?;
-        let mut numbers = text.split_whitespace();
-        let mut next = || numbers.next().context("the index of the bodies is cut short");
-        let workload =
-            Workload { hosts: next()?.parse()?, hours: next()?.parse()?, seed: next()?.parse()? };
+        let mut words = text.split_whitespace();
+        let mut next = || words.next().context("the index of the bodies is cut short");
+        let use_case = UseCase::from_str(next()?, false).map_err(|error| anyhow!(error))?;
+        let (hosts, hours, seed) = (next()?.parse()?, next()?.parse()?, next()?.parse()?);
+        let workload = Workload { use_case, hosts, hours, seed };
         let batch_rows = next()?.parse()?;
-        let entropy = next()?.parse()?;
-        let offsets: Vec<u64> = numbers.map(str::parse).collect::<Result<_, _>>()?;
+        let (rows, keys, metrics) = (next()?.parse()?, next()?.parse()?, next()?.parse()?);
+        let counts = Counts { rows, keys, metrics };
+        let offsets: Vec<u64> = words.map(str::parse).collect::<Result<_, _>>()?;
         let path = dir.join("bodies.lp");
         if fs::metadata(&path)?.len() != *offsets.last().context("no bodies")? {
             bail!("{} is not as long as its index says", path.display());
         }
-        Ok(Bodies { path, workload, entropy, batch_rows, offsets })
+        Ok(Bodies { path, workload, counts, batch_rows, offsets })
     }
 
     /// How many request bodies there are.
@@ -76,7 +84,7 @@ impl Bodies {
     /// The request body at a place below [`Bodies::len`].
     pub(crate) fn body(&self, place: usize) -> Body {
         let offset = self.offsets[place];
-        let rest = self.workload.rows() - place as u64 * self.batch_rows;
+        let rest = self.counts.rows - place as u64 * self.batch_rows;
         Body { offset, bytes: self.offsets[place + 1] - offset, rows: rest.min(self.batch_rows) }
     }
 
@@ -90,15 +98,10 @@ impl Bodies {
         let path = dir.join("bodies.lp");
         let _ = fs::remove_file(dir.join("bodies.index"));
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-        let mut differences = Differences::new(workload.hosts);
         let (mut rows, mut written) = (0u64, 0u64);
         let mut offsets = vec![0];
-        let mut line = Vec::with_capacity(512);
-        each_row(workload, |host, row| {
-            differences.take(host, row.fields);
-            line.clear();
-            row.write_line(&mut line);
-            file.write_all(&line)?;
+        let counts = workload.each_line(|line| {
+            file.write_all(line)?;
             rows += 1;
             written += line.len() as u64;
             if rows.is_multiple_of(batch_rows) {
@@ -110,19 +113,35 @@ impl Bodies {
             offsets.push(written);
         }
         file.into_inner()?.sync_all()?;
-        let bodies = Bodies { path, workload, entropy: differences.entropy(), batch_rows, offsets };
+        let bodies = Bodies { path, workload, counts, batch_rows, offsets };
         bodies.write_index(dir)?;
         Ok(bodies)
     }
 
     fn write_index(&self, dir: &Path) -> Result<()> {
-        let Workload { hosts, hours, seed } = self.workload;
-        let mut text = format!("{hosts} {hours} {seed} {} {}\n", self.batch_rows, self.entropy);
+        let Workload { use_case, hosts, hours, seed } = self.workload;
+        let Counts { rows, keys, metrics } = self.counts;
+        let name = use_case.to_possible_value().context("a use case without a name")?;
+        let mut text = format!("{} {hosts} {hours} {seed} {}", name.get_name(), self.batch_rows);
+        text.push_str(&format!(" {rows} {keys} {metrics}\n"));
         for offset in &self.offsets {
             text.push_str(&format!("{offset}\n"));
         }
         fs::write(dir.join("bodies.index"), text)?;
         Ok(())
+    }
+}
+
+/// Entropy of the first differences of the fields of cpu-only data, bytes a value.
+pub(crate) fn entropy(workload: Workload) -> f64 {
+    let mut differences = Differences::new(workload.hosts);
+    let seen: Result<(), Infallible> = each_row(workload, |host, row| {
+        differences.take(host, row.fields);
+        Ok(())
+    });
+    match seen {
+        Ok(()) => differences.entropy(),
+        Err(never) => match never {},
     }
 }
 
@@ -163,7 +182,7 @@ mod tests {
     #[test]
     fn bodies_cover_the_file_and_are_found_again() {
         let dir = env::temp_dir().join(format!("oribi-bench-bodies-{}", std::process::id()));
-        let workload = Workload { hosts: 7, hours: 2, seed: 3 };
+        let workload = Workload { use_case: UseCase::Iot, hosts: 7, hours: 2, seed: 3 };
         let made = Bodies::prepare(&dir, workload, 1000).unwrap();
         let found = Bodies::open(&dir).unwrap();
         assert_eq!(found.workload, workload);
@@ -177,20 +196,15 @@ mod tests {
             assert_eq!(lines, body.rows);
             rows += lines;
         }
-        assert_eq!(rows, workload.rows());
+        assert_eq!(rows, found.counts.rows);
+        assert_eq!(found.counts, made.counts);
         fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]
     fn steps_have_the_entropy_of_tsbs() {
-        let mut differences = Differences::new(20);
-        let workload = Workload { hosts: 20, hours: 24, seed: 1 };
-        let done = each_row(workload, |host, row| {
-            differences.take(host, row.fields);
-            Ok::<(), ()>(())
-        });
-        assert_eq!(done, Ok(()));
-        let entropy = differences.entropy();
+        let workload = Workload { use_case: UseCase::Cpu, hosts: 20, hours: 24, seed: 1 };
+        let entropy = entropy(workload);
         assert!((0.25..0.29).contains(&entropy), "{entropy}");
     }
 }

@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use crate::{
     answer,
     ask::Extent,
-    bodies::Bodies,
+    bodies::{Bodies, entropy},
     dialect::Dialect,
     http::{Connection, Payload, Target},
     load::{Load, quantile},
@@ -21,7 +21,7 @@ use crate::{
     process::{Process, load_average},
     questions::KINDS,
     results::Sink,
-    workload::{FIELDS, Workload, each_row},
+    workload::{UseCase, Workload, cpu::each_row},
 };
 
 /// Says what the bodies hold.
@@ -29,14 +29,16 @@ use crate::{
 /// # Errors
 /// The results cannot be written.
 pub(crate) fn generated(bodies: &Bodies, sink: &Sink) -> Result<()> {
-    let rows = bodies.workload.rows();
-    println!(
-        "{rows} rows in {} bodies, {:.0} bytes a line, entropy of first differences {:.3} bytes",
-        bodies.len(),
-        bodies.bytes() as f64 / rows as f64,
-        bodies.entropy
-    );
-    sink.put(&[("rows", rows.to_string()), ("entropy_bytes", format!("{:.4}", bodies.entropy))])
+    let rows = bodies.counts.rows;
+    let line_bytes = bodies.bytes() as f64 / rows as f64;
+    println!("{rows} rows in {} bodies, {line_bytes:.0} bytes a line", bodies.len());
+    sink.put(&[("rows", rows.to_string())])?;
+    if bodies.workload.use_case == UseCase::Cpu {
+        let entropy = entropy(bodies.workload);
+        println!("entropy of first differences {entropy:.3} bytes");
+        sink.put(&[("entropy_bytes", format!("{entropy:.4}"))])?;
+    }
+    Ok(())
 }
 
 /// Writes all rows as CSV.
@@ -89,7 +91,8 @@ pub(crate) fn load(
     ];
     if let Some((server, before_s)) = server.zip(cpu_before_s) {
         let cpu_s = server.cpu_s()? - before_s;
-        let metrics = (rows * FIELDS.len() as u64) as f64 / cpu_s.max(0.01);
+        let share = rows as f64 / bodies.counts.rows as f64;
+        let metrics = bodies.counts.metrics as f64 * share / cpu_s.max(0.01);
         let peak_mib = server.rss_peak_bytes()? as f64 / f64::from(1 << 20);
         println!("  {cpu_s:.1} CPU s, {metrics:.0} metrics a CPU s, peak {peak_mib:.0} MiB");
         values.push(("metrics_per_cpu_s", format!("{metrics:.0}")));
@@ -106,20 +109,24 @@ pub(crate) fn wait_for_rows(
     dialect: Dialect,
     addr: &str,
     wait: Duration,
-    workload: Workload,
+    bodies: &Bodies,
 ) -> Result<()> {
     let start = Instant::now();
     let mut connection = Connection::new(addr);
-    let path = dialect.count_path(workload.end_ns());
+    let sent = if dialect.replaces_rows() { bodies.counts.keys } else { bodies.counts.rows };
+    let paths = dialect.count_paths(&bodies.workload);
     loop {
-        connection.get(&path)?;
-        let rows = answer::count(dialect, connection.body())?;
-        if rows == workload.rows() {
+        let mut rows = 0;
+        for path in &paths {
+            connection.get(path)?;
+            rows += answer::count(dialect, connection.body())?;
+        }
+        if rows == sent {
             println!("{rows} rows visible {:.2} s after asking", start.elapsed().as_secs_f64());
             return Ok(());
         }
-        ensure!(rows < workload.rows(), "{rows} rows, only {} were sent", workload.rows());
-        ensure!(start.elapsed() < wait, "{rows} of {} rows after {wait:?}", workload.rows());
+        ensure!(rows < sent, "{rows} rows, only {sent} were sent");
+        ensure!(start.elapsed() < wait, "{rows} of {sent} rows after {wait:?}");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -198,17 +205,40 @@ pub(crate) fn ask_once(method: &str, url: &Target, wait: Duration) -> Result<()>
     }
 }
 
-/// Keeps how much a system takes on disk.
+/// What a system takes once it has come to rest.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Rest {
+    /// Length of all files in the data directory, bytes.
+    #[arg(long)]
+    bytes: u64,
+    /// What their blocks take: less where files are made ahead and still empty, bytes.
+    #[arg(long)]
+    blocks: u64,
+    /// Id of the server's process, where it still runs: its memory, and what it wrote.
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
+/// Keeps how much a system takes at rest.
 ///
 /// # Errors
-/// The results cannot be written.
-pub(crate) fn keep_disk(bytes: u64, blocks: u64, workload: Workload, sink: &Sink) -> Result<()> {
-    let each = |bytes: u64| bytes as f64 / workload.metrics() as f64;
+/// The server's process is gone, or the results cannot be written.
+pub(crate) fn keep_rest(rest: Rest, bodies: &Bodies, sink: &Sink) -> Result<()> {
+    let Rest { bytes, blocks, pid } = rest;
+    let each = |bytes: u64| bytes as f64 / bodies.counts.metrics as f64;
     let (length, taken) = (each(bytes), each(blocks));
     println!("{}: {bytes} bytes of files, {length:.3} a metric; on disk {taken:.3}", sink.system);
     sink.put(&[
         ("bytes", bytes.to_string()),
         ("bytes_per_metric", format!("{length:.4}")),
         ("blocks_per_metric", format!("{taken:.4}")),
+    ])?;
+    let Some(server) = pid.map(Process::new) else { return Ok(()) };
+    let steady_mib = server.rss_bytes()? as f64 / f64::from(1 << 20);
+    let written_ratio = server.written_bytes()? as f64 / bytes as f64;
+    println!("  {steady_mib:.0} MiB of memory, {written_ratio:.2} bytes written a byte kept");
+    sink.put(&[
+        ("rss_steady_mib", format!("{steady_mib:.1}")),
+        ("written_ratio", format!("{written_ratio:.3}")),
     ])
 }

@@ -9,7 +9,7 @@ mod oribi;
 mod sql;
 mod victoria;
 
-use crate::questions::Question;
+use crate::{questions::Question, workload::Workload};
 
 /// A system that answers questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,14 +56,20 @@ impl Dialect {
         }
     }
 
-    /// A path whose answer tells how many rows are stored, see [`crate::answer::count`].
-    pub(crate) fn count_path(self, data_end_ns: i64) -> String {
-        match self {
-            Dialect::Oribi => oribi::count_path(),
-            Dialect::Victoria => victoria::count_path(data_end_ns),
+    /// Paths whose answers tell how many rows each table holds, see [`crate::answer::count`].
+    pub(crate) fn count_paths(self, workload: &Workload) -> Vec<String> {
+        let path = |table: &&str| match self {
+            Dialect::Oribi => oribi::count_path(table),
+            Dialect::Victoria => victoria::count_path(workload.end_ns()),
             Dialect::Influx => influx::count_path(),
-            Dialect::Questdb | Dialect::Duckdb => sql::count_path(),
-        }
+            Dialect::Questdb | Dialect::Duckdb => sql::count_path(table),
+        };
+        workload.tables().iter().map(path).collect()
+    }
+
+    /// Whether a row replaces the last one of its key, by default.
+    pub(crate) fn replaces_rows(self) -> bool {
+        !matches!(self, Dialect::Questdb | Dialect::Duckdb)
     }
 }
 

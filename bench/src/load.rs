@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     bodies::Bodies,
     http::{Connection, Payload, Target},
+    workload::Workload,
 };
 
 /// How often one body is sent again after 503 before the run counts as failed.
@@ -54,6 +55,11 @@ impl<'a> Load<'a> {
     /// HOST:PORT of the server.
     pub(crate) fn authority(&self) -> &str {
         &self.target.authority
+    }
+
+    /// What is sent.
+    pub(crate) fn workload(&self) -> &Workload {
+        &self.bodies.workload
     }
 
     /// Rows that the server acknowledged so far.
@@ -162,7 +168,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::workload::Workload;
+    use crate::workload::UseCase;
 
     /// Answers every first body of a connection with 503 and all later ones with 204; keeps the
     /// lines that it took.
@@ -201,7 +207,7 @@ mod tests {
     #[test]
     fn every_row_arrives_once_also_after_a_refusal() {
         let dir = env::temp_dir().join(format!("oribi-bench-load-{}", std::process::id()));
-        let workload = Workload { hosts: 3, hours: 1, seed: 1 };
+        let workload = Workload { use_case: UseCase::Cpu, hosts: 3, hours: 1, seed: 1 };
         let bodies = Bodies::prepare(&dir, workload, 100).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = format!("http://{}/write", listener.local_addr().unwrap()).parse().unwrap();
@@ -211,7 +217,7 @@ mod tests {
             scope.spawn(|| serve(listener.accept().unwrap().0, &lines));
             load.run(1).unwrap();
         });
-        assert_eq!((load.acked_rows(), load.refused()), (workload.rows(), 1));
+        assert_eq!((load.acked_rows(), load.refused()), (bodies.counts.rows, 1));
         let mut lines = lines.into_inner().unwrap();
         lines.sort();
         let mut sent: Vec<String> =

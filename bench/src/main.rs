@@ -27,6 +27,7 @@ use clap::Parser;
 use crate::{
     ask::{Asker, Extent},
     bodies::Bodies,
+    commands::Rest,
     dialect::Dialect,
     http::Target,
     mqtt::Publishing,
@@ -78,7 +79,7 @@ enum Command {
         #[command(flatten)]
         sink: Sink,
     },
-    /// Waits until a server holds so many rows of table `cpu`.
+    /// Waits until a server holds all rows that were sent.
     Count {
         /// What the server speaks.
         #[arg(long)]
@@ -89,8 +90,9 @@ enum Command {
         /// How long to wait, s.
         #[arg(long, default_value_t = 120)]
         wait_s: u64,
-        #[command(flatten)]
-        workload: Workload,
+        /// The bodies that were sent.
+        #[arg(long)]
+        bodies: PathBuf,
     },
     /// Asks a server the questions of every kind.
     Ask {
@@ -155,16 +157,13 @@ enum Command {
         /// How many.
         count: usize,
     },
-    /// Keeps a size on disk as a result.
-    Disk {
-        /// Length of all files in the data directory, bytes.
-        #[arg(long)]
-        bytes: u64,
-        /// What their blocks take: less where files are made ahead and still empty, bytes.
-        #[arg(long)]
-        blocks: u64,
+    /// Keeps what a server takes at rest as a result.
+    Rest {
         #[command(flatten)]
-        workload: Workload,
+        rest: Rest,
+        /// The bodies that were sent.
+        #[arg(long)]
+        bodies: PathBuf,
         #[command(flatten)]
         sink: Sink,
     },
@@ -185,8 +184,9 @@ fn main() -> Result<()> {
         Command::Load { bodies, url, clients, pid, sink } => {
             commands::load(&Bodies::open(&bodies)?, &url, clients, pid.map(Process::new), &sink)
         }
-        Command::Count { dialect, addr, wait_s, workload } => {
-            commands::wait_for_rows(dialect, &addr, Duration::from_secs(wait_s), workload)
+        Command::Count { dialect, addr, wait_s, bodies } => {
+            let wait = Duration::from_secs(wait_s);
+            commands::wait_for_rows(dialect, &addr, wait, &Bodies::open(&bodies)?)
         }
         Command::Ask { dialect, addr, extent, workload, sink } => {
             Asker::new(dialect, &addr, extent).run(workload, &sink)
@@ -206,8 +206,8 @@ fn main() -> Result<()> {
             free_ports(count)?.iter().for_each(|port| println!("{port}"));
             Ok(())
         }
-        Command::Disk { bytes, blocks, workload, sink } => {
-            commands::keep_disk(bytes, blocks, workload, &sink)
+        Command::Rest { rest, bodies, sink } => {
+            commands::keep_rest(rest, &Bodies::open(&bodies)?, &sink)
         }
         Command::Report { results } => {
             print!("{}", report::report(&Results::read(&results)?));

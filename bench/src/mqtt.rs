@@ -13,7 +13,17 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::{load::quantile, mqtt::publisher::Publisher};
+use crate::{
+    load::quantile,
+    mqtt::{packets::payloads, publisher::Publisher},
+    random::Random,
+};
+
+/// Payloads made ahead; each device walks through them from another place.
+const PAYLOADS: usize = 4096;
+
+/// Threads that share the connections.
+const THREADS_MAX: u64 = 4;
 
 /// What is published and how.
 #[derive(Debug, Clone, clap::Args)]
@@ -53,13 +63,14 @@ impl Publishing {
     /// # Errors
     /// A connection is refused or lost, or something else than an ack comes back.
     pub(crate) fn run(&self) -> Result<Published> {
-        let publishers = (0..self.connections)
-            .map(|site| {
-                let share = self.messages / self.connections;
-                let rest = u64::from(site < self.messages % self.connections);
-                Publisher::connect(self, site, share + rest)
+        let payloads = payloads(&mut Random::new(0), PAYLOADS);
+        let threads = self.connections.min(THREADS_MAX);
+        let publishers = (0..threads)
+            .map(|thread| {
+                let sites = (thread..self.connections).step_by(threads as usize);
+                Publisher::connect(self, sites.map(|site| (site, self.share(site))), &payloads)
             })
-            .collect::<Result<Vec<Publisher>>>()?;
+            .collect::<Result<Vec<Publisher<'_>>>>()?;
         let start = Instant::now();
         let waits = thread::scope(|scope| -> Result<Vec<Duration>> {
             let handles: Vec<_> = publishers
@@ -82,6 +93,11 @@ impl Publishing {
             ack_p50: quantile(&waits, 0.5)?,
             ack_p99: quantile(&waits, 0.99)?,
         })
+    }
+
+    /// Messages of one connection.
+    fn share(&self, site: u64) -> u64 {
+        self.messages / self.connections + u64::from(site < self.messages % self.connections)
     }
 }
 

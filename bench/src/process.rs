@@ -41,11 +41,32 @@ impl Process {
     /// # Errors
     /// As [`Process::cpu_s`].
     pub(crate) fn rss_peak_bytes(self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.id);
+        Ok(self.number("status", "VmHWM:")? * 1024)
+    }
+
+    /// The resident memory it has now, bytes.
+    ///
+    /// # Errors
+    /// As [`Process::cpu_s`].
+    pub(crate) fn rss_bytes(self) -> Result<u64> {
+        Ok(self.number("status", "VmRSS:")? * 1024)
+    }
+
+    /// What it gave the file system to write so far, bytes.
+    ///
+    /// # Errors
+    /// As [`Process::cpu_s`].
+    pub(crate) fn written_bytes(self) -> Result<u64> {
+        self.number("io", "write_bytes:")
+    }
+
+    /// The number after a name at the start of a line.
+    fn number(self, file: &str, name: &str) -> Result<u64> {
+        let path = format!("/proc/{}/{file}", self.id);
         let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmHWM")?;
-        Ok(kib.trim().parse::<u64>()? * 1024)
+        let rest = text.lines().find_map(|line| line.strip_prefix(name));
+        let word = rest.and_then(|rest| rest.split_whitespace().next());
+        Ok(word.with_context(|| format!("{path} has no {name}"))?.parse()?)
     }
 }
 
@@ -66,6 +87,8 @@ mod tests {
     fn this_process_has_memory_and_used_time() {
         let process = Process::new(std::process::id());
         assert!(process.rss_peak_bytes().unwrap() > 100 << 10);
+        assert!(process.rss_bytes().unwrap() > 100 << 10);
+        assert!(process.written_bytes().is_ok());
         assert!(process.cpu_s().unwrap() >= 0.0);
         assert!(load_average().unwrap() >= 0.0);
     }

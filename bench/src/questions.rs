@@ -3,7 +3,7 @@
 
 use crate::{
     random::Random,
-    workload::{FIELDS, START_NS, Workload},
+    workload::{START_NS, Workload, cpu::FIELDS},
 };
 
 const HOUR_NS: i64 = 3_600_000_000_000;
@@ -145,10 +145,11 @@ const fn by_hour(name: &'static str, hosts: usize, hours: i64) -> Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::UseCase;
 
     #[test]
     fn ranges_lie_within_the_data_and_repeat_with_the_seed() {
-        let workload = Workload { hosts: 100, hours: 72, seed: 9 };
+        let workload = Workload { use_case: UseCase::Cpu, hosts: 100, hours: 72, seed: 9 };
         for kind in KINDS {
             let questions = kind.questions(workload, 20);
             assert_eq!(questions.len(), 20);
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_range_longer_than_the_data_is_not_asked() {
-        let workload = Workload { hosts: 10, hours: 6, seed: 9 };
+        let workload = Workload { use_case: UseCase::Cpu, hosts: 10, hours: 6, seed: 9 };
         assert!(KINDS[1].questions(workload, 5).is_empty());
         assert_eq!(KINDS[0].questions(workload, 5).len(), 5);
         assert!(KINDS[8].questions(Workload { hours: 72, ..workload }, 5).is_empty());

@@ -112,7 +112,7 @@ impl Recovery {
         let mut node = self.start(load.authority())?;
         let down = start.elapsed();
         let mut connection = Connection::new(load.authority());
-        connection.get(&Dialect::Oribi.count_path(0))?;
+        connection.get(&Dialect::Oribi.count_paths(load.workload())[0])?;
         let stored = count(Dialect::Oribi, connection.body())?;
         let replayed = memtables(&mut connection)?;
         node.kill()?;

@@ -1,53 +1,35 @@
-//! The data: TSBS's cpu-only use case, `hosts` machines that report ten integers every ten seconds.
-//!
-//! Definitions follow TSBS's source: every field is a random walk with steps of a normal
-//! distribution (mean 0, deviation 1), clamped to 0..=100 and cut to its integer part; tags are
-//! drawn once a host.
+//! The data: what is made from a seed, line by line.
 
-use std::io::Write;
-
-use crate::random::Random;
-
-/// The fields of a row, in the order written.
-pub(crate) const FIELDS: [&str; 10] = [
-    "usage_user",
-    "usage_system",
-    "usage_idle",
-    "usage_nice",
-    "usage_iowait",
-    "usage_irq",
-    "usage_softirq",
-    "usage_steal",
-    "usage_guest",
-    "usage_guest_nice",
-];
-
-/// The tags of a row, in the order written.
-pub(crate) const TAGS: [&str; 10] = [
-    "hostname",
-    "region",
-    "datacenter",
-    "rack",
-    "os",
-    "arch",
-    "team",
-    "service",
-    "service_version",
-    "service_environment",
-];
+pub(crate) mod cpu;
+mod iot;
+mod late;
 
 /// The time of the first rows: 2016-01-01T00:00:00Z, in ns since the Unix epoch.
 pub(crate) const START_NS: i64 = 1_451_606_400_000_000_000;
 
 const STEP_S: u64 = 10;
 
+/// What sort of data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum UseCase {
+    /// TSBS's cpu-only: machines that report ten integers, complete and in order of time.
+    Cpu,
+    /// TSBS's iot: trucks that report two tables; cells, tags and rows are absent, rows are late.
+    Iot,
+    /// Devices whose rows arrive in no order at all, from 90 days.
+    Late,
+}
+
 /// How much data, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
 pub(crate) struct Workload {
-    /// Machines that report.
+    /// What sort of data.
+    #[arg(long, value_enum, default_value_t = UseCase::Cpu)]
+    pub(crate) use_case: UseCase,
+    /// Machines, trucks or devices that report.
     #[arg(long, default_value_t = 100)]
     pub(crate) hosts: usize,
-    /// Hours of data, one row a host every ten seconds.
+    /// Hours of data, one row a host and table every ten seconds.
     #[arg(long, default_value_t = 72)]
     pub(crate) hours: u64,
     /// The same seed gives the same data and the same questions.
@@ -55,20 +37,54 @@ pub(crate) struct Workload {
     pub(crate) seed: u64,
 }
 
+/// What lines hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    /// Lines.
+    pub(crate) rows: u64,
+    /// Different keys (table, tags and time) among them: a store that replaces rows holds as many.
+    pub(crate) keys: u64,
+    /// Field values.
+    pub(crate) metrics: u64,
+}
+
 impl Workload {
-    /// Rows in all.
-    pub(crate) fn rows(&self) -> u64 {
-        self.ticks() * self.hosts as u64
+    /// The tables that the lines name.
+    pub(crate) fn tables(&self) -> &'static [&'static str] {
+        match self.use_case {
+            UseCase::Cpu => &["cpu"],
+            UseCase::Iot => &iot::TABLES,
+            UseCase::Late => &["late"],
+        }
     }
 
-    /// Field values in all.
-    pub(crate) fn metrics(&self) -> u64 {
-        self.rows() * FIELDS.len() as u64
-    }
-
-    /// The time after the last rows, ns since the Unix epoch.
+    /// The time after the last rows that are in order, ns since the Unix epoch.
     pub(crate) fn end_ns(&self) -> i64 {
         START_NS + (self.ticks() * STEP_S) as i64 * 1_000_000_000
+    }
+
+    /// Shows every line of line protocol, with its end, in the order in which they are sent.
+    ///
+    /// # Errors
+    /// What the visitor answers.
+    pub(crate) fn each_line<E>(
+        &self,
+        mut visit: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<Counts, E> {
+        match self.use_case {
+            UseCase::Iot => iot::each_line(*self, visit),
+            UseCase::Late => late::each_line(*self, visit),
+            UseCase::Cpu => {
+                let mut line = Vec::with_capacity(512);
+                cpu::each_row(*self, |_, row| {
+                    line.clear();
+                    row.write_line(&mut line);
+                    visit(&line)
+                })?;
+                let rows = self.ticks() * self.hosts as u64;
+                Ok(Counts { rows, keys: rows, metrics: rows * cpu::FIELDS.len() as u64 })
+            }
+        }
     }
 
     fn ticks(&self) -> u64 {
@@ -76,162 +92,47 @@ impl Workload {
     }
 }
 
-/// One row, as the generator shows it to its visitor.
-pub(crate) struct Row<'a> {
-    /// Values of [`TAGS`].
-    pub(crate) tags: &'a [String; 10],
-    /// Values of [`FIELDS`].
-    pub(crate) fields: [u8; 10],
-    /// ns since the Unix epoch.
-    pub(crate) time_ns: i64,
-    series: &'a [u8],
-}
-
-impl Row<'_> {
-    /// Appends the row as a line of line protocol.
-    pub(crate) fn write_line(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.series);
-        for (field, value) in FIELDS.iter().zip(self.fields) {
-            out.push(if *field == FIELDS[0] { b' ' } else { b',' });
-            out.extend_from_slice(field.as_bytes());
-            out.push(b'=');
-            write_small(out, value);
-            out.push(b'i');
-        }
-        // Writing to a Vec cannot fail.
-        let _ = writeln!(out, " {}", self.time_ns);
-    }
-
-    /// Appends the row as a line of CSV: seconds since the Unix epoch, tags, fields.
-    pub(crate) fn write_csv(&self, out: &mut Vec<u8>) {
-        let _ = write!(out, "{}", self.time_ns / 1_000_000_000);
-        for tag in self.tags {
-            out.push(b',');
-            out.extend_from_slice(tag.as_bytes());
-        }
-        for value in self.fields {
-            out.push(b',');
-            write_small(out, value);
-        }
-        out.push(b'\n');
-    }
-}
-
-/// Shows every row in order of time, and within a time in order of host.
-///
-/// # Errors
-/// What the visitor answers.
-pub(crate) fn each_row<E>(
-    workload: Workload,
-    mut visit: impl FnMut(usize, Row<'_>) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut random = Random::new(workload.seed);
-    let mut fleet: Vec<Host> = (0..workload.hosts).map(|id| Host::new(id, &mut random)).collect();
-    for tick in 0..workload.ticks() {
-        let time_ns = START_NS + (tick * STEP_S) as i64 * 1_000_000_000;
-        for (place, host) in fleet.iter_mut().enumerate() {
-            let fields = host.walks.map(|walk| walk as u8);
-            visit(place, Row { tags: &host.tags, fields, time_ns, series: &host.series })?;
-            for walk in &mut host.walks {
-                *walk = (*walk + random.normal()).clamp(0.0, 100.0);
-            }
-        }
-    }
-    Ok(())
-}
-
-struct Host {
-    tags: [String; 10],
-    series: Vec<u8>,
-    walks: [f64; 10],
-}
-
-impl Host {
-    fn new(id: usize, random: &mut Random) -> Host {
-        let (region, datacenters) = random.choice(&REGIONS);
-        let tags = [
-            format!("host_{id}"),
-            (*region).to_owned(),
-            format!("{region}{}", random.choice(datacenters)),
-            random.below(100).to_string(),
-            (*random.choice(&["Ubuntu16.10", "Ubuntu16.04LTS", "Ubuntu15.10"])).to_owned(),
-            (*random.choice(&["x64", "x86"])).to_owned(),
-            (*random.choice(&["SF", "NYC", "LON", "CHI"])).to_owned(),
-            random.below(20).to_string(),
-            random.below(2).to_string(),
-            (*random.choice(&["production", "staging", "test"])).to_owned(),
-        ];
-        let named = TAGS.iter().zip(&tags).map(|(name, value)| format!(",{name}={value}"));
-        let series = format!("cpu{}", named.collect::<String>()).into_bytes();
-        Host { tags, series, walks: std::array::from_fn(|_| random.unit() * 100.0) }
-    }
-}
-
-const REGIONS: [(&str, &[&str]); 9] = [
-    ("us-east-1", &["a", "b", "c", "e"]),
-    ("us-west-1", &["a", "b"]),
-    ("us-west-2", &["a", "b", "c"]),
-    ("eu-west-1", &["a", "b", "c"]),
-    ("eu-central-1", &["a", "b"]),
-    ("ap-southeast-1", &["a", "b"]),
-    ("ap-southeast-2", &["a", "b"]),
-    ("ap-northeast-1", &["a", "c"]),
-    ("sa-east-1", &["a", "b", "c"]),
-];
-
-fn write_small(out: &mut Vec<u8>, value: u8) {
-    if value >= 100 {
-        out.push(b'0' + value / 100);
-    }
-    if value >= 10 {
-        out.push(b'0' + value / 10 % 10);
-    }
-    out.push(b'0' + value % 10);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lines(workload: Workload) -> Vec<u8> {
+    const CASES: [UseCase; 3] = [UseCase::Cpu, UseCase::Iot, UseCase::Late];
+
+    fn lines(workload: Workload) -> (String, Counts) {
         let mut out = Vec::new();
-        let done = each_row(workload, |_, row| {
-            row.write_line(&mut out);
+        let counts = workload.each_line(|line| {
+            out.extend_from_slice(line);
             Ok::<(), ()>(())
         });
-        assert_eq!(done, Ok(()));
-        out
+        (String::from_utf8(out).unwrap(), counts.unwrap())
     }
 
     #[test]
     fn a_seed_decides_every_byte() {
-        let workload = Workload { hosts: 3, hours: 1, seed: 5 };
-        assert_eq!(lines(workload), lines(workload));
-        assert_ne!(lines(workload), lines(Workload { seed: 6, ..workload }));
-    }
-
-    #[test]
-    fn lines_are_line_protocol_in_order_of_time() {
-        let workload = Workload { hosts: 2, hours: 1, seed: 5 };
-        let text = String::from_utf8(lines(workload)).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len() as u64, workload.rows());
-        for (place, line) in lines.iter().enumerate() {
-            let parts: Vec<&str> = line.split(' ').collect();
-            assert!(parts[0].starts_with(&format!("cpu,hostname=host_{},region=", place % 2)));
-            assert_eq!(parts[1].split(',').count(), 10);
-            assert!(parts[1].split(',').all(|field| field.ends_with('i')));
-            let time_ns: i64 = parts[2].parse().unwrap();
-            assert_eq!(time_ns, START_NS + (place as i64 / 2) * 10_000_000_000);
+        for use_case in CASES {
+            let workload = Workload { use_case, hosts: 3, hours: 1, seed: 5 };
+            assert_eq!(lines(workload), lines(workload));
+            assert_ne!(lines(workload).0, lines(Workload { seed: 6, ..workload }).0);
         }
     }
 
     #[test]
-    fn small_numbers_read_back() {
-        for value in 0..=u8::MAX {
-            let mut out = Vec::new();
-            write_small(&mut out, value);
-            assert_eq!(out, value.to_string().into_bytes());
+    fn counts_are_those_of_the_lines() {
+        for use_case in CASES {
+            let workload = Workload { use_case, hosts: 20, hours: 6, seed: 1 };
+            let (text, counts) = lines(workload);
+            let mut keys = std::collections::HashSet::new();
+            let mut metrics = 0;
+            for line in text.lines() {
+                let parts: Vec<&str> = line.split(' ').collect();
+                let [series, fields, time] = parts[..] else { panic!("{line}") };
+                let table = series.split(',').next().unwrap();
+                assert!(workload.tables().contains(&table), "{line}");
+                metrics += fields.split(',').count() as u64;
+                keys.insert((series, time));
+            }
+            let found = (text.lines().count() as u64, keys.len() as u64, metrics);
+            assert_eq!(found, (counts.rows, counts.keys, counts.metrics), "{use_case:?}");
         }
     }
 }

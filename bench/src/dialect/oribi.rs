@@ -5,7 +5,7 @@ use crate::{
     http::encode,
     moment::rfc3339,
     questions::{Question, Shape},
-    workload::FIELDS,
+    workload::cpu::FIELDS,
 };
 
 pub(super) fn phrases(question: &Question) -> Vec<Phrase> {
@@ -38,8 +38,8 @@ pub(super) fn phrases(question: &Question) -> Vec<Phrase> {
     }
 }
 
-pub(super) fn count_path() -> String {
-    format!("/api/v1/query?db=benchmark&table=cpu&select={}", encode("count(*)"))
+pub(super) fn count_path(table: &str) -> String {
+    format!("/api/v1/query?db=benchmark&table={table}&select={}", encode("count(*)"))
 }
 
 fn windows(question: &Question, select: &str, window: &str, group_by: &str) -> Phrase {

@@ -81,8 +81,8 @@ pub(super) fn duckdb(question: &Question) -> Vec<Phrase> {
     vec![Phrase::new("embedded", sql)]
 }
 
-pub(super) fn count_path() -> String {
-    format!("/exec?query={}", encode("SELECT count() FROM cpu"))
+pub(super) fn count_path(table: &str) -> String {
+    format!("/exec?query={}", encode(&format!("SELECT count() FROM {table}")))
 }
 
 fn duckdb_time(time_ns: i64) -> String {

@@ -5,7 +5,7 @@ use crate::{
     dialect::{EASIER, Phrase},
     http::encode,
     questions::{Question, Shape},
-    workload::{FIELDS, START_NS},
+    workload::{START_NS, cpu::FIELDS},
 };
 
 pub(super) fn phrases(question: &Question) -> Vec<Phrase> {

@@ -11,7 +11,7 @@ pub(super) const PAYLOAD_BYTES: usize = 244;
 
 const TIME_PLACE: usize = "{\"time\":".len();
 const TIME_DIGITS: usize = 13;
-const USAGES: [&str; 10] = crate::workload::FIELDS;
+const USAGES: [&str; 10] = crate::workload::cpu::FIELDS;
 
 /// CONNECT with a clean session and no keep-alive.
 pub(super) fn connect(client_id: &str) -> Vec<u8> {
