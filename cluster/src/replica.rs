@@ -5,6 +5,7 @@
 
 mod applied;
 mod forms;
+mod instances;
 mod log_store;
 mod machine;
 mod peers;
@@ -15,6 +16,7 @@ mod types;
 
 use crate::{Error, Result, command::Command, machine::Machine};
 use applied::Applied;
+pub(crate) use instances::{Instances, Usage, to_rest};
 use log_store::GroupLog;
 use machine::MachineAdapter;
 use openraft::{
@@ -51,6 +53,8 @@ pub(crate) struct Replica {
     machine: Arc<dyn Machine>,
     applied: Arc<Mutex<Applied>>,
     instance: RwLock<Instance>,
+    instances: Arc<Instances>,
+    usage: Mutex<Usage>,
 }
 
 /// The consensus instance of a replica.
@@ -84,10 +88,12 @@ impl Replica {
         group: GroupId,
         log: Arc<Log>,
         machine: Arc<dyn Machine>,
+        instances: Arc<Instances>,
     ) -> Result<Replica> {
         let applied = recover::recover(node, group, &log, &*machine)?;
         let applied = Arc::new(Mutex::new(applied));
-        Ok(Replica { node, group, log, machine, applied, instance: RwLock::default() })
+        let (instance, usage) = (RwLock::default(), Mutex::new(Usage::begin()));
+        Ok(Replica { node, group, log, machine, applied, instance, instances, usage })
     }
 
     /// What the flush has stored that let the log of a group purge its entries; `None` where it was
@@ -117,6 +123,7 @@ impl Replica {
                     continue;
                 }
             };
+            self.usage.lock().note_write();
             match raft.client_write(command.clone()).await {
                 Ok(answer) => return answer.data.0.map_err(Error::Refused),
                 // Nothing was appended: there is no leader yet, or it waits for its own election.
@@ -249,11 +256,18 @@ impl Replica {
         if matches!(*instance, Instance::Closed) {
             return;
         }
-        if let Instance::Running(raft) = std::mem::replace(&mut *instance, next)
-            && let Err(error) = raft.shutdown().await
-        {
-            tracing::error!(group = self.group.0, %error, "a consensus instance ended abnormally");
+        if let Instance::Running(raft) = std::mem::replace(&mut *instance, next) {
+            if let Err(error) = raft.shutdown().await {
+                let group = self.group.0;
+                tracing::error!(group, %error, "a consensus instance ended abnormally");
+            }
+            self.instances.ended();
         }
+    }
+
+    /// What the consensus instance was used for, if one runs, as far as can be told without waiting.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.is_running().then(|| *self.usage.lock())
     }
 
     /// Whether a consensus instance runs, as far as can be told without waiting.
@@ -280,6 +294,8 @@ impl Replica {
             raft.trigger().elect(false).await.map_err(|error| self.unavailable(error))?;
         }
         *instance = Instance::Running(raft);
+        *self.usage.lock() = Usage::begin();
+        self.instances.started();
         Ok(())
     }
 

@@ -1,7 +1,10 @@
 //! The tablets that a node hosts, kept in step with the catalog.
 
 use super::{catalog_machine::CatalogMachine, data_dir::DataDir, tablet_machine::TabletMachine};
-use crate::{Catalog, Error, Result, replica::Replica};
+use crate::{
+    Catalog, Error, Result,
+    replica::{Instances, Replica},
+};
 use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
 use oribi_store::{
     Repair, Repaired, Tablet, TabletOptions,
@@ -73,6 +76,7 @@ pub(super) struct Hosting {
     pub(super) memtable_bytes: Arc<AtomicUsize>,
     pub(super) flushes: AtomicU64,
     pub(super) compactions: AtomicU64,
+    pub(super) instances: Arc<Instances>,
     tablets: RwLock<HashMap<TabletId, Slot>>,
     /// Held while tablets come and go.
     changing: Mutex<()>,
@@ -99,6 +103,7 @@ impl Hosting {
             memtable_bytes: Arc::default(),
             flushes: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
+            instances: Arc::default(),
             tablets: RwLock::default(),
             changing: Mutex::default(),
         }
@@ -150,7 +155,8 @@ impl Hosting {
         let tablet = Arc::new(tablet);
         let memtable_bytes = self.memtable_bytes.clone();
         let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
-        let replica = Replica::recover(self.node, group, self.log.clone(), machine)?;
+        let (log, instances) = (self.log.clone(), self.instances.clone());
+        let replica = Replica::recover(self.node, group, log, machine, instances)?;
         let (seen, flush_again_ms) = (Mutex::default(), AtomicU64::new(0));
         Ok(Arc::new(Hosted { tablet, replica, seen, flush_again_ms }))
     }

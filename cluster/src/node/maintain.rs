@@ -1,4 +1,5 @@
-//! Background work: flushes, compactions, the tick of the clock, files of dropped tablets.
+//! Background work: flushes, compactions, the tick of the clock, replicas that rest,
+//! files of dropped tablets.
 //!
 //! Each is one task that runs until the node stops. A panic in one is reported as a trouble, and
 //! the task begins anew.
@@ -6,6 +7,7 @@
 mod compact;
 mod drop;
 mod flush;
+mod rest;
 mod tick;
 
 pub(super) use flush::flush;
@@ -24,6 +26,7 @@ pub(super) fn start(node: &Arc<Node>) {
         tokio::spawn(supervise(node.clone(), "compactor", compact::run)),
         tokio::spawn(supervise(node.clone(), "ticker", tick::run)),
         tokio::spawn(supervise(node.clone(), "remover", drop::run)),
+        tokio::spawn(supervise(node.clone(), "rester", rest::run)),
     ];
     node.tasks.lock().extend(tasks);
 }

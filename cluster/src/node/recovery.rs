@@ -36,7 +36,8 @@ pub(super) fn recover(
     let log = Arc::new(open_log(&disk, &dir, &options, has_catalog, &mut damage)?);
     troubles.update("log", damage.log.map(|what| format!("{what} (noted in the file DAMAGE)")));
     let catalog = Arc::new(found.machine);
-    let catalog_replica = Replica::recover(THIS_NODE, CATALOG_GROUP, log.clone(), catalog.clone())?;
+    let catalog_replica =
+        Replica::recover(THIS_NODE, CATALOG_GROUP, log.clone(), catalog.clone(), Arc::default())?;
     let current = catalog.current();
     refuse_lost_catalog(&*disk, &dir, &current)?;
     let trash = Arc::new(Trash::new(disk.clone(), dir.trash()));

@@ -250,3 +250,26 @@ async fn drops_deletes_and_retention_take_rows_away() {
 mod faults;
 mod model;
 mod repairs;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_took_many_writes_rests_and_its_tablet_goes_on() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let node = open(&disk, &clock).await.unwrap();
+    let table = table(&node).await.unwrap();
+    let days: Vec<i64> = (0..20).map(|at| NOW - at * 400 * NS_PER_DAY).collect();
+    for day in &days {
+        write(&node, table, &[*day], 1).await.unwrap();
+    }
+    let running = node.stats().running_replicas;
+    assert!(running > 16, "{running} instances run");
+    let seconds: Vec<i64> = (1..600).map(|second| NOW + second).collect();
+    write(&node, table, &seconds, 2).await.unwrap();
+    let worn = node.catalog().tablets_at(table, NOW)[0].id;
+    let is_worn_out = || !node.hosting.get(worn).unwrap().replica.is_running();
+    while !is_worn_out() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    write(&node, table, &[NOW + 700], 3).await.unwrap();
+    assert_eq!(rows(&node, table).len(), days.len() + seconds.len() + 1);
+    node.stop().await;
+}

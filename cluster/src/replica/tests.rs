@@ -128,7 +128,7 @@ fn create(db: usize) -> Command {
 }
 
 fn recover(log: &Arc<Log>, machine: &Arc<Memory>) -> Replica {
-    Replica::recover(NodeId(1), GroupId(3), log.clone(), machine.clone()).unwrap()
+    Replica::recover(NodeId(1), GroupId(3), log.clone(), machine.clone(), Arc::default()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
