@@ -5,6 +5,7 @@
 pub mod sim;
 pub mod view;
 
+use crate::{Error, Result};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     hash::{BuildHasher, Hasher, RandomState},
@@ -52,6 +53,25 @@ pub trait Disk: Send + Sync + 'static {
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     let errno = rustix::io::Errno::from_io_error(error);
     errno.is_some_and(|errno| matches!(errno, rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+}
+
+/// Makes a folder and those above it where they are missing, and makes their names durable.
+///
+/// # Errors
+/// What the disk answers.
+pub fn create_dir_durably(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let is_missing = |dir: &Path| {
+        disk.list(dir).err().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let missing = path.ancestors().take_while(|dir| is_missing(dir)).count();
+    disk.create_dir_all(path).map_err(Error::io("make", path))?;
+    // The last one is synced even where it was there: whoever made it may not have got so far.
+    for dir in path.ancestors().take(missing.max(1)) {
+        let Some(above) = dir.parent() else { break };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        disk.sync_dir(above).map_err(Error::io("sync", above))?;
+    }
+    Ok(())
 }
 
 /// A lock file that is held.

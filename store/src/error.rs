@@ -59,6 +59,10 @@ pub enum Error {
     #[error("the store has stopped after a write failure: {0}")]
     Poisoned(String),
 
+    /// The log cannot be written at present, which is tried again and again.
+    #[error("the log cannot be written now: {0}")]
+    Stalled(String),
+
     /// The tablet was dropped.
     #[error("tablet {0} was dropped")]
     Dropped(TabletId),

@@ -2,9 +2,12 @@
 
 pub mod aside;
 mod bits;
+mod checksum;
 pub mod codec;
 pub mod disk;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod forms;
 mod gather;
 pub mod log;
 mod manifest;

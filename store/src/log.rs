@@ -26,9 +26,14 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     thread::JoinHandle,
+    time::Duration,
 };
+
+/// How often who waits for a rotation looks whether the log can be written at all.
+const STALL_LOOK: Duration = Duration::from_millis(100);
 
 /// A consensus group; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -266,17 +271,18 @@ impl Log {
     /// # Errors
     /// [`Error::Poisoned`] where the log has stopped.
     pub fn submit_and_wait(&self, group: GroupId, op: Op) -> Result<()> {
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let (sender, receiver) = mpsc::sync_channel(1);
         self.submit(group, op, Box::new(move |outcome| drop(sender.send(outcome))));
-        wait(&receiver)
+        outcome(receiver.recv().ok())
     }
 
     /// Closes the current file and begins the next, so that the closed one can be purged.
     ///
     /// # Errors
-    /// [`Error::Poisoned`] where the log has stopped.
+    /// [`Error::Stalled`] where that is not possible now, [`Error::Poisoned`] where the log has
+    /// stopped.
     pub fn rotate(&self) -> Result<()> {
-        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let (sender, receiver) = mpsc::sync_channel(1);
         let done: Done = Box::new(move |outcome| drop(sender.send(outcome)));
         {
             let mut queue = self.shared.queue.lock();
@@ -287,7 +293,19 @@ impl Log {
             queue.waiting.push(Waiting { group: GroupId(0), action: Action::Rotate, done });
         }
         self.shared.work.notify_one();
-        wait(&receiver)
+        loop {
+            match receiver.recv_timeout(STALL_LOOK) {
+                // What waits before it may not be written for long.
+                Err(RecvTimeoutError::Timeout) => match self.stats().stalled {
+                    Some(reason) => return Err(Error::Stalled(reason)),
+                    None => continue,
+                },
+                Ok(Err(reason)) if self.shared.queue.lock().is_running() => {
+                    return Err(Error::Stalled(reason));
+                }
+                received => return outcome(received.ok()),
+            }
+        }
     }
 
     /// What is known of a group; `None` where nothing is.
@@ -412,9 +430,10 @@ impl Queue {
     }
 }
 
-fn wait(receiver: &std::sync::mpsc::Receiver<Result<(), String>>) -> Result<()> {
-    let ended = |_| Err("the log's writer has ended".to_owned());
-    receiver.recv().unwrap_or_else(ended).map_err(Error::Poisoned)
+/// What became of an op; `None` where the writer is gone.
+fn outcome(received: Option<Result<(), String>>) -> Result<()> {
+    let ended = || Err("the log's writer has ended".to_owned());
+    received.unwrap_or_else(ended).map_err(Error::Poisoned)
 }
 
 type Groups<T> = BTreeMap<GroupId, T>;

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn the_bound_holds_and_a_pinned_file_outlives_its_name() {
         let disk = SimDisk::new();
-        disk.create_dir_all(Path::new("/d")).unwrap();
+        crate::disk::create_dir_durably(&disk, Path::new("/d")).unwrap();
         let files = Arc::new(OpenFiles::new(3));
         let on_demand = |number: u64| {
             let path = PathBuf::from(format!("/d/{number}"));

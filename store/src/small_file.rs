@@ -5,7 +5,7 @@
 //! `.tmp` name, synced, renamed, and the folder synced.
 
 use crate::{
-    Error, Result,
+    Error, Result, checksum,
     disk::{Disk, DiskFile},
 };
 use std::{io, path::Path};
@@ -112,7 +112,7 @@ pub fn read(disk: &dyn Disk, dir: &Path, name: &str, kind: Kind) -> Result<Optio
     }
     if word(8) != kind.version
         || word(12) as usize != body.len()
-        || word(16) != crc32c::crc32c(body)
+        || !checksum::agree(word(16), crc32c::crc32c(body))
     {
         return corrupt(8, "the length or checksum differs");
     }

@@ -1,7 +1,10 @@
 //! Where files go that a tablet no longer needs, or that nobody knows: out of the way, but there
 //! to be looked at until they have lain for a while.
 
-use crate::{Error, Result, disk::Disk};
+use crate::{
+    Error, Result,
+    disk::{Disk, create_dir_durably},
+};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -99,10 +102,7 @@ impl Trash {
 
     /// Makes the folder durably, and gives a number above those in use.
     fn make(&self) -> Result<u64> {
-        self.disk.create_dir_all(&self.dir).map_err(Error::io("make", &self.dir))?;
-        if let Some(above) = self.dir.parent() {
-            self.disk.sync_dir(above).map_err(Error::io("sync", above))?;
-        }
+        create_dir_durably(&*self.disk, &self.dir)?;
         let number = |name: &String| name.split('-').next()?.parse::<u64>().ok();
         Ok(self.names()?.iter().filter_map(number).max().map_or(1, |most| most + 1))
     }
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_is_taken_keeps_its_bytes_until_it_is_old() {
         let disk = SimDisk::new();
-        disk.create_dir_all(Path::new("/d/tablets/7")).unwrap();
+        crate::disk::create_dir_durably(&disk, Path::new("/d/tablets/7")).unwrap();
         disk.put(Path::new("/d/tablets/7/00000003.seg"), vec![1; 10]);
         disk.put(Path::new("/d/tablets/7/MANIFEST"), vec![2; 5]);
         let trash = Trash::new(Arc::new(disk.clone()), "/d/trash".into());
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn what_cannot_be_moved_stays() {
         let disk = SimDisk::new();
-        disk.create_dir_all(Path::new("/d")).unwrap();
+        crate::disk::create_dir_durably(&disk, Path::new("/d")).unwrap();
         disk.put(Path::new("/d/x"), vec![1]);
         let trash = Trash::new(Arc::new(disk.clone()), "/d/trash".into());
         disk.crash_at(disk.operations() + 3);

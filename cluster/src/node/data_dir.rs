@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use oribi_model::TabletId;
 use oribi_store::{
-    disk::{Disk, DiskLock},
+    disk::{Disk, DiskLock, create_dir_durably},
     small_file::{self, Kind},
 };
 use std::{
@@ -24,10 +24,7 @@ impl DataDir {
     /// Makes the directory where it is missing, and takes it.
     pub(super) fn open(disk: &Arc<dyn Disk>, path: PathBuf) -> Result<DataDir> {
         let disk = &**disk;
-        disk.create_dir_all(&path).map_err(oribi_store::Error::io("make", &path))?;
-        if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
-            disk.sync_dir(above).map_err(oribi_store::Error::io("sync", above))?;
-        }
+        create_dir_durably(disk, &path)?;
         let lock_path = path.join("LOCK");
         let lock = disk.lock(&lock_path).map_err(oribi_store::Error::io("lock", &lock_path))?;
         let Some(lock) = lock else { return Err(Error::InUse { path }) };
@@ -45,9 +42,8 @@ impl DataDir {
             small_file::replace(disk, &path, FORMAT_NAME, FORMAT, b"{}")?;
         }
         for folder in [path.join("catalog"), path.join("tablets")] {
-            disk.create_dir_all(&folder).map_err(oribi_store::Error::io("make", &folder))?;
+            create_dir_durably(disk, &folder)?;
         }
-        disk.sync_dir(&path).map_err(oribi_store::Error::io("sync", &path))?;
         Ok(DataDir { path, _lock: lock })
     }
 

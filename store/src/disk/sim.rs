@@ -13,11 +13,10 @@ use std::{
 ///
 /// Every change (create, write, cut, sync, rename, remove, folder changes) counts as one
 /// operation. After a crash every call fails, until [`SimDisk::reboot`] gives the disk that a
-/// restarted machine would find.
+/// restarted machine would find. Files take the bytes of their length.
 #[derive(Clone, Default)]
 pub struct SimDisk(Arc<Mutex<State>>);
 
-#[derive(Default)]
 struct State {
     inodes: Vec<Inode>,
     names: BTreeMap<PathBuf, usize>,
@@ -33,7 +32,12 @@ struct State {
     crashed: bool,
     /// Operations that fail once, with the reason.
     failing: BTreeMap<u64, io::ErrorKind>,
+    /// What all files may take, bytes.
+    size: u64,
 }
+
+/// What a disk writes as a whole, bytes.
+const SECTOR: usize = 512;
 
 #[derive(Clone, Default)]
 struct Inode {
@@ -49,9 +53,15 @@ enum Change {
 }
 
 impl SimDisk {
-    /// An empty disk.
+    /// An empty disk of 1 TiB.
     pub fn new() -> SimDisk {
         SimDisk::default()
+    }
+
+    /// Gives the disk another size, bytes. What does not fit fails with
+    /// [`io::ErrorKind::StorageFull`] and has no effect.
+    pub fn resize(&self, bytes: u64) {
+        self.0.lock().size = bytes;
     }
 
     /// Lets operation `at` (counted from 1 over the life of the disk) and all later calls fail.
@@ -75,8 +85,9 @@ impl SimDisk {
     }
 
     /// The disk after a power cut now: what was synced, and, as `seed` has it, some of what was
-    /// not: a prefix of each file's later writes, the last of them torn, and later names of some
-    /// folders. Seed 0 keeps only what was durable. Open files stay with the old disk.
+    /// not: of each file's later writes some sectors, whichever, the last of them torn, or none
+    /// after the first that was lost, and later names of some folders. Seed 0 keeps only what was
+    /// durable. Open files stay with the old disk.
     pub fn reboot(&self, seed: u64) -> SimDisk {
         let old = self.0.lock();
         let mut random = Random(seed);
@@ -90,7 +101,17 @@ impl SimDisk {
         for (from, to) in old.moved[kept..].iter().rev() {
             move_folder(&mut later_names, &mut later_dirs, to, from);
         }
-        let dirs = if seed == 0 { dirs_durable } else { later_dirs.clone() };
+        let mut dirs: BTreeSet<PathBuf> = dirs_durable.union(&later_dirs).cloned().collect();
+        dirs.retain(|dir| match (dirs_durable.contains(dir), later_dirs.contains(dir)) {
+            (true, true) => true,
+            (durable, _) => {
+                if seed == 0 {
+                    durable
+                } else {
+                    random.below(2) == 1
+                }
+            }
+        });
         for dir in &later_dirs {
             if seed != 0 && random.below(2) == 1 {
                 names.retain(|path, _| path.parent() != Some(dir));
@@ -98,9 +119,12 @@ impl SimDisk {
                 names.extend(later.map(|(path, inode)| (path.clone(), *inode)));
             }
         }
-        names.retain(|path, _| {
-            path.ancestors().skip(1).all(|up| !later_dirs.contains(up) || dirs.contains(up))
-        });
+        let above_are_kept = |path: &Path, dirs: &BTreeSet<PathBuf>| {
+            path.ancestors().skip(1).all(|up| dirs.contains(up))
+        };
+        let all = dirs.clone();
+        dirs.retain(|dir| above_are_kept(dir, &all));
+        names.retain(|path, _| above_are_kept(path, &dirs));
         let inodes = old.inodes.iter().map(|inode| inode.after_crash(seed, &mut random)).collect();
         SimDisk(Arc::new(Mutex::new(State {
             inodes,
@@ -109,6 +133,7 @@ impl SimDisk {
             dirs_durable: dirs.clone(),
             dirs,
             salts: old.salts,
+            size: old.size,
             ..State::default()
         })))
     }
@@ -129,7 +154,31 @@ impl SimDisk {
     }
 }
 
+impl Default for State {
+    fn default() -> State {
+        State {
+            inodes: Vec::new(),
+            names: BTreeMap::new(),
+            names_durable: BTreeMap::new(),
+            dirs: BTreeSet::from(["/".into()]),
+            dirs_durable: BTreeSet::from(["/".into()]),
+            moved: Vec::new(),
+            operations: 0,
+            salts: 0,
+            crash_at: None,
+            crashed: false,
+            failing: BTreeMap::new(),
+            size: 1 << 40,
+        }
+    }
+}
+
 impl State {
+    fn free(&self) -> u64 {
+        let lengths = self.names.values().map(|inode| self.inodes[*inode].current.len() as u64);
+        self.size.saturating_sub(lengths.sum())
+    }
+
     fn alive(&self) -> io::Result<()> {
         if self.crashed { Err(io::Error::other("the simulated disk has crashed")) } else { Ok(()) }
     }
@@ -154,18 +203,47 @@ impl Inode {
     fn after_crash(&self, seed: u64, random: &mut Random) -> Inode {
         let mut bytes = self.durable.clone();
         if seed != 0 {
-            let kept = random.below(self.unsynced.len() as u64 + 1) as usize;
-            for change in &self.unsynced[..kept] {
-                apply(&mut bytes, change);
-            }
-            if let Some(Change::Write(offset, torn)) = self.unsynced.get(kept) {
-                let part = random.below(torn.len() as u64 + 1) as usize;
-                if part > 0 {
-                    apply(&mut bytes, &Change::Write(*offset, torn[..part].to_vec()));
-                }
+            match random.below(2) {
+                0 => self.keep_first(&mut bytes, random),
+                _ => self.keep_some(&mut bytes, random),
             }
         }
         Inode { durable: bytes.clone(), current: bytes, unsynced: Vec::new() }
+    }
+
+    /// Keeps the first changes, and a part of the next one.
+    fn keep_first(&self, bytes: &mut Vec<u8>, random: &mut Random) {
+        let kept = random.below(self.unsynced.len() as u64 + 1) as usize;
+        for change in &self.unsynced[..kept] {
+            apply(bytes, change);
+        }
+        if let Some(Change::Write(offset, torn)) = self.unsynced.get(kept) {
+            let part = random.below(torn.len() as u64 + 1) as usize;
+            if part > 0 {
+                apply(bytes, &Change::Write(*offset, torn[..part].to_vec()));
+            }
+        }
+    }
+
+    /// Keeps some sectors of all changes, and their lengths: what lies between is zeros, or what
+    /// it was.
+    fn keep_some(&self, bytes: &mut Vec<u8>, random: &mut Random) {
+        for change in &self.unsynced {
+            let Change::Write(offset, written) = change else {
+                apply(bytes, change);
+                continue;
+            };
+            let first = SECTOR - *offset as usize % SECTOR;
+            let mut at = 0;
+            while at < written.len() {
+                let next = if at == 0 { first } else { at + SECTOR }.min(written.len());
+                if random.below(2) == 1 {
+                    let sector = written[at..next].to_vec();
+                    apply(bytes, &Change::Write(offset + at as u64, sector));
+                }
+                at = next;
+            }
+        }
     }
 }
 
@@ -263,11 +341,7 @@ impl Disk for SimDisk {
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.lock();
         state.step()?;
-        state.dirs.insert(path.to_owned());
-        for above in path.ancestors().skip(1) {
-            state.dirs.insert(above.to_owned());
-            state.dirs_durable.insert(above.to_owned());
-        }
+        state.dirs.extend(path.ancestors().map(Path::to_owned));
         Ok(())
     }
 
@@ -325,7 +399,8 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
-        self.0.lock().alive().map(|()| 1 << 40)
+        let state = self.0.lock();
+        state.alive().map(|()| state.free())
     }
 
     fn lock(&self, _path: &Path) -> io::Result<Option<DiskLock>> {
@@ -378,7 +453,15 @@ impl DiskFile for SimFile {
 impl SimFile {
     fn change(&self, change: Change) -> io::Result<()> {
         let mut state = self.disk.0.lock();
-        let outcome = state.step();
+        let mut outcome = state.step();
+        let length = state.inodes[self.inode].current.len() as u64;
+        let end = match &change {
+            Change::Write(offset, bytes) => offset + bytes.len() as u64,
+            Change::SetLen(bytes) => *bytes,
+        };
+        if outcome.is_ok() && end.saturating_sub(length) > state.free() {
+            outcome = Err(io::ErrorKind::StorageFull.into());
+        }
         if outcome.is_ok() || state.crash_at == Some(state.operations) {
             let inode = &mut state.inodes[self.inode];
             apply(&mut inode.current, &change);
@@ -412,5 +495,47 @@ mod tests {
         disk.crash_at(disk.operations() + 1);
         assert!(disk.rename(&dir.join("a"), &dir.join("b")).is_err());
         assert!(disk.list(dir).is_err() && file.len().is_err());
+    }
+
+    #[test]
+    fn sectors_are_lost_before_kept_ones() {
+        let disk = SimDisk::new();
+        let path = Path::new("/a");
+        let file = disk.create(path).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        file.write_at(&[1; 2000], 100).unwrap();
+        let kept_behind_lost = |seed| {
+            let bytes = disk.reboot(seed).bytes(path).unwrap();
+            let is_kept = |at: usize| bytes.get(at) == Some(&1);
+            !is_kept(200) && is_kept(700)
+        };
+        assert!((1..50).any(kept_behind_lost));
+    }
+
+    #[test]
+    fn folders_need_a_sync_of_the_folder_above() {
+        let disk = SimDisk::new();
+        let dir = Path::new("/a/b");
+        disk.create_dir_all(dir).unwrap();
+        disk.sync_dir(Path::new("/a")).unwrap();
+        assert!(disk.reboot(0).list(dir).is_err());
+        super::super::create_dir_durably(&disk, Path::new("/a/b/c")).unwrap();
+        assert!(disk.reboot(0).list(dir).is_err(), "whoever made /a did not sync /");
+        super::super::create_dir_durably(&disk, Path::new("/d/e")).unwrap();
+        assert!(disk.reboot(0).list(Path::new("/d/e")).is_ok());
+    }
+
+    #[test]
+    fn a_full_disk_takes_no_more_until_it_grows() {
+        let disk = SimDisk::new();
+        let file = disk.create(Path::new("/a")).unwrap();
+        disk.resize(10);
+        file.write_at(b"1234567890", 0).unwrap();
+        assert_eq!(disk.free_bytes(Path::new("/")).unwrap(), 0);
+        let full = file.write_at(b"x", 10).unwrap_err();
+        assert_eq!((full.kind(), file.len().unwrap()), (io::ErrorKind::StorageFull, 10));
+        file.write_at(b"y", 0).unwrap();
+        disk.resize(11);
+        file.write_at(b"x", 10).unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes of log files: a header, then frames of records.
 
 use super::{GroupId, GroupState, Op};
-use crate::{Error, Result, bits::Reader, disk::DiskFile};
+use crate::{Error, Result, bits::Reader, checksum, disk::DiskFile};
 use std::{path::Path, sync::Arc};
 
 pub(super) const MAGIC: [u8; 8] = *b"ORIBILOG";
@@ -111,7 +111,8 @@ impl Header {
             Format::Plain => Format::Plain,
             Format::Salted(_) => Format::Salted(reader.u64()?),
         };
-        let whole = magic && found == number && crc32c::crc32c(covered).to_le_bytes() == *crc;
+        let right = checksum::agree(u32::from_le_bytes(*crc), crc32c::crc32c(covered));
+        let whole = magic && found == number && right;
         whole.then_some(Header { format, sequence })
     }
 }
@@ -222,7 +223,8 @@ pub(super) fn parse_frame(
     let body = reader.bytes(length)?;
     let covered = FRAME_HEAD_BYTES - 8 + length;
     // Bytes that are none of this file's frames are not read to their end.
-    (wanted(sequence) && crc == format.crc(&checked[..covered])).then_some((body, sequence))
+    let right = wanted(sequence) && checksum::agree(crc, format.crc(&checked[..covered]));
+    right.then_some((body, sequence))
 }
 
 /// What `bytes` say is the sequence of a frame that they begin with, whole or not.
@@ -308,8 +310,8 @@ pub(super) fn read_entry(
     let (_, crc) = (reader.u32(), reader.u32());
     let checked = reader.0;
     let (kind, owner, found) = (reader.u8(), reader.u64(), reader.u64());
-    let whole = crc == Some(crc32c::crc32c(checked))
-        && (kind, owner, found) == (Some(ENTRY), Some(group.0), Some(index));
+    let right = crc.is_some_and(|crc| checksum::agree(crc, crc32c::crc32c(checked)));
+    let whole = right && (kind, owner, found) == (Some(ENTRY), Some(group.0), Some(index));
     if !whole {
         let reason = format!("entry {index} of group {} differs from what was written", group.0);
         return Err(Error::Corrupt { path: path.to_owned(), offset, reason });

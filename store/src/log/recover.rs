@@ -5,7 +5,10 @@ use super::{
     frame::{self, FRAME_HEAD_BYTES, Format, Header},
     index::{Index, LogFile},
 };
-use crate::{Error, Result, disk::Disk};
+use crate::{
+    Error, Result,
+    disk::{Disk, create_dir_durably},
+};
 use std::{path::Path, sync::Arc};
 
 /// Where writing goes on.
@@ -33,7 +36,7 @@ pub(super) struct Recovered {
 
 /// Reads all files of `dir` and makes the last one ready to be written on.
 pub(super) fn recover(disk: &dyn Disk, dir: &Path) -> Result<Recovered> {
-    disk.create_dir_all(dir).map_err(Error::io("make", dir))?;
+    create_dir_durably(disk, dir)?;
     let names = disk.list(dir).map_err(Error::io("list", dir))?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name, ".log")).collect();
     numbers.sort_unstable();

@@ -17,7 +17,7 @@ fn options() -> LogOptions {
 }
 
 fn open(disk: &SimDisk) -> Result<Log> {
-    disk.create_dir_all(Path::new("/data")).map_err(Error::io("make", "/data"))?;
+    crate::disk::create_dir_durably(disk, Path::new("/data"))?;
     Log::open(Arc::new(disk.clone()), DIR.into(), options())
 }
 
@@ -283,6 +283,25 @@ fn damage_to_what_was_synced_is_refused() {
             Err(other) => panic!("{other}"),
         }
     }
+}
+
+#[test]
+fn a_rotation_is_given_up_where_the_disk_is_full_and_writes_go_on() {
+    let disk = SimDisk::new();
+    let log = open(&disk).unwrap();
+    let append = |first| Op::Append { first, entries: vec![vec![1; 8].into()] };
+    log.submit_and_wait(GroupId(1), append(0)).unwrap();
+    let taken = (1 << 40) - disk.free_bytes(Path::new("/data")).unwrap();
+    disk.resize(taken);
+    assert!(matches!(log.rotate(), Err(Error::Stalled(_))));
+    log.submit_and_wait(GroupId(1), append(1)).unwrap();
+    // One that cannot be written stands before the next rotation.
+    let large = Op::Append { first: 2, entries: vec![vec![1; 600].into()] };
+    log.submit(GroupId(1), large, Box::new(|outcome| outcome.unwrap()));
+    assert!(matches!(log.rotate(), Err(Error::Stalled(_))));
+    disk.resize(1 << 40);
+    log.submit_and_wait(GroupId(1), append(3)).unwrap();
+    log.rotate().unwrap();
 }
 
 #[test]

@@ -72,22 +72,31 @@ impl Writer {
             while !batch.is_empty() {
                 let taken = self.take(&batch);
                 let rest = batch.split_off(taken);
-                if let Err(reason) = self.write_until_done(&batch) {
-                    return self.shared.fail(&reason, batch.into_iter().chain(rest));
-                }
-                batch.into_iter().for_each(|one| (one.done)(Ok(())));
+                let outcome = match self.write_until_done(&batch) {
+                    Ok(outcome) => outcome,
+                    Err(reason) => {
+                        return self.shared.fail(&reason, batch.into_iter().chain(rest));
+                    }
+                };
+                batch.into_iter().for_each(|one| (one.done)(outcome.clone()));
                 batch = rest;
             }
         }
     }
 
-    /// Writes a batch, however often that takes. An error is final.
-    fn write_until_done(&mut self, batch: &[Waiting]) -> Result<(), String> {
+    /// Writes a batch, however often that takes; answers what became of it. Only a rotation is
+    /// given up where it fails: nobody's rows depend on it. An error is final.
+    fn write_until_done(&mut self, batch: &[Waiting]) -> Result<Result<(), String>, String> {
         loop {
             match self.write(batch) {
                 Ok(()) => {
                     self.shared.stall(None);
-                    return Ok(());
+                    return Ok(Ok(()));
+                }
+                Err(Failure::Passing(error))
+                    if matches!(batch, [Waiting { action: Action::Rotate, .. }]) =>
+                {
+                    return Ok(Err(error.to_string()));
                 }
                 Err(Failure::Final(error)) => return Err(error.to_string()),
                 Err(Failure::Passing(error)) => {

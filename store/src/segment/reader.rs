@@ -9,6 +9,7 @@ use super::{
 use crate::{
     Error, Result,
     bits::Reader,
+    checksum,
     disk::Disk,
     open_files::{FileOnDemand, OpenFiles},
     page_cache::{Page, PageCache, PageKey},
@@ -28,6 +29,8 @@ use std::{
 pub(crate) struct Segment {
     number: u64,
     file: FileOnDemand,
+    /// Length of the file.
+    length: u64,
     version: u32,
     index: Index,
     series: Directory,
@@ -59,6 +62,7 @@ impl Segment {
         let mut segment = Segment {
             number,
             file,
+            length,
             version: FORMAT_VERSION,
             index: Index::default(),
             series: Directory::default(),
@@ -77,7 +81,9 @@ impl Segment {
         }
         let footer = segment.read(length - tail, tail as usize)?;
         let crc_at = footer.len() - 12;
-        if crc32c::crc32c(&footer[..crc_at]).to_le_bytes() != footer[crc_at..crc_at + 4] {
+        let (covered, rest) = footer.split_at(crc_at);
+        let found = Reader(rest).u32().unwrap_or_default();
+        if !checksum::agree(found, crc32c::crc32c(covered)) {
             return Err(segment.corrupt(length - tail, "the footer's checksum differs"));
         }
         segment.read_index(&footer[..footer_bytes as usize], length - tail)?;
@@ -283,13 +289,16 @@ impl Segment {
     }
 
     fn check(&self, bytes: &[u8], extent: Extent, offset: u64) -> Result<()> {
-        if !bytes.is_empty() && crc32c::crc32c(bytes) != extent.crc {
+        if !bytes.is_empty() && !checksum::agree(extent.crc, crc32c::crc32c(bytes)) {
             return Err(self.corrupt(offset, "a block's checksum differs"));
         }
         Ok(())
     }
 
     fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        if offset.checked_add(length as u64).is_none_or(|end| end > self.length) {
+            return Err(self.corrupt(offset, "what is to be read lies outside the file"));
+        }
         let mut bytes = vec![0; length];
         if length > 0 {
             self.file.get()?.read_at(&mut bytes, offset).map_err(|error| {
@@ -305,8 +314,9 @@ impl Segment {
         let reader = &mut Reader(&header);
         let magic = reader.bytes(8).is_some_and(|magic| magic == MAGIC);
         let (version, tablet) = (reader.u32().unwrap_or(0), reader.u64().unwrap_or(0));
-        let crc = crc32c::crc32c(&header[..HEADER_BYTES - 4]).to_le_bytes();
-        if !magic || crc != header[HEADER_BYTES - 4..] {
+        let (covered, rest) = header.split_at(HEADER_BYTES - 4);
+        let found = Reader(rest).u32().unwrap_or_default();
+        if !magic || !checksum::agree(found, crc32c::crc32c(covered)) {
             return Err(self.corrupt(0, "the header is not that of a segment"));
         }
         if version > FORMAT_VERSION {

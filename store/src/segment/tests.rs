@@ -64,7 +64,7 @@ fn contents() -> Block {
 
 fn written() -> SimDisk {
     let disk = SimDisk::new();
-    disk.create_dir_all(Path::new("/d")).unwrap();
+    crate::disk::create_dir_durably(&disk, Path::new("/d")).unwrap();
     let path = Path::new("/d/1.seg");
     let file = disk.create(path).unwrap();
     let mut writer = SegmentWriter::new(file, path, &spec(), columns(), None).unwrap();
@@ -144,7 +144,7 @@ fn pages_and_chunks_of_long_texts_are_short() {
     let text = |row: usize| format!("{row:05}").repeat(12_000);
     let series = SeriesKey::from_tags([(ColumnId(1), "camera")]);
     let disk = SimDisk::new();
-    disk.create_dir_all(Path::new("/d")).unwrap();
+    crate::disk::create_dir_durably(&disk, Path::new("/d")).unwrap();
     let path = Path::new("/d/1.seg");
     let columns = vec![(ColumnId(20), ColumnType::Text), (ColumnId(21), ColumnType::Int)];
     let file = disk.create(path).unwrap();

@@ -1,5 +1,5 @@
 //! A node against a map that says what it should hold: random writes, deletes, drops, merges,
-//! restarts, power cuts, and operations of the disk that fail once.
+//! restarts, power cuts, a full disk, and operations of the disk that fail once.
 
 use super::*;
 use std::{
@@ -31,6 +31,8 @@ struct Run {
     node: Arc<Node>,
     cells: Cells,
     next_value: i64,
+    /// Writes so far that were acked.
+    acked: u64,
     /// Since when a failure was put into the disk that may not have come yet.
     faulty: bool,
 }
@@ -40,7 +42,7 @@ impl Run {
         let disk = SimDisk::new();
         let node = open(&disk, &clock()).await.unwrap();
         let (cells, next_value) = (Cells::new(), 0);
-        Run { random: Random(seed), disk, node, cells, next_value, faulty: false }
+        Run { random: Random(seed), disk, node, cells, next_value, acked: 0, faulty: false }
     }
 
     async fn step(&mut self) {
@@ -51,10 +53,11 @@ impl Run {
             4 | 5 => self.compact().await,
             6 => self.drop_table().await,
             7 | 8 => self.delete().await,
+            9 => self.fill_disk().await,
             _ => self.write().await,
         }
         // The log has failed, which only a restart mends.
-        if self.node.failure().is_some() || self.node.troubles().iter().any(is_final) {
+        if !self.can_write() {
             assert!(self.faulty, "{:?} without any fault", self.node.troubles());
             self.lose_power().await;
         }
@@ -66,6 +69,30 @@ impl Run {
         let reason = reasons[self.random.below(3) as usize];
         self.disk.fail_at(self.disk.operations() + 1 + self.random.below(12), reason);
         self.faulty = true;
+    }
+
+    /// Nothing fits any more for some steps; then writes go on by themselves.
+    async fn fill_disk(&mut self) {
+        let free = self.disk.free_bytes(Path::new("/data")).unwrap();
+        self.disk.resize((1 << 40) - free + self.random.below(40_000));
+        self.faulty = true;
+        for _ in 0..self.random.below(4) {
+            match self.random.below(3) {
+                0 => self.compact().await,
+                1 => self.delete().await,
+                _ => self.write().await,
+            }
+        }
+        self.disk.resize(1 << 40);
+        let before = self.acked;
+        while self.can_write() && self.acked == before {
+            self.write().await;
+        }
+    }
+
+    /// Whether nothing has happened that only a restart mends.
+    fn can_write(&self) -> bool {
+        self.node.failure().is_none() && !self.node.troubles().iter().any(is_final)
     }
 
     async fn table(&self) -> Option<TableId> {
@@ -87,6 +114,7 @@ impl Run {
         let Ok(Cover { catalog, .. }) = covered else { return };
         let tablet = catalog.tablets_at(table, times[0])[0].id;
         let acked = self.node.write(tablet, batch(table, &times, value)).await.is_ok();
+        self.acked += u64::from(acked);
         for time in times {
             self.note(time, Some(value), acked);
         }
@@ -131,7 +159,12 @@ impl Run {
         self.node = self.reopened().await;
     }
 
+    /// Between two operations, or within one.
     async fn lose_power(&mut self) {
+        if self.random.below(2) == 1 {
+            self.disk.crash_at(self.disk.operations() + 1 + self.random.below(12));
+            self.write().await;
+        }
         self.node.stop().await;
         self.disk = self.disk.reboot(self.random.below(1_000));
         self.faulty = false;
@@ -199,13 +232,24 @@ fn is_final(trouble: &Trouble) -> bool {
     trouble.message.starts_with("it takes no more writes")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_holds_what_a_map_would_whatever_happens() {
-    for seed in 0..6 {
+async fn run(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
         let mut run = Run::new(seed).await;
         for _ in 0..50 {
             run.step().await;
         }
         run.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_holds_what_a_map_would_whatever_happens() {
+    run(0..6).await;
+}
+
+/// `cargo test -p oribi-cluster --lib -- --ignored for_long`: some minutes.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes"]
+async fn a_node_holds_what_a_map_would_for_long() {
+    run(6..150).await;
 }

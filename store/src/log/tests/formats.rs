@@ -11,7 +11,7 @@ fn files_of_every_version_stay_readable_and_go_on() {
     ];
     for bytes in fixtures {
         let disk = SimDisk::new();
-        disk.create_dir_all(Path::new(DIR)).unwrap();
+        crate::disk::create_dir_durably(&disk, Path::new(DIR)).unwrap();
         disk.put(&files::file_path(Path::new(DIR), 1), bytes.to_vec());
         let log = open(&disk).unwrap();
         let state = log.group(GroupId(7)).unwrap();
@@ -49,7 +49,7 @@ fn torn_behind_a_forgery(format: Format, guess: Format) -> SimDisk {
         bytes.extend_from_slice(frame.seal(sequence, format));
     }
     let disk = SimDisk::new();
-    disk.create_dir_all(Path::new(DIR)).unwrap();
+    crate::disk::create_dir_durably(&disk, Path::new(DIR)).unwrap();
     disk.put(&files::file_path(Path::new(DIR), 1), bytes[..bytes.len() - 9].to_vec());
     disk
 }
