@@ -3,21 +3,32 @@
 use crate::{
     Error, Ingest, Receipt, Result,
     admission::Admission,
+    budget::{Budget, Turn},
     fit,
     reject::Rejects,
     split::{self, Split},
 };
-use futures::future::{BoxFuture, try_join_all};
-use oribi_cluster::{Change, ColumnSpec, Node};
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{BoxFuture, try_join_all},
+    stream,
+};
+use oribi_cluster::{Change, ColumnSpec, Node, RangesWanted};
 use oribi_model::{
     Column, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
     RowsWanted, ScanSpec, SeriesFilter, Table, TableId, TimeRange,
 };
 use serde::Deserialize;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// How often a write starts over because its table or tablets changed under it.
 const TRIES_MAX: usize = 5;
+/// Tables of one write for which ranges are made at once: writes take turns, so that one with
+/// thousands of new tables does not make another with a single one wait for all of them.
+const MAKING_MAX: usize = 4;
 
 /// Bounds of the write path, `[ingest]` in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -62,46 +73,133 @@ impl IngestOptions {
 pub struct Ingestor {
     node: Arc<Node>,
     admission: Admission,
+    budget: Budget,
+}
+
+/// What a write does about tables and ranges that are not there.
+#[derive(Clone, Copy)]
+enum Missing<'a> {
+    Defer,
+    Make(&'a Making<'a>),
+}
+
+/// What a write may make for one table.
+struct Making<'a> {
+    turn: &'a Turn,
+    /// Whether the table was taken from the budget.
+    is_taken: AtomicBool,
+}
+
+/// A table as a write found it.
+enum Grown {
+    /// With every column that the rows need.
+    Ready(Arc<Table>),
+    /// It changed meanwhile.
+    Changed,
+    /// It is not there.
+    Deferred,
+}
+
+/// The rows that fit a table.
+struct Fitted {
+    batch: RowBatch,
+    /// Which rows of the points these are; `None`: all.
+    kept: Option<Vec<u32>>,
+    rejected: Vec<Rejection>,
 }
 
 impl Ingestor {
     /// A write path into `node`.
     pub fn new(node: Arc<Node>, options: IngestOptions) -> Ingestor {
-        Ingestor { node, admission: Admission::new(options) }
+        let budget = Budget::new(options.tablets_per_minute_max as usize);
+        Ingestor { node, admission: Admission::new(options), budget }
     }
 
+    /// Writes what has tables and ranges at once, and then, table by table, what has none.
     async fn write_all(&self, points: Vec<Points>) -> Result<Receipt> {
         let bytes = points.iter().map(Points::bytes_held).sum();
         let _admitted = self.admission.admit(&self.node, bytes).await?;
-        let written = points.iter().map(|points| self.write_table(points));
+        let mut receipt = self.write_admitted(points).await?;
+        let missing = std::mem::take(&mut receipt.deferred);
+        if missing.is_empty() {
+            return Ok(receipt);
+        }
+        let turn = self.budget.turn();
+        let make = async |points| {
+            let making = Making { turn: &turn, is_taken: AtomicBool::new(false) };
+            self.write_table(points, Missing::Make(&making)).await
+        };
+        let made = missing.into_iter().map(make);
+        let mut made = stream::iter(made).buffered(MAKING_MAX);
+        while let Some(part) = made.try_next().await? {
+            receipt.add(part);
+        }
+        Ok(receipt)
+    }
+
+    async fn write_those_present(&self, points: Vec<Points>) -> Result<Receipt> {
+        let bytes = points.iter().map(Points::bytes_held).sum();
+        let _admitted = self.admission.admit(&self.node, bytes).await?;
+        self.write_admitted(points).await
+    }
+
+    async fn write_admitted(&self, points: Vec<Points>) -> Result<Receipt> {
+        let written = points.into_iter().map(|points| self.write_table(points, Missing::Defer));
         let mut receipt = Receipt::default();
         for part in try_join_all(written).await? {
             receipt.rows += part.rows;
             receipt.rejected.extend(part.rejected);
+            receipt.deferred.extend(part.deferred);
         }
         receipt.rejected.sort_by_key(|rejection| rejection.origin);
         Ok(receipt)
     }
 
-    async fn write_table(&self, points: &Points) -> Result<Receipt> {
+    async fn write_table(&self, points: Points, missing: Missing<'_>) -> Result<Receipt> {
         if points.rows() == 0 {
             return Ok(Receipt::default());
         }
         for _ in 0..TRIES_MAX {
-            let Some(table) = self.grown_table(points).await? else { continue };
-            let (batch, rejected) = self.fit(points, &table);
+            let table = match self.grown_table(&points, missing).await? {
+                Grown::Ready(table) => table,
+                Grown::Changed => continue,
+                Grown::Deferred => {
+                    return Ok(Receipt { deferred: vec![points], ..Receipt::default() });
+                }
+            };
+            let Fitted { batch, kept, rejected } = self.fit(&points, &table);
             let rows = batch.rows() as u64;
-            if rows == 0 || self.write_batch(batch).await? {
-                return Ok(Receipt { rows, rejected });
-            }
+            let put_off = if rows == 0 {
+                Vec::new()
+            } else {
+                let Some(put_off) = self.write_batch(batch, missing).await? else { continue };
+                put_off
+            };
+            let rows = rows - put_off.len() as u64;
+            let of_points = |row: u32| kept.as_ref().map_or(row, |kept| kept[row as usize]);
+            let deferred = if put_off.is_empty() {
+                Vec::new()
+            } else {
+                vec![points.take(put_off.into_iter().map(of_points).collect())]
+            };
+            return Ok(Receipt { rows, rejected, deferred });
         }
         Err(Error::Busy { reason: "the table keeps changing", retry_after_s: 1 })
     }
 
-    /// The table with every column that the rows need. `None`: it changed meanwhile.
-    async fn grown_table(&self, points: &Points) -> Result<Option<Arc<Table>>> {
+    /// The table with every column that the rows need.
+    async fn grown_table(&self, points: &Points, missing: Missing<'_>) -> Result<Grown> {
         let catalog = self.node.catalog();
         let table = catalog.table(&points.db, &points.table);
+        if table.is_none() {
+            match missing {
+                Missing::Defer => return Ok(Grown::Deferred),
+                Missing::Make(making) if !self.may_make(&points.table, making) => {
+                    return Ok(Grown::Deferred);
+                }
+                Missing::Make(_) => {}
+            }
+        }
         let schema = table.map(|table| table.schema.clone()).unwrap_or_default();
         let mut columns = fit::wanted(points, &schema);
         if let Some(table) = table {
@@ -110,13 +208,13 @@ impl Ingestor {
             }
         }
         if let (Some(table), true) = (table, columns.is_empty()) {
-            return Ok(Some(table.clone()));
+            return Ok(Grown::Ready(table.clone()));
         }
         let (db, table) = (points.db.clone(), points.table.clone());
         match self.node.change(Change::EnsureColumns { db, table, columns }).await {
-            Ok(_) => Ok(None),
+            Ok(_) => Ok(Grown::Changed),
             // Another write gave a column of this name another kind: look again.
-            Err(oribi_cluster::Error::Refused(_)) => Ok(None),
+            Err(oribi_cluster::Error::Refused(_)) => Ok(Grown::Changed),
             Err(error) => Err(translate(error)),
         }
     }
@@ -145,7 +243,7 @@ impl Ingestor {
     }
 
     /// The rows that fit the table, and the others with their reasons.
-    fn fit(&self, points: &Points, table: &Table) -> (RowBatch, Vec<Rejection>) {
+    fn fit(&self, points: &Points, table: &Table) -> Fitted {
         let mut rejects = Rejects::default();
         let tags = fit::tags(points, &table.schema, &mut rejects);
         let series = points.series.renumbered(&tags);
@@ -173,47 +271,74 @@ impl Ingestor {
             columns,
             cursor: points.cursor.clone(),
         };
-        if !rejects.is_empty() {
-            batch = batch.take(rejects.kept(points.rows()));
+        let kept = (!rejects.is_empty()).then(|| rejects.kept(points.rows()));
+        if let Some(kept) = &kept {
+            batch = batch.take(kept.clone());
         }
-        (batch, rejects.into_rejections(points).collect())
+        Fitted { batch, kept, rejected: rejects.into_rejections(points).collect() }
     }
 
-    /// Commits a batch, making tablets where there are none. `false`: a tablet was dropped under
-    /// it.
-    async fn write_batch(&self, mut batch: RowBatch) -> Result<bool> {
-        let parts = loop {
-            match split::split(batch, &self.node.catalog()) {
-                Split::Whole(parts) => break parts,
-                Split::Uncovered(same, times) => {
-                    if !self.cover(same.table, &times).await? {
-                        return Ok(false);
-                    }
-                    batch = same;
-                }
+    /// Commits those rows of a batch that have a tablet, after making some where that is wanted.
+    /// Gives the rows that have none; `None`: a tablet was dropped under it.
+    async fn write_batch(
+        &self,
+        mut batch: RowBatch,
+        missing: Missing<'_>,
+    ) -> Result<Option<Vec<u32>>> {
+        let mut may_make = missing;
+        let (parts, put_off) = loop {
+            let (same, parts, uncovered) = match split::split(batch, &self.node.catalog()) {
+                Split::Whole(parts) => break (parts, Vec::new()),
+                Split::Partly(same, parts, uncovered) => (same, parts, uncovered),
+            };
+            let Missing::Make(making) = may_make else { break (parts, uncovered) };
+            let times: Vec<i64> = uncovered.iter().map(|row| same.times[*row as usize]).collect();
+            match self.cover(same.table, &times, making).await? {
+                None => return Ok(None),
+                Some(0) => {}
+                Some(_) => may_make = Missing::Defer,
             }
+            batch = same;
         };
         let writes = parts.into_iter().map(|(tablet, batch)| self.node.write(tablet, batch));
         match try_join_all(writes).await {
-            Ok(_) => Ok(true),
-            Err(oribi_cluster::Error::NoTablet(_)) => Ok(false),
+            Ok(_) => Ok(Some(put_off)),
+            Err(oribi_cluster::Error::NoTablet(_)) => Ok(None),
             Err(error) => Err(translate(error)),
         }
     }
 
-    /// `false`: the table was dropped meanwhile.
-    async fn cover(&self, table: TableId, times: &[i64]) -> Result<bool> {
-        let grant = |wanted| self.admission.grant(table, wanted);
-        let cover = match self.node.cover(table, times, grant).await {
-            Err(oribi_cluster::Error::Refused(_)) => return Ok(false),
-            outcome => outcome.map_err(translate)?,
-        };
-        if cover.missing > 0 {
-            let reason = "its rows lie in more new time ranges than may be made in a minute \
-                          (ingest.tablets_per_minute_max)";
-            return Err(Error::Busy { reason, retry_after_s: 60 });
+    /// Whether a table may be made, or get its first range.
+    fn may_make(&self, table: &Name, making: &Making<'_>) -> bool {
+        // Oribi's own tables are few, and no dead letter may wait for a client's tables.
+        if table.is_system() || making.is_taken.load(Ordering::Relaxed) {
+            return true;
         }
-        Ok(true)
+        let is_taken = self.budget.take_table(making.turn);
+        making.is_taken.store(is_taken, Ordering::Relaxed);
+        is_taken
+    }
+
+    /// Makes ranges for these times, and gives how many are missing then. `None`: the table was
+    /// dropped meanwhile.
+    async fn cover(
+        &self,
+        table: TableId,
+        times: &[i64],
+        making: &Making<'_>,
+    ) -> Result<Option<usize>> {
+        let catalog = self.node.catalog();
+        let Some(found) = catalog.table_by_id(table) else { return Ok(None) };
+        let grant = |wanted: RangesWanted| {
+            if wanted.is_first && !self.may_make(&found.name, making) {
+                return 0;
+            }
+            self.budget.take_ranges(table, wanted.count)
+        };
+        match self.node.cover(table, times, grant).await {
+            Err(oribi_cluster::Error::Refused(_)) => Ok(None),
+            outcome => Ok(Some(outcome.map_err(translate)?.missing)),
+        }
     }
 }
 
@@ -228,6 +353,10 @@ fn translate(error: oribi_cluster::Error) -> Error {
 impl Ingest for Ingestor {
     fn write(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
         Box::pin(self.write_all(points))
+    }
+
+    fn write_present(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
+        Box::pin(self.write_those_present(points))
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {

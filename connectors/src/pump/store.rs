@@ -1,6 +1,9 @@
 //! Stores a batch: its rows, and its dead letters.
 
-use super::{batch::Batch, write::write_points};
+use super::{
+    batch::Batch,
+    write::{Until, write_points},
+};
 use crate::decode::Fault;
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Cursor, Points};
@@ -63,6 +66,6 @@ impl Sender<'_> {
     }
 
     async fn write(&self, points: Vec<Points>) -> Option<oribi_ingest::Receipt> {
-        write_points(self.ingest, points, self.label, self.stop).await
+        write_points(self.ingest, points, self.label, Until::AllStored, self.stop).await
     }
 }
