@@ -6,6 +6,7 @@
 mod connection;
 mod counters;
 mod frame;
+mod holds;
 mod options;
 mod packets;
 mod session;

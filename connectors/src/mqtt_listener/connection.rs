@@ -6,6 +6,7 @@ use super::{
     MqttListenerOptions,
     counters::Counters,
     frame::{self, Malformed},
+    holds::Leave,
     packets::{self, Connect, Will, reason},
     session::{Joined, Live, Sessions},
     shard::{Shard, Waker},
@@ -14,7 +15,7 @@ use crate::{mapping::Message, pump::Origin};
 use oribi_model::ArrivalClock;
 use publishes::Oversize;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,6 +34,8 @@ const READ_BYTES: usize = 64 * 1024;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the last acks are waited for when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const PUBACK: u8 = 0x40;
+const PUBREC: u8 = 0x50;
 const PUBCOMP: u8 = 0x70;
 
 /// What all connections share.
@@ -85,6 +88,10 @@ struct Connection {
     output: Vec<u8>,
     /// Acks that wait for their batch, in the order of their messages.
     pending: VecDeque<(u64, u8, u16)>,
+    /// The packet ids of those that are PUBRECs.
+    pending_qos2: HashSet<u16>,
+    /// Batches up to this one may be acked.
+    acked: u64,
     aliases: HashMap<u16, String>,
     oversize: Option<Oversize>,
 }
@@ -183,6 +190,8 @@ impl Connection {
             input,
             output,
             pending: VecDeque::new(),
+            pending_qos2: HashSet::new(),
+            acked: 0,
             aliases: HashMap::new(),
             oversize: None,
         }
@@ -195,14 +204,14 @@ impl Connection {
                 Ok(progress) => progress,
                 Err(end) => return end,
             };
-            self.release();
+            let leave = self.release();
             if self.flush().await.is_err() {
                 return End::Lost;
             }
             if self.live.is_taken_over.load(Ordering::Acquire) {
                 return End::Refused(reason::TAKEN_OVER);
             }
-            let reads = matches!(progress, Progress::NeedsBytes);
+            let reads = matches!(progress, Progress::NeedsBytes) && leave.may_read;
             if !reads {
                 heard = Instant::now();
             }
@@ -309,15 +318,20 @@ impl Connection {
     }
 
     /// Moves the acks of stored batches to the output.
-    fn release(&mut self) {
-        let completed = self.shard.completed();
+    fn release(&mut self) -> Leave {
+        let leave = self.shard.leave(&self.client_id, &self.waker);
+        self.acked = leave.acked;
         while let Some((number, head, packet_id)) = self.pending.front().copied() {
-            if number > completed {
+            if number > leave.acked {
                 break;
             }
             packets::push_ack(&mut self.output, head, packet_id);
             self.pending.pop_front();
+            if head == PUBREC {
+                self.pending_qos2.remove(&packet_id);
+            }
         }
+        leave
     }
 
     async fn flush(&mut self) -> std::io::Result<()> {
@@ -331,9 +345,9 @@ impl Connection {
     async fn close(mut self, end: End) {
         if end == End::Refused(reason::SHUTTING_DOWN) {
             let last_acks = async {
-                while !self.pending.is_empty() {
+                // Nobody waits for tables that may take minutes.
+                while !self.release().is_held && !self.pending.is_empty() {
                     self.waker.wake.notified().await;
-                    self.release();
                 }
             };
             // What is not stored in time is not acked; the client sends it again.

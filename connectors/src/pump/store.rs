@@ -2,10 +2,11 @@
 
 use super::{
     batch::Batch,
+    held::{self, Held},
     write::{Until, write_points},
 };
 use crate::decode::Fault;
-use oribi_ingest::Ingest;
+use oribi_ingest::{Ingest, Receipt};
 use oribi_model::{ArrivalClock, Cursor, Points};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +32,9 @@ pub(crate) struct Sender<'a> {
 impl Sender<'_> {
     /// Writes until every message of the batch is stored as rows or as a dead letter. `None` where
     /// the node stops first.
+    ///
+    /// Rows that have to wait are waited for before the letters and before any later batch, so that
+    /// no mark of a tablet and no place of a source passes them.
     pub(crate) async fn store(&self, mut batch: Batch) -> Option<Stored> {
         let births = batch.births.rows();
         let (mut points, faults) = (batch.take_points(), batch.take_faults());
@@ -43,7 +47,7 @@ impl Sender<'_> {
         if !faults.is_empty() {
             points.push(self.bury(&batch, &faults, self.source.cloned()));
         }
-        let receipt = self.write(points).await?;
+        let receipt = self.write(points, Until::AllStored).await?;
         let mut refused = batch.refused(&receipt.rejected);
         refused.retain(|(at, _)| faults.iter().all(|(known, _)| known != at));
         let rows = receipt.rows.saturating_sub((faults.len() + births) as u64);
@@ -51,9 +55,44 @@ impl Sender<'_> {
         if !refused.is_empty() {
             // These come later than letters of higher offsets, so their marks are apart.
             let source = self.source.map(|source| format!("{source}/refused").into());
-            self.write(vec![self.bury(&batch, &refused, source)]).await?;
+            let letters = vec![self.bury(&batch, &refused, source)];
+            self.write(letters, Until::AllStored).await.map(drop)?;
         }
         Some(Stored { rows, dead_letters })
+    }
+
+    /// As [`Sender::store`], but nothing is waited for that has to be made: what lacks a table or a
+    /// time range is given back by client, and so is all of the clients that `waits` names. For
+    /// sources without places.
+    pub(crate) async fn store_present(
+        &self,
+        mut batch: Batch,
+        waits: Option<impl Fn(&Arc<str>) -> bool>,
+    ) -> Option<(Stored, Vec<Held>)> {
+        let (points, faults) = (batch.take_points(), batch.take_faults());
+        let (points, mut waiting) = match waits {
+            Some(waits) => held::split(&batch, points, &waits),
+            None => (points, Vec::new()),
+        };
+        let rows = rows_of_users(&points);
+        let (letters, receipt) =
+            tokio::join!(self.bury_all(&batch, &faults), self.write(points, Until::PresentStored));
+        let (Receipt { rejected, deferred, .. }, ()) = (receipt?, letters?);
+        let refused = batch.refused(&rejected);
+        self.bury_all(&batch, &refused).await?;
+        let rows = rows.saturating_sub(rows_of_users(&deferred) + rejected.len() as u64);
+        let dead_letters = (faults.len() + refused.len()) as u64;
+        waiting.extend(deferred);
+        Some((Stored { rows, dead_letters }, held::by_client(&batch, waiting)))
+    }
+
+    /// Keeps messages of a source without places as dead letters.
+    pub(super) async fn bury_all(&self, batch: &Batch, faults: &[(usize, Fault)]) -> Option<()> {
+        if !faults.is_empty() {
+            let letters = vec![self.bury(batch, faults, None)];
+            self.write(letters, Until::AllStored).await.map(drop)?;
+        }
+        Some(())
     }
 
     fn bury(&self, batch: &Batch, faults: &[(usize, Fault)], source: Option<Arc<str>>) -> Points {
@@ -65,7 +104,13 @@ impl Sender<'_> {
         letters
     }
 
-    async fn write(&self, points: Vec<Points>) -> Option<oribi_ingest::Receipt> {
-        write_points(self.ingest, points, self.label, Until::AllStored, self.stop).await
+    pub(super) async fn write(&self, points: Vec<Points>, until: Until) -> Option<Receipt> {
+        write_points(self.ingest, points, self.label, until, self.stop).await
     }
+}
+
+/// Rows of tables that are not Oribi's own.
+pub(super) fn rows_of_users(points: &[Points]) -> u64 {
+    let of_users = points.iter().filter(|points| !points.table.is_system());
+    of_users.map(|points| points.rows() as u64).sum()
 }

@@ -1,7 +1,7 @@
 //! Publishes into the open batch of the connection's shard, those above the packet limit as dead
 //! letters.
 
-use super::{Connection, End};
+use super::{Connection, End, PUBACK, PUBREC};
 use crate::{
     decode::Fault,
     mapping::Message,
@@ -16,8 +16,6 @@ use std::{collections::HashMap, sync::atomic::Ordering};
 
 /// Of a publish above the packet limit so much is looked at: topic, properties, some payload.
 const OVERSIZE_HEAD_BYTES: usize = 256 * 1024;
-const PUBACK: u8 = 0x40;
-const PUBREC: u8 = 0x50;
 
 /// A publish above the packet limit whose rest is being skipped.
 pub(super) struct Oversize {
@@ -68,11 +66,7 @@ impl Connection {
             let message = Message::new(topic, publish.payload);
             let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: publish.packet_id };
             shard.add(&mut state, &message, &origin, now_ns);
-            match publish.qos {
-                1 => self.pending.push_back((number, PUBACK, publish.packet_id)),
-                2 => self.pending.push_back((number, PUBREC, publish.packet_id)),
-                _ => {}
-            }
+            self.ack_later(number, publish.qos, publish.packet_id);
         };
         if taken > 0 {
             shard.announce(&mut state.open);
@@ -87,9 +81,9 @@ impl Connection {
     fn is_new(&mut self, packet_id: u16, number: u64) -> bool {
         let mut ids = self.joined.qos2.lock();
         if let Some(first) = ids.get(&packet_id) {
-            if *first <= self.shard.completed() {
+            if *first <= self.acked {
                 packets::push_ack(&mut self.output, PUBREC, packet_id);
-            } else if !self.pending.contains(&(*first, PUBREC, packet_id)) {
+            } else if self.pending_qos2.insert(packet_id) {
                 // Acks go out in order, so this one waits behind those of later batches.
                 self.pending.push_back((number, PUBREC, packet_id));
             }
@@ -97,6 +91,17 @@ impl Connection {
         }
         ids.insert(packet_id, number);
         true
+    }
+
+    fn ack_later(&mut self, number: u64, qos: u8, packet_id: u16) {
+        match qos {
+            1 => self.pending.push_back((number, PUBACK, packet_id)),
+            2 => {
+                self.pending.push_back((number, PUBREC, packet_id));
+                self.pending_qos2.insert(packet_id);
+            }
+            _ => {}
+        }
     }
 
     /// Looks at the head of a publish above the packet limit. `false`: more of it is needed.
@@ -156,11 +161,7 @@ impl Connection {
             let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: oversize.packet_id };
             let fault = Fault::new(RejectReason::Limit, detail);
             shard.add_dead(&mut state, &message, oversize.payload_bytes, &origin, fault);
-            match oversize.qos {
-                1 => self.pending.push_back((number, PUBACK, oversize.packet_id)),
-                2 => self.pending.push_back((number, PUBREC, oversize.packet_id)),
-                _ => {}
-            }
+            self.ack_later(number, oversize.qos, oversize.packet_id);
         }
         shard.announce(&mut state.open);
         state.open.notify(&self.waker);
