@@ -76,21 +76,30 @@ impl Budget {
         is_left
     }
 
-    /// How many new ranges a table may have now, of so many that it wants. Each table has a budget,
-    /// of which one write takes at most half.
+    /// What one write may take of a table's new ranges: half of what is left.
+    pub(crate) fn share_of_ranges(&self, table: TableId) -> usize {
+        share(self.of_table(&mut self.state.lock(), table).left)
+    }
+
+    /// How many new ranges a table may have now, of so many that it wants.
     pub(crate) fn take_ranges(&self, table: TableId, wanted: usize) -> usize {
-        let now = Instant::now();
         let mut state = self.state.lock();
+        let level = self.of_table(&mut state, table);
+        let count = wanted.min(level.left as usize);
+        level.left -= count as f64;
+        count
+    }
+
+    /// The budget of a table as of now. Each has one of its own.
+    fn of_table<'s>(&self, state: &'s mut State, table: TableId) -> &'s mut Level {
+        let (most, now) = (self.most, Instant::now());
         if state.ranges.len() > 2 * state.kept + 1024 {
-            let most = self.most;
             state.ranges.retain(|_, level| level.now(most, now) < most as f64);
             state.kept = state.ranges.len();
         }
-        let full = Level { left: self.most as f64, as_of: now };
-        let level = state.ranges.entry(table).or_insert(full);
-        let count = wanted.min(share(level.now(self.most, now)));
-        level.left -= count as f64;
-        count
+        let level = state.ranges.entry(table).or_insert(Level { left: most as f64, as_of: now });
+        level.now(most, now);
+        level
     }
 }
 
@@ -113,7 +122,9 @@ mod tests {
     #[test]
     fn tables_do_not_take_each_others_ranges() {
         let budget = Budget::new(8);
-        let take = |table| budget.take_ranges(TableId(table), 100);
-        assert_eq!([take(1), take(1), take(1), take(2)], [4, 2, 1, 4]);
+        let take = |table, wanted| budget.take_ranges(TableId(table), wanted);
+        assert_eq!([take(1, 6), take(1, 6), take(1, 6), take(2, 6)], [6, 2, 0, 6]);
+        let share = |table| budget.share_of_ranges(TableId(table));
+        assert_eq!([share(1), share(2), share(3)], [0, 1, 4]);
     }
 }

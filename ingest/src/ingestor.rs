@@ -16,8 +16,9 @@ use futures::{
 use oribi_cluster::{Change, ColumnSpec, Node, RangesWanted};
 use oribi_model::{
     Column, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
-    RowsWanted, ScanSpec, SeriesFilter, Table, TableId, TimeRange,
+    RowsWanted, ScanSpec, SeriesFilter, Table, TableId, TabletId, TimeRange,
 };
+use parking_lot::Mutex;
 use serde::Deserialize;
 use std::sync::{
     Arc,
@@ -29,6 +30,9 @@ const TRIES_MAX: usize = 5;
 /// Tables of one write for which ranges are made at once: writes take turns, so that one with
 /// thousands of new tables does not make another with a single one wait for all of them.
 const MAKING_MAX: usize = 4;
+/// Ranges of one table that are made, and written to for the first time, at once, since that takes
+/// time of those who write meanwhile.
+const RANGES_AT_ONCE_MAX: usize = 8;
 
 /// Bounds of the write path, `[ingest]` in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -88,6 +92,17 @@ struct Making<'a> {
     turn: &'a Turn,
     /// Whether the table was taken from the budget.
     is_taken: AtomicBool,
+    /// How many ranges may still be made, once that was asked for.
+    ranges_left: Mutex<Option<usize>>,
+}
+
+/// What was made for the rows of a table.
+enum Covered {
+    Some,
+    /// No more may be made now.
+    Nothing,
+    /// The table was dropped meanwhile.
+    TableGone,
 }
 
 /// A table as a write found it.
@@ -126,7 +141,8 @@ impl Ingestor {
         }
         let turn = self.budget.turn();
         let make = async |points| {
-            let making = Making { turn: &turn, is_taken: AtomicBool::new(false) };
+            let (is_taken, ranges_left) = (AtomicBool::new(false), Mutex::new(None));
+            let making = Making { turn: &turn, is_taken, ranges_left };
             self.write_table(points, Missing::Make(&making)).await
         };
         let made = missing.into_iter().map(make);
@@ -285,25 +301,36 @@ impl Ingestor {
         mut batch: RowBatch,
         missing: Missing<'_>,
     ) -> Result<Option<Vec<u32>>> {
-        let mut may_make = missing;
-        let (parts, put_off) = loop {
+        // Which rows of the whole batch those are that are not written yet.
+        let mut rows: Option<Vec<u32>> = None;
+        loop {
             let (same, parts, uncovered) = match split::split(batch, &self.node.catalog()) {
-                Split::Whole(parts) => break (parts, Vec::new()),
+                Split::Whole(parts) => {
+                    return Ok(self.write_parts(parts).await?.then(Vec::new));
+                }
                 Split::Partly(same, parts, uncovered) => (same, parts, uncovered),
             };
-            let Missing::Make(making) = may_make else { break (parts, uncovered) };
-            let times: Vec<i64> = uncovered.iter().map(|row| same.times[*row as usize]).collect();
-            match self.cover(same.table, &times, making).await? {
-                None => return Ok(None),
-                Some(0) => {}
-                Some(_) => may_make = Missing::Defer,
+            if !self.write_parts(parts).await? {
+                return Ok(None);
             }
-            batch = same;
-        };
+            let of_whole = |row: &u32| rows.as_ref().map_or(*row, |rows| rows[*row as usize]);
+            let left: Vec<u32> = uncovered.iter().map(of_whole).collect();
+            let Missing::Make(making) = missing else { return Ok(Some(left)) };
+            batch = same.take(uncovered);
+            match self.cover(batch.table, &batch.times, making).await? {
+                Covered::TableGone => return Ok(None),
+                Covered::Nothing => return Ok(Some(left)),
+                Covered::Some => rows = Some(left),
+            }
+        }
+    }
+
+    /// `false`: a tablet was dropped meanwhile.
+    async fn write_parts(&self, parts: Vec<(TabletId, RowBatch)>) -> Result<bool> {
         let writes = parts.into_iter().map(|(tablet, batch)| self.node.write(tablet, batch));
         match try_join_all(writes).await {
-            Ok(_) => Ok(Some(put_off)),
-            Err(oribi_cluster::Error::NoTablet(_)) => Ok(None),
+            Ok(_) => Ok(true),
+            Err(oribi_cluster::Error::NoTablet(_)) => Ok(false),
             Err(error) => Err(translate(error)),
         }
     }
@@ -319,26 +346,26 @@ impl Ingestor {
         is_taken
     }
 
-    /// Makes ranges for these times, and gives how many are missing then. `None`: the table was
-    /// dropped meanwhile.
-    async fn cover(
-        &self,
-        table: TableId,
-        times: &[i64],
-        making: &Making<'_>,
-    ) -> Result<Option<usize>> {
+    /// Makes some ranges for these times.
+    async fn cover(&self, table: TableId, times: &[i64], making: &Making<'_>) -> Result<Covered> {
         let catalog = self.node.catalog();
-        let Some(found) = catalog.table_by_id(table) else { return Ok(None) };
+        let Some(found) = catalog.table_by_id(table) else { return Ok(Covered::TableGone) };
+        let is_refused = AtomicBool::new(false);
         let grant = |wanted: RangesWanted| {
-            if wanted.is_first && !self.may_make(&found.name, making) {
-                return 0;
-            }
-            self.budget.take_ranges(table, wanted.count)
+            let may = !wanted.is_first || self.may_make(&found.name, making);
+            let mut left = making.ranges_left.lock();
+            let left = left.get_or_insert_with(|| self.budget.share_of_ranges(table));
+            let most = if may { wanted.count.min(RANGES_AT_ONCE_MAX).min(*left) } else { 0 };
+            let granted = self.budget.take_ranges(table, most);
+            *left -= granted;
+            is_refused.store(granted == 0, Ordering::Relaxed);
+            granted
         };
         match self.node.cover(table, times, grant).await {
-            Err(oribi_cluster::Error::Refused(_)) => Ok(None),
-            outcome => Ok(Some(outcome.map_err(translate)?.missing)),
-        }
+            Err(oribi_cluster::Error::Refused(_)) => return Ok(Covered::TableGone),
+            outcome => outcome.map_err(translate)?,
+        };
+        Ok(if is_refused.into_inner() { Covered::Nothing } else { Covered::Some })
     }
 }
 
