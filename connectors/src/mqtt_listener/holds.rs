@@ -3,7 +3,7 @@
 //! Such a client waits as a whole and in order: what it sends meanwhile queues behind, and from its
 //! first waiting batch on nothing is acked to it. Nobody else waits for it.
 
-use super::shard::Waker;
+use super::live::Waker;
 use crate::pump::Held;
 use parking_lot::Mutex;
 use std::{

@@ -7,6 +7,7 @@ use super::{
     MqttListenerOptions,
     counters::Counters,
     holds::{Added, Holds, Leave},
+    live::Waker,
 };
 use crate::{
     births::EdgeNodes,
@@ -29,12 +30,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How dead letters and the log call the listener.
 pub(super) const SOURCE: &str = "mqtt";
-
-/// Wakes one connection: acks are due, there is room, or it has to end.
-#[derive(Debug, Default)]
-pub(super) struct Waker {
-    pub(super) wake: Notify,
-}
 
 /// The batch that messages go into now; the batches before are written or being written.
 pub(super) struct OpenBatch {
