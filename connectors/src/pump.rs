@@ -5,6 +5,7 @@ mod batch;
 mod held;
 mod router;
 mod store;
+mod topics;
 mod write;
 
 pub(crate) use batch::{Batch, Origin};
