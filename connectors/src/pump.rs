@@ -6,6 +6,7 @@ mod held;
 mod router;
 mod store;
 mod topics;
+mod waiting;
 mod write;
 
 pub(crate) use batch::{Batch, Origin};

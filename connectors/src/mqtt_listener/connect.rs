@@ -1,6 +1,6 @@
 //! CONNECT: parsed by the protocol library, and what it lets pass judged here.
 
-use super::packets::{guarded, reason};
+use super::packets::{TOPIC_ALIAS_MAX, guarded, reason};
 use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
 
 /// A session that never expires.
@@ -177,6 +177,32 @@ fn check_user_name(user_name: Option<&str>) -> Result<(), BadConnect> {
         Some(name) if name.contains('\0') => Err(BadConnect::Malformed),
         _ => Ok(()),
     }
+}
+
+/// CONNACK for an accepted client.
+pub(super) fn push_connack(
+    out: &mut Vec<u8>,
+    connect: &Connect,
+    session_present: bool,
+    assigned: Option<&str>,
+) {
+    if !connect.is_v5 {
+        out.extend_from_slice(&[0x20, 2, u8::from(session_present), 0]);
+        return;
+    }
+    let mut properties = vec![34];
+    properties.extend_from_slice(&TOPIC_ALIAS_MAX.to_be_bytes());
+    // Retained messages, wildcard, shared and identified subscriptions: none of them here. A
+    // retain flag is still accepted, so it is not announced as unavailable.
+    properties.extend_from_slice(&[40, 0, 41, 0, 42, 0]);
+    if let Some(id) = assigned {
+        properties.push(18);
+        properties.extend_from_slice(&(id.len() as u16).to_be_bytes());
+        properties.extend_from_slice(id.as_bytes());
+    }
+    let length = properties.len() as u8;
+    out.extend_from_slice(&[0x20, length + 3, u8::from(session_present), 0, length]);
+    out.extend_from_slice(&properties);
 }
 
 /// CONNACK for a refused client.

@@ -4,7 +4,7 @@ mod publishes;
 
 use super::{
     common::Common,
-    connect::{Connect, Will},
+    connect::{self, Connect, Will},
     frame::{self, Malformed},
     greeting,
     holds::Leave,
@@ -111,7 +111,7 @@ impl Connection {
         let shard = common.shard_of(&client_id).clone();
         let mut output = Vec::new();
         let assigned = is_assigned.then_some(&*client_id);
-        packets::push_connack(&mut output, &connect, joined.session_present, assigned);
+        connect::push_connack(&mut output, &connect, joined.session_present, assigned);
         let keep_alive = (connect.keep_alive_s > 0)
             .then(|| Duration::from_millis(u64::from(connect.keep_alive_s) * 1500));
         Connection {

@@ -55,7 +55,7 @@ pub(super) enum Added {
     /// They are their client's first: somebody has to write them.
     First,
     /// There is no room for them.
-    Full(Held),
+    Full(Box<Held>),
 }
 
 /// What a connection may do.
@@ -84,7 +84,7 @@ impl Holds {
         let of_client = clients.get(&held.client).map_or(0, |hold| hold.bytes);
         let is_small = of_client + bytes <= SMALL_BYTES;
         if all_bytes >= if is_small { BYTES_MAX } else { BYTES_MAX / 2 } {
-            return Added::Full(held);
+            return Added::Full(Box::new(held));
         }
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let (client, number) = (held.client.clone(), held.number());

@@ -1,7 +1,7 @@
 //! Everything but PUBLISH: what comes in is parsed by the protocol library, where a panic is a
 //! malformed packet; what goes out is a handful of fixed shapes.
 
-use super::{connect::Connect, frame::Malformed};
+use super::frame::Malformed;
 use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -78,32 +78,6 @@ pub(super) fn disconnect(content: &[u8], is_v5: bool) -> Result<(bool, Option<u3
 pub(super) fn pubrel(content: &[u8]) -> Result<u16, Malformed> {
     let id = u16::from_be_bytes(*content.first_chunk().ok_or(Malformed)?);
     if id == 0 { Err(Malformed) } else { Ok(id) }
-}
-
-/// CONNACK for an accepted client.
-pub(super) fn push_connack(
-    out: &mut Vec<u8>,
-    connect: &Connect,
-    session_present: bool,
-    assigned: Option<&str>,
-) {
-    if !connect.is_v5 {
-        out.extend_from_slice(&[0x20, 2, u8::from(session_present), 0]);
-        return;
-    }
-    let mut properties = vec![34];
-    properties.extend_from_slice(&TOPIC_ALIAS_MAX.to_be_bytes());
-    // Retained messages, wildcard, shared and identified subscriptions: none of them here. A
-    // retain flag is still accepted, so it is not announced as unavailable.
-    properties.extend_from_slice(&[40, 0, 41, 0, 42, 0]);
-    if let Some(id) = assigned {
-        properties.push(18);
-        properties.extend_from_slice(&(id.len() as u16).to_be_bytes());
-        properties.extend_from_slice(id.as_bytes());
-    }
-    let length = properties.len() as u8;
-    out.extend_from_slice(&[0x20, length + 3, u8::from(session_present), 0, length]);
-    out.extend_from_slice(&properties);
 }
 
 /// PUBACK, PUBREC or PUBCOMP by its first byte.

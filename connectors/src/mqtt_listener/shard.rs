@@ -213,7 +213,7 @@ impl Shard {
                     holders.spawn(async move { shard.hold(&client, ingest.as_ref(), &stop).await });
                 }
                 Added::Full(held) => {
-                    let Some(stored) = sender.give_up(held).await else { return };
+                    let Some(stored) = sender.give_up(*held).await else { return };
                     self.count(stored, messages, open.opened);
                 }
             }

@@ -6,6 +6,9 @@ use tokio::{
     net::TcpStream,
 };
 
+mod bounds;
+mod wills;
+
 struct Door {
     listener: MqttListener,
     shutdown: CancellationToken,
@@ -28,6 +31,13 @@ impl Door {
     async fn close(self) {
         self.shutdown.cancel();
         self.listener.join().await;
+    }
+
+    /// A socket with these bytes sent.
+    async fn send(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.listener.local_addr()).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
     }
 
     /// A 3.1.1 client with a session to keep.
@@ -54,13 +64,32 @@ async fn read(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 fn publish(qos: u8, id: u16, topic: &str, payload: &[u8]) -> Vec<u8> {
-    let mut content = (topic.len() as u16).to_be_bytes().to_vec();
-    content.extend_from_slice(topic.as_bytes());
+    publish_with(qos, id, topic, &[], payload)
+}
+
+/// With these bytes before the payload: those of the properties in MQTT 5.
+fn publish_with(qos: u8, id: u16, topic: &str, properties: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut content = text(topic.as_bytes());
     if qos > 0 {
         content.extend_from_slice(&id.to_be_bytes());
     }
+    content.extend_from_slice(properties);
     content.extend_from_slice(payload);
-    let mut packet = vec![0x30 | qos << 1];
+    packet(0x30 | qos << 1, content)
+}
+
+fn text(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat()
+}
+
+/// A CONNECT of MQTT 5 with these flags and bytes behind the keep-alive.
+fn connect_v5(flags: u8, rest: &[Vec<u8>]) -> Vec<u8> {
+    let head = [b"\0\x04MQTT\x05", &[flags, 0, 0][..]].concat();
+    packet(0x10, [head, rest.concat()].concat())
+}
+
+fn packet(head: u8, content: Vec<u8>) -> Vec<u8> {
+    let mut packet = vec![head];
     let mut length = content.len();
     loop {
         let more = length > 127;

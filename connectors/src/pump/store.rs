@@ -2,7 +2,7 @@
 
 use super::{
     batch::Batch,
-    held::{self, Held},
+    held::{self, Held, rows_of_users},
     write::{Until, write_points},
 };
 use crate::decode::Fault;
@@ -47,7 +47,7 @@ impl Sender<'_> {
         if !faults.is_empty() {
             points.push(self.bury(&batch, &faults, self.source.cloned()));
         }
-        let receipt = self.write(points, Until::AllStored).await?;
+        let receipt = self.write(points, Until::All).await?;
         let mut refused = batch.refused(&receipt.rejected);
         refused.retain(|(at, _)| faults.iter().all(|(known, _)| known != at));
         let rows = receipt.rows.saturating_sub((faults.len() + births) as u64);
@@ -56,7 +56,7 @@ impl Sender<'_> {
             // These come later than letters of higher offsets, so their marks are apart.
             let source = self.source.map(|source| format!("{source}/refused").into());
             let letters = vec![self.bury(&batch, &refused, source)];
-            self.write(letters, Until::AllStored).await.map(drop)?;
+            self.write(letters, Until::All).await.map(drop)?;
         }
         Some(Stored { rows, dead_letters })
     }
@@ -76,7 +76,7 @@ impl Sender<'_> {
         };
         let rows = rows_of_users(&points);
         let (letters, receipt) =
-            tokio::join!(self.bury_all(&batch, &faults), self.write(points, Until::PresentStored));
+            tokio::join!(self.bury_all(&batch, &faults), self.write(points, Until::Present));
         let (Receipt { rejected, deferred, .. }, ()) = (receipt?, letters?);
         let refused = batch.refused(&rejected);
         self.bury_all(&batch, &refused).await?;
@@ -90,7 +90,7 @@ impl Sender<'_> {
     pub(super) async fn bury_all(&self, batch: &Batch, faults: &[(usize, Fault)]) -> Option<()> {
         if !faults.is_empty() {
             let letters = vec![self.bury(batch, faults, None)];
-            self.write(letters, Until::AllStored).await.map(drop)?;
+            self.write(letters, Until::All).await.map(drop)?;
         }
         Some(())
     }
@@ -107,10 +107,4 @@ impl Sender<'_> {
     pub(super) async fn write(&self, points: Vec<Points>, until: Until) -> Option<Receipt> {
         write_points(self.ingest, points, self.label, until, self.stop).await
     }
-}
-
-/// Rows of tables that are not Oribi's own.
-pub(super) fn rows_of_users(points: &[Points]) -> u64 {
-    let of_users = points.iter().filter(|points| !points.table.is_system());
-    of_users.map(|points| points.rows() as u64).sum()
 }

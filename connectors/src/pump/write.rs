@@ -39,11 +39,11 @@ async fn sleep(pause: Duration, stop: &CancellationToken) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
     /// Those that have a table and a time range.
-    PresentStored,
+    Present,
     /// All for which tables and ranges may be made now.
-    AllowedStored,
+    Allowed,
     /// All.
-    AllStored,
+    All,
 }
 
 /// Writes until the rows in question are stored or refused; `source` says for the log whose rows
@@ -62,8 +62,8 @@ pub(super) async fn write_points(
     let mut pause = Pause::default();
     loop {
         let written = match until {
-            Until::PresentStored => ingest.write_present(points.clone()).await,
-            Until::AllowedStored | Until::AllStored => ingest.write(points.clone()).await,
+            Until::Present => ingest.write_present(points.clone()).await,
+            Until::Allowed | Until::All => ingest.write(points.clone()).await,
         };
         match written {
             Ok(receipt) => done.add(receipt),
@@ -79,7 +79,7 @@ pub(super) async fn write_points(
                 continue;
             }
         }
-        if until != Until::AllStored || done.deferred.is_empty() {
+        if until != Until::All || done.deferred.is_empty() {
             return Some(done);
         }
         points = std::mem::take(&mut done.deferred);
