@@ -9,6 +9,9 @@ use crate::{
 use oribi_model::{ArrivalClock, Points, Rejection};
 use std::{collections::BTreeSet, sync::Arc};
 
+/// Longest topic, bytes: it becomes a tag of every row, and is remembered.
+pub(super) const TOPIC_BYTES_MAX: usize = 4 * 1024;
+
 /// Who sent a message, for its dead letter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Origin<'a> {
@@ -100,11 +103,12 @@ impl Batch {
         origin: &Origin<'_>,
         first_row: u32,
     ) {
+        let name = head_of(message.topic).as_bytes();
         let last = self.kept.last().map(|kept| kept.topic);
-        let same = |topic: &(usize, usize)| self.raw[topic.0..topic.1] == *message.topic.as_bytes();
+        let same = |topic: &(usize, usize)| self.raw[topic.0..topic.1] == *name;
         let topic = last.filter(same).unwrap_or_else(|| {
-            self.raw.extend_from_slice(message.topic.as_bytes());
-            (self.raw.len() - message.topic.len(), self.raw.len())
+            self.raw.extend_from_slice(name);
+            (self.raw.len() - name.len(), self.raw.len())
         });
         let start = self.raw.len();
         self.raw.extend_from_slice(message.payload);
@@ -267,5 +271,25 @@ impl Batch {
             dead.push(&letter, time_ns, *at as u32);
         }
         dead.finish()
+    }
+}
+
+/// As much of a topic that is too long as shows that it is: replayed, it is refused again.
+fn head_of(topic: &str) -> &str {
+    let end = (TOPIC_BYTES_MAX + 1..topic.len()).find(|at| topic.is_char_boundary(*at));
+    end.map_or(topic, |end| &topic[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_topic_stays_too_long() {
+        let long = "é".repeat(TOPIC_BYTES_MAX);
+        assert_eq!(head_of(&long).len(), TOPIC_BYTES_MAX + 2);
+        for bytes in [1, TOPIC_BYTES_MAX, TOPIC_BYTES_MAX + 1] {
+            assert_eq!(head_of(&"x".repeat(bytes)).len(), bytes);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Decodes messages into a batch. What a topic means is looked up once.
 
 use super::{
-    batch::{Batch, Origin},
+    batch::{Batch, Origin, TOPIC_BYTES_MAX},
     topics::Topics,
 };
 use crate::{
@@ -164,6 +164,10 @@ fn route_of(routes: &Routes, topic: &str) -> std::result::Result<Arc<Route>, Fau
 }
 
 fn check_topic(topic: &str) -> std::result::Result<(), Fault> {
+    if topic.len() > TOPIC_BYTES_MAX {
+        let detail = format!("a topic of more than {TOPIC_BYTES_MAX} bytes");
+        return Err(Fault::new(RejectReason::Limit, detail));
+    }
     if memchr::memchr_iter(b'/', topic.as_bytes()).count() >= LEVELS_MAX {
         let detail = format!("a topic of more than {LEVELS_MAX} levels");
         return Err(Fault::new(RejectReason::Limit, detail));

@@ -1,6 +1,7 @@
 //! What clients may cost the listener, and each other.
 
 use super::*;
+use oribi_model::Points;
 
 fn small() -> MqttListenerOptions {
     MqttListenerOptions { memory_bytes_max: 1 << 20, ..Default::default() }
@@ -68,6 +69,20 @@ async fn long_client_ids_are_refused() {
     let door = open(&memory);
     let socket = door.send(&connect_v5(2, &[vec![0], text(&[b'x'; 60_000])])).await;
     assert_eq!(closed(socket).await, [0x20, 3, 0, 0x85, 0]);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn long_topics_are_kept_with_their_heads_alone() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let mut client = door.connect("long").await;
+    let topic = format!("sensors/{}/d", "x".repeat(60_000));
+    client.write_all(&publish(1, 1, &topic, b"1")).await.unwrap();
+    assert_eq!(read(&mut client).await, [0x40, 2, 0, 1]);
+    assert_eq!((memory.rows("sensors"), memory.rows("_dead_letters")), (0, 1));
+    let bytes: usize = memory.written.lock().iter().map(Points::bytes_held).sum();
+    assert!(bytes < 20_000, "{bytes}");
     door.close().await;
 }
 
