@@ -138,7 +138,7 @@ impl Connection {
 
     async fn run(&mut self, stream: &mut TcpStream) -> End {
         let mut heard = Instant::now();
-        let mut progress = self.process(&[]);
+        let mut progress = self.process();
         loop {
             let reads = match progress {
                 Ok(Progress::NeedsBytes) => true,
@@ -162,7 +162,7 @@ impl Connection {
             progress = tokio::select! {
                 biased;
                 () = self.common.shutdown.cancelled() => return End::Refused(reason::SHUTTING_DOWN),
-                () = self.live.waker.wake.notified() => self.process(&[]),
+                () = self.live.waker.wake.notified() => self.process(),
                 ready = stream.readable(), if reads => {
                     if ready.is_err() {
                         return End::Lost;
@@ -182,22 +182,30 @@ impl Connection {
 
     /// Takes in what there is to read.
     fn read(&mut self, stream: &TcpStream) -> std::io::Result<Result<Progress, End>> {
-        let read = input::read(stream, |bytes| {
-            self.common.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            self.process(bytes)
+        let mut rest = std::mem::take(&mut self.input);
+        let read = input::read(stream, &mut rest, |bytes, new_bytes| {
+            self.common.counters.bytes.fetch_add(new_bytes as u64, Ordering::Relaxed);
+            let mut at = 0;
+            let done = self.process_input(bytes, &mut at);
+            (done, at)
         });
+        self.input = rest;
         Ok(read?.unwrap_or(Ok(Progress::NeedsBytes)))
     }
 
     /// Notes what the connection holds, where that is more than every connection may.
     fn note_bytes(&mut self) {
-        input::shrink(&mut self.input);
-        input::shrink(&mut self.output);
-        if self.pending.is_empty() && self.pending.capacity() > 256 {
-            self.pending = VecDeque::new();
-            self.pending_qos2 = HashSet::new();
-        }
         const PENDING_BYTES: usize = 24;
+        const PENDING_KEPT: usize = 64;
+        // Who has acks to come is busy and needs the same again.
+        if self.pending.is_empty() {
+            input::shrink(&mut self.input);
+            input::shrink(&mut self.output);
+            if self.pending.capacity() > PENDING_KEPT {
+                self.pending = VecDeque::new();
+                self.pending_qos2 = HashSet::new();
+            }
+        }
         let bytes = self.input.capacity()
             + self.output.capacity()
             + self.pending.capacity() * PENDING_BYTES
@@ -222,23 +230,17 @@ impl Connection {
         }
     }
 
-    /// Works through the packets in the input and these bytes behind it, the publishes under one
-    /// lock.
-    fn process(&mut self, bytes: &[u8]) -> Result<Progress, End> {
+    /// Works through the packets in the input.
+    fn process(&mut self) -> Result<Progress, End> {
         let mut at = 0;
-        if self.input.is_empty() {
-            let done = self.process_input(bytes, &mut at);
-            self.input.extend_from_slice(&bytes[at..]);
-            return done;
-        }
         let mut input = std::mem::take(&mut self.input);
-        input.extend_from_slice(bytes);
         let done = self.process_input(&input, &mut at);
         input.drain(..at);
         self.input = input;
         done
     }
 
+    /// Works through the packets in `input` from `at` on, the publishes under one lock.
     fn process_input(&mut self, input: &[u8], at: &mut usize) -> Result<Progress, End> {
         loop {
             if !self.skip_oversize(input, at) {

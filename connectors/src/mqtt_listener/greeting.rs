@@ -78,6 +78,6 @@ async fn read_connect(
             ready = stream.readable() => ready.ok()?,
             () = live.waker.wake.notified() => continue,
         }
-        input::read(stream, |bytes| input.extend_from_slice(bytes)).ok()?;
+        input::read(stream, input, |_, _| ((), 0)).ok()?;
     }
 }

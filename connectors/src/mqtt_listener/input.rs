@@ -12,16 +12,40 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
 }
 
-/// Hands over what there is to read; `None` where there is nothing yet.
+/// Hands over `rest` with what there is to read behind it, and how many bytes that is. `take` says
+/// how much it is done with; what is not done is `rest` from then on. `None` where there is nothing
+/// to read yet.
 ///
 /// # Errors
 /// What the system answers, and that the peer has closed the connection.
-pub(super) fn read<T>(stream: &TcpStream, take: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
-    BUFFER.with_borrow_mut(|buffer| match stream.try_read(buffer) {
-        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-        Ok(bytes) => Ok(Some(take(&buffer[..bytes]))),
-        Err(wrong) if wrong.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(wrong) => Err(wrong),
+pub(super) fn read<T>(
+    stream: &TcpStream,
+    rest: &mut Vec<u8>,
+    take: impl FnOnce(&[u8], usize) -> (T, usize),
+) -> io::Result<Option<T>> {
+    BUFFER.with_borrow_mut(|buffer| {
+        // A small rest goes into the buffer, so that nothing is gathered in memory of its own; a
+        // large one is that of a large packet, and grows.
+        let is_small = rest.len() <= READ_BYTES / 2;
+        let start = if is_small { rest.len() } else { 0 };
+        buffer[..start].copy_from_slice(&rest[..start]);
+        let bytes = match stream.try_read(&mut buffer[start..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(bytes) => bytes,
+            Err(wrong) if wrong.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(wrong) => return Err(wrong),
+        };
+        let all = &buffer[..start + bytes];
+        if !is_small {
+            rest.extend_from_slice(all);
+            let (taken, done) = take(rest, bytes);
+            rest.drain(..done);
+            return Ok(Some(taken));
+        }
+        let (taken, done) = take(all, bytes);
+        rest.clear();
+        rest.extend_from_slice(&all[done..]);
+        Ok(Some(taken))
     })
 }
 

@@ -108,3 +108,64 @@ impl Sender<'_> {
         write_points(self.ingest, points, self.label, until, self.stop).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        mapping::{Message, RouteSpec, Routes, TopicStyle},
+        pump::{Origin, Router},
+        testing::{Memory, arrival},
+    };
+
+    /// A batch of Kafka records with one row each, from offset 1 on, to these tables.
+    fn batch(tables: &[&str]) -> Batch {
+        let routes = Routes::new(&[] as &[RouteSpec], TopicStyle::Mqtt, None, "test").unwrap();
+        let mut router = Router::new(Arc::new(routes), arrival(), i64::MAX / 2);
+        let mut batch = Batch::new(1);
+        for (offset, table) in (1..).zip(tables) {
+            let topic = format!("{table}/x");
+            let origin = Origin::Kafka { partition: 0, offset };
+            router.add(&mut batch, &Message::new(&topic, b"{\"v\":1}"), &origin, 1);
+        }
+        batch
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_source_passes_rows_that_were_put_off() {
+        let memory = Memory::open();
+        let storing = tokio::spawn({
+            let (memory, arrival) = (memory.clone(), arrival());
+            async move {
+                let (source, stop): (Arc<str>, _) = ("k/t/0".into(), CancellationToken::new());
+                let (label, source, ingest) = ("k", Some(&source), memory.as_ref());
+                let sender = Sender { label, source, ingest, arrival: &arrival, stop: &stop };
+                sender.store(batch(&["a", "new", "refused", "a", "newer"])).await
+            }
+        });
+        while memory.rows("a") == 0 {
+            tokio::task::yield_now().await;
+        }
+        // The batch is not done, and no letter of a later row is written before the rows that wait.
+        assert!(!storing.is_finished());
+        assert_eq!((memory.rows("new"), memory.rows("_dead_letters")), (0, 0));
+        *memory.room.lock() = 2;
+        let stored = storing.await.unwrap();
+        assert_eq!(stored, Some(Stored { rows: 4, dead_letters: 1 }));
+        let written = memory.written.lock();
+        let places = written.iter().map(|points| {
+            let cursor = points.cursor.as_ref().unwrap();
+            (points.table.to_string(), cursor.source.to_string(), cursor.offsets.clone())
+        });
+        let place = |table: &str, source: &str, offsets: &[u64]| {
+            (table.to_owned(), source.to_owned(), offsets.to_vec())
+        };
+        let expected = [
+            place("a", "k/t/0", &[1, 4]),
+            place("new", "k/t/0", &[2]),
+            place("newer", "k/t/0", &[5]),
+            place("_dead_letters", "k/t/0/refused", &[3]),
+        ];
+        assert_eq!(places.collect::<Vec<_>>(), expected);
+    }
+}
