@@ -2,6 +2,7 @@
 
 mod aside;
 mod body;
+mod deferred;
 mod influx;
 mod native;
 mod params;

@@ -3,11 +3,19 @@
 //! PUBACK and PUBREC go out only after the batch that holds the message is stored. Nothing is
 //! routed to subscribers and nothing is retained.
 
+mod common;
+mod connect;
 mod connection;
 mod counters;
 mod frame;
+mod greeting;
+mod holds;
+mod input;
+mod ledger;
+mod live;
 mod options;
 mod packets;
+mod qos2;
 mod session;
 mod shard;
 
@@ -19,21 +27,33 @@ use crate::{
     births::EdgeNodes,
     mapping::{Decoder, Routes, TopicStyle},
 };
-use connection::Common;
+use common::Common;
+use connect::Will;
+use ledger::Ledger;
+use live::Greetings;
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, ReadPath};
 use session::Sessions;
 use shard::Shard;
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// After an accept failed (out of files, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a connection is silent before the system asks whether its peer is there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// Longest sleep while no session is due.
+const SESSIONS_PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
 /// A running listener.
 #[derive(Debug)]
@@ -71,9 +91,12 @@ impl MqttListener {
                 (options.clone(), counters.clone(), Arc::clone(&nodes));
             Arc::new(Shard::new(routes.clone(), options, arrival.clone(), counters, nodes))
         });
+        let ledger = Arc::new(Ledger::new(options.memory_bytes_max));
         let common = Arc::new(Common {
             shards: shards.collect(),
-            sessions: Sessions::new(options.sessions_max),
+            sessions: Sessions::new(options.sessions_max, ledger.clone()),
+            greetings: Greetings::default(),
+            ledger,
             options,
             counters: counters.clone(),
             arrival,
@@ -115,6 +138,8 @@ async fn run(listener: TcpListener, common: Arc<Common>, ingest: Arc<dyn Ingest>
         writers.spawn(shard.clone().run(ingest.clone(), stop.clone()));
     }
     let connections = TaskTracker::new();
+    connections.spawn(pass_sessions(common.clone()));
+    let mut is_full = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -124,12 +149,15 @@ async fn run(listener: TcpListener, common: Arc<Common>, ingest: Arc<dyn Ingest>
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        if connections.len() >= common.options.connections_max {
-            tracing::warn!("a connection was refused: mqtt.connections_max is reached");
+        let was_full =
+            std::mem::replace(&mut is_full, connections.len() > common.options.connections_max);
+        if is_full && !common.greetings.make_room(packets::reason::QUOTA) {
+            if !was_full {
+                tracing::warn!("connections are refused: mqtt.connections_max is reached");
+            }
             continue;
         }
-        // Acks are written in groups; waiting for more of them would only delay.
-        let _ = stream.set_nodelay(true);
+        prepare(&stream);
         let common = common.clone();
         connections.spawn(async move {
             common.counters.connections.fetch_add(1, Ordering::Relaxed);
@@ -143,6 +171,31 @@ async fn run(listener: TcpListener, common: Arc<Common>, ingest: Arc<dyn Ingest>
     stop.cancel();
     writers.close();
     writers.wait().await;
+}
+
+/// What is not possible on a socket is done without.
+fn prepare(stream: &TcpStream) {
+    // Acks are written in groups; waiting for more of them would only delay.
+    let _ = stream.set_nodelay(true);
+    // Peers that are gone without a word are found, whatever keep-alive they asked for.
+    let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE / 6);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
+/// Publishes the wills of clients that stay away, and ends their sessions.
+async fn pass_sessions(common: Arc<Common>) {
+    let publish = |client: &Arc<str>, will: Will| common.publish_will(client, &will);
+    loop {
+        let next = common.sessions.pass(Instant::now(), &publish);
+        let wait = next.map_or(SESSIONS_PAUSE_MAX, |next| {
+            next.saturating_duration_since(Instant::now()).min(SESSIONS_PAUSE_MAX)
+        });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = common.sessions.earlier() => {}
+            () = common.shutdown.cancelled() => return,
+        }
+    }
 }
 
 /// Counts a connection as open, also when it ends by a panic.

@@ -2,10 +2,14 @@
 //! cannot be stored kept as dead letters.
 
 mod batch;
+mod held;
 mod router;
 mod store;
+mod topics;
+mod waiting;
 mod write;
 
 pub(crate) use batch::{Batch, Origin};
+pub(crate) use held::Held;
 pub(crate) use router::{Router, Wanted};
 pub(crate) use store::{Sender, Stored};

@@ -109,6 +109,10 @@ pub async fn replay(
 /// Writes the rows of a batch; why the write path refused one.
 async fn refusal(batch: &mut Batch, ingest: &dyn Ingest) -> Result<Option<Fault>> {
     match ingest.write(batch.take_points()).await {
+        Ok(receipt) if !receipt.deferred.is_empty() => {
+            let reason = "its rows need more new tables or time ranges than may be made at present";
+            Err(crate::Error::Store(reason.into()))
+        }
         Ok(receipt) => Ok(batch.refused(&receipt.rejected).pop().map(|(_, fault)| fault)),
         Err(wrong) if wrong.is_retryable() => Err(crate::Error::Store(wrong.to_string())),
         Err(wrong) => Ok(Some(Fault::new(RejectReason::Name, wrong.to_string()))),

@@ -10,13 +10,16 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Keeps what is written. Rows of a table `refused` are rejected; `busy` makes writes fail.
+/// Keeps what is written. Rows of a table `refused` are rejected; `busy` makes writes fail. Rows of
+/// tables whose names begin with `new` are put off until there is `room`.
 pub(crate) struct Memory {
     pub(crate) written: Mutex<Vec<Points>>,
     pub(crate) databases: Mutex<Vec<Name>>,
     pub(crate) busy: Mutex<bool>,
     /// A permit lets one write through.
     pub(crate) gate: Semaphore,
+    /// Writes of rows that were put off which may store them.
+    pub(crate) room: Mutex<usize>,
 }
 
 impl Memory {
@@ -32,6 +35,7 @@ impl Memory {
             databases: Mutex::default(),
             busy: Mutex::new(false),
             gate: Semaphore::new(permits),
+            room: Mutex::new(0),
         })
     }
 
@@ -60,27 +64,47 @@ impl ReadPath for Memory {
     }
 }
 
+impl Memory {
+    fn take(&self, points: Vec<Points>, has_room: impl Fn(&Points) -> bool) -> Result<Receipt> {
+        if *self.busy.lock() {
+            return Err(Error::Busy { reason: "full", retry_after_s: 2 });
+        }
+        let mut receipt = Receipt::default();
+        for one in points {
+            if one.table.as_str() == "refused" {
+                receipt.rejected.extend(one.origins.iter().map(|origin| Rejection {
+                    origin: *origin,
+                    reason: RejectReason::TypeConflict,
+                    detail: "field type conflict".into(),
+                }));
+            } else if one.table.starts_with("new") && !has_room(&one) {
+                receipt.deferred.push(one);
+            } else {
+                receipt.rows += one.rows() as u64;
+                self.written.lock().push(one);
+            }
+        }
+        Ok(receipt)
+    }
+}
+
 impl Ingest for Memory {
     fn write(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
         Box::pin(async move {
             self.gate.acquire().await.unwrap().forget();
-            if *self.busy.lock() {
-                return Err(Error::Busy { reason: "full", retry_after_s: 2 });
-            }
-            let mut receipt = Receipt::default();
-            for one in points {
-                if one.table.as_str() == "refused" {
-                    receipt.rejected.extend(one.origins.iter().map(|origin| Rejection {
-                        origin: *origin,
-                        reason: RejectReason::TypeConflict,
-                        detail: "field type conflict".into(),
-                    }));
-                } else {
-                    receipt.rows += one.rows() as u64;
-                    self.written.lock().push(one);
-                }
-            }
-            Ok(receipt)
+            self.take(points, |_| {
+                let mut room = self.room.lock();
+                let is_some = *room > 0;
+                *room = room.saturating_sub(1);
+                is_some
+            })
+        })
+    }
+
+    fn write_present(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
+        Box::pin(async move {
+            self.gate.acquire().await.unwrap().forget();
+            self.take(points, |points| self.rows(&points.table) > 0)
         })
     }
 

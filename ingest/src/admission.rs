@@ -1,53 +1,25 @@
-//! Who may write now: bounds on what is in flight, on new tablets, and on the disk.
+//! Who may write now: bounds on what is in flight, and on the disk.
 
 use crate::{Error, IngestOptions, Result};
-use oribi_cluster::{Node, RangesWanted};
-use oribi_model::TableId;
-use parking_lot::Mutex;
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use oribi_cluster::Node;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What one permit stands for, bytes.
 const PERMIT_BYTES: usize = 1_024;
 /// What a refused client is told to wait.
 const RETRY_AFTER_S: u32 = 1;
-const MINUTE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Admission {
     options: IngestOptions,
     inflight: Arc<Semaphore>,
     permits: usize,
-    granted: Mutex<Granted>,
-}
-
-/// New time ranges granted in the present minute.
-struct Granted {
-    since: Instant,
-    /// First ranges, of tables that had none.
-    tables: usize,
-    /// Further ones, by table.
-    ranges: HashMap<TableId, usize>,
-}
-
-impl Granted {
-    fn new() -> Granted {
-        Granted { since: Instant::now(), tables: 0, ranges: HashMap::new() }
-    }
 }
 
 impl Admission {
     pub(crate) fn new(options: IngestOptions) -> Admission {
         let permits = (options.inflight_bytes_max / PERMIT_BYTES).max(1);
-        Admission {
-            options,
-            inflight: Arc::new(Semaphore::new(permits)),
-            permits,
-            granted: Mutex::new(Granted::new()),
-        }
+        Admission { options, inflight: Arc::new(Semaphore::new(permits)), permits }
     }
 
     /// Lets a write of so many bytes in, after a bounded wait; it counts until the answer is
@@ -75,26 +47,5 @@ impl Admission {
             Ok(outcome) => outcome,
             Err(_) => Err(busy("too much is being written at once")),
         }
-    }
-
-    /// How many of the ranges that a table wants may be made now. Each table has a budget for each
-    /// minute, so that one device with a wrong clock delays no other table; first ranges of
-    /// tables, which new tables take, have one together.
-    pub(crate) fn grant(&self, table: TableId, wanted: RangesWanted) -> usize {
-        let most = self.options.tablets_per_minute_max as usize;
-        let mut granted = self.granted.lock();
-        if granted.since.elapsed() >= MINUTE {
-            *granted = Granted::new();
-        }
-        if wanted.is_first {
-            if granted.tables >= most {
-                return 0;
-            }
-            granted.tables += 1;
-        }
-        let of_table = granted.ranges.entry(table).or_default();
-        let count = wanted.count.min(most.saturating_sub(*of_table));
-        *of_table += count;
-        count
     }
 }

@@ -5,24 +5,51 @@ use futures::future::BoxFuture;
 use oribi_model::{Name, Points, Rejection, Table};
 use std::sync::Arc;
 
-/// What became of a write.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What became of a write: each of its rows is stored, refused or put off.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[must_use = "rows that were put off are stored nowhere"]
 pub struct Receipt {
     /// Rows stored: synced in the log and visible to every later query.
     pub rows: u64,
     /// Rows refused, by ascending origin.
     pub rejected: Vec<Rejection>,
+    /// Rows for which there is no table or no time range yet, in the order of their tables in the
+    /// write. Whoever wrote them writes them again.
+    pub deferred: Vec<Points>,
+}
+
+impl Receipt {
+    /// Rows that were put off.
+    pub fn rows_deferred(&self) -> usize {
+        self.deferred.iter().map(Points::rows).sum()
+    }
+
+    /// Adds what became of other rows of the same caller.
+    pub fn add(&mut self, other: Receipt) {
+        self.rows += other.rows;
+        self.rejected.extend(other.rejected);
+        self.rejected.sort_by_key(|rejection| rejection.origin);
+        self.deferred.extend(other.deferred);
+    }
 }
 
 /// The one entry for rows, and the little of the catalog that front doors need.
 pub trait Ingest: Send + Sync + 'static {
-    /// Stores rows of any number of tables. Origins are unique over all of `points`. Resolves
-    /// once every row is either synced in the log and applied, or refused in the receipt.
+    /// Stores rows of any number of tables, and makes the tables and time ranges that they lack.
+    /// Origins are unique over all of `points`. Resolves once every row is synced in the log and
+    /// applied, or refused, or put off because too many tables or ranges are new.
     ///
     /// # Errors
     /// The write as a whole was not acknowledged; parts of it may have been stored, so that the
     /// caller writes the same rows again (which changes nothing for rows with a time).
     fn write(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>>;
+
+    /// As [`Ingest::write`], but all rows without a table or a time range are put off: this waits
+    /// for none to be made, so that rows of many senders can go in one write.
+    ///
+    /// # Errors
+    /// As [`Ingest::write`].
+    fn write_present(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>>;
 
     /// A table as of now.
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>>;

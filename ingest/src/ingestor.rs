@@ -3,21 +3,36 @@
 use crate::{
     Error, Ingest, Receipt, Result,
     admission::Admission,
+    budget::{Budget, Turn},
     fit,
     reject::Rejects,
     split::{self, Split},
 };
-use futures::future::{BoxFuture, try_join_all};
-use oribi_cluster::{Change, ColumnSpec, Node};
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{BoxFuture, try_join_all},
+    stream,
+};
+use oribi_cluster::{Change, ColumnSpec, Node, RangesWanted};
 use oribi_model::{
     Column, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
-    RowsWanted, ScanSpec, SeriesFilter, Table, TableId, TimeRange,
+    RowsWanted, ScanSpec, SeriesFilter, Table, TableId, TabletId, TimeRange,
 };
+use parking_lot::Mutex;
 use serde::Deserialize;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// How often a write starts over because its table or tablets changed under it.
 const TRIES_MAX: usize = 5;
+/// Tables of one write for which ranges are made at once: writes take turns, so that one with
+/// thousands of new tables does not make another with a single one wait for all of them.
+const MAKING_MAX: usize = 4;
+/// Ranges of one table that are made, and written to for the first time, at once, since that takes
+/// time of those who write meanwhile.
+const RANGES_AT_ONCE_MAX: usize = 8;
 
 /// Bounds of the write path, `[ingest]` in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -62,46 +77,145 @@ impl IngestOptions {
 pub struct Ingestor {
     node: Arc<Node>,
     admission: Admission,
+    budget: Budget,
+}
+
+/// What a write does about tables and ranges that are not there.
+#[derive(Clone, Copy)]
+enum Missing<'a> {
+    Defer,
+    Make(&'a Making<'a>),
+}
+
+/// What a write may make for one table.
+struct Making<'a> {
+    turn: &'a Turn,
+    /// Whether the table was taken from the budget.
+    is_taken: AtomicBool,
+    /// How many ranges may still be made, once that was asked for.
+    ranges_left: Mutex<Option<usize>>,
+}
+
+/// What was made for the rows of a table.
+enum Covered {
+    Some,
+    /// No more may be made now.
+    Nothing,
+    /// The table was dropped meanwhile.
+    TableGone,
+}
+
+/// A table as a write found it.
+enum Grown {
+    /// With every column that the rows need.
+    Ready(Arc<Table>),
+    /// It changed meanwhile.
+    Changed,
+    /// It is not there.
+    Deferred,
+}
+
+/// The rows that fit a table.
+struct Fitted {
+    batch: RowBatch,
+    /// Which rows of the points these are; `None`: all.
+    kept: Option<Vec<u32>>,
+    rejected: Vec<Rejection>,
 }
 
 impl Ingestor {
     /// A write path into `node`.
     pub fn new(node: Arc<Node>, options: IngestOptions) -> Ingestor {
-        Ingestor { node, admission: Admission::new(options) }
+        let budget = Budget::new(options.tablets_per_minute_max as usize);
+        Ingestor { node, admission: Admission::new(options), budget }
     }
 
+    /// Writes what has tables and ranges at once, and then, table by table, what has none.
     async fn write_all(&self, points: Vec<Points>) -> Result<Receipt> {
         let bytes = points.iter().map(Points::bytes_held).sum();
         let _admitted = self.admission.admit(&self.node, bytes).await?;
-        let written = points.iter().map(|points| self.write_table(points));
+        let mut receipt = self.write_admitted(points).await?;
+        let missing = std::mem::take(&mut receipt.deferred);
+        if missing.is_empty() {
+            return Ok(receipt);
+        }
+        let turn = self.budget.turn();
+        let make = async |points| {
+            let (is_taken, ranges_left) = (AtomicBool::new(false), Mutex::new(None));
+            let making = Making { turn: &turn, is_taken, ranges_left };
+            self.write_table(points, Missing::Make(&making)).await
+        };
+        let made = missing.into_iter().map(make);
+        let mut made = stream::iter(made).buffered(MAKING_MAX);
+        while let Some(part) = made.try_next().await? {
+            receipt.add(part);
+        }
+        Ok(receipt)
+    }
+
+    async fn write_those_present(&self, points: Vec<Points>) -> Result<Receipt> {
+        let bytes = points.iter().map(Points::bytes_held).sum();
+        let _admitted = self.admission.admit(&self.node, bytes).await?;
+        self.write_admitted(points).await
+    }
+
+    async fn write_admitted(&self, points: Vec<Points>) -> Result<Receipt> {
+        let written = points.into_iter().map(|points| self.write_table(points, Missing::Defer));
         let mut receipt = Receipt::default();
         for part in try_join_all(written).await? {
             receipt.rows += part.rows;
             receipt.rejected.extend(part.rejected);
+            receipt.deferred.extend(part.deferred);
         }
         receipt.rejected.sort_by_key(|rejection| rejection.origin);
         Ok(receipt)
     }
 
-    async fn write_table(&self, points: &Points) -> Result<Receipt> {
+    async fn write_table(&self, points: Points, missing: Missing<'_>) -> Result<Receipt> {
         if points.rows() == 0 {
             return Ok(Receipt::default());
         }
         for _ in 0..TRIES_MAX {
-            let Some(table) = self.grown_table(points).await? else { continue };
-            let (batch, rejected) = self.fit(points, &table);
+            let table = match self.grown_table(&points, missing).await? {
+                Grown::Ready(table) => table,
+                Grown::Changed => continue,
+                Grown::Deferred => {
+                    return Ok(Receipt { deferred: vec![points], ..Receipt::default() });
+                }
+            };
+            let Fitted { batch, kept, rejected } = self.fit(&points, &table);
             let rows = batch.rows() as u64;
-            if rows == 0 || self.write_batch(batch).await? {
-                return Ok(Receipt { rows, rejected });
-            }
+            let put_off = if rows == 0 {
+                Vec::new()
+            } else {
+                let Some(put_off) = self.write_batch(batch, missing).await? else { continue };
+                put_off
+            };
+            let rows = rows - put_off.len() as u64;
+            let of_points = |row: u32| kept.as_ref().map_or(row, |kept| kept[row as usize]);
+            let deferred = if put_off.is_empty() {
+                Vec::new()
+            } else {
+                vec![points.take(put_off.into_iter().map(of_points).collect())]
+            };
+            return Ok(Receipt { rows, rejected, deferred });
         }
         Err(Error::Busy { reason: "the table keeps changing", retry_after_s: 1 })
     }
 
-    /// The table with every column that the rows need. `None`: it changed meanwhile.
-    async fn grown_table(&self, points: &Points) -> Result<Option<Arc<Table>>> {
+    /// The table with every column that the rows need.
+    async fn grown_table(&self, points: &Points, missing: Missing<'_>) -> Result<Grown> {
         let catalog = self.node.catalog();
         let table = catalog.table(&points.db, &points.table);
+        if table.is_none() {
+            match missing {
+                Missing::Defer => return Ok(Grown::Deferred),
+                Missing::Make(making) if !self.may_make(&points.table, making) => {
+                    return Ok(Grown::Deferred);
+                }
+                Missing::Make(_) => {}
+            }
+        }
         let schema = table.map(|table| table.schema.clone()).unwrap_or_default();
         let mut columns = fit::wanted(points, &schema);
         if let Some(table) = table {
@@ -110,13 +224,13 @@ impl Ingestor {
             }
         }
         if let (Some(table), true) = (table, columns.is_empty()) {
-            return Ok(Some(table.clone()));
+            return Ok(Grown::Ready(table.clone()));
         }
         let (db, table) = (points.db.clone(), points.table.clone());
         match self.node.change(Change::EnsureColumns { db, table, columns }).await {
-            Ok(_) => Ok(None),
+            Ok(_) => Ok(Grown::Changed),
             // Another write gave a column of this name another kind: look again.
-            Err(oribi_cluster::Error::Refused(_)) => Ok(None),
+            Err(oribi_cluster::Error::Refused(_)) => Ok(Grown::Changed),
             Err(error) => Err(translate(error)),
         }
     }
@@ -145,7 +259,7 @@ impl Ingestor {
     }
 
     /// The rows that fit the table, and the others with their reasons.
-    fn fit(&self, points: &Points, table: &Table) -> (RowBatch, Vec<Rejection>) {
+    fn fit(&self, points: &Points, table: &Table) -> Fitted {
         let mut rejects = Rejects::default();
         let tags = fit::tags(points, &table.schema, &mut rejects);
         let series = points.series.renumbered(&tags);
@@ -173,26 +287,46 @@ impl Ingestor {
             columns,
             cursor: points.cursor.clone(),
         };
-        if !rejects.is_empty() {
-            batch = batch.take(rejects.kept(points.rows()));
+        let kept = (!rejects.is_empty()).then(|| rejects.kept(points.rows()));
+        if let Some(kept) = &kept {
+            batch = batch.take(kept.clone());
         }
-        (batch, rejects.into_rejections(points).collect())
+        Fitted { batch, kept, rejected: rejects.into_rejections(points).collect() }
     }
 
-    /// Commits a batch, making tablets where there are none. `false`: a tablet was dropped under
-    /// it.
-    async fn write_batch(&self, mut batch: RowBatch) -> Result<bool> {
-        let parts = loop {
-            match split::split(batch, &self.node.catalog()) {
-                Split::Whole(parts) => break parts,
-                Split::Uncovered(same, times) => {
-                    if !self.cover(same.table, &times).await? {
-                        return Ok(false);
-                    }
-                    batch = same;
+    /// Commits those rows of a batch that have a tablet, after making some where that is wanted.
+    /// Gives the rows that have none; `None`: a tablet was dropped under it.
+    async fn write_batch(
+        &self,
+        mut batch: RowBatch,
+        missing: Missing<'_>,
+    ) -> Result<Option<Vec<u32>>> {
+        // Which rows of the whole batch those are that are not written yet.
+        let mut rows: Option<Vec<u32>> = None;
+        loop {
+            let (same, parts, uncovered) = match split::split(batch, &self.node.catalog()) {
+                Split::Whole(parts) => {
+                    return Ok(self.write_parts(parts).await?.then(Vec::new));
                 }
+                Split::Partly(same, parts, uncovered) => (same, parts, uncovered),
+            };
+            if !self.write_parts(parts).await? {
+                return Ok(None);
             }
-        };
+            let of_whole = |row: &u32| rows.as_ref().map_or(*row, |rows| rows[*row as usize]);
+            let left: Vec<u32> = uncovered.iter().map(of_whole).collect();
+            let Missing::Make(making) = missing else { return Ok(Some(left)) };
+            batch = same.take(uncovered);
+            match self.cover(batch.table, &batch.times, making).await? {
+                Covered::TableGone => return Ok(None),
+                Covered::Nothing => return Ok(Some(left)),
+                Covered::Some => rows = Some(left),
+            }
+        }
+    }
+
+    /// `false`: a tablet was dropped meanwhile.
+    async fn write_parts(&self, parts: Vec<(TabletId, RowBatch)>) -> Result<bool> {
         let writes = parts.into_iter().map(|(tablet, batch)| self.node.write(tablet, batch));
         match try_join_all(writes).await {
             Ok(_) => Ok(true),
@@ -201,19 +335,37 @@ impl Ingestor {
         }
     }
 
-    /// `false`: the table was dropped meanwhile.
-    async fn cover(&self, table: TableId, times: &[i64]) -> Result<bool> {
-        let grant = |wanted| self.admission.grant(table, wanted);
-        let cover = match self.node.cover(table, times, grant).await {
-            Err(oribi_cluster::Error::Refused(_)) => return Ok(false),
+    /// Whether a table may be made, or get its first range.
+    fn may_make(&self, table: &Name, making: &Making<'_>) -> bool {
+        // Oribi's own tables are few, and no dead letter may wait for a client's tables.
+        if table.is_system() || making.is_taken.load(Ordering::Relaxed) {
+            return true;
+        }
+        let is_taken = self.budget.take_table(making.turn);
+        making.is_taken.store(is_taken, Ordering::Relaxed);
+        is_taken
+    }
+
+    /// Makes some ranges for these times.
+    async fn cover(&self, table: TableId, times: &[i64], making: &Making<'_>) -> Result<Covered> {
+        let catalog = self.node.catalog();
+        let Some(found) = catalog.table_by_id(table) else { return Ok(Covered::TableGone) };
+        let is_refused = AtomicBool::new(false);
+        let grant = |wanted: RangesWanted| {
+            let may = !wanted.is_first || self.may_make(&found.name, making);
+            let mut left = making.ranges_left.lock();
+            let left = left.get_or_insert_with(|| self.budget.share_of_ranges(table));
+            let most = if may { wanted.count.min(RANGES_AT_ONCE_MAX).min(*left) } else { 0 };
+            let granted = self.budget.take_ranges(table, most);
+            *left -= granted;
+            is_refused.store(granted == 0, Ordering::Relaxed);
+            granted
+        };
+        match self.node.cover(table, times, grant).await {
+            Err(oribi_cluster::Error::Refused(_)) => return Ok(Covered::TableGone),
             outcome => outcome.map_err(translate)?,
         };
-        if cover.missing > 0 {
-            let reason = "its rows lie in more new time ranges than may be made in a minute \
-                          (ingest.tablets_per_minute_max)";
-            return Err(Error::Busy { reason, retry_after_s: 60 });
-        }
-        Ok(true)
+        Ok(if is_refused.into_inner() { Covered::Nothing } else { Covered::Some })
     }
 }
 
@@ -228,6 +380,10 @@ fn translate(error: oribi_cluster::Error) -> Error {
 impl Ingest for Ingestor {
     fn write(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
         Box::pin(self.write_all(points))
+    }
+
+    fn write_present(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
+        Box::pin(self.write_those_present(points))
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {

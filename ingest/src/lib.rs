@@ -4,6 +4,7 @@
 
 mod admission;
 mod api;
+mod budget;
 mod error;
 mod fit;
 mod ingestor;

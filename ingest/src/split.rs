@@ -4,13 +4,14 @@ use oribi_cluster::Catalog;
 use oribi_model::{RowBatch, TableId, TabletId, table::Bucket};
 use std::collections::BTreeMap;
 
-/// What became of a batch.
+/// A batch by tablet.
 #[derive(Debug)]
 pub(crate) enum Split {
     /// Every row has a tablet.
     Whole(Vec<(TabletId, RowBatch)>),
-    /// Event times that no tablet holds.
-    Uncovered(RowBatch, Vec<i64>),
+    /// The batch as it was, the parts that have tablets, and the rows whose times no tablet holds,
+    /// ascending.
+    Partly(RowBatch, Vec<(TabletId, RowBatch)>, Vec<u32>),
 }
 
 /// Cuts a batch by the tablets of its table. Rows of one tablet keep their order.
@@ -26,14 +27,12 @@ pub(crate) fn split(batch: RowBatch, catalog: &Catalog) -> Split {
         let hash = hashes[batch.row_series[row] as usize];
         match tablet_of(catalog, batch.table, *time, hash) {
             Some(tablet) => by_tablet.entry(tablet).or_default().push(row as u32),
-            None => uncovered.push(*time),
+            None => uncovered.push(row as u32),
         }
     }
-    if !uncovered.is_empty() {
-        return Split::Uncovered(batch, uncovered);
-    }
     let parts = by_tablet.into_iter().map(|(tablet, rows)| (tablet, batch.take(rows)));
-    Split::Whole(parts.collect())
+    let parts = parts.collect();
+    if uncovered.is_empty() { Split::Whole(parts) } else { Split::Partly(batch, parts, uncovered) }
 }
 
 fn tablet_of(catalog: &Catalog, table: TableId, time: i64, hash: u64) -> Option<TabletId> {

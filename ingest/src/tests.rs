@@ -127,7 +127,7 @@ async fn tags_and_fields_never_trade_places_and_names_are_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_is_cut_by_time_and_bucket_and_new_tablets_are_bounded() {
     let node = node().await;
-    let options = IngestOptions { tablets_per_minute_max: 4, ..IngestOptions::default() };
+    let options = IngestOptions { tablets_per_minute_max: 8, ..IngestOptions::default() };
     let ingestor = Ingestor::new(node.clone(), options);
     let mut builder = PointsBuilder::new(name("default"), name("m"));
     let field = builder.field("v", ColumnType::Int);
@@ -143,21 +143,37 @@ async fn a_batch_is_cut_by_time_and_bucket_and_new_tablets_are_bounded() {
     let table = node.catalog().table("default", "m").unwrap().id;
     assert_eq!(node.catalog().tablets_of(table).len(), 4);
 
-    let far = Points { times: rows.times.iter().map(|t| t - 1_000 * NS_PER_DAY).collect(), ..rows };
-    let refused = ingestor.write(vec![far]).await.unwrap_err();
-    assert!(matches!(refused, Error::Busy { .. }) && refused.is_retryable());
-    assert_eq!(stored(&node).len(), 6);
+    // Rows beyond the budget are put off, and all others stored; half of what is left is taken.
+    let days = [(0, 1_000), (1, 3_000), (2, 5_000), (3, 7_000), (4, 0), (5, 9_000)];
+    let times = days.iter().map(|(_, day)| START - day * NS_PER_DAY + 1).collect();
+    let far = Points { times, ..rows };
+    let receipt = ingestor.write_present(vec![far.clone()]).await.unwrap();
+    assert_eq!((receipt.rows, receipt.rows_deferred()), (1, 5));
+    assert_eq!(receipt.deferred[0].origins, [1, 2, 3, 4, 6]);
+    let receipt = ingestor.write(receipt.deferred).await.unwrap();
+    assert_eq!((receipt.rows, receipt.deferred[0].rows()), (2, 3));
+    assert_eq!(stored(&node).len(), 9);
 
-    // Another table has a budget of its own, until too many tables are new.
-    for at in 0..5 {
-        let mut builder = PointsBuilder::new(name("default"), name(&format!("other{at}")));
-        let field = builder.field("v", ColumnType::Int);
-        let series = builder.series([("host", "h")]);
-        builder.set_int(field, 1);
-        builder.end_row(series, START, 1);
-        let outcome = ingestor.write(vec![builder.finish()]).await;
-        assert_eq!(outcome.is_ok(), at < 3, "table {at}");
-    }
+    // Another table has a budget of its own; of new tables, too, a write gets half of what is left.
+    let tables = |count: u32| {
+        let table = |at| {
+            let mut builder = PointsBuilder::new(name("default"), name(&format!("other{at}")));
+            let field = builder.field("v", ColumnType::Int);
+            let series = builder.series([("host", "h")]);
+            builder.set_int(field, 1);
+            builder.end_row(series, START, at + 1);
+            builder.finish()
+        };
+        (0..count).map(table).collect::<Vec<_>>()
+    };
+    let receipt = ingestor.write_present(tables(9)).await.unwrap();
+    assert_eq!((receipt.rows, receipt.rows_deferred()), (0, 9));
+    let receipt = ingestor.write(tables(9)).await.unwrap();
+    assert_eq!((receipt.rows, receipt.rows_deferred()), (3, 6));
+    assert_eq!(receipt.deferred[0].table.as_str(), "other3");
+    assert_eq!(node.catalog().tables().count(), 4, "a table that is put off is not made");
+    let receipt = ingestor.write(tables(9)).await.unwrap();
+    assert_eq!((receipt.rows, receipt.rows_deferred()), (5, 4));
     node.stop().await;
 }
 

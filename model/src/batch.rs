@@ -67,17 +67,7 @@ impl RowBatch {
     /// The rows at these places, in this order, with the series and columns that they have.
     pub fn take(&self, rows: Vec<u32>) -> RowBatch {
         let at = |row: &u32| *row as usize;
-        let mut numbers = vec![u32::MAX; self.series.len()];
-        let mut series = SeriesKeys::default();
-        let row_series = rows.iter().map(|row| {
-            let old = self.row_series[at(row)] as usize;
-            if numbers[old] == u32::MAX {
-                let key = self.series.get(old);
-                numbers[old] = series.push_with(|bytes| bytes.extend_from_slice(key)) as u32;
-            }
-            numbers[old]
-        });
-        let row_series = row_series.collect();
+        let (series, row_series) = taken_series(&self.series, &self.row_series, &rows);
         let times = rows.iter().map(|row| self.times[at(row)]).collect();
         let cursor = self.cursor.as_ref().map(|cursor| Cursor {
             source: cursor.source.clone(),
@@ -85,8 +75,7 @@ impl RowBatch {
         });
         let rows = UInt32Array::from(rows);
         let columns = self.columns.iter().filter_map(|(id, values)| {
-            let taken = take(values.as_array(), &rows, None).expect("rows are those of the batch");
-            let values = like(values, &*taken);
+            let values = taken_values(values, &rows);
             (values.null_count() < values.len()).then_some((*id, values))
         });
         RowBatch {
@@ -128,6 +117,32 @@ impl RowBatch {
         }
         Ok(())
     }
+}
+
+/// The series that some rows have, and for each of these rows its place among them.
+pub(crate) fn taken_series(
+    series: &SeriesKeys,
+    row_series: &[u32],
+    rows: &[u32],
+) -> (SeriesKeys, Vec<u32>) {
+    let mut numbers = vec![u32::MAX; series.len()];
+    let mut taken = SeriesKeys::default();
+    let places = rows.iter().map(|row| {
+        let old = row_series[*row as usize] as usize;
+        if numbers[old] == u32::MAX {
+            let key = series.get(old);
+            numbers[old] = taken.push_with(|bytes| bytes.extend_from_slice(key)) as u32;
+        }
+        numbers[old]
+    });
+    let places = places.collect();
+    (taken, places)
+}
+
+/// The cells of these rows.
+pub(crate) fn taken_values(values: &ColumnValues, rows: &UInt32Array) -> ColumnValues {
+    let taken = take(values.as_array(), rows, None).expect("rows are those of the batch");
+    like(values, &*taken)
 }
 
 fn like(values: &ColumnValues, array: &dyn Array) -> ColumnValues {

@@ -50,6 +50,11 @@ impl Name {
         Name::new(name)
     }
 
+    /// Whether a table of this name is one of Oribi's own.
+    pub fn is_system(&self) -> bool {
+        self.0.starts_with('_')
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

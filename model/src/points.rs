@@ -6,6 +6,7 @@
 mod builder;
 mod cells;
 mod series_index;
+mod take;
 
 pub use builder::{FieldRef, PointsBuilder};
 

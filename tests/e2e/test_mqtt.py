@@ -253,3 +253,59 @@ def test_version_5_properties_and_reasons(shared):
     client.disconnect()
     client.loop_stop()
     assert shared.count("five") == 2
+
+
+@pytest.mark.parametrize("kind", ["tables", "times"])
+def test_a_client_with_new_tables_or_times_of_decades_holds_up_nobody(make_oribi, kind):
+    """More new tables and ranges than may be made in a minute; the others are acked within the socket's patience."""
+    most = 60 if kind == "tables" else 20
+    node = make_oribi(f"[ingest]\ntablets_per_minute_max = {most}\n").start()
+    goods = [Wire(node, f"good{number}") for number in range(8)]
+    for number, good in enumerate(goods):
+        good.publish(f"sensors/s/good{number}", b'{"v":0}')
+        assert good.receive()[0] == 0x40
+    bad = Wire(node, "bad")
+    count = 70
+    for number in range(count):
+        if kind == "tables":
+            bad.publish(f"yard{number}/logger", b'{"v":1}', packet_id=number + 1)
+        else:
+            time = 110_000_000 + number * 170 * 86_400
+            bad.publish(f"yard/logger{number}", b'{"v":1,"time":%d}' % time, packet_id=number + 1)
+    for packet_id in range(2, 52):
+        for number, good in enumerate(goods):
+            good.publish(f"sensors/s/good{number}", b'{"v":%d}' % packet_id, packet_id=packet_id)
+        for good in goods:
+            assert good.receive() == (0x40, struct.pack(">H", packet_id))
+    bad.socket.settimeout(60)
+    assert [bad.receive() for _ in range(count)] == [(0x40, struct.pack(">H", n + 1)) for n in range(count)]
+    tables = [f"yard{number}" for number in range(count)] if kind == "tables" else ["yard"]
+    assert sum(node.count(table) for table in tables) == count
+    assert node.count("sensors") == 8 * 51
+    assert dead(node) == []
+
+
+def test_over_http_the_rest_is_stored_and_comes_again(make_oribi):
+    node = make_oribi("[ingest]\ntablets_per_minute_max = 60\n").start()
+    body = "\n".join(f"t{number} v=1 1700000000" for number in range(50))
+    answer = node.write(body, precision="s")
+    assert answer.status_code == 503 and answer.headers["Retry-After"] == "5"
+    again = [line["line_number"] for line in answer.json()["data"]]
+    assert 0 < len(again) < 50
+    assert sum(node.count(f"t{number}") for number in range(50) if number + 1 not in again) == 50 - len(again)
+    wait_for(lambda: node.write(body, precision="s").status_code == 204, "room for all tables")
+    assert sum(node.count(f"t{number}") for number in range(50)) == 50
+
+
+def test_a_connect_that_the_specification_forbids_is_refused(shared):
+    texts = Wire.text
+    for flags, rest in [
+        (3, texts("x")),
+        (2 | 4 | 0x18, texts("x") + texts("a/b") + texts("w")),
+        (2 | 4, texts("x") + texts("a/#") + texts("w")),
+        (2, texts("a\0b")),
+    ]:
+        body = texts("MQTT") + bytes([4, flags, 0, 60]) + rest
+        with socket.create_connection(("127.0.0.1", shared.mqtt_port), timeout=20) as bare:
+            bare.sendall(bytes([0x10, len(body)]) + body)
+            assert bare.recv(100) == b"", flags

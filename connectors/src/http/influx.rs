@@ -1,7 +1,7 @@
 //! InfluxDB's write endpoints. One error body serves all its clients; a write is answered 204 or
 //! an error, never 200 or 429.
 
-use super::{Writer, body, params::Params};
+use super::{Writer, body, deferred, params::Params};
 use crate::decode::{
     Decoded,
     line_protocol::{self, Options, original_line},
@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use oribi_ingest::Error;
-use oribi_model::{Name, RejectReason, Rejection, name::DEFAULT_DB};
+use oribi_model::{Name, Points, RejectReason, Rejection, name::DEFAULT_DB};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +56,9 @@ async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Respons
     let mut stored = 0;
     if !decoded.points.is_empty() {
         match writer.ingest.write(decoded.points).await {
+            Ok(receipt) if !receipt.deferred.is_empty() => {
+                return put_off(receipt.rows, &receipt.deferred);
+            }
             Ok(receipt) => {
                 stored = receipt.rows;
                 rejected.extend(receipt.rejected);
@@ -146,6 +149,17 @@ fn write_error(wrong: &Error) -> Response {
     let status = StatusCode::SERVICE_UNAVAILABLE;
     let mut answer = error(status, "unavailable", &wrong.to_string(), None, Vec::new());
     answer.headers_mut().insert(header::RETRY_AFTER, retry_after_s(wrong).into());
+    answer
+}
+
+/// The answer to a write of which some rows have to come again.
+fn put_off(stored: u64, rows: &[Points]) -> Response {
+    let lines = deferred::rows(rows);
+    let data = lines.iter().map(|line| json!({"line_number": line})).collect();
+    let message = deferred::detail(stored, rows);
+    let first = lines.first().copied();
+    let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", &message, first, data);
+    answer.headers_mut().insert(header::RETRY_AFTER, deferred::RETRY_AFTER_S.into());
     answer
 }
 

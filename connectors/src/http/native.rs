@@ -1,7 +1,7 @@
 //! `/api/v1/write`: JSON, NDJSON, CSV, Arrow IPC, MessagePack, CBOR and Avro containers into one table.
 
 use super::{
-    Writer, body,
+    Writer, body, deferred,
     influx::{no_content, retry_after_s},
     params::Params,
 };
@@ -18,7 +18,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use oribi_model::{ColumnKind, Name, Rejection, name::DEFAULT_DB};
+use oribi_model::{ColumnKind, Name, Points, Rejection, name::DEFAULT_DB};
 use serde_json::{Value, json};
 
 const PARAMETERS: &[&str] = &["table", "format", "db", "tags", "time", "precision"];
@@ -62,6 +62,9 @@ pub(super) async fn write(State(writer): State<Writer>, request: Request) -> Res
     let mut stored = 0;
     if !points.is_empty() {
         match writer.ingest.write(points).await {
+            Ok(receipt) if !receipt.deferred.is_empty() => {
+                return put_off(receipt.rows, &receipt.deferred);
+            }
             Ok(receipt) => {
                 stored = receipt.rows;
                 rejected.extend(receipt.rejected);
@@ -188,6 +191,15 @@ fn partial(rejected: &[Rejection], stored: u64) -> Response {
         .collect();
     let extra = json!({"rows_written": stored, "rows_rejected": count, "rejected": listed});
     problem_with(StatusCode::BAD_REQUEST, &detail, extra)
+}
+
+/// The answer to a write of which some rows have to come again.
+fn put_off(stored: u64, rows: &[Points]) -> Response {
+    let extra = json!({"rows_written": stored, "rejected": [], "deferred": deferred::rows(rows)});
+    let detail = deferred::detail(stored, rows);
+    let mut answer = problem_with(StatusCode::SERVICE_UNAVAILABLE, &detail, extra);
+    answer.headers_mut().insert(header::RETRY_AFTER, deferred::RETRY_AFTER_S.into());
+    answer
 }
 
 fn problem(status: StatusCode, detail: &str) -> Response {

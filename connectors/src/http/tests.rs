@@ -165,3 +165,31 @@ async fn what_clients_ask_before_they_write() {
         assert_eq!(ask(&memory, request).await.0.status(), 204);
     }
 }
+
+#[tokio::test]
+async fn rows_that_were_put_off_are_named_and_asked_for_again() {
+    let memory = Memory::open();
+    for (uri, body) in [
+        ("/write?db=d", "old v=1 1\nnewer v=2 1\nnewer v=3 2"),
+        ("/api/v2/write?bucket=d", "old v=1 1\nnewer v=2 1\nnewer v=3 2"),
+    ] {
+        let (answer, body) = ask(&memory, post(uri, body)).await;
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()["retry-after"], "5");
+        assert_eq!(body["data"], json!([{"line_number": 2}, {"line_number": 3}]));
+        let message = body["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("1 rows were stored, 2 rows of the tables \"newer\""),
+            "{message}"
+        );
+    }
+    assert_eq!((memory.rows("old"), memory.rows("newer")), (2, 0));
+    let ask_native =
+        || ask(&memory, post("/api/v1/write?table=new&format=json", r#"[{"v":1},{"v":2}]"#));
+    let (answer, body) = ask_native().await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!((&body["rows_written"], &body["deferred"]), (&json!(0), &json!([1, 2])));
+    *memory.room.lock() = 1;
+    assert_eq!(ask_native().await.0.status(), StatusCode::NO_CONTENT);
+    assert_eq!(memory.rows("new"), 2);
+}

@@ -3,47 +3,39 @@
 mod publishes;
 
 use super::{
-    MqttListenerOptions,
-    counters::Counters,
+    common::Common,
+    connect::{self, Connect, Will},
     frame::{self, Malformed},
-    packets::{self, Connect, Will, reason},
-    session::{Joined, Live, Sessions},
-    shard::{Shard, Waker},
+    greeting,
+    holds::Leave,
+    input,
+    ledger::{Account, FREE_BYTES, Owner},
+    live::Live,
+    packets::{self, reason},
+    session::{Joined, Left},
+    shard::Shard,
 };
-use crate::{mapping::Message, pump::Origin};
-use oribi_model::ArrivalClock;
-use publishes::Oversize;
+use publishes::{Aliases, Oversize};
 use std::{
-    collections::{HashMap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::{HashSet, VecDeque},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::TcpStream,
     time::{Instant, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
-const READ_BYTES: usize = 64 * 1024;
 /// How long a client may refuse to take its acks.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the last acks are waited for when the node stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// After so long a use is noted again.
+const USE_NOTED: Duration = Duration::from_secs(1);
+const PUBACK: u8 = 0x40;
+const PUBREC: u8 = 0x50;
 const PUBCOMP: u8 = 0x70;
-
-/// What all connections share.
-pub(super) struct Common {
-    pub(super) options: Arc<MqttListenerOptions>,
-    pub(super) shards: Vec<Arc<Shard>>,
-    pub(super) sessions: Sessions,
-    pub(super) counters: Arc<Counters>,
-    pub(super) arrival: ArrivalClock,
-    pub(super) shutdown: CancellationToken,
-}
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,173 +63,184 @@ enum Progress {
 
 struct Connection {
     common: Arc<Common>,
-    stream: TcpStream,
     shard: Arc<Shard>,
     live: Arc<Live>,
-    waker: Arc<Waker>,
     joined: Joined,
     client_id: Arc<str>,
     is_v5: bool,
     keep_alive: Option<Duration>,
     expiry_s: u32,
-    will: Option<Will>,
+    will_bytes: usize,
+    /// What is left of a packet that is not complete, or of what there was no room for.
     input: Vec<u8>,
     output: Vec<u8>,
     /// Acks that wait for their batch, in the order of their messages.
     pending: VecDeque<(u64, u8, u16)>,
-    aliases: HashMap<u16, String>,
+    /// The packet ids of those that are PUBRECs.
+    pending_qos2: HashSet<u16>,
+    /// Batches up to this one may be acked.
+    acked: u64,
+    aliases: Aliases,
     oversize: Option<Oversize>,
+    account: Account,
+    /// Bytes and time as last noted in the account.
+    noted: (usize, Instant),
 }
 
 /// Serves one client until it is gone.
 pub(super) async fn serve(common: Arc<Common>, mut stream: TcpStream) {
-    let mut input = Vec::with_capacity(READ_BYTES);
-    let limit = Duration::from_millis(common.options.connect_timeout_ms);
-    let greeting = read_connect(&common, &mut stream, &mut input);
-    let connect = tokio::select! {
-        greeting = timeout(limit, greeting) => greeting,
-        () = common.shutdown.cancelled() => return,
-    };
-    let Ok(Some(connect)) = connect else { return };
-    let mut connection = Connection::join(common, stream, input, connect);
-    let end = connection.run().await;
-    connection.close(end).await;
-}
-
-/// Waits for CONNECT. `None`: the connection is not to be served.
-async fn read_connect(
-    common: &Common,
-    stream: &mut TcpStream,
-    input: &mut Vec<u8>,
-) -> Option<Connect> {
-    loop {
-        match frame::peek(input) {
-            Err(_) => return None,
-            Ok(Some(frame)) => {
-                if frame.head != 0x10 || frame.bytes() > common.options.packet_bytes_max {
-                    return None;
-                }
-                if input.len() >= frame.bytes() {
-                    let content = &input[frame.start..frame.bytes()];
-                    let is_v5 = content.get(6) == Some(&5);
-                    let parsed = packets::connect(content);
-                    input.drain(..frame.bytes());
-                    return match parsed {
-                        Ok(connect) => Some(connect),
-                        Err(wrong) => {
-                            let mut answer = Vec::new();
-                            packets::push_refusal(&mut answer, wrong, is_v5);
-                            // The client may be gone already; it is refused either way.
-                            let _ = stream.write_all(&answer).await;
-                            None
-                        }
-                    };
-                }
-            }
-            Ok(None) if input.first().is_some_and(|head| *head != 0x10) => return None,
-            Ok(None) => {}
-        }
-        if stream.read_buf(input).await.ok()? == 0 {
-            return None;
-        }
-    }
+    let mut input = Vec::new();
+    let live = Arc::new(Live::default());
+    let connect = greeting::greet(&common, &live, &mut stream, &mut input).await;
+    let Some(connect) = connect else { return };
+    let mut connection = Connection::join(common, live, input, connect);
+    let end = connection.run(&mut stream).await;
+    connection.close(end, &mut stream).await;
 }
 
 impl Connection {
-    fn join(
-        common: Arc<Common>,
-        stream: TcpStream,
-        input: Vec<u8>,
-        connect: Connect,
-    ) -> Connection {
+    fn join(common: Arc<Common>, live: Arc<Live>, input: Vec<u8>, connect: Connect) -> Connection {
         let is_assigned = connect.client_id.is_empty();
         let client_id: Arc<str> = if is_assigned {
             format!("oribi-{:x}", common.arrival.next_ns()).into()
         } else {
             connect.client_id.as_str().into()
         };
-        let waker = Arc::new(Waker::default());
-        let live = Arc::new(Live { waker: waker.clone(), is_taken_over: AtomicBool::new(false) });
-        let joined = common.sessions.join(&client_id, &connect, live.clone());
-        // One client always has the same shard, so that its messages keep their order and its
-        // QoS 2 ids name batches of one sequence.
-        let hash = xxhash_rust::xxh3::xxh3_64(client_id.as_bytes());
-        let shard = common.shards[(hash % common.shards.len() as u64) as usize].clone();
+        let publish = |client: &Arc<str>, will: Will| common.publish_will(client, &will);
+        let joined = common.sessions.join(&client_id, &connect, live.clone(), &publish);
+        let shard = common.shard_of(&client_id).clone();
         let mut output = Vec::new();
         let assigned = is_assigned.then_some(&*client_id);
-        packets::push_connack(&mut output, &connect, joined.session_present, assigned);
+        connect::push_connack(&mut output, &connect, joined.session_present, assigned);
         let keep_alive = (connect.keep_alive_s > 0)
             .then(|| Duration::from_millis(u64::from(connect.keep_alive_s) * 1500));
         Connection {
             common,
-            stream,
             shard,
             live,
-            waker,
             joined,
             client_id,
             is_v5: connect.is_v5,
             keep_alive,
             expiry_s: connect.expiry_s,
-            will: connect.will,
+            will_bytes: connect.will.as_ref().map_or(0, Will::bytes),
             input,
             output,
             pending: VecDeque::new(),
-            aliases: HashMap::new(),
+            pending_qos2: HashSet::new(),
+            acked: 0,
+            aliases: Aliases::default(),
             oversize: None,
+            account: Account::default(),
+            noted: (0, Instant::now()),
         }
     }
 
-    async fn run(&mut self) -> End {
+    async fn run(&mut self, stream: &mut TcpStream) -> End {
         let mut heard = Instant::now();
+        let mut progress = self.process();
         loop {
-            let progress = match self.process() {
-                Ok(progress) => progress,
+            let reads = match progress {
+                Ok(Progress::NeedsBytes) => true,
+                Ok(Progress::NeedsRoom) => false,
                 Err(end) => return end,
             };
-            self.release();
-            if self.flush().await.is_err() {
+            let leave = self.release();
+            if self.flush(stream).await.is_err() {
                 return End::Lost;
             }
-            if self.live.is_taken_over.load(Ordering::Acquire) {
-                return End::Refused(reason::TAKEN_OVER);
+            self.note_bytes();
+            if let Some(reason) = self.live.ended() {
+                return End::Refused(reason);
             }
-            let reads = matches!(progress, Progress::NeedsBytes);
+            let reads = reads && leave.may_read;
             if !reads {
                 heard = Instant::now();
             }
-            let silent = self.keep_alive.map_or(Duration::from_secs(86_400), |limit| limit);
-            self.input.reserve(READ_BYTES);
-            tokio::select! {
+            let silent = self.keep_alive.unwrap_or(Duration::from_secs(86_400));
+            let is_timed = reads && self.keep_alive.is_some();
+            progress = tokio::select! {
                 biased;
                 () = self.common.shutdown.cancelled() => return End::Refused(reason::SHUTTING_DOWN),
-                () = self.waker.wake.notified() => {}
-                read = self.stream.read_buf(&mut self.input), if reads => match read {
-                    Ok(0) | Err(_) => return End::Lost,
-                    Ok(bytes) => {
-                        heard = Instant::now();
-                        self.common.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                () = self.live.waker.wake.notified() => self.process(),
+                ready = stream.readable(), if reads => {
+                    if ready.is_err() {
+                        return End::Lost;
                     }
-                },
-                () = tokio::time::sleep_until(heard + silent) => {
-                    if self.keep_alive.is_some() {
-                        return End::Refused(reason::KEEP_ALIVE);
+                    heard = Instant::now();
+                    match self.read(stream) {
+                        Ok(progress) => progress,
+                        Err(_) => return End::Lost,
                     }
                 }
-            }
+                () = tokio::time::sleep_until(heard + silent), if is_timed => {
+                    return End::Refused(reason::KEEP_ALIVE);
+                }
+            };
         }
     }
 
-    /// Works through the packets in the input, the publishes under one lock.
+    /// Takes in what there is to read.
+    fn read(&mut self, stream: &TcpStream) -> std::io::Result<Result<Progress, End>> {
+        let mut rest = std::mem::take(&mut self.input);
+        let read = input::read(stream, &mut rest, |bytes, new_bytes| {
+            self.common.counters.bytes.fetch_add(new_bytes as u64, Ordering::Relaxed);
+            let mut at = 0;
+            let done = self.process_input(bytes, &mut at);
+            (done, at)
+        });
+        self.input = rest;
+        Ok(read?.unwrap_or(Ok(Progress::NeedsBytes)))
+    }
+
+    /// Notes what the connection holds, where that is more than every connection may.
+    fn note_bytes(&mut self) {
+        const PENDING_BYTES: usize = 24;
+        const PENDING_KEPT: usize = 64;
+        // Who has acks to come is busy and needs the same again.
+        if self.pending.is_empty() {
+            input::shrink(&mut self.input);
+            input::shrink(&mut self.output);
+            if self.pending.capacity() > PENDING_KEPT {
+                self.pending = VecDeque::new();
+                self.pending_qos2 = HashSet::new();
+            }
+        }
+        let bytes = self.input.capacity()
+            + self.output.capacity()
+            + self.pending.capacity() * PENDING_BYTES
+            + self.aliases.bytes()
+            + self.oversize.as_ref().map_or(0, Oversize::bytes)
+            + self.will_bytes
+            + self.client_id.len()
+            + self.joined.qos2.lock().bytes();
+        if bytes <= FREE_BYTES {
+            if self.noted.0 > 0 {
+                self.common.ledger.clear(&mut self.account);
+                self.noted.0 = 0;
+            }
+            return;
+        }
+        let (before, at) = self.noted;
+        if bytes.abs_diff(before) > FREE_BYTES / 2 || at.elapsed() > USE_NOTED {
+            self.noted = (bytes, Instant::now());
+            let owner = Owner::Connection(self.live.clone());
+            let evicted = self.common.ledger.note(&mut self.account, bytes, &owner);
+            self.common.evict(evicted);
+        }
+    }
+
+    /// Works through the packets in the input.
     fn process(&mut self) -> Result<Progress, End> {
-        let input = std::mem::take(&mut self.input);
         let mut at = 0;
+        let mut input = std::mem::take(&mut self.input);
         let done = self.process_input(&input, &mut at);
+        input.drain(..at);
         self.input = input;
-        self.input.drain(..at);
         done
     }
 
+    /// Works through the packets in `input` from `at` on, the publishes under one lock.
     fn process_input(&mut self, input: &[u8], at: &mut usize) -> Result<Progress, End> {
         loop {
             if !self.skip_oversize(input, at) {
@@ -272,7 +275,7 @@ impl Connection {
         match head {
             0x62 => {
                 let id = packets::pubrel(content)?;
-                let known = self.joined.qos2.lock().remove(&id).is_some();
+                let known = self.joined.qos2.lock().remove(id);
                 if known || !is_v5 {
                     packets::push_ack(&mut self.output, PUBCOMP, id);
                 } else {
@@ -309,73 +312,52 @@ impl Connection {
     }
 
     /// Moves the acks of stored batches to the output.
-    fn release(&mut self) {
-        let completed = self.shard.completed();
+    fn release(&mut self) -> Leave {
+        let leave = self.shard.leave(&self.client_id, &self.live.waker);
+        self.acked = leave.acked;
         while let Some((number, head, packet_id)) = self.pending.front().copied() {
-            if number > completed {
+            if number > leave.acked {
                 break;
             }
             packets::push_ack(&mut self.output, head, packet_id);
             self.pending.pop_front();
+            if head == PUBREC {
+                self.pending_qos2.remove(&packet_id);
+            }
         }
+        leave
     }
 
-    async fn flush(&mut self) -> std::io::Result<()> {
+    async fn flush(&mut self, stream: &mut TcpStream) -> std::io::Result<()> {
         if !self.output.is_empty() {
-            timeout(WRITE_TIMEOUT, self.stream.write_all(&self.output)).await??;
+            timeout(WRITE_TIMEOUT, stream.write_all(&self.output)).await??;
             self.output.clear();
         }
         Ok(())
     }
 
-    async fn close(mut self, end: End) {
-        if end == End::Refused(reason::SHUTTING_DOWN) {
+    async fn close(mut self, end: End, stream: &mut TcpStream) {
+        let stops = end == End::Refused(reason::SHUTTING_DOWN);
+        if stops {
             let last_acks = async {
-                while !self.pending.is_empty() {
-                    self.waker.wake.notified().await;
-                    self.release();
+                // Nobody waits for tables that may take minutes.
+                while !self.release().is_held && !self.pending.is_empty() {
+                    self.live.waker.wake.notified().await;
                 }
             };
             // What is not stored in time is not acked; the client sends it again.
             let _ = timeout(STOP_TIMEOUT, last_acks).await;
         }
+        self.common.ledger.clear(&mut self.account);
+        let is_clean = end == End::Clean || stops;
+        let left = Left { is_clean, expiry_s: self.expiry_s, acked: self.acked };
+        let publish = |client: &Arc<str>, will: Will| self.common.publish_will(client, &will);
+        self.common.sessions.leave(&self.client_id, self.joined.generation, left, &publish);
         if let End::Refused(code) = end {
             packets::push_disconnect(&mut self.output, code, self.is_v5);
         }
         // The client may be gone already.
-        let _ = self.flush().await;
-        let _ = self.stream.shutdown().await;
-        self.common.sessions.leave(&self.client_id, self.joined.generation, self.expiry_s);
-        let stops = end == End::Refused(reason::SHUTTING_DOWN);
-        if let Some(will) = self.will.take().filter(|_| end != End::Clean && !stops) {
-            self.publish_will(will);
-        }
-    }
-
-    fn publish_will(self, will: Will) {
-        let delay_s = will.delay_s.min(self.expiry_s);
-        let Connection { common, shard, client_id, joined, .. } = self;
-        let (now_ns, generation) = (common.arrival.now_ns(), joined.generation);
-        let publish = move |common: &Common| {
-            if delay_s > 0 && common.sessions.is_back(&client_id, generation) {
-                return;
-            }
-            let mut state = shard.lock();
-            let (topic, payload) = (will.topic.as_str(), will.payload.as_slice());
-            let origin = Origin::Mqtt { client_id: &client_id, packet_id: 0 };
-            shard.add(&mut state, &Message::new(topic, payload), &origin, now_ns);
-            shard.announce(&mut state.open);
-            common.counters.messages.fetch_add(1, Ordering::Relaxed);
-        };
-        if delay_s == 0 {
-            publish(&common);
-            return;
-        }
-        tokio::spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(delay_s.into())) => publish(&common),
-                () = common.shutdown.cancelled() => {}
-            }
-        });
+        let _ = self.flush(stream).await;
+        let _ = stream.shutdown().await;
     }
 }

@@ -63,6 +63,22 @@ pub(super) struct Publish<'a> {
 /// Takes a PUBLISH apart. `content` may be cut short in the payload.
 #[inline]
 pub(super) fn publish(head: u8, content: &[u8], is_v5: bool) -> Result<Publish<'_>, Malformed> {
+    let mut publish = publish_head(head, content)?;
+    if is_v5 {
+        let (length, tail) = variable_int(publish.payload)?;
+        let (properties, tail) = tail.split_at_checked(length).ok_or(Malformed)?;
+        publish.payload = tail;
+        if length > 0 {
+            publish.alias = read_properties(properties)?;
+        }
+    }
+    Ok(publish)
+}
+
+/// As [`publish`], but of `content` only topic and packet id need to be there: properties are
+/// neither read nor told from the payload.
+#[inline]
+pub(super) fn publish_head(head: u8, content: &[u8]) -> Result<Publish<'_>, Malformed> {
     let qos = (head >> 1) & 3;
     if qos == 3 || (qos == 0 && head & 8 != 0) {
         return Err(Malformed);
@@ -77,16 +93,7 @@ pub(super) fn publish(head: u8, content: &[u8], is_v5: bool) -> Result<Publish<'
             return Err(Malformed);
         }
     }
-    let mut alias = None;
-    if is_v5 {
-        let (length, tail) = variable_int(rest)?;
-        let (properties, tail) = tail.split_at_checked(length).ok_or(Malformed)?;
-        rest = tail;
-        if length > 0 {
-            alias = read_properties(properties)?;
-        }
-    }
-    Ok(Publish { qos, packet_id, topic, alias, payload: rest })
+    Ok(Publish { qos, packet_id, topic, alias: None, payload: rest })
 }
 
 fn text(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {

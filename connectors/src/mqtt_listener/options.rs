@@ -21,6 +21,10 @@ pub struct MqttListenerOptions {
     pub connections_max: usize,
     /// Sessions of clients that are away, whose QoS 2 packet ids are remembered.
     pub sessions_max: usize,
+    /// Memory of all that clients make the listener remember beyond 8 KiB a connection, bytes:
+    /// unfinished packets, topic aliases, wills, sessions and their QoS 2 packet ids. Past it
+    /// what was used least lately goes.
+    pub memory_bytes_max: usize,
     /// How long a new connection may take to say CONNECT, ms.
     pub connect_timeout_ms: u64,
     /// How far ahead of now an event may lie, ns.
@@ -41,6 +45,7 @@ impl Default for MqttListenerOptions {
             batch_bytes_max: 8 << 20,
             connections_max: 10_000,
             sessions_max: 100_000,
+            memory_bytes_max: 48 << 20,
             connect_timeout_ms: 10_000,
             ahead_ns_max: crate::decode::AHEAD_NS_MAX,
         }
@@ -59,6 +64,7 @@ impl MqttListenerOptions {
             ("batch_bytes_max", self.batch_bytes_max, 1024, 256 << 20),
             ("connections_max", self.connections_max, 1, 1 << 20),
             ("sessions_max", self.sessions_max, 1, 1 << 24),
+            ("memory_bytes_max", self.memory_bytes_max, 1 << 20, 1 << 40),
             ("linger_ms", self.linger_ms as usize, 0, 1000),
             ("connect_timeout_ms", self.connect_timeout_ms as usize, 1, 600_000),
         ];

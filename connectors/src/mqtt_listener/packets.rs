@@ -7,12 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Topic aliases a client may use on one connection.
 pub(super) const TOPIC_ALIAS_MAX: u16 = 256;
-/// A session that never expires.
-const EXPIRY_NEVER: u32 = u32::MAX;
 
 pub(super) mod reason {
     //! Reason codes of MQTT 5.
-    pub(in crate::mqtt_listener) const WITH_WILL: u8 = 0x04;
     pub(in crate::mqtt_listener) const MALFORMED: u8 = 0x81;
     pub(in crate::mqtt_listener) const PROTOCOL: u8 = 0x82;
     pub(in crate::mqtt_listener) const SHUTTING_DOWN: u8 = 0x8b;
@@ -22,102 +19,18 @@ pub(super) mod reason {
     pub(in crate::mqtt_listener) const ID_UNKNOWN: u8 = 0x92;
     pub(in crate::mqtt_listener) const ALIAS_INVALID: u8 = 0x94;
     pub(in crate::mqtt_listener) const TOO_LARGE: u8 = 0x95;
+    pub(in crate::mqtt_listener) const QUOTA: u8 = 0x97;
 }
 
-/// A message to publish when the client is gone.
-#[derive(Debug, Clone)]
-pub(super) struct Will {
-    pub(super) topic: String,
-    pub(super) payload: Vec<u8>,
-    pub(super) delay_s: u32,
-}
-
-/// What a client asks for.
-#[derive(Debug, Clone)]
-pub(super) struct Connect {
-    pub(super) is_v5: bool,
-    pub(super) client_id: String,
-    pub(super) is_clean: bool,
-    pub(super) keep_alive_s: u16,
-    pub(super) expiry_s: u32,
-    pub(super) will: Option<Will>,
-}
-
-/// Why a CONNECT is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BadConnect {
-    /// Neither 3.1.1 nor 5.
-    Version,
-    /// An empty client id with a session to keep (3.1.1).
-    ClientId,
-    Malformed,
-}
-
-fn guarded<T, E>(parse: impl FnOnce() -> Result<(T, usize), E>, length: usize) -> Option<T> {
+/// Parses without letting a panic through; all bytes have to be taken.
+pub(super) fn guarded<T, E>(
+    parse: impl FnOnce() -> Result<(T, usize), E>,
+    length: usize,
+) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(parse)) {
         Ok(Ok((packet, consumed))) if consumed == length => Some(packet),
         _ => None,
     }
-}
-
-pub(super) fn connect(content: &[u8]) -> Result<Connect, BadConnect> {
-    if content.get(..6) != Some(b"\0\x04MQTT") {
-        let is_old = content.get(..8) == Some(b"\0\x06MQIsdp");
-        return Err(if is_old { BadConnect::Version } else { BadConnect::Malformed });
-    }
-    let connect = match content.get(6) {
-        Some(4) => connect_v3(content)?,
-        Some(5) => connect_v5(content)?,
-        _ => return Err(BadConnect::Version),
-    };
-    Ok(connect)
-}
-
-fn connect_v3(content: &[u8]) -> Result<Connect, BadConnect> {
-    let packet = guarded(|| v3_1_1::Connect::parse(content), content.len());
-    let packet = packet.ok_or(BadConnect::Malformed)?;
-    if packet.client_id().is_empty() && !packet.clean_session() {
-        return Err(BadConnect::ClientId);
-    }
-    let will = packet.will_topic().map(|topic| Will {
-        topic: topic.to_owned(),
-        payload: packet.will_payload().unwrap_or_default().to_vec(),
-        delay_s: 0,
-    });
-    Ok(Connect {
-        is_v5: false,
-        client_id: packet.client_id().to_owned(),
-        is_clean: packet.clean_session(),
-        keep_alive_s: packet.keep_alive(),
-        expiry_s: if packet.clean_session() { 0 } else { EXPIRY_NEVER },
-        will,
-    })
-}
-
-fn connect_v5(content: &[u8]) -> Result<Connect, BadConnect> {
-    let packet = guarded(|| v5_0::Connect::parse(content), content.len());
-    let packet = packet.ok_or(BadConnect::Malformed)?;
-    let expiry_s = packet.props().iter().find_map(|property| match property {
-        Property::SessionExpiryInterval(value) => Some(value.val()),
-        _ => None,
-    });
-    let delay_s = packet.will_props().iter().find_map(|property| match property {
-        Property::WillDelayInterval(value) => Some(value.val()),
-        _ => None,
-    });
-    let will = packet.will_topic().map(|topic| Will {
-        topic: topic.to_owned(),
-        payload: packet.will_payload().unwrap_or_default().to_vec(),
-        delay_s: delay_s.unwrap_or(0),
-    });
-    Ok(Connect {
-        is_v5: true,
-        client_id: packet.client_id().to_owned(),
-        is_clean: packet.clean_start(),
-        keep_alive_s: packet.keep_alive(),
-        expiry_s: expiry_s.unwrap_or(0),
-        will,
-    })
 }
 
 /// Packet id and number of filters of a SUBSCRIBE.
@@ -144,7 +57,8 @@ pub(super) fn unsubscribe(content: &[u8], is_v5: bool) -> Result<(u16, usize), M
     read.ok_or(Malformed)
 }
 
-/// Whether a DISCONNECT takes the will along, and a new expiry of the session.
+/// Whether a DISCONNECT takes the will along, which it does with reason 0 alone, and a new expiry of
+/// the session.
 pub(super) fn disconnect(content: &[u8], is_v5: bool) -> Result<(bool, Option<u32>), Malformed> {
     if !is_v5 {
         return if content.is_empty() { Ok((true, None)) } else { Err(Malformed) };
@@ -157,56 +71,13 @@ pub(super) fn disconnect(content: &[u8], is_v5: bool) -> Result<(bool, Option<u3
         Property::SessionExpiryInterval(value) => Some(value.val()),
         _ => None,
     });
-    Ok((content[0] != reason::WITH_WILL, expiry_s))
+    Ok((content[0] == 0, expiry_s))
 }
 
 /// The packet id of a PUBREL.
 pub(super) fn pubrel(content: &[u8]) -> Result<u16, Malformed> {
     let id = u16::from_be_bytes(*content.first_chunk().ok_or(Malformed)?);
     if id == 0 { Err(Malformed) } else { Ok(id) }
-}
-
-/// CONNACK for an accepted client.
-pub(super) fn push_connack(
-    out: &mut Vec<u8>,
-    connect: &Connect,
-    session_present: bool,
-    assigned: Option<&str>,
-) {
-    if !connect.is_v5 {
-        out.extend_from_slice(&[0x20, 2, u8::from(session_present), 0]);
-        return;
-    }
-    let mut properties = vec![34];
-    properties.extend_from_slice(&TOPIC_ALIAS_MAX.to_be_bytes());
-    // Retained messages, wildcard, shared and identified subscriptions: none of them here. A
-    // retain flag is still accepted, so it is not announced as unavailable.
-    properties.extend_from_slice(&[40, 0, 41, 0, 42, 0]);
-    if let Some(id) = assigned {
-        properties.push(18);
-        properties.extend_from_slice(&(id.len() as u16).to_be_bytes());
-        properties.extend_from_slice(id.as_bytes());
-    }
-    let length = properties.len() as u8;
-    out.extend_from_slice(&[0x20, length + 3, u8::from(session_present), 0, length]);
-    out.extend_from_slice(&properties);
-}
-
-/// CONNACK for a refused client.
-pub(super) fn push_refusal(out: &mut Vec<u8>, wrong: BadConnect, is_v5: bool) {
-    let code = match (wrong, is_v5) {
-        (BadConnect::Version, false) => 1,
-        (BadConnect::ClientId, false) => 2,
-        (_, false) => return,
-        (BadConnect::Version, true) => 0x84,
-        (BadConnect::ClientId, true) => 0x85,
-        (BadConnect::Malformed, true) => reason::MALFORMED,
-    };
-    if is_v5 {
-        out.extend_from_slice(&[0x20, 3, 0, code, 0]);
-    } else {
-        out.extend_from_slice(&[0x20, 2, 0, code]);
-    }
 }
 
 /// PUBACK, PUBREC or PUBCOMP by its first byte.

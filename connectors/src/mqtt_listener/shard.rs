@@ -3,12 +3,17 @@
 //! A connection decodes straight into the open batch of its shard. One task a shard writes batch
 //! after batch, so that messages of one connection keep their order.
 
-use super::{MqttListenerOptions, counters::Counters};
+use super::{
+    MqttListenerOptions,
+    counters::Counters,
+    holds::{Added, Holds, Leave},
+    live::Waker,
+};
 use crate::{
     births::EdgeNodes,
     decode::Fault,
     mapping::{Message, Routes},
-    pump::{Batch, Origin, Router, Sender},
+    pump::{Batch, Held, Origin, Router, Sender, Stored},
 };
 use oribi_ingest::Ingest;
 use oribi_model::ArrivalClock;
@@ -21,16 +26,10 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How dead letters and the log call the listener.
 pub(super) const SOURCE: &str = "mqtt";
-
-/// Wakes one connection: acks are due, there is room, or it has to end.
-#[derive(Debug, Default)]
-pub(super) struct Waker {
-    pub(super) wake: Notify,
-}
 
 /// The batch that messages go into now; the batches before are written or being written.
 pub(super) struct OpenBatch {
@@ -66,8 +65,9 @@ pub(super) struct ShardState {
 /// A share of all connections and their batches.
 pub(super) struct Shard {
     state: Mutex<ShardState>,
-    /// The greatest batch number that is stored.
+    /// The greatest batch number that is stored, but for what waits in `holds`.
     completed: AtomicU64,
+    holds: Holds,
     ready: Notify,
     full: Notify,
     options: Arc<MqttListenerOptions>,
@@ -87,6 +87,7 @@ impl Shard {
         Shard {
             state: Mutex::new(ShardState { open: OpenBatch::new(Batch::new(1)), router }),
             completed: AtomicU64::new(0),
+            holds: Holds::default(),
             ready: Notify::new(),
             full: Notify::new(),
             options,
@@ -99,8 +100,11 @@ impl Shard {
         self.state.lock()
     }
 
-    pub(super) fn completed(&self) -> u64 {
-        self.completed.load(Ordering::Acquire)
+    /// What a connection of the client may do now; `waker` is called once it may do more.
+    pub(super) fn leave(&self, client: &Arc<str>, waker: &Arc<Waker>) -> Leave {
+        // Read first: whoever waits was noted before the batch was completed.
+        let completed = self.completed.load(Ordering::Acquire);
+        self.holds.leave(client, completed, waker)
     }
 
     /// Whether messages have to wait for the next batch.
@@ -150,6 +154,7 @@ impl Shard {
     /// Writes batch after batch until `stop`, then what is left.
     pub(super) async fn run(self: Arc<Self>, ingest: Arc<dyn Ingest>, stop: CancellationToken) {
         let linger = Duration::from_millis(self.options.linger_ms);
+        let holders = TaskTracker::new();
         loop {
             tokio::select! {
                 () = self.ready.notified() => {}
@@ -169,31 +174,74 @@ impl Shard {
             };
             let done = open.opened.is_none();
             if !done {
-                self.write(open, ingest.as_ref(), &stop).await;
+                self.write(open, &ingest, &stop, &holders).await;
             } else {
                 self.complete(&open);
             }
             if done && stop.is_cancelled() {
+                holders.close();
+                holders.wait().await;
                 return;
             }
         }
     }
 
     /// Nothing of the batch is acked where the node stops before it is stored.
-    async fn write(&self, mut open: OpenBatch, ingest: &dyn Ingest, stop: &CancellationToken) {
+    async fn write(
+        self: &Arc<Self>,
+        mut open: OpenBatch,
+        ingest: &Arc<dyn Ingest>,
+        stop: &CancellationToken,
+        holders: &TaskTracker,
+    ) {
         let emptied = Batch::new(open.number());
         let batch = std::mem::replace(&mut open.batch, emptied);
         // There is room for others while this batch is being written.
         open.waiting.iter().for_each(|waker| waker.wake.notify_one());
-        let messages = batch.messages() as u64;
-        let arrival = &self.arrival;
-        let sender = Sender { label: SOURCE, source: None, ingest, arrival, stop };
-        let Some(stored) = sender.store(batch).await else { return };
+        let messages = batch.messages();
+        let sender = self.sender(ingest.as_ref(), stop);
+        let waits = (!self.holds.is_empty()).then_some(|client: &Arc<str>| self.holds.has(client));
+        let Some((stored, held)) = sender.store_present(batch, waits).await else { return };
+        let waiting: usize = held.iter().map(Held::messages).sum();
+        self.count(stored, messages.saturating_sub(waiting), open.opened);
+        for held in held {
+            let (client, messages) = (held.client.clone(), held.messages());
+            match self.holds.add(held, open.opened) {
+                Added::Queued => {}
+                Added::First => {
+                    let (shard, ingest, stop) = (self.clone(), ingest.clone(), stop.clone());
+                    holders.spawn(async move { shard.hold(&client, ingest.as_ref(), &stop).await });
+                }
+                Added::Full(held) => {
+                    let Some(stored) = sender.give_up(*held).await else { return };
+                    self.count(stored, messages, open.opened);
+                }
+            }
+        }
+        self.complete(&open);
+    }
+
+    /// Writes what waits of one client, batch by batch, until nothing does.
+    async fn hold(&self, client: &Arc<str>, ingest: &dyn Ingest, stop: &CancellationToken) {
+        let mut stored_bytes = 0;
+        while let Some(waiting) = self.holds.next(client, stored_bytes) {
+            stored_bytes = waiting.held.bytes();
+            let messages = waiting.held.messages();
+            let sender = self.sender(ingest, stop);
+            let Some(stored) = sender.store_held(waiting.held).await else { return };
+            self.count(stored, messages, waiting.since);
+        }
+    }
+
+    fn sender<'a>(&'a self, ingest: &'a dyn Ingest, stop: &'a CancellationToken) -> Sender<'a> {
+        Sender { label: SOURCE, source: None, ingest, arrival: &self.arrival, stop }
+    }
+
+    fn count(&self, stored: Stored, messages: usize, since: Option<Instant>) {
         self.counters.rows.fetch_add(stored.rows, Ordering::Relaxed);
         self.counters.dead_letters.fetch_add(stored.dead_letters, Ordering::Relaxed);
-        let waited = open.opened.map_or(Duration::ZERO, |opened| opened.elapsed());
-        self.counters.acked(messages, waited);
-        self.complete(&open);
+        let waited = since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.counters.acked(messages as u64, waited);
     }
 
     fn complete(&self, open: &OpenBatch) {

@@ -6,6 +6,9 @@ use tokio::{
     net::TcpStream,
 };
 
+mod bounds;
+mod wills;
+
 struct Door {
     listener: MqttListener,
     shutdown: CancellationToken,
@@ -28,6 +31,13 @@ impl Door {
     async fn close(self) {
         self.shutdown.cancel();
         self.listener.join().await;
+    }
+
+    /// A socket with these bytes sent.
+    async fn send(&self, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(self.listener.local_addr()).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
     }
 
     /// A 3.1.1 client with a session to keep.
@@ -54,13 +64,32 @@ async fn read(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 fn publish(qos: u8, id: u16, topic: &str, payload: &[u8]) -> Vec<u8> {
-    let mut content = (topic.len() as u16).to_be_bytes().to_vec();
-    content.extend_from_slice(topic.as_bytes());
+    publish_with(qos, id, topic, &[], payload)
+}
+
+/// With these bytes before the payload: those of the properties in MQTT 5.
+fn publish_with(qos: u8, id: u16, topic: &str, properties: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut content = text(topic.as_bytes());
     if qos > 0 {
         content.extend_from_slice(&id.to_be_bytes());
     }
+    content.extend_from_slice(properties);
     content.extend_from_slice(payload);
-    let mut packet = vec![0x30 | qos << 1];
+    packet(0x30 | qos << 1, content)
+}
+
+fn text(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat()
+}
+
+/// A CONNECT of MQTT 5 with these flags and bytes behind the keep-alive.
+fn connect_v5(flags: u8, rest: &[Vec<u8>]) -> Vec<u8> {
+    let head = [b"\0\x04MQTT\x05", &[flags, 0, 0][..]].concat();
+    packet(0x10, [head, rest.concat()].concat())
+}
+
+fn packet(head: u8, content: Vec<u8>) -> Vec<u8> {
+    let mut packet = vec![head];
     let mut length = content.len();
     loop {
         let more = length > 127;
@@ -245,4 +274,93 @@ async fn full_batches_hold_the_reader_back_and_lose_nothing() {
     }
     assert_eq!(memory.rows("sensors"), 100);
     door.close().await;
+}
+
+/// `count` publishes, each answered before the next one goes out.
+async fn publish_in_turn(client: &mut TcpStream, topic: &str, count: u8) {
+    for id in 1..=count {
+        client.write_all(&publish(1, id.into(), topic, b"{\"v\":1}")).await.unwrap();
+        assert_eq!(read(client).await, [0x40, 2, 0, id]);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_tables_holds_up_nobody_else() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let mut bad = door.connect("bad").await;
+    let packets = [
+        publish(1, 1, "sensors/s/bad", b"{\"v\":1}"),
+        publish(1, 2, "new/x", b"1"),
+        publish(2, 3, "sensors/s/bad", b"{\"v\":3}"),
+        vec![0xc0, 0],
+    ];
+    bad.write_all(&packets[0]).await.unwrap();
+    assert_eq!(read(&mut bad).await, [0x40, 2, 0, 1]);
+    bad.write_all(&packets[1..].concat()).await.unwrap();
+    // It is alive, but gets no ack of what comes after the row that waits.
+    assert_eq!(read(&mut bad).await, [0xd0, 0]);
+    // Clients of every shard, that of the other client among them.
+    for at in 0..8 {
+        let mut good = door.connect(&format!("good{at}")).await;
+        publish_in_turn(&mut good, "sensors/s/good", 20).await;
+    }
+    assert_eq!(memory.rows("new"), 0);
+    // What it sends meanwhile queues behind, so that its own rows keep their order.
+    bad.write_all(&publish(1, 4, "sensors/s/late", b"{\"v\":4}")).await.unwrap();
+    bad.write_all(&[0xc0, 0]).await.unwrap();
+    assert_eq!(read(&mut bad).await, [0xd0, 0]);
+    let mut good = door.connect("good").await;
+    publish_in_turn(&mut good, "sensors/s/good", 5).await;
+    *memory.room.lock() = 1;
+    assert_eq!(read(&mut bad).await, [0x40, 2, 0, 2]);
+    assert_eq!(read(&mut bad).await, [0x50, 2, 0, 3]);
+    assert_eq!(read(&mut bad).await, [0x40, 2, 0, 4]);
+    assert_eq!((memory.rows("new"), memory.rows("sensors")), (1, 3 + 8 * 20 + 5));
+    assert_eq!(memory.rows("_dead_letters"), 0);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_client_with_much_that_waits_is_not_read_from_and_loses_nothing() {
+    let memory = Memory::open();
+    let options = MqttListenerOptions { batch_bytes_max: 64 << 10, ..Default::default() };
+    let door = open_with(&memory, options);
+    let mut bad = door.connect("bad").await;
+    let text = format!("{{\"v\":\"{}\"}}", "x".repeat(40_000));
+    bad.write_all(&publish(1, 1, "new/x", text.as_bytes())).await.unwrap();
+    let (mut from_bad, mut to_bad) = bad.into_split();
+    let sends = tokio::spawn(async move {
+        for id in 2..=200 {
+            to_bad.write_all(&publish(1, id, "sensors/s/d", text.as_bytes())).await.unwrap();
+        }
+        to_bad
+    });
+    let mut good = door.connect("good").await;
+    publish_in_turn(&mut good, "sensors/s/good", 20).await;
+    let taken = door.listener.counters().messages.load(Ordering::Relaxed);
+    assert!(taken < 50, "8 MB were taken in for one client: {taken} messages");
+    *memory.room.lock() = 1;
+    for id in 1..=200u8 {
+        let mut ack = [0; 4];
+        from_bad.read_exact(&mut ack).await.unwrap();
+        assert_eq!(ack, [0x40, 2, 0, id]);
+    }
+    drop(sends.await.unwrap());
+    assert_eq!((memory.rows("new"), memory.rows("sensors")), (1, 199 + 20));
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_tables() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let mut client = door.connect("a").await;
+    let mut packets = publish(1, 1, "new/x", b"1");
+    packets.extend([0xc0, 0]);
+    client.write_all(&packets).await.unwrap();
+    assert_eq!(read(&mut client).await, [0xd0, 0]);
+    door.close().await;
+    assert!(closed(client).await.is_empty(), "what is not stored is not acked");
+    assert_eq!(memory.rows("new"), 0);
 }

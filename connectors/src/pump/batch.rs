@@ -7,7 +7,10 @@ use crate::{
     mapping::Message,
 };
 use oribi_model::{ArrivalClock, Points, Rejection};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Longest topic, bytes: it becomes a tag of every row, and is remembered.
+pub(super) const TOPIC_BYTES_MAX: usize = 4 * 1024;
 
 /// Who sent a message, for its dead letter.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +21,7 @@ pub(crate) enum Origin<'a> {
     Kafka { partition: i32, offset: i64 },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum KeptOrigin {
     Mqtt { client_id: Arc<str>, packet_id: u16 },
     Kafka { partition: i32, offset: i64 },
@@ -100,11 +103,12 @@ impl Batch {
         origin: &Origin<'_>,
         first_row: u32,
     ) {
+        let name = head_of(message.topic).as_bytes();
         let last = self.kept.last().map(|kept| kept.topic);
-        let same = |topic: &(usize, usize)| self.raw[topic.0..topic.1] == *message.topic.as_bytes();
+        let same = |topic: &(usize, usize)| self.raw[topic.0..topic.1] == *name;
         let topic = last.filter(same).unwrap_or_else(|| {
-            self.raw.extend_from_slice(message.topic.as_bytes());
-            (self.raw.len() - message.topic.len(), self.raw.len())
+            self.raw.extend_from_slice(name);
+            (self.raw.len() - name.len(), self.raw.len())
         });
         let start = self.raw.len();
         self.raw.extend_from_slice(message.payload);
@@ -150,12 +154,62 @@ impl Batch {
         std::mem::take(&mut self.faults)
     }
 
+    /// For each message, whether its client is one of those that `is_meant` names; empty where none
+    /// is.
+    pub(super) fn messages_by(&self, is_meant: &impl Fn(&Arc<str>) -> bool) -> Vec<bool> {
+        let mut last: Option<(&Arc<str>, bool)> = None;
+        let meant = self.kept.iter().map(|kept| {
+            let KeptOrigin::Mqtt { client_id, .. } = &kept.origin else { return false };
+            match last {
+                Some((known, is)) if Arc::ptr_eq(known, client_id) => is,
+                _ => last.insert((client_id, is_meant(client_id))).1,
+            }
+        });
+        let meant: Vec<bool> = meant.collect();
+        if meant.contains(&true) { meant } else { Vec::new() }
+    }
+
+    /// The message of a row.
+    pub(super) fn message_of(&self, origin: u32) -> Option<usize> {
+        self.kept.partition_point(|kept| kept.first_row <= origin).checked_sub(1)
+    }
+
+    /// The client of a row's message, if it came over MQTT.
+    pub(super) fn client_of(&self, origin: u32) -> Option<&Arc<str>> {
+        match &self.kept.get(self.message_of(origin)?)?.origin {
+            KeptOrigin::Mqtt { client_id, .. } => Some(client_id),
+            KeptOrigin::Kafka { .. } => None,
+        }
+    }
+
+    /// The messages of these rows, without the rows, as a batch of the same number.
+    pub(super) fn messages_of(&self, points: &[Points]) -> Batch {
+        let origins = points.iter().flat_map(|points| &points.origins);
+        let found: BTreeSet<usize> =
+            origins.filter_map(|origin| self.message_of(*origin)).collect();
+        let mut part = Batch::new(self.number);
+        for kept in found.into_iter().filter_map(|at| self.kept.get(at)) {
+            let mut copy = |(start, end): (usize, usize)| {
+                let begin = part.raw.len();
+                part.raw.extend_from_slice(&self.raw[start..end]);
+                (begin, part.raw.len())
+            };
+            let (topic, payload) = (copy(kept.topic), copy(kept.payload));
+            part.kept.push(Kept { topic, payload, origin: kept.origin.clone(), ..*kept });
+        }
+        part
+    }
+
+    /// All messages as faults of one reason.
+    pub(super) fn all_faults(&self, fault: &Fault) -> Vec<(usize, Fault)> {
+        (0..self.kept.len()).map(|at| (at, fault.clone())).collect()
+    }
+
     /// The messages whose rows the write path refused, each once.
     pub(crate) fn refused(&self, rejected: &[Rejection]) -> Vec<(usize, Fault)> {
         let mut faults: Vec<(usize, Fault)> = Vec::new();
         for rejection in rejected {
-            let after = self.kept.partition_point(|kept| kept.first_row <= rejection.origin);
-            let Some(at) = after.checked_sub(1) else { continue };
+            let Some(at) = self.message_of(rejection.origin) else { continue };
             if faults.last().is_none_or(|(last, _)| *last != at) {
                 let fault = Fault::new(rejection.reason, rejection.detail.clone());
                 faults.push((at, fault));
@@ -217,5 +271,25 @@ impl Batch {
             dead.push(&letter, time_ns, *at as u32);
         }
         dead.finish()
+    }
+}
+
+/// As much of a topic that is too long as shows that it is: replayed, it is refused again.
+fn head_of(topic: &str) -> &str {
+    let end = (TOPIC_BYTES_MAX + 1..topic.len()).find(|at| topic.is_char_boundary(*at));
+    end.map_or(topic, |end| &topic[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_a_topic_stays_too_long() {
+        let long = "é".repeat(TOPIC_BYTES_MAX);
+        assert_eq!(head_of(&long).len(), TOPIC_BYTES_MAX + 2);
+        for bytes in [1, TOPIC_BYTES_MAX, TOPIC_BYTES_MAX + 1] {
+            assert_eq!(head_of(&"x".repeat(bytes)).len(), bytes);
+        }
     }
 }

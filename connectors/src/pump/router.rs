@@ -1,6 +1,9 @@
 //! Decodes messages into a batch. What a topic means is looked up once.
 
-use super::batch::{Batch, Origin};
+use super::{
+    batch::{Batch, Origin, TOPIC_BYTES_MAX},
+    topics::Topics,
+};
 use crate::{
     Error, Result,
     births::EdgeNodes,
@@ -12,32 +15,16 @@ use crate::{
     },
     mapping::{self, Context, Decoder, Message, Place, Route, Routes, SchemaSource},
 };
-use hashbrown::HashTable;
 use oribi_model::{ArrivalClock, RejectReason};
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_64;
 
-/// Topics whose meaning is remembered.
-const TOPICS_MAX: usize = 65_536;
 /// Most levels of a topic.
 const LEVELS_MAX: usize = 128;
-
-struct Remembered {
-    topic: Box<str>,
-    route: std::result::Result<Arc<Route>, Fault>,
-    /// The batch for which `place` holds.
-    number: u64,
-    place: Place,
-}
 
 /// Routes, and what they make of the topics seen so far.
 pub(crate) struct Router {
     routes: Arc<Routes>,
-    topics: Vec<Remembered>,
-    /// Places in `topics`.
-    places: HashTable<usize>,
-    /// The place of the topic that came last, which is often the next one too.
-    last: usize,
+    topics: Topics,
     heads: Heads,
     /// The batch that `heads` have begun.
     heads_number: u64,
@@ -74,9 +61,7 @@ impl Router {
     pub(crate) fn new(routes: Arc<Routes>, arrival: ArrivalClock, ahead_ns_max: i64) -> Router {
         Router {
             routes,
-            topics: Vec::new(),
-            places: HashTable::new(),
-            last: 0,
+            topics: Topics::default(),
             heads: Heads::small(),
             heads_number: 0,
             arrival,
@@ -96,8 +81,9 @@ impl Router {
         if !self.routes.has_registry() {
             return None;
         }
-        let at = self.place_of(message.topic);
-        let route = self.topics[at].route.as_ref().ok()?;
+        let routes = &self.routes;
+        let remembered = self.topics.get(message.topic, || route_of(routes, message.topic));
+        let route = remembered.route.as_ref().ok()?;
         let Some(SchemaSource::Registry(registry)) = &route.picks.schema else { return None };
         let id = Frame::split(message.payload).ok()?.id;
         (!registry.knows(id)).then(|| Wanted { registry: registry.clone(), id })
@@ -132,9 +118,9 @@ impl Router {
         message: &Message<'_>,
         now_ns: i64,
     ) -> std::result::Result<(), Fault> {
-        let at = self.place_of(message.topic);
+        let routes = &self.routes;
+        let remembered = self.topics.get(message.topic, || route_of(routes, message.topic));
         let context = Context { arrival: &self.arrival, now_ns, ahead_ns_max: self.ahead_ns_max };
-        let remembered = &mut self.topics[at];
         let route = remembered.route.as_ref().map_err(Clone::clone)?;
         let (tables, row) = (&mut batch.tables, &mut batch.row);
         if let Some(preset) = route.picks.preset {
@@ -171,37 +157,17 @@ impl Router {
         }
         mapping::read_rows(message, route, remembered.place, tables, &context, row)
     }
+}
 
-    /// The topic's place in `topics`, where it is put if it is new.
-    #[inline]
-    fn place_of(&mut self, topic: &str) -> usize {
-        if self.topics.get(self.last).is_none_or(|known| *known.topic != *topic) {
-            let hash = xxh3_64(topic.as_bytes());
-            let found = self.places.find(hash, |at| *self.topics[*at].topic == *topic);
-            self.last = match found {
-                Some(at) => *at,
-                None => self.look_up(topic, hash),
-            };
-        }
-        self.last
-    }
-
-    fn look_up(&mut self, topic: &str, hash: u64) -> usize {
-        if self.topics.len() >= TOPICS_MAX {
-            self.topics.clear();
-            self.places.clear();
-        }
-        let route = check_topic(topic).map(|()| Arc::new(self.routes.route(topic)));
-        let place = Place { table: 0, series: 0 };
-        let at = self.topics.len();
-        self.topics.push(Remembered { topic: topic.into(), route, number: 0, place });
-        let topics = &self.topics;
-        self.places.insert_unique(hash, at, |at| xxh3_64(topics[*at].topic.as_bytes()));
-        at
-    }
+fn route_of(routes: &Routes, topic: &str) -> std::result::Result<Arc<Route>, Fault> {
+    check_topic(topic).map(|()| Arc::new(routes.route(topic)))
 }
 
 fn check_topic(topic: &str) -> std::result::Result<(), Fault> {
+    if topic.len() > TOPIC_BYTES_MAX {
+        let detail = format!("a topic of more than {TOPIC_BYTES_MAX} bytes");
+        return Err(Fault::new(RejectReason::Limit, detail));
+    }
     if memchr::memchr_iter(b'/', topic.as_bytes()).count() >= LEVELS_MAX {
         let detail = format!("a topic of more than {LEVELS_MAX} levels");
         return Err(Fault::new(RejectReason::Limit, detail));

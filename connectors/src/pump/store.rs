@@ -1,8 +1,12 @@
 //! Stores a batch: its rows, and its dead letters.
 
-use super::{batch::Batch, write::write_points};
+use super::{
+    batch::Batch,
+    held::{self, Held, rows_of_users},
+    write::{Until, write_points},
+};
 use crate::decode::Fault;
-use oribi_ingest::Ingest;
+use oribi_ingest::{Ingest, Receipt};
 use oribi_model::{ArrivalClock, Cursor, Points};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +32,9 @@ pub(crate) struct Sender<'a> {
 impl Sender<'_> {
     /// Writes until every message of the batch is stored as rows or as a dead letter. `None` where
     /// the node stops first.
+    ///
+    /// Rows that have to wait are waited for before the letters and before any later batch, so that
+    /// no mark of a tablet and no place of a source passes them.
     pub(crate) async fn store(&self, mut batch: Batch) -> Option<Stored> {
         let births = batch.births.rows();
         let (mut points, faults) = (batch.take_points(), batch.take_faults());
@@ -40,7 +47,7 @@ impl Sender<'_> {
         if !faults.is_empty() {
             points.push(self.bury(&batch, &faults, self.source.cloned()));
         }
-        let receipt = self.write(points).await?;
+        let receipt = self.write(points, Until::All).await?;
         let mut refused = batch.refused(&receipt.rejected);
         refused.retain(|(at, _)| faults.iter().all(|(known, _)| known != at));
         let rows = receipt.rows.saturating_sub((faults.len() + births) as u64);
@@ -48,9 +55,44 @@ impl Sender<'_> {
         if !refused.is_empty() {
             // These come later than letters of higher offsets, so their marks are apart.
             let source = self.source.map(|source| format!("{source}/refused").into());
-            self.write(vec![self.bury(&batch, &refused, source)]).await?;
+            let letters = vec![self.bury(&batch, &refused, source)];
+            self.write(letters, Until::All).await.map(drop)?;
         }
         Some(Stored { rows, dead_letters })
+    }
+
+    /// As [`Sender::store`], but nothing is waited for that has to be made: what lacks a table or a
+    /// time range is given back by client, and so is all of the clients that `waits` names. For
+    /// sources without places.
+    pub(crate) async fn store_present(
+        &self,
+        mut batch: Batch,
+        waits: Option<impl Fn(&Arc<str>) -> bool>,
+    ) -> Option<(Stored, Vec<Held>)> {
+        let (points, faults) = (batch.take_points(), batch.take_faults());
+        let (points, mut waiting) = match waits {
+            Some(waits) => held::split(&batch, points, &waits),
+            None => (points, Vec::new()),
+        };
+        let rows = rows_of_users(&points);
+        let (letters, receipt) =
+            tokio::join!(self.bury_all(&batch, &faults), self.write(points, Until::Present));
+        let (Receipt { rejected, deferred, .. }, ()) = (receipt?, letters?);
+        let refused = batch.refused(&rejected);
+        self.bury_all(&batch, &refused).await?;
+        let rows = rows.saturating_sub(rows_of_users(&deferred) + rejected.len() as u64);
+        let dead_letters = (faults.len() + refused.len()) as u64;
+        waiting.extend(deferred);
+        Some((Stored { rows, dead_letters }, held::by_client(&batch, waiting)))
+    }
+
+    /// Keeps messages of a source without places as dead letters.
+    pub(super) async fn bury_all(&self, batch: &Batch, faults: &[(usize, Fault)]) -> Option<()> {
+        if !faults.is_empty() {
+            let letters = vec![self.bury(batch, faults, None)];
+            self.write(letters, Until::All).await.map(drop)?;
+        }
+        Some(())
     }
 
     fn bury(&self, batch: &Batch, faults: &[(usize, Fault)], source: Option<Arc<str>>) -> Points {
@@ -62,7 +104,68 @@ impl Sender<'_> {
         letters
     }
 
-    async fn write(&self, points: Vec<Points>) -> Option<oribi_ingest::Receipt> {
-        write_points(self.ingest, points, self.label, self.stop).await
+    pub(super) async fn write(&self, points: Vec<Points>, until: Until) -> Option<Receipt> {
+        write_points(self.ingest, points, self.label, until, self.stop).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        mapping::{Message, RouteSpec, Routes, TopicStyle},
+        pump::{Origin, Router},
+        testing::{Memory, arrival},
+    };
+
+    /// A batch of Kafka records with one row each, from offset 1 on, to these tables.
+    fn batch(tables: &[&str]) -> Batch {
+        let routes = Routes::new(&[] as &[RouteSpec], TopicStyle::Mqtt, None, "test").unwrap();
+        let mut router = Router::new(Arc::new(routes), arrival(), i64::MAX / 2);
+        let mut batch = Batch::new(1);
+        for (offset, table) in (1..).zip(tables) {
+            let topic = format!("{table}/x");
+            let origin = Origin::Kafka { partition: 0, offset };
+            router.add(&mut batch, &Message::new(&topic, b"{\"v\":1}"), &origin, 1);
+        }
+        batch
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_source_passes_rows_that_were_put_off() {
+        let memory = Memory::open();
+        let storing = tokio::spawn({
+            let (memory, arrival) = (memory.clone(), arrival());
+            async move {
+                let (source, stop): (Arc<str>, _) = ("k/t/0".into(), CancellationToken::new());
+                let (label, source, ingest) = ("k", Some(&source), memory.as_ref());
+                let sender = Sender { label, source, ingest, arrival: &arrival, stop: &stop };
+                sender.store(batch(&["a", "new", "refused", "a", "newer"])).await
+            }
+        });
+        while memory.rows("a") == 0 {
+            tokio::task::yield_now().await;
+        }
+        // The batch is not done, and no letter of a later row is written before the rows that wait.
+        assert!(!storing.is_finished());
+        assert_eq!((memory.rows("new"), memory.rows("_dead_letters")), (0, 0));
+        *memory.room.lock() = 2;
+        let stored = storing.await.unwrap();
+        assert_eq!(stored, Some(Stored { rows: 4, dead_letters: 1 }));
+        let written = memory.written.lock();
+        let places = written.iter().map(|points| {
+            let cursor = points.cursor.as_ref().unwrap();
+            (points.table.to_string(), cursor.source.to_string(), cursor.offsets.clone())
+        });
+        let place = |table: &str, source: &str, offsets: &[u64]| {
+            (table.to_owned(), source.to_owned(), offsets.to_vec())
+        };
+        let expected = [
+            place("a", "k/t/0", &[1, 4]),
+            place("new", "k/t/0", &[2]),
+            place("newer", "k/t/0", &[5]),
+            place("_dead_letters", "k/t/0/refused", &[3]),
+        ];
+        assert_eq!(places.collect::<Vec<_>>(), expected);
     }
 }

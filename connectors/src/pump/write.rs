@@ -7,38 +7,85 @@ use tokio_util::sync::CancellationToken;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Between two looks whether there is room for rows that were put off.
+const DEFERRED_PAUSE: Duration = Duration::from_millis(250);
 
-/// How long to wait before another try, after the pauses before.
-fn pause_after(pause: Option<Duration>) -> Duration {
-    pause.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX))
+/// Pauses between tries that fail, each longer than the one before.
+#[derive(Debug, Default)]
+pub(super) struct Pause(Option<Duration>);
+
+impl Pause {
+    /// Waits; `false` when `stop` comes first.
+    pub(super) async fn wait(&mut self, stop: &CancellationToken) -> bool {
+        let next = self.0.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX));
+        self.0 = Some(next);
+        sleep(next, stop).await
+    }
 }
 
-/// Writes until every row is stored or refused; `source` says for the log whose rows they are.
-/// `None` when `stop` comes first: it is unknown then what was stored.
+/// Waits as long as rows that were put off should; `false` when `stop` comes first.
+pub(super) async fn wait_for_room(stop: &CancellationToken) -> bool {
+    sleep(DEFERRED_PAUSE, stop).await
+}
+
+async fn sleep(pause: Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => true,
+        () = stop.cancelled() => false,
+    }
+}
+
+/// Which rows a write waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Those that have a table and a time range.
+    Present,
+    /// All for which tables and ranges may be made now.
+    Allowed,
+    /// All.
+    All,
+}
+
+/// Writes until the rows in question are stored or refused; `source` says for the log whose rows
+/// they are. `None` when `stop` comes first: it is unknown then what was stored.
 pub(super) async fn write_points(
     ingest: &dyn Ingest,
-    points: Vec<Points>,
+    mut points: Vec<Points>,
     source: &str,
+    until: Until,
     stop: &CancellationToken,
 ) -> Option<Receipt> {
+    let mut done = Receipt::default();
     if points.iter().all(|points| points.rows() == 0) {
-        return Some(Receipt::default());
+        return Some(done);
     }
-    let mut pause = None;
+    let mut pause = Pause::default();
     loop {
-        match ingest.write(points.clone()).await {
-            Ok(receipt) => return Some(receipt),
-            Err(wrong) if !wrong.is_retryable() => return Some(refuse_all(&points, &wrong)),
+        let written = match until {
+            Until::Present => ingest.write_present(points.clone()).await,
+            Until::Allowed | Until::All => ingest.write(points.clone()).await,
+        };
+        match written {
+            Ok(receipt) => done.add(receipt),
+            Err(wrong) if !wrong.is_retryable() => {
+                done.add(refuse_all(&points, &wrong));
+                return Some(done);
+            }
             Err(wrong) => {
                 tracing::warn!(%wrong, source, "a batch of messages waits for the write path");
+                if stop.is_cancelled() || !pause.wait(stop).await {
+                    return None;
+                }
+                continue;
             }
         }
-        if stop.is_cancelled() {
+        if until != Until::All || done.deferred.is_empty() {
+            return Some(done);
+        }
+        points = std::mem::take(&mut done.deferred);
+        if !wait_for_room(stop).await {
             return None;
         }
-        let next = pause_after(pause);
-        tokio::time::sleep(next).await;
-        pause = Some(next);
     }
 }
 
@@ -51,5 +98,5 @@ fn refuse_all(points: &[Points], wrong: &oribi_ingest::Error) -> Receipt {
     });
     let mut rejected: Vec<Rejection> = rejected.collect();
     rejected.sort_by_key(|rejection| rejection.origin);
-    Receipt { rows: 0, rejected }
+    Receipt { rejected, ..Receipt::default() }
 }

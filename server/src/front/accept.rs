@@ -7,6 +7,7 @@ use super::{
 };
 use axum::Router;
 use parking_lot::{Mutex, RwLock};
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     collections::HashMap,
     io::Write,
@@ -18,6 +19,9 @@ use std::{
 };
 use tokio::{net::TcpListener, net::TcpStream, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How long a connection is silent before the system asks whether its peer is there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// What the front door counts.
 #[derive(Debug, Default)]
@@ -127,6 +131,9 @@ impl Door {
         }
         // Answers are written as a whole; waiting for more bytes would only delay.
         let _ = socket.set_nodelay(true);
+        // Peers that are gone without a word are found.
+        let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE);
+        let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
         let progress = Arc::new(Progress::new());
         self.open.lock().insert(number, progress.clone());
         self.counters.connections.fetch_add(1, Ordering::Relaxed);

@@ -52,22 +52,27 @@ impl<I: Ingest> CountedIngest<I> {
     pub(crate) fn new(inner: I, counters: Arc<IngestCounters>) -> CountedIngest<I> {
         CountedIngest { inner, counters }
     }
+
+    async fn counted(&self, write: BoxFuture<'_, Result<Receipt>>) -> Result<Receipt> {
+        let started = Instant::now();
+        let written = write.await;
+        match &written {
+            Ok(receipt) => self.counters.acked(receipt, started.elapsed()),
+            Err(_) => {
+                self.counters.failures.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        written
+    }
 }
 
 impl<I: Ingest> Ingest for CountedIngest<I> {
     fn write(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
-        let started = Instant::now();
-        async move {
-            let written = self.inner.write(points).await;
-            match &written {
-                Ok(receipt) => self.counters.acked(receipt, started.elapsed()),
-                Err(_) => {
-                    self.counters.failures.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            written
-        }
-        .boxed()
+        self.counted(self.inner.write(points)).boxed()
+    }
+
+    fn write_present(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
+        self.counted(self.inner.write_present(points)).boxed()
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {

@@ -1,13 +1,15 @@
 //! Publishes into the open batch of the connection's shard, those above the packet limit as dead
 //! letters.
 
-use super::{Connection, End};
+use super::{Connection, End, PUBACK, PUBREC};
 use crate::{
+    dead_letter::PAYLOAD_BYTES_MAX,
     decode::Fault,
     mapping::Message,
     mqtt_listener::{
         frame::{self, Frame},
         packets::{self, reason},
+        qos2::Known,
     },
     pump::Origin,
 };
@@ -16,8 +18,6 @@ use std::{collections::HashMap, sync::atomic::Ordering};
 
 /// Of a publish above the packet limit so much is looked at: topic, properties, some payload.
 const OVERSIZE_HEAD_BYTES: usize = 256 * 1024;
-const PUBACK: u8 = 0x40;
-const PUBREC: u8 = 0x50;
 
 /// A publish above the packet limit whose rest is being skipped.
 pub(super) struct Oversize {
@@ -29,12 +29,24 @@ pub(super) struct Oversize {
     packet_id: u16,
 }
 
+impl Oversize {
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.topic.capacity() + self.head.capacity()
+    }
+}
+
 impl Connection {
     /// Takes in consecutive publishes. `false`: the batch is full.
     pub(super) fn publishes(&mut self, input: &[u8], at: &mut usize) -> Result<bool, End> {
         let shard = self.shard.clone();
         let now_ns = self.common.arrival.now_ns();
         let mut state = shard.lock();
+        // Looked at under the lock, under which the will of a connection that is taken over goes
+        // in: nothing of it may come after that.
+        if let Some(reason) = self.live.ended() {
+            return Err(End::Refused(reason));
+        }
         let mut taken = 0;
         let done = loop {
             if shard.is_full(&state.open) {
@@ -56,7 +68,7 @@ impl Connection {
             };
             let number = state.open.number();
             let is_repeated = publish.qos == 2 && !self.is_new(publish.packet_id, number);
-            let topic = match resolve_topic(&mut self.aliases, publish.topic, publish.alias) {
+            let topic = match self.aliases.resolve(publish.topic, publish.alias) {
                 Ok(topic) => topic,
                 Err(end) => break Err(end),
             };
@@ -68,16 +80,12 @@ impl Connection {
             let message = Message::new(topic, publish.payload);
             let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: publish.packet_id };
             shard.add(&mut state, &message, &origin, now_ns);
-            match publish.qos {
-                1 => self.pending.push_back((number, PUBACK, publish.packet_id)),
-                2 => self.pending.push_back((number, PUBREC, publish.packet_id)),
-                _ => {}
-            }
+            self.ack_later(number, publish.qos, publish.packet_id);
         };
         if taken > 0 {
             shard.announce(&mut state.open);
         }
-        state.open.notify(&self.waker);
+        state.open.notify(&self.live.waker);
         self.common.counters.messages.fetch_add(taken, Ordering::Relaxed);
         done
     }
@@ -86,17 +94,28 @@ impl Connection {
     /// once the batch of its first delivery is stored.
     fn is_new(&mut self, packet_id: u16, number: u64) -> bool {
         let mut ids = self.joined.qos2.lock();
-        if let Some(first) = ids.get(&packet_id) {
-            if *first <= self.shard.completed() {
-                packets::push_ack(&mut self.output, PUBREC, packet_id);
-            } else if !self.pending.contains(&(*first, PUBREC, packet_id)) {
+        let known = ids.look_up(packet_id, self.acked);
+        match known {
+            Known::New => ids.insert(packet_id, number, self.acked),
+            Known::Stored => packets::push_ack(&mut self.output, PUBREC, packet_id),
+            Known::Waiting if self.pending_qos2.insert(packet_id) => {
                 // Acks go out in order, so this one waits behind those of later batches.
                 self.pending.push_back((number, PUBREC, packet_id));
             }
-            return false;
+            Known::Waiting => {}
         }
-        ids.insert(packet_id, number);
-        true
+        known == Known::New
+    }
+
+    fn ack_later(&mut self, number: u64, qos: u8, packet_id: u16) {
+        match qos {
+            1 => self.pending.push_back((number, PUBACK, packet_id)),
+            2 => {
+                self.pending.push_back((number, PUBREC, packet_id));
+                self.pending_qos2.insert(packet_id);
+            }
+            _ => {}
+        }
     }
 
     /// Looks at the head of a publish above the packet limit. `false`: more of it is needed.
@@ -114,13 +133,21 @@ impl Connection {
             return Ok(false);
         }
         let content = &input[*at + frame.start..*at + head_bytes];
-        let publish = frame::publish(frame.head, content, self.is_v5)?;
-        let topic = resolve_topic(&mut self.aliases, publish.topic, publish.alias)?;
+        let publish = match frame::publish(frame.head, content, self.is_v5) {
+            // Properties that do not end here: the topic and the id are enough for a letter and its
+            // ack, without which the client would send the same again for ever.
+            Err(_) if self.is_v5 && head_bytes < frame.bytes() => {
+                let publish = frame::publish_head(frame.head, content)?;
+                frame::Publish { payload: &[], ..publish }
+            }
+            publish => publish?,
+        };
+        let topic = self.aliases.resolve(publish.topic, publish.alias)?;
         let before = content.len() - publish.payload.len();
         self.oversize = Some(Oversize {
             rest: frame.bytes() - head_bytes,
             topic: topic.to_owned(),
-            head: publish.payload.to_vec(),
+            head: publish.payload[..publish.payload.len().min(PAYLOAD_BYTES_MAX)].to_vec(),
             payload_bytes: (frame.length - before) as u64,
             qos: publish.qos,
             packet_id: publish.packet_id,
@@ -156,39 +183,48 @@ impl Connection {
             let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: oversize.packet_id };
             let fault = Fault::new(RejectReason::Limit, detail);
             shard.add_dead(&mut state, &message, oversize.payload_bytes, &origin, fault);
-            match oversize.qos {
-                1 => self.pending.push_back((number, PUBACK, oversize.packet_id)),
-                2 => self.pending.push_back((number, PUBREC, oversize.packet_id)),
-                _ => {}
-            }
+            self.ack_later(number, oversize.qos, oversize.packet_id);
         }
         shard.announce(&mut state.open);
-        state.open.notify(&self.waker);
+        state.open.notify(&self.live.waker);
         self.common.counters.messages.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// The topic of a publish, through its alias where it has one.
-fn resolve_topic<'a>(
-    aliases: &'a mut HashMap<u16, String>,
-    topic: &'a str,
-    alias: Option<u16>,
-) -> Result<&'a str, End> {
-    if topic.bytes().any(|b| matches!(b, b'+' | b'#' | 0)) {
-        return Err(End::Refused(reason::TOPIC_INVALID));
+/// The topics that stand behind the aliases of a connection.
+#[derive(Default)]
+pub(super) struct Aliases {
+    topics: HashMap<u16, Box<str>>,
+    bytes: usize,
+}
+
+impl Aliases {
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        const ALIAS_BYTES: usize = 32;
+        self.bytes + self.topics.capacity() * ALIAS_BYTES
     }
-    match alias {
-        None if topic.is_empty() => Err(End::Refused(reason::PROTOCOL)),
-        None => Ok(topic),
-        Some(alias) if alias == 0 || alias > packets::TOPIC_ALIAS_MAX => {
-            Err(End::Refused(reason::ALIAS_INVALID))
+
+    /// The topic of a publish, through its alias where it has one.
+    fn resolve<'a>(&'a mut self, topic: &'a str, alias: Option<u16>) -> Result<&'a str, End> {
+        if topic.bytes().any(|b| matches!(b, b'+' | b'#' | 0)) {
+            return Err(End::Refused(reason::TOPIC_INVALID));
         }
-        Some(alias) if topic.is_empty() => {
-            aliases.get(&alias).map(String::as_str).ok_or(End::Refused(reason::PROTOCOL))
-        }
-        Some(alias) => {
-            aliases.insert(alias, topic.to_owned());
-            Ok(topic)
+        match alias {
+            None if topic.is_empty() => Err(End::Refused(reason::PROTOCOL)),
+            None => Ok(topic),
+            Some(alias) if alias == 0 || alias > packets::TOPIC_ALIAS_MAX => {
+                Err(End::Refused(reason::ALIAS_INVALID))
+            }
+            Some(alias) if topic.is_empty() => {
+                self.topics.get(&alias).map(|topic| &**topic).ok_or(End::Refused(reason::PROTOCOL))
+            }
+            Some(alias) => {
+                let before = self.topics.insert(alias, topic.into());
+                self.bytes += topic.len();
+                self.bytes -= before.map_or(0, |topic| topic.len());
+                Ok(topic)
+            }
         }
     }
 }

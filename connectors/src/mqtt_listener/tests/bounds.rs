@@ -1,0 +1,159 @@
+//! What clients may cost the listener, and each other.
+
+use super::*;
+use oribi_model::Points;
+
+fn small() -> MqttListenerOptions {
+    MqttListenerOptions { memory_bytes_max: 1 << 20, ..Default::default() }
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    fn size<F: Future>(_: fn(Arc<Common>, TcpStream) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes = size(connection::serve);
+    assert!(bytes <= 3_000, "{bytes} bytes");
+    let mut buffer = Vec::with_capacity(1 << 20);
+    buffer.extend([0; 600]);
+    input::shrink(&mut buffer);
+    assert!(buffer.capacity() < 8_192);
+    buffer.clear();
+    buffer.reserve(100_000);
+    input::shrink(&mut buffer);
+    assert_eq!(buffer.capacity(), 0);
+}
+
+#[tokio::test]
+async fn the_oldest_connection_without_connect_makes_room() {
+    let memory = Memory::open();
+    let options = MqttListenerOptions { connections_max: 5, ..Default::default() };
+    let door = open_with(&memory, options);
+    let mut known = door.connect("known").await;
+    let mut mute = Vec::new();
+    for _ in 0..4 {
+        mute.push(door.send(&[0x10]).await);
+    }
+    let mut device = door.connect("device").await;
+    publish_in_turn(&mut device, "sensors/s/d", 3).await;
+    assert!(closed(mute.remove(0)).await.is_empty());
+    known.write_all(&[0xc0, 0]).await.unwrap();
+    assert_eq!(read(&mut known).await, [0xd0, 0], "who has said CONNECT stays");
+    door.close().await;
+}
+
+#[tokio::test]
+async fn unfinished_connects_are_bounded_together() {
+    let memory = Memory::open();
+    let door = open_with(&memory, small());
+    // A CONNECT of 60 KB of which the last byte never comes.
+    let connect = connect_v5(2, &[vec![0], text(&[b'x'; 60_000])]);
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        sockets.push(door.send(&connect[..connect.len() - 1]).await);
+    }
+    for socket in sockets.drain(..50) {
+        assert!(closed(socket).await.is_empty());
+    }
+    let mut good = door.connect("good").await;
+    publish_in_turn(&mut good, "sensors/s/good", 5).await;
+    // One that is larger than any CONNECT has to be is not waited for.
+    let endless = door.send(&[0x10, 0xff, 0xff, 0x3f, 0]).await;
+    assert!(closed(endless).await.is_empty());
+    door.close().await;
+}
+
+#[tokio::test]
+async fn long_client_ids_are_refused() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let socket = door.send(&connect_v5(2, &[vec![0], text(&[b'x'; 60_000])])).await;
+    assert_eq!(closed(socket).await, [0x20, 3, 0, 0x85, 0]);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn long_topics_are_kept_with_their_heads_alone() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let mut client = door.connect("long").await;
+    let topic = format!("sensors/{}/d", "x".repeat(60_000));
+    client.write_all(&publish(1, 1, &topic, b"1")).await.unwrap();
+    assert_eq!(read(&mut client).await, [0x40, 2, 0, 1]);
+    assert_eq!((memory.rows("sensors"), memory.rows("_dead_letters")), (0, 1));
+    let bytes: usize = memory.written.lock().iter().map(Points::bytes_held).sum();
+    assert!(bytes < 20_000, "{bytes}");
+    door.close().await;
+}
+
+#[tokio::test]
+async fn aliases_go_with_the_connection_that_used_them_least_lately() {
+    let memory = Memory::open();
+    let door = open_with(&memory, small());
+    let connect = |id: &str| connect_v5(2, &[vec![0], text(id.as_bytes())]);
+    let mut clients = Vec::new();
+    for at in 0..10 {
+        let mut client = door.send(&connect(&format!("alias{at}"))).await;
+        assert_eq!(read(&mut client).await[0], 0x20);
+        for alias in 1..=4 {
+            let topic = format!("t{alias}/{}", "x".repeat(60_000));
+            let packet = publish_with(1, alias, &topic, &[3, 35, 0, alias as u8], b"1");
+            client.write_all(&packet).await.unwrap();
+            assert_eq!(read(&mut client).await, [0x40, 2, 0, alias as u8]);
+        }
+        clients.push(client);
+    }
+    assert_eq!(closed(clients.remove(0)).await, [0xe0, 1, 0x97], "a quota");
+    let mut last = clients.pop().unwrap();
+    last.write_all(&publish_with(1, 9, "", &[3, 35, 0, 4], b"1")).await.unwrap();
+    assert_eq!(read(&mut last).await, [0x40, 2, 0, 9]);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_repeated_qos_2_message_is_answered_once_and_stored_once() {
+    let memory = Memory::gated(0);
+    let door = open(&memory);
+    let mut client = door.connect("two").await;
+    let mut packets = Vec::new();
+    for id in 1..=2_000 {
+        packets.extend(publish(2, id, "sensors/s/d", b"1"));
+    }
+    for _ in 0..2_000 {
+        packets.extend(publish(2, 2_000, "sensors/s/d", b"1"));
+    }
+    packets.extend([0xc0, 0]);
+    let sent = tokio::spawn(async move {
+        client.write_all(&packets).await.unwrap();
+        assert_eq!(read(&mut client).await, [0xd0, 0]);
+        client
+    });
+    let mut client = sent.await.unwrap();
+    memory.gate.add_permits(1 << 20);
+    for id in 1..=2_000u16 {
+        let bytes = id.to_be_bytes();
+        assert_eq!(read(&mut client).await, [0x50, 2, bytes[0], bytes[1]]);
+    }
+    client.write_all(&[0xc0, 0]).await.unwrap();
+    assert_eq!(read(&mut client).await, [0xd0, 0]);
+    assert_eq!(memory.rows("sensors"), 2_000);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_publish_with_endless_properties_is_acked_and_kept() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let mut client = door.send(&connect_v5(2, &[vec![0], text(b"long")])).await;
+    assert_eq!(read(&mut client).await[0], 0x20);
+    let property = [&[38][..], &text(b"k"), &text(&[b'v'; 60_000])].concat();
+    let properties = property.repeat(6);
+    let length = properties.len();
+    let mut head = vec![(length & 127) as u8 | 128, (length >> 7 & 127) as u8 | 128];
+    head.push((length >> 14) as u8);
+    let packet = publish_with(1, 7, "sensors/s/d", &[head, properties].concat(), b"1");
+    client.write_all(&packet).await.unwrap();
+    assert_eq!(read(&mut client).await, [0x40, 2, 0, 7]);
+    assert_eq!(memory.rows("_dead_letters"), 1);
+    door.close().await;
+}
