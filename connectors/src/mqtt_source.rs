@@ -27,6 +27,9 @@ use xxhash_rust::xxh3::xxh3_64;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What is remembered of the filters that the broker's session has.
 const SUBSCRIPTION: &str = "subscription";
+/// The options of a subscription beside its quality of service; a session whose subscriptions have
+/// others is subscribed anew.
+const SUBSCRIPTION_OPTIONS: &str = "retain-cleared";
 
 /// Runs one connection until it ends or the context says stop.
 pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
@@ -125,9 +128,9 @@ async fn poll(
     }
 }
 
-/// Names the filters and their quality of service.
+/// Names the filters and how they are subscribed to.
 fn fingerprint(spec: &ConnectorSpec) -> u64 {
-    let mut text = format!("{}", spec.qos());
+    let mut text = format!("{} {}", SUBSCRIPTION_OPTIONS, spec.qos());
     for filter in client::filters(spec) {
         text.push('\n');
         text.push_str(filter);

@@ -194,7 +194,9 @@ impl Connection {
                 };
                 let filter = |path: &String| {
                     let mut filter = Filter::new(path.clone(), v5_qos(spec.qos()));
-                    filter.preserve_retain = true;
+                    // The flag then means what it means in MQTT 3.1.1: the broker had kept the
+                    // message. Kept as published, it would stand on live messages too.
+                    filter.preserve_retain = false;
                     // MQTT 5 forbids other rules for shared subscriptions.
                     if !path.starts_with("$share/") {
                         filter.retain_forward_rule = rule.clone();
