@@ -1,9 +1,11 @@
 """Kafka topics into tables: exactly once in effect, whatever is killed."""
 
+import io
 import json
 import pathlib
 import threading
 
+import fastavro
 import pytest
 import requests
 from confluent_kafka import ConsumerGroupType, Producer
@@ -84,6 +86,95 @@ def test_defaults_keys_tombstones_times_and_poison(kafka, make_oribi):
     assert (letter["source"], letter["reason"], letter["partition"], letter["offset"]) == ("stream", "syntax", "0", 3)
     assert (letter["topic"], letter["payload"]) == (topic, "{broken")
     assert status(node)["skipped"] == 1 and status(node)["dead_letters"] == 1
+
+
+def container(rows):
+    schema = {"type": "record", "name": "R", "fields": [{"name": "v", "type": "long"}]}
+    written = io.BytesIO()
+    fastavro.writer(written, schema, [{"v": row} for row in rows])
+    return written.getvalue()
+
+
+WITHOUT_TIME = {
+    "json": lambda rows: json.dumps([{"v": row} for row in rows]),
+    "ndjson": lambda rows: "\n".join(json.dumps({"v": row}) for row in rows),
+    "line_protocol": lambda rows: "\n".join(f"{{table}} v={row}i" for row in rows),
+    "csv": lambda rows: "v\n" + "\n".join(map(str, rows)),
+    "avro": container,
+    "auto": lambda rows: json.dumps([{"v": row} for row in rows]),
+}
+
+
+def test_rows_without_a_time_never_meet(kafka, make_oribi, tmp_path):
+    """Records of one millisecond with several rows each, by four partitions with and without a key."""
+    config, topics = "", {}
+    schema = '{"type":"record","name":"R","fields":[{"name":"v","type":"long"}]}'
+    for name, write in WITHOUT_TIME.items():
+        topics[name] = kafka.topic(partitions=4)
+        decoder = {"ndjson": "json"}.get(name, name)
+        routes = f'decoder = "{decoder}"\n' + ("" if name == "line_protocol" else f'table = "{name}"\n')
+        if name == "avro":
+            path = tmp_path / "r.avsc"
+            path.write_text(schema)
+            routes += f'schema_file = "{path}"\n'
+        config += source(kafka, [topics[name]], routes, name)
+        for partition in range(4):
+            start = partition * 1_000
+            records = [write(range(start + at * 10, start + at * 10 + 10)) for at in range(100)]
+            records = [record.replace("{table}", name) if isinstance(record, str) else record for record in records]
+            key = "same" if partition < 2 else None
+            kafka.send(topics[name], records, key=key, partition=partition, timestamp=1_700_000_000_000)
+    node = make_oribi(config).start()
+    for name in WITHOUT_TIME:
+        wait_for(lambda: status(node, name)["rows"] == 4_000, f"rows of {name}, {status(node, name)}")
+        assert total(node, name) == (4_000, sum(range(4_000))), name
+        within = node.sql(f'SELECT min(time) AS a, max(time) AS b FROM "{name}"')[0]
+        assert all(time.startswith("2023-11-14T22:13:20") for time in within.values()), within
+    assert node.count("_dead_letters") == 0
+
+
+def test_times_made_of_the_record_are_the_same_after_kills(kafka, make_oribi):
+    topic = kafka.topic(partitions=2)
+    routes = 'decoder = "json"\ntable = "rows"\n'
+    node = make_oribi(source(kafka, [topic], routes)).start()
+    sent = 0
+    for _ in range(3):
+        for partition in range(2):
+            records = [json.dumps([{"v": sent + at * 3 + row} for row in range(3)]) for at in range(1_000)]
+            kafka.send(topic, records, partition=partition, timestamp=1_700_000_000_000)
+            sent += 3_000
+        wait_for(lambda: node.count("rows") > sent - 6_000, "rows")
+        node.kill()
+        node.start()
+    wait_for_rows(node, sent)
+    assert total(node) == (sent, sum(range(sent)))
+
+
+def test_a_record_of_a_time_to_come_is_a_dead_letter(kafka, make_oribi):
+    topic = kafka.topic(**{"message.timestamp.after.max.ms": str(2**62)})
+    kafka.send(topic, ['{"v":1}', '{"v":2,"time":1700000000}'], timestamp=4_102_444_800_000)
+    node = make_oribi(source(kafka, [topic], 'decoder = "json"\ntable = "rows"\n')).start()
+    wait_for_rows(node, 1)
+    (letter,) = wait_for(lambda: node.sql("SELECT reason, time FROM _dead_letters"), "a dead letter")
+    assert letter["reason"] == "time" and letter["time"] < "2100", letter
+    assert total(node) == (1, 2)
+
+
+def test_a_connector_made_anew_under_its_name_reads_and_stores_anew(kafka, make_oribi):
+    topic = kafka.topic()
+    kafka.send(topic, [json.dumps({"v": at}) for at in range(500)])
+    node = make_oribi("").start()
+    spec = {"name": "stream", "kind": "kafka", "url": f"kafka://{kafka.address}"}
+    for table in ("wrong", "rows"):
+        routes = [{"topics": [topic], "decoder": "json", "table": table}]
+        answer = requests.post(f"{node.url}/api/v1/connectors", json={**spec, "routes": routes}, timeout=10)
+        assert answer.status_code == 201, answer.text
+        wait_for(lambda: node.count(table) == 500, f"rows of {table}, {status(node)}")
+        # A kill in between changes nothing: the place is that of this connector.
+        node.kill()
+        node.start()
+        assert requests.delete(f"{node.url}/api/v1/connectors/stream", timeout=30).ok
+    assert total(node) == (500, sum(range(500)))
 
 
 def test_kill_9_loses_and_repeats_nothing(kafka, make_oribi):

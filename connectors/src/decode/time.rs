@@ -88,6 +88,26 @@ pub fn parse_text(text: &str) -> Result<i64, Fault> {
     i64::try_from(timestamp.as_nanosecond()).map_err(|_| beyond(text))
 }
 
+/// A time as [`parse_text`] takes it, or a number in text: of this unit, or of one that its size
+/// tells. `None`: a number that is no time.
+///
+/// # Errors
+/// As [`parse_text`].
+pub fn parse_any(text: &str, precision: Option<Precision>) -> Result<Option<i64>, Fault> {
+    parse_text(text).map(Some).or_else(|wrong| {
+        let number = text.trim();
+        let is_number = number.bytes().any(|byte| byte.is_ascii_digit())
+            && number
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+        match precision {
+            _ if !is_number => Err(wrong),
+            Some(unit) => parse_decimal(number, unit).map(Some),
+            None => detect_number(number),
+        }
+    })
+}
+
 /// A decimal number of `precision`, fractions allowed, as ns; parts below 1 ns are cut off.
 ///
 /// # Errors

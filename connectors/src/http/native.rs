@@ -140,6 +140,7 @@ fn decode(writer: &Writer, question: &Question, bytes: &[u8]) -> Decoded {
         fixed: &[],
         time: &question.time,
         arrival: &writer.arrival,
+        nulls: &[],
         message_time: None,
         now_ns: writer.arrival.now_ns(),
         ahead_ns_max: writer.options.ahead_ns_max,

@@ -18,8 +18,6 @@ use tokio::{runtime::Handle, task::JoinHandle};
 const BATCH_ROWS_MAX: usize = 32_768;
 /// Bytes of records of a batch at most.
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// Nanoseconds of a record's time that its offset fills, so that records of one millisecond differ.
-const OFFSET_NS: i64 = 1_000_000;
 const NS_PER_MS: i64 = 1_000_000;
 
 /// A partition that this connector reads.
@@ -93,9 +91,11 @@ impl Partition {
     /// Takes in a record.
     pub(super) fn add(&mut self, record: Record<'_>, now_ns: i64, progress: &Progress) {
         let offset = record.offset();
+        let place = self.next.row_place(u64::try_from(offset).unwrap_or(0));
         self.next = Reached {
             offset: u64::try_from(offset).unwrap_or(0) + 1,
             epoch: record.leader_epoch(),
+            more_rows: self.next.more_rows,
         };
         progress.messages.fetch_add(1, Ordering::Relaxed);
         let Some(payload) = record.payload() else {
@@ -110,7 +110,8 @@ impl Partition {
             payload,
             key: record.key(),
             headers: &headers,
-            time_ns: time_ns.map(|time| time.saturating_add(offset % OFFSET_NS)),
+            time_ns: time_ns.map(|time| time.saturating_add(place)),
+            partition: Some(self.number),
         };
         let origin = Origin::Kafka { partition: self.number, offset };
         if payload.len() > self.message_bytes_max {
@@ -120,7 +121,9 @@ impl Partition {
             let fault = Fault::new(RejectReason::Limit, detail);
             self.batch.add_dead(&message, bytes as u64, &origin, fault);
         } else {
+            let rows = self.batch.rows();
             self.router.add(&mut self.batch, &message, &origin, now_ns);
+            self.next.more_rows += (self.batch.rows() - rows).saturating_sub(1) as u64;
         }
     }
 

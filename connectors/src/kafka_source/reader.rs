@@ -43,6 +43,8 @@ pub(super) struct Reader {
     queue: Queue,
     consumer: Arc<Consumer>,
     routes: Arc<Routes>,
+    /// How the partitions' sources begin.
+    label: String,
     url: String,
     message_bytes_max: usize,
     context: RunContext,
@@ -61,6 +63,7 @@ impl Reader {
         spec: &ConnectorSpec,
         context: &RunContext,
         routes: Arc<Routes>,
+        label: String,
         runtime: Handle,
     ) -> Result<Reader> {
         let events = Events::new(context.progress.clone());
@@ -79,6 +82,7 @@ impl Reader {
             queue: Queue::new(consumer.clone()),
             consumer,
             routes,
+            label,
             url: spec.url.clone(),
             message_bytes_max: spec.message_bytes_max(),
             context: context.clone(),
@@ -217,7 +221,7 @@ impl Reader {
 
     fn begin(&mut self, topic: &str, number: i32, saved: &BTreeMap<String, u64>) -> Result<Begin> {
         let id = self.topic_id(topic)?;
-        let mut life = Life::of(format!("{}/{topic}/{id}/{number}", self.context.name), saved);
+        let mut life = Life::of(format!("{}/{topic}/{id}/{number}", self.label), saved);
         let marks = self.consumer.fetch_watermarks(topic, number, ANSWER_WAIT);
         let (low, high) = marks.map_err(|wrong| self.broken(wrong))?;
         let offset = |mark: i64| u64::try_from(mark).unwrap_or(0);
@@ -235,7 +239,11 @@ impl Reader {
             }
         }
         let epoch = reached.filter(|_| start.gap.is_none()).and_then(|reached| reached.epoch);
-        let at = Reached { offset: start.offset, epoch };
+        let more_rows = match start.gap {
+            Some(Gap::Shortened(_)) => 0,
+            _ => reached.map_or(0, |reached| reached.more_rows),
+        };
+        let at = Reached { offset: start.offset, epoch, more_rows };
         Ok(Begin { topic: topic.into(), number, life, at })
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     births::Births,
     dead_letter::{DeadLetter, DeadLetters},
-    decode::{Fault, tables::Tables},
+    decode::{AHEAD_NS_MAX, Fault, tables::Tables},
     mapping::Message,
 };
 use oribi_model::{ArrivalClock, Points, Rejection};
@@ -213,7 +213,10 @@ impl Batch {
                 packet_id,
                 place,
             };
-            let time_ns = kept.time_ns.unwrap_or_else(|| arrival.next_ns());
+            // A letter of a time to come would not be found among those of late.
+            let latest_ns = arrival.now_ns().saturating_add(AHEAD_NS_MAX);
+            let time_ns = kept.time_ns.filter(|time| *time <= latest_ns);
+            let time_ns = time_ns.unwrap_or_else(|| arrival.next_ns());
             dead.push(&letter, time_ns, *at as u32);
         }
         dead.finish()
