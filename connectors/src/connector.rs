@@ -15,7 +15,7 @@ pub use feed::{FeedSpec, RecordFormat};
 pub use registry::RegistrySpec;
 pub use secret::Secret;
 pub use spec::{ConnectorSpec, Kind, Protocol, Retained};
-pub use status::{Described, State};
+pub use status::{Described, Shown, State};
 pub use store::ConnectorStore;
 
 pub(crate) use context::RunContext;

@@ -20,7 +20,7 @@ pub(crate) use transport::{network, transport};
 use client::{Connection, Event};
 use intake::Intake;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How long a connection that is given up may take to send what is left.
@@ -39,15 +39,36 @@ pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()
         let read = context.parts.feed.clone();
         context.nodes.load(read, &context.name).await?;
     }
-    let writing = tokio::spawn(intake.clone().write(
+    let mut writing = tokio::spawn(intake.clone().write(
         context.parts.ingest.clone(),
         connection.acks(),
         context.stop.clone(),
     ));
-    let outcome = poll(spec, context, &mut connection, &intake).await;
+    let outcome = tokio::select! {
+        biased;
+        outcome = poll(spec, context, &mut connection, &intake) => outcome,
+        // It ends by itself only where the node stops or it has panicked.
+        ended = &mut writing => return unwritten(spec, context, ended),
+    };
     intake.close();
     finish(outcome.is_ok().then_some(connection), writing, context).await;
     outcome
+}
+
+/// What it means that the writer has ended before the connection.
+fn unwritten(
+    spec: &ConnectorSpec,
+    context: &RunContext,
+    ended: std::result::Result<(), JoinError>,
+) -> Result<()> {
+    if context.stop.is_cancelled() {
+        return Ok(());
+    }
+    let reason = match ended {
+        Ok(()) => "the writer has ended".to_owned(),
+        Err(wrong) => format!("the writer ended abnormally: {wrong}"),
+    };
+    Err(Error::Broker { action: "store messages of", target: spec.url.clone(), reason })
 }
 
 /// Waits for the writer. Acks of what it still writes go out on the connection, if that holds; one

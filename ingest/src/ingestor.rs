@@ -10,8 +10,8 @@ use crate::{
 use futures::future::{BoxFuture, try_join_all};
 use oribi_cluster::{Change, ColumnSpec, Node};
 use oribi_model::{
-    Column, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
-    RowsWanted, ScanSpec, SeriesFilter, Table, TableId, TimeRange,
+    Column, ColumnId, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
+    RowsWanted, ScanSpec, Schema, SeriesFilter, Table, TableId, TableOptions, TimeRange,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -144,6 +144,31 @@ impl Ingestor {
         looked.map_err(|error| Error::Storage(error.to_string()))
     }
 
+    /// The table as it would be with every column that the rows need.
+    fn imagined_table(&self, points: &Points) -> Table {
+        let catalog = self.node.catalog();
+        let mut table = match catalog.table(&points.db, &points.table) {
+            Some(found) => Table::clone(found),
+            None => Table {
+                id: TableId(u32::MAX),
+                db: points.db.clone(),
+                name: points.table.clone(),
+                schema: Schema::default(),
+                options: TableOptions::default(),
+            },
+        };
+        let ids = (0..u32::MAX).rev().map(ColumnId);
+        for (wanted, id) in fit::wanted(points, &table.schema).into_iter().zip(ids) {
+            let ColumnSpec { name, kind, column_type, ints } = wanted;
+            let columns = &mut table.schema.columns;
+            match columns.iter_mut().find(|column| column.name == name) {
+                Some(column) => (column.column_type, column.ints) = (column_type, ints),
+                None => columns.push(Column { id, name, kind, column_type, ints }),
+            }
+        }
+        table
+    }
+
     /// The rows that fit the table, and the others with their reasons.
     fn fit(&self, points: &Points, table: &Table) -> (RowBatch, Vec<Rejection>) {
         let mut rejects = Rejects::default();
@@ -228,6 +253,11 @@ fn translate(error: oribi_cluster::Error) -> Error {
 impl Ingest for Ingestor {
     fn write(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
         Box::pin(self.write_all(points))
+    }
+
+    fn refused(&self, points: &[Points]) -> Vec<Rejection> {
+        let of_table = |points: &Points| self.fit(points, &self.imagined_table(points)).1;
+        points.iter().filter(|points| points.rows() > 0).flat_map(of_table).collect()
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {

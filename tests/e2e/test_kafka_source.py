@@ -160,6 +160,29 @@ def test_a_record_of_a_time_to_come_is_a_dead_letter(kafka, make_oribi):
     assert total(node) == (1, 2)
 
 
+def test_a_letter_that_is_replayed_gives_the_row_of_the_record(kafka, make_oribi):
+    topic = kafka.topic(partitions=3)
+    routes = 'decoder = "json"\ntable = "rows"\ntags = { id = "$key", site = "$header.site" }\n'
+    node = make_oribi(source(kafka, [topic], routes)).start()
+    sent = {"key": "k1", "headers": [("site", b"north")], "partition": 2, "timestamp": 1_700_000_000_000}
+    kafka.send(topic, ['{"v":1}'], **sent)
+    wait_for_rows(node, 1)
+    kafka.send(topic, ['{"v":"x"}', '[{"v":3},{"v":"y"},{"v":4}]'], **sent)
+    wait_for(lambda: node.count("_dead_letters") == 2, "the letters")
+    replayed = lambda: requests.post(f"{node.url}/api/v1/dead-letters/replay", timeout=30).json()
+    for _ in range(2):
+        assert (found := replayed())["refused"] == 2 and found["stored"] == 0, found
+        assert total(node) == (3, 8)
+    assert node.stop() == 0
+    # Mended: v is read as text in another table.
+    node.config.write_text(node.config.read_text().replace('table = "rows"', 'table = "mended"'))
+    node.start()
+    found = replayed()
+    assert (found["stored"], found["refused"]) == (1, 1), found
+    rows = node.sql("SELECT id, site, kafka_partition, time, v FROM mended")
+    assert rows == [{"id": "k1", "site": "north", "kafka_partition": "2", "time": "2023-11-14T22:13:20.000000001Z", "v": "x"}]
+
+
 def test_a_connector_made_anew_under_its_name_reads_and_stores_anew(kafka, make_oribi):
     topic = kafka.topic()
     kafka.send(topic, [json.dumps({"v": at}) for at in range(500)])

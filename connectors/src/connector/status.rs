@@ -27,6 +27,8 @@ pub enum State {
     Retrying,
     /// Somebody paused it.
     Paused,
+    /// It cannot run as it is configured, and is not tried again.
+    Failed,
 }
 
 /// What happens to a connector, counted by those who run it.
@@ -121,12 +123,29 @@ impl Progress {
     }
 }
 
+/// A connector as configured, secrets left out.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Shown {
+    /// All of it.
+    Spec(Box<ConnectorSpec>),
+    /// What can be told of one that cannot be read.
+    Unreadable {
+        /// Its name.
+        name: String,
+        /// What it calls its kind.
+        kind: String,
+        /// Its URL.
+        url: String,
+    },
+}
+
 /// A connector and its status, as answers show it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Described {
-    /// As configured, secrets left out.
+    /// As configured.
     #[serde(flatten)]
-    pub spec: ConnectorSpec,
+    pub shown: Shown,
     /// Where it was made: `file` or `http`.
     pub origin: &'static str,
     /// What it does now.
@@ -158,16 +177,20 @@ pub struct Described {
 }
 
 impl Described {
-    pub(crate) fn new(
-        spec: &ConnectorSpec,
-        origin: &'static str,
-        progress: &Progress,
-    ) -> Described {
+    /// As configured, where that can be read.
+    pub fn spec(&self) -> Option<&ConnectorSpec> {
+        match &self.shown {
+            Shown::Spec(spec) => Some(spec),
+            Shown::Unreadable { .. } => None,
+        }
+    }
+
+    pub(crate) fn new(shown: Shown, origin: &'static str, progress: &Progress) -> Described {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (state, error) = progress.state.lock().clone();
         let ms = |at: &SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         Described {
-            spec: spec.clone(),
+            shown,
             origin,
             state,
             messages: load(&progress.messages),

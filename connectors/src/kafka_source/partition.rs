@@ -34,7 +34,6 @@ pub(super) struct Partition {
     /// After the last record taken.
     next: Reached,
     router: Router,
-    reads_headers: bool,
     batch: Batch,
     arrival: ArrivalClock,
     message_bytes_max: usize,
@@ -58,7 +57,6 @@ impl Partition {
         message_bytes_max: usize,
     ) -> Partition {
         let arrival = context.parts.arrival.clone();
-        let reads_headers = routes.reads_headers();
         Partition {
             topic: begin.topic,
             number: begin.number,
@@ -68,7 +66,6 @@ impl Partition {
             kept: begin.at,
             next: begin.at,
             router: Router::new(routes, arrival.clone(), context.parts.ahead_ns_max),
-            reads_headers,
             batch: Batch::new(1),
             arrival,
             message_bytes_max,
@@ -103,7 +100,8 @@ impl Partition {
             return;
         };
         progress.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
-        let headers = if self.reads_headers { record.headers() } else { Vec::new() };
+        // Also where no route reads them: a dead letter keeps them.
+        let headers = record.headers();
         let time_ns = record.time_ms().and_then(|ms| ms.checked_mul(NS_PER_MS));
         let mut message = Message {
             topic: &self.topic,

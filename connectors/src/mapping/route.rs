@@ -151,12 +151,6 @@ impl Routes {
         self.routes.iter().any(asks)
     }
 
-    /// Whether some route takes a tag from a record's headers.
-    pub(crate) fn reads_headers(&self) -> bool {
-        let reads = |(_, selector): &(String, Selector)| matches!(selector, Selector::Header(_));
-        self.routes.iter().any(|route| route.picks.record_tags.iter().any(reads))
-    }
-
     /// The first route that takes the topic, or the default one.
     pub(crate) fn route(&self, topic: &str) -> Route {
         let route = self.routes.iter().find_map(|route| route.resolve(topic));

@@ -3,7 +3,7 @@
 use futures::{FutureExt, future::BoxFuture};
 use oribi_connectors::mqtt_listener::ACK_BOUNDS_US;
 use oribi_ingest::{Ingest, Receipt, Result};
-use oribi_model::{Name, Points, Table};
+use oribi_model::{Name, Points, Rejection, Table};
 use std::{
     sync::{
         Arc,
@@ -68,6 +68,10 @@ impl<I: Ingest> Ingest for CountedIngest<I> {
             written
         }
         .boxed()
+    }
+
+    fn refused(&self, points: &[Points]) -> Vec<Rejection> {
+        self.inner.refused(points)
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
