@@ -95,6 +95,9 @@ def container(rows):
     return written.getvalue()
 
 
+# Records that are stamped years ago would be deleted at once.
+FOR_EVER = {"retention.ms": "-1"}
+
 WITHOUT_TIME = {
     "json": lambda rows: json.dumps([{"v": row} for row in rows]),
     "ndjson": lambda rows: "\n".join(json.dumps({"v": row}) for row in rows),
@@ -110,7 +113,7 @@ def test_rows_without_a_time_never_meet(kafka, make_oribi, tmp_path):
     config, topics = "", {}
     schema = '{"type":"record","name":"R","fields":[{"name":"v","type":"long"}]}'
     for name, write in WITHOUT_TIME.items():
-        topics[name] = kafka.topic(partitions=4)
+        topics[name] = kafka.topic(partitions=4, **FOR_EVER)
         decoder = {"ndjson": "json"}.get(name, name)
         routes = f'decoder = "{decoder}"\n' + ("" if name == "line_protocol" else f'table = "{name}"\n')
         if name == "avro":
@@ -134,7 +137,7 @@ def test_rows_without_a_time_never_meet(kafka, make_oribi, tmp_path):
 
 
 def test_times_made_of_the_record_are_the_same_after_kills(kafka, make_oribi):
-    topic = kafka.topic(partitions=2)
+    topic = kafka.topic(partitions=2, **FOR_EVER)
     routes = 'decoder = "json"\ntable = "rows"\n'
     node = make_oribi(source(kafka, [topic], routes)).start()
     sent = 0
@@ -161,7 +164,7 @@ def test_a_record_of_a_time_to_come_is_a_dead_letter(kafka, make_oribi):
 
 
 def test_a_letter_that_is_replayed_gives_the_row_of_the_record(kafka, make_oribi):
-    topic = kafka.topic(partitions=3)
+    topic = kafka.topic(partitions=3, **FOR_EVER)
     routes = 'decoder = "json"\ntable = "rows"\ntags = { id = "$key", site = "$header.site" }\n'
     node = make_oribi(source(kafka, [topic], routes)).start()
     sent = {"key": "k1", "headers": [("site", b"north")], "partition": 2, "timestamp": 1_700_000_000_000}
