@@ -3,6 +3,7 @@
 mod context;
 mod explain;
 mod feed;
+pub(crate) mod files;
 mod registry;
 mod secret;
 mod spec;

@@ -6,7 +6,7 @@ mod kinds;
 use crate::{
     Error, Result,
     births::EdgeNodes,
-    connector::{ConnectorSpec, Described, Parts, Progress, RunContext, State},
+    connector::{ConnectorSpec, Described, Parts, Progress, RunContext, State, files},
     kafka,
 };
 use entry::{Entry, Origin};
@@ -69,7 +69,7 @@ impl Connectors {
         for (name, json) in parts.store.connectors() {
             let entry = match entries.remove(&name) {
                 Some((Entry::Readable(spec), origin)) => (Entry::Doubled(spec), origin),
-                _ => (Entry::kept(&name, &json), Origin::Http),
+                _ => (Entry::kept(&name, &json, &parts.files), Origin::Http),
             };
             entries.insert(name, entry);
         }
@@ -100,6 +100,17 @@ impl Connectors {
         self.inner.running.lock().get(name).and_then(|running| running.entry.spec().cloned())
     }
 
+    /// An entry that came over HTTP, with its files found in the folder that holds them.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: it names other files, or addresses that are not for such entries.
+    pub fn placed(&self, spec: ConnectorSpec) -> Result<ConnectorSpec> {
+        let folder = &self.inner.parts.files;
+        let spec = files::placed(spec, folder, "connector")?;
+        files::check(&spec, folder, "connector")?;
+        Ok(spec)
+    }
+
     /// Makes a connector out of JSON, or replaces one that was made so, and remembers it.
     ///
     /// # Errors
@@ -108,6 +119,7 @@ impl Connectors {
     pub async fn put(&self, json: &str) -> Result<Described> {
         let spec: ConnectorSpec = serde_json::from_str(json)
             .map_err(|wrong| Error::config("connector", wrong.to_string()))?;
+        let spec = self.placed(spec)?;
         check(&self.inner.parts, &spec, "connector")?;
         let _one = self.inner.changing.lock().await;
         let name = spec.name.clone();
@@ -242,7 +254,8 @@ impl Inner {
             progress: running.progress.clone(),
             stop: stop.clone(),
         };
-        running.task = Some((stop, tokio::spawn(supervise(spec, context))));
+        let origin = running.origin;
+        running.task = Some((stop, tokio::spawn(supervise(spec, origin, context))));
     }
 }
 
@@ -281,12 +294,12 @@ async fn end(stop: CancellationToken, task: JoinHandle<()>) {
 }
 
 /// Runs a connector, and again whenever it fails, until it is told to stop.
-async fn supervise(spec: Arc<ConnectorSpec>, context: RunContext) {
+async fn supervise(spec: Arc<ConnectorSpec>, origin: Origin, context: RunContext) {
     let mut backoff = BACKOFF_MIN;
     while !context.stop.is_cancelled() {
         context.progress.enter(State::Starting);
         let started = tokio::time::Instant::now();
-        let Err(wrong) = run_once(spec.clone(), context.clone()).await else { continue };
+        let Err(wrong) = run_once(spec.clone(), origin, context.clone()).await else { continue };
         if context.stop.is_cancelled() {
             return;
         }
@@ -308,7 +321,11 @@ async fn supervise(spec: Arc<ConnectorSpec>, context: RunContext) {
 }
 
 /// Runs a connector until it ends. That it panics is a failure like others.
-async fn run_once(spec: Arc<ConnectorSpec>, context: RunContext) -> Result<()> {
+async fn run_once(spec: Arc<ConnectorSpec>, origin: Origin, context: RunContext) -> Result<()> {
+    if origin == Origin::Http {
+        // What lies in the folder may have changed.
+        files::check(&spec, &context.parts.files, "connector")?;
+    }
     let target = spec.url.clone();
     let run = tokio::spawn(async move { kinds::run(&spec, &context).await });
     run.await.unwrap_or_else(|wrong| {

@@ -31,6 +31,8 @@ pub struct RowRules<'a> {
     pub fixed: &'a [(String, String)],
     /// Where the time stands.
     pub time: &'a TimeRule,
+    /// How times in text are written, as strptime has it; absent: RFC 3339, or a number.
+    pub time_format: Option<&'a str>,
     /// Texts that stand for no time, in any case.
     pub nulls: &'a [String],
     /// Gives a time to rows without one.
@@ -55,6 +57,7 @@ impl<'a> RowRules<'a> {
             tags: &[],
             fixed: &[],
             time: &TimeRule::Detect,
+            time_format: None,
             nulls: &[],
             arrival,
             message_time: None,
@@ -241,6 +244,7 @@ impl<'a, 'b> RowSink<'a, 'b> {
     /// for the message about it.
     fn column_time(&self, text: &str) -> Option<i64> {
         match self.rules.time {
+            _ if self.rules.time_format.is_some() => None,
             TimeRule::Column(_, Some(unit)) => time::parse_decimal(text, *unit).ok(),
             TimeRule::Column(_, None) => time::detect_number(text).ok().flatten(),
             TimeRule::Detect | TimeRule::DetectAs(_) => None,
@@ -302,7 +306,8 @@ impl<'a, 'b> RowSink<'a, 'b> {
                 let detail = format!("the time column {:?} is missing or null", excerpt(name, 64));
                 return Err(Fault::new(RejectReason::Time, detail));
             };
-            let time = read(&candidate, *precision)?.ok_or_else(|| no_time(name, &candidate))?;
+            let time =
+                self.read(&candidate, *precision)?.ok_or_else(|| no_time(name, &candidate))?;
             return self.checked(time).map(Some);
         }
         let precision = if let TimeRule::DetectAs(unit) = rule { Some(*unit) } else { None };
@@ -310,7 +315,7 @@ impl<'a, 'b> RowSink<'a, 'b> {
         for (place, name) in TIME_MEMBERS.iter().enumerate() {
             let Some(candidate) = self.times[place].take() else { continue };
             if found.is_none() {
-                found = read(&candidate, precision)?;
+                found = self.read(&candidate, precision)?;
                 if let Some(time) = found {
                     self.checked(time)?;
                     continue;
@@ -335,6 +340,19 @@ impl<'a, 'b> RowSink<'a, 'b> {
                     self.set_field(name, Cell::Float(value, text))
                 }
             },
+        }
+    }
+
+    fn read(
+        &self,
+        candidate: &Candidate,
+        precision: Option<Precision>,
+    ) -> Result<Option<i64>, Fault> {
+        match (candidate, self.rules.time_format) {
+            (Candidate::Text(text) | Candidate::Number(text), Some(format)) => {
+                time::parse_formatted(text, format).map(Some)
+            }
+            _ => read(candidate, precision),
         }
     }
 

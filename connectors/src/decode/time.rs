@@ -88,6 +88,36 @@ pub fn parse_text(text: &str) -> Result<i64, Fault> {
     i64::try_from(timestamp.as_nanosecond()).map_err(|_| beyond(text))
 }
 
+/// Checks a format for [`parse_formatted`].
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_format(format: &str) -> Result<(), String> {
+    jiff::fmt::strtime::format(format, &Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC))
+        .map(drop)
+        .map_err(|wrong| wrong.to_string())
+}
+
+/// A text as `format` has it, whose conversions are those of strptime; without a zone it is UTC,
+/// without a time of day midnight.
+///
+/// # Errors
+/// Text of another form, and times that do not fit.
+pub fn parse_formatted(text: &str, format: &str) -> Result<i64, Fault> {
+    let shown = || excerpt(text, 64);
+    let parsed = jiff::fmt::strtime::parse(format, text.trim());
+    let parsed =
+        parsed.map_err(|_| fault(format!("`{}` is no time as {format:?} has it", shown())))?;
+    let timestamp = parsed.to_timestamp().or_else(|_| {
+        let date = parsed.to_date()?;
+        let civil = parsed.to_time().map_or_else(|_| date.into(), |time| date.to_datetime(time));
+        civil.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp())
+    });
+    let timestamp: Timestamp =
+        timestamp.map_err(|wrong| fault(format!("`{}` is no time: {wrong}", shown())))?;
+    i64::try_from(timestamp.as_nanosecond()).map_err(|_| beyond(text))
+}
+
 /// A time as [`parse_text`] takes it, or a number in text: of this unit, or of one that its size
 /// tells. `None`: a number that is no time.
 ///

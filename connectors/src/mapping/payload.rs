@@ -244,7 +244,7 @@ fn read(payload: &[u8], route: &Route, sink: &mut RowSink<'_, '_>) -> Result<(),
     match picks.decoder {
         Decoder::Json => json::read_objects(text, sink),
         Decoder::Auto if text.starts_with(['{', '[']) => json::read_objects(text, sink),
-        Decoder::Csv => csv::read_rows(bare(payload), sink),
+        Decoder::Csv => csv::read_rows(bare(payload), csv::DELIMITER, sink),
         _ => read_value(text, route, sink),
     }
 }

@@ -1,8 +1,8 @@
 //! What is known of a connector by its name.
 
-use crate::connector::{ConnectorSpec, Shown};
+use crate::connector::{ConnectorSpec, Shown, files};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 /// Where a connector was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +25,13 @@ pub(super) enum Entry {
 }
 
 impl Entry {
-    /// One that was kept as JSON under this name.
-    pub(super) fn kept(name: &str, json: &str) -> Entry {
-        match serde_json::from_str::<ConnectorSpec>(json) {
+    /// One that was kept as JSON under this name, whose files lie in `folder`.
+    pub(super) fn kept(name: &str, json: &str, folder: &Path) -> Entry {
+        let read = serde_json::from_str::<ConnectorSpec>(json).map_err(|wrong| wrong.to_string());
+        let placed = read.and_then(|spec| {
+            files::placed(spec, folder, "connector").map_err(|wrong| wrong.to_string())
+        });
+        match placed {
             Ok(spec) => Entry::Readable(Arc::new(spec)),
             Err(wrong) => {
                 let members: Value = serde_json::from_str(json).unwrap_or_default();

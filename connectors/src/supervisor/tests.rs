@@ -106,6 +106,7 @@ fn started(file: &[&str], kept: &[(&str, &str)]) -> Connectors {
         arrival: arrival(),
         store: Arc::new(Kept(Mutex::new(kept))),
         ahead_ns_max: i64::MAX / 2,
+        files: "/nowhere".into(),
     };
     let file = file.iter().map(|name| serde_json::from_str(&spec(name)).unwrap()).collect();
     Connectors::start(file, parts, CancellationToken::new()).unwrap()
