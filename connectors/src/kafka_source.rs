@@ -9,13 +9,16 @@
 mod assignment;
 mod consumer;
 mod partition;
+mod placing;
 mod reader;
 mod subscription;
+mod topics;
 
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, RunContext},
     kafka,
+    mapping::Decoder,
 };
 use reader::Reader;
 use std::{collections::BTreeMap, sync::Arc};
@@ -29,6 +32,9 @@ pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()
     let config = kafka::config::consumer(spec)?;
     let routes = Arc::new(spec.routes("connector")?);
     let label = label(context).await?;
+    if spec.routes.iter().any(|route| route.decoder == Decoder::SparkplugB) {
+        context.nodes.load(context.parts.feed.clone(), &context.name).await?;
+    }
     let mut reader =
         Reader::open(&config, spec, context, routes, label, tokio::runtime::Handle::current())?;
     let (done, ended) = tokio::sync::oneshot::channel();

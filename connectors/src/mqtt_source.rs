@@ -7,6 +7,7 @@
 
 mod client;
 mod intake;
+mod relay;
 mod transport;
 
 use crate::{
@@ -19,6 +20,7 @@ pub(crate) use transport::{network, transport};
 
 use client::{Connection, Event};
 use intake::Intake;
+use relay::Relay;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::{JoinError, JoinHandle};
 use xxhash_rust::xxh3::xxh3_64;
@@ -31,9 +33,38 @@ const SUBSCRIPTION: &str = "subscription";
 /// others is subscribed anew.
 const SUBSCRIPTION_OPTIONS: &str = "retain-cleared";
 
-/// Runs one connection until it ends or the context says stop.
+/// Why a connection is no longer polled, where nothing is wrong with the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Stopped,
+    /// A packet came that the client cannot read, and will come again.
+    Unreadable,
+}
+
+/// Runs one connection until it ends or the context says stop; another one by a relay where the
+/// client cannot read what comes.
 pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
-    let mut connection = Connection::open(spec)?;
+    if connect(spec, context, None).await? == Ended::Stopped {
+        return Ok(());
+    }
+    tracing::warn!(connector = %context.name, "a message came that MQTT does not allow; it goes aside");
+    let relay = Relay::open(spec).await?;
+    match connect(spec, context, Some(&relay)).await? {
+        Ended::Stopped => Ok(()),
+        Ended::Unreadable => Err(Error::Broker {
+            action: "stay connected to",
+            target: spec.url.clone(),
+            reason: "it sends packets that are none of MQTT".to_owned(),
+        }),
+    }
+}
+
+async fn connect(
+    spec: &ConnectorSpec,
+    context: &RunContext,
+    relay: Option<&Relay>,
+) -> Result<Ended> {
+    let mut connection = Connection::open(spec, relay)?;
     let intake = Arc::new(Intake::new(spec, context)?);
     if spec.routes.iter().any(|route| route.decoder == Decoder::SparkplugB) {
         let read = context.parts.feed.clone();
@@ -51,7 +82,8 @@ pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()
         ended = &mut writing => return unwritten(spec, context, ended),
     };
     intake.close();
-    finish(outcome.is_ok().then_some(connection), writing, context).await;
+    let is_open = matches!(outcome, Ok(Ended::Stopped));
+    finish(is_open.then_some(connection), writing, context).await;
     outcome
 }
 
@@ -60,9 +92,9 @@ fn unwritten(
     spec: &ConnectorSpec,
     context: &RunContext,
     ended: std::result::Result<(), JoinError>,
-) -> Result<()> {
+) -> Result<Ended> {
     if context.stop.is_cancelled() {
-        return Ok(());
+        return Ok(Ended::Stopped);
     }
     let reason = match ended {
         Ok(()) => "the writer has ended".to_owned(),
@@ -101,16 +133,17 @@ async fn poll(
     context: &RunContext,
     connection: &mut Connection,
     intake: &Intake,
-) -> Result<()> {
+) -> Result<Ended> {
     let mut stopped = std::pin::pin!(context.stop.cancelled());
     loop {
         let event = tokio::select! {
             // What has come is taken in before anything else, which also makes for fewer looks.
             biased;
             event = connection.next() => event?,
-            () = &mut stopped => return Ok(()),
+            () = &mut stopped => return Ok(Ended::Stopped),
         };
         match event {
+            Event::Unreadable => return Ok(Ended::Unreadable),
             Event::Connected { session_present } => {
                 let known = context.parts.store.cursors(&context.name);
                 let is_known = known.get(SUBSCRIPTION) == Some(&fingerprint(spec));
@@ -138,7 +171,7 @@ async fn poll(
                 let added = tokio::select! {
                     biased;
                     added = intake.add(&publish) => added?,
-                    () = &mut stopped => return Ok(()),
+                    () = &mut stopped => return Ok(Ended::Stopped),
                 };
                 for node in added {
                     connection.publish(rebirth_command(&node, context.parts.arrival.now_ns()));

@@ -101,6 +101,7 @@ impl Server {
             mqtt: mqtt.counters().clone(),
             ingest: counters.clone(),
             front: front.counters().clone(),
+            connectors: connectors.clone(),
             started,
         });
         let admin = Arc::new(Admin {

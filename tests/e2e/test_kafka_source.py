@@ -1,9 +1,11 @@
 """Kafka topics into tables: exactly once in effect, whatever is killed."""
 
+import datetime
 import io
 import json
 import pathlib
 import threading
+import time
 
 import fastavro
 import pytest
@@ -308,6 +310,71 @@ def test_topics_that_come_later_are_read(kafka, make_oribi):
     wait_for(lambda: status(node)["last_error"], "the connector to have found none")
     kafka.send(kafka.topic(name=f"{family}-a"), values(10))
     wait_for_rows(node, 10)
+
+
+@pytest.mark.parametrize("start", ["latest", "moment", "offsets", "earliest"])
+def test_a_new_connector_begins_where_it_is_told(kafka, make_oribi, start):
+    topic = kafka.topic(partitions=2)
+    now = int(time.time() * 1_000)
+    for partition in range(2):
+        stamped = lambda values, at: kafka.send(topic, values, partition=partition, timestamp=at)
+        stamped([json.dumps({"v": at}) for at in range(10)], now - 60_000)
+        stamped([json.dumps({"v": 100 + at}) for at in range(10)], now - 20_000)
+    moment = datetime.datetime.fromtimestamp((now - 40_000) / 1_000, datetime.timezone.utc).isoformat()
+    written = {"latest": '"latest"', "moment": f'"{moment}"', "offsets": '{ "0" = 15 }', "earliest": '"earliest"'}
+    config = source(kafka, [topic], 'decoder = "json"\ntable = "rows"\n', more=f"start = {written[start]}")
+    node = make_oribi(config).start()
+    wait_for(lambda: status(node)["state"] == "running", f"the connector to run, {status(node)}")
+    wait_for(lambda: len(status(node).get("partitions", [])) == 2, f"its partitions, {status(node)}")
+    before = {"latest": 0, "moment": 20, "offsets": 25, "earliest": 40}[start]
+    wait_for(lambda: node.count("rows") == before, f"{before} rows, {node.count('rows')}")
+    # The place is kept though nothing was read, and partitions that come later are read whole.
+    node.kill()
+    kafka.send(topic, ['{"v":1000}'], partition=0)
+    kafka.send(topic, ['{"v":1001}'], partition=1)
+    kafka.more_partitions(topic, 3)
+    kafka.send(topic, ['{"v":1002}'], partition=2)
+    node.start()
+    wait_for(lambda: node.count("rows") == before + 3, f"what came meanwhile, {node.count('rows')}", 60)
+    found = wait_for(lambda: (s := status(node))["lag"] == 0 and len(s["partitions"]) == 3 and s, "no lag")
+    places = {one["partition"]: (one["offset"], one["lag"]) for one in found["partitions"]}
+    assert places == {0: (21, 0), 1: (21, 0), 2: (1, 0)}, places
+
+
+def test_a_partition_that_is_full_does_not_stop_the_others(kafka, make_oribi):
+    stuck, good = kafka.topic(**FOR_EVER), kafka.topic(**FOR_EVER)
+    config = source(kafka, [stuck, good], 'decoder = "json"\n')
+    node = make_oribi(config + "[ingest]\ntablets_per_minute_max = 2\n").start()
+    kafka.send(good, [json.dumps({"time": 1_700_000_000, "v": 0})])
+    wait_for(lambda: node.count(good) == 1, f"a first row, {status(node)}")
+    # Rows of many days, of which a minute lets in a few.
+    day = 86_400
+    many = [json.dumps([{"time": 1_600_000_000 + (at % 300) * day * 8, "v": at}] * 10) for at in range(20_000)]
+    kafka.send(stuck, many)
+    wait_for(lambda: status(node)["messages"] > 1_000, f"the full partition, {status(node)}")
+    for at in range(1, 6):
+        kafka.send(good, [json.dumps({"time": 1_700_000_000 + at, "v": at})])
+        wait_for(lambda: node.count(good) == 1 + at, f"row {at} of the other, {status(node)}", 10)
+    lags = {one["topic"]: one["lag"] for one in status(node)["partitions"]}
+    assert lags[stuck] > 0, lags
+
+
+def test_hundreds_of_topics_are_read_without_pauses(kafka, make_oribi):
+    family = f"many-{kafka.topic()}"
+    topics = [f"{family}-{at}" for at in range(100)]
+    kafka.make(topics)
+    node = make_oribi(source(kafka, [f"^{family}-.*"], 'decoder = "json"\ntable = "rows"\n')).start()
+    kafka.send(topics[0], ['{"v":0}'])
+    wait_for(lambda: node.count("rows") == 1, f"the first row, {status(node)}", 90)
+    # Longer than the time between two looks at the topics; each row within a small part of it.
+    slowest, sent, until = 0, 1, time.monotonic() + 25
+    while time.monotonic() < until:
+        kafka.send(topics[sent % 100], ['{"v":1}'])
+        began, sent = time.monotonic(), sent + 1
+        wait_for(lambda: status(node)["rows"] == sent, f"row {sent}, {status(node)['rows']}", 60)
+        slowest = max(slowest, time.monotonic() - began)
+    print(f"slowest of {sent}: {slowest:.2f} s")
+    assert status(node)["lag"] == 0 and status(node)["restarts"] == 0
 
 
 def test_deleted_records_are_a_gap_that_is_told(kafka, make_oribi):

@@ -22,6 +22,9 @@ impl Sent {
 
     /// Counts them, which are confirmed now.
     pub(super) fn confirmed(self, progress: &Progress) {
+        if self.messages > 0 {
+            progress.succeeded();
+        }
         let add = |count: &AtomicU64, more: u64| count.fetch_add(more, Ordering::Relaxed);
         add(&progress.messages, self.messages);
         add(&progress.rows, self.rows);
