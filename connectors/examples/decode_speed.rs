@@ -14,8 +14,8 @@ use oribi_connectors::{
 };
 use oribi_ingest::{Ingest, Receipt, Result};
 use oribi_model::{
-    ArrivalClock, Name, Points, ReadPath, ScanSpec, SystemClock, Table, TableId, TableStats,
-    TabletScan,
+    ArrivalClock, Name, Points, ReadPath, Rejection, ScanSpec, SystemClock, Table, TableId,
+    TableStats, TabletScan,
 };
 use std::{
     fmt::Write as _,
@@ -59,6 +59,9 @@ impl Ingest for Nothing {
     }
     fn write_present(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
         self.write(points)
+    }
+    fn refused(&self, _: &[Points]) -> Vec<Rejection> {
+        Vec::new()
     }
     fn table(&self, _: &str, _: &str) -> Option<Arc<Table>> {
         None

@@ -1,8 +1,10 @@
 //! What arrived and could not become rows: kept as rows of the table `_dead_letters`.
 
 mod read;
+mod record;
 
 pub use read::WithDeadLetters;
+pub use record::Around;
 
 use base64::Engine;
 use oribi_model::{ColumnType, Name, Points, PointsBuilder, RejectReason, name::DEFAULT_DB};
@@ -13,9 +15,11 @@ pub const DEAD_LETTER_TABLE: &str = "_dead_letters";
 /// Bytes of a payload that are kept.
 pub const PAYLOAD_BYTES_MAX: usize = 48 * 1024;
 
+/// The column of what a Kafka record has around its payload.
+const RECORD: &str = "record";
 const TAGS: [&str; 3] = ["source", "reason", "partition"];
 
-fn fields() -> [(&'static str, ColumnType); 9] {
+fn fields() -> [(&'static str, ColumnType); 10] {
     use ColumnType::{Int, Text};
     [
         ("topic", Text),
@@ -24,6 +28,7 @@ fn fields() -> [(&'static str, ColumnType); 9] {
         ("payload", Text),
         ("encoding", Text),
         ("xxh3", Text),
+        (RECORD, Text),
         ("payload_bytes", Int),
         ("packet_id", Int),
         ("offset", Int),
@@ -51,6 +56,8 @@ pub struct DeadLetter<'a> {
     pub packet_id: u16,
     /// Partition and offset of a Kafka record.
     pub place: Option<(i32, i64)>,
+    /// Key and headers of a Kafka record.
+    pub around: &'a Around,
 }
 
 /// Dead letters on their way to the write path.
@@ -93,6 +100,9 @@ impl DeadLetters {
             }
         }
         text("xxh3", &format!("{:016x}", xxh3_64(letter.payload)));
+        if let Some(record) = letter.around.to_json() {
+            text(RECORD, &record);
+        }
         let mut int = |name: &str, value: i64| {
             let field = points.field(name, ColumnType::Int);
             points.set_int(field, value);
@@ -123,7 +133,9 @@ mod tests {
 
     #[test]
     fn the_table_read_before_the_first_letter_has_the_columns_that_letters_write() {
+        let around = Around { key: Some(b"k".to_vec()), headers: Vec::new() };
         let letter = |place| DeadLetter {
+            around: &around,
             source: "mqtt",
             reason: RejectReason::Syntax,
             detail: "why",

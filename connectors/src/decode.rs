@@ -15,6 +15,7 @@ pub mod line_protocol;
 mod logical;
 mod memo;
 pub mod msgpack;
+pub mod nulls;
 pub mod number;
 pub mod protobuf;
 pub mod row;
@@ -22,6 +23,7 @@ pub mod sparkplug;
 pub mod table;
 pub mod tables;
 pub mod time;
+pub mod untimed;
 mod wire;
 
 use oribi_model::{Points, RejectReason, Rejection};
@@ -81,6 +83,16 @@ impl Fault {
     pub fn at(self, origin: u32) -> Rejection {
         Rejection { origin, reason: self.reason, detail: self.detail }
     }
+}
+
+/// A text as it was meant: without the byte order mark that some programs begin it with, and without
+/// the end of a C string.
+pub fn bare(mut text: &[u8]) -> &[u8] {
+    text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    while let Some(rest) = text.strip_suffix(b"\0") {
+        text = rest;
+    }
+    text
 }
 
 /// The start of a text for a message, cut at a character.

@@ -9,23 +9,34 @@
 mod assignment;
 mod consumer;
 mod partition;
+mod placing;
 mod reader;
 mod subscription;
+mod topics;
 
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, RunContext},
     kafka,
+    mapping::Decoder,
 };
 use reader::Reader;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Among the places kept of a connector, the number by which tablets tell it from one of its name
+/// that was deleted; it goes with the places.
+const MADE: &str = "made";
 
 /// Reads until the context says stop, or something goes wrong that a new start may heal.
 pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
     let config = kafka::config::consumer(spec)?;
     let routes = Arc::new(spec.routes("connector")?);
+    let label = label(context).await?;
+    if spec.routes.iter().any(|route| route.decoder == Decoder::SparkplugB) {
+        context.nodes.load(context.parts.feed.clone(), &context.name).await?;
+    }
     let mut reader =
-        Reader::open(&config, spec, context, routes, tokio::runtime::Handle::current())?;
+        Reader::open(&config, spec, context, routes, label, tokio::runtime::Handle::current())?;
     let (done, ended) = tokio::sync::oneshot::channel();
     let name = format!("oribi-kafka-{}", spec.name);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
@@ -44,4 +55,26 @@ pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()
         let (target, reason) = (spec.url.clone(), "the reading thread panicked".to_owned());
         Err(Error::Broker { action: "read from", target, reason })
     })
+}
+
+/// How the sources of this connector begin as the tablets' marks know them. Those of a connector
+/// that was deleted stay in the tablets, and would leave out all that one of its name reads anew.
+///
+/// # Errors
+/// [`Error::Store`].
+async fn label(context: &RunContext) -> Result<String> {
+    let (name, store) = (&context.name, &context.parts.store);
+    let kept = store.cursors(name);
+    let number = match kept.get(MADE) {
+        Some(number) => *number,
+        // It has read before there were such numbers.
+        None if !kept.is_empty() => return Ok(name.to_string()),
+        None => {
+            let number = context.parts.arrival.next_ns().unsigned_abs();
+            let made = BTreeMap::from([(MADE.to_owned(), number)]);
+            store.save_cursors(name, made).await.map_err(Error::Store)?;
+            number
+        }
+    };
+    Ok(format!("{name}@{number}"))
 }

@@ -32,11 +32,13 @@ pub struct Message<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
     /// The time of rows that have none of their own, ns since the Unix epoch; `None`: arrival.
     pub time_ns: Option<i64>,
+    /// The partition of a Kafka record.
+    pub partition: Option<i32>,
 }
 
 impl<'a> Message<'a> {
     /// A message without key, headers and time.
     pub fn new(topic: &'a str, payload: &'a [u8]) -> Message<'a> {
-        Message { topic, payload, key: None, headers: &[], time_ns: None }
+        Message { topic, payload, key: None, headers: &[], time_ns: None, partition: None }
     }
 }

@@ -7,6 +7,7 @@
 
 mod client;
 mod intake;
+mod relay;
 mod transport;
 
 use crate::{
@@ -19,32 +20,87 @@ pub(crate) use transport::{network, transport};
 
 use client::{Connection, Event};
 use intake::Intake;
+use relay::Relay;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How long a connection that is given up may take to send what is left.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What is remembered of the filters that the broker's session has.
 const SUBSCRIPTION: &str = "subscription";
+/// The options of a subscription beside its quality of service; a session whose subscriptions have
+/// others is subscribed anew.
+const SUBSCRIPTION_OPTIONS: &str = "retain-cleared";
 
-/// Runs one connection until it ends or the context says stop.
+/// Why a connection is no longer polled, where nothing is wrong with the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Stopped,
+    /// A packet came that the client cannot read, and will come again.
+    Unreadable,
+}
+
+/// Runs one connection until it ends or the context says stop; another one by a relay where the
+/// client cannot read what comes.
 pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
-    let mut connection = Connection::open(spec)?;
+    if connect(spec, context, None).await? == Ended::Stopped {
+        return Ok(());
+    }
+    tracing::warn!(connector = %context.name, "a message came that MQTT does not allow; it goes aside");
+    let relay = Relay::open(spec).await?;
+    match connect(spec, context, Some(&relay)).await? {
+        Ended::Stopped => Ok(()),
+        Ended::Unreadable => Err(Error::Broker {
+            action: "stay connected to",
+            target: spec.url.clone(),
+            reason: "it sends packets that are none of MQTT".to_owned(),
+        }),
+    }
+}
+
+async fn connect(
+    spec: &ConnectorSpec,
+    context: &RunContext,
+    relay: Option<&Relay>,
+) -> Result<Ended> {
+    let mut connection = Connection::open(spec, relay)?;
     let intake = Arc::new(Intake::new(spec, context)?);
     if spec.routes.iter().any(|route| route.decoder == Decoder::SparkplugB) {
         let read = context.parts.feed.clone();
         context.nodes.load(read, &context.name).await?;
     }
-    let writing = tokio::spawn(intake.clone().write(
+    let mut writing = tokio::spawn(intake.clone().write(
         context.parts.ingest.clone(),
         connection.acks(),
         context.stop.clone(),
     ));
-    let outcome = poll(spec, context, &mut connection, &intake).await;
+    let outcome = tokio::select! {
+        biased;
+        outcome = poll(spec, context, &mut connection, &intake) => outcome,
+        // It ends by itself only where the node stops or it has panicked.
+        ended = &mut writing => return unwritten(spec, context, ended),
+    };
     intake.close();
-    finish(outcome.is_ok().then_some(connection), writing, context).await;
+    let is_open = matches!(outcome, Ok(Ended::Stopped));
+    finish(is_open.then_some(connection), writing, context).await;
     outcome
+}
+
+/// What it means that the writer has ended before the connection.
+fn unwritten(
+    spec: &ConnectorSpec,
+    context: &RunContext,
+    ended: std::result::Result<(), JoinError>,
+) -> Result<Ended> {
+    if context.stop.is_cancelled() {
+        return Ok(Ended::Stopped);
+    }
+    let reason = match ended {
+        Ok(()) => "the writer has ended".to_owned(),
+        Err(wrong) => format!("the writer ended abnormally: {wrong}"),
+    };
+    Err(Error::Broker { action: "store messages of", target: spec.url.clone(), reason })
 }
 
 /// Waits for the writer. Acks of what it still writes go out on the connection, if that holds; one
@@ -77,16 +133,17 @@ async fn poll(
     context: &RunContext,
     connection: &mut Connection,
     intake: &Intake,
-) -> Result<()> {
+) -> Result<Ended> {
     let mut stopped = std::pin::pin!(context.stop.cancelled());
     loop {
         let event = tokio::select! {
             // What has come is taken in before anything else, which also makes for fewer looks.
             biased;
             event = connection.next() => event?,
-            () = &mut stopped => return Ok(()),
+            () = &mut stopped => return Ok(Ended::Stopped),
         };
         match event {
+            Event::Unreadable => return Ok(Ended::Unreadable),
             Event::Connected { session_present } => {
                 let known = context.parts.store.cursors(&context.name);
                 let is_known = known.get(SUBSCRIPTION) == Some(&fingerprint(spec));
@@ -114,7 +171,7 @@ async fn poll(
                 let added = tokio::select! {
                     biased;
                     added = intake.add(&publish) => added?,
-                    () = &mut stopped => return Ok(()),
+                    () = &mut stopped => return Ok(Ended::Stopped),
                 };
                 for node in added {
                     connection.publish(rebirth_command(&node, context.parts.arrival.now_ns()));
@@ -125,9 +182,9 @@ async fn poll(
     }
 }
 
-/// Names the filters and their quality of service.
+/// Names the filters and how they are subscribed to.
 fn fingerprint(spec: &ConnectorSpec) -> u64 {
-    let mut text = format!("{}", spec.qos());
+    let mut text = format!("{} {}", SUBSCRIPTION_OPTIONS, spec.qos());
     for filter in client::filters(spec) {
         text.push('\n');
         text.push_str(filter);

@@ -4,6 +4,7 @@ use crate::{
     Result,
     births::EdgeNodes,
     connector::RegistrySpec,
+    dead_letter::Around,
     decode::Fault,
     mapping::{Message, RouteSpec, Routes, TopicStyle},
     pump::{Batch, Origin, Router},
@@ -31,6 +32,10 @@ pub struct Letter {
     pub payload_bytes: u64,
     /// When it came; the time of its rows that have none, so that a second replay changes nothing.
     pub time_ns: i64,
+    /// The partition of a Kafka record.
+    pub partition: Option<i32>,
+    /// Its key and headers; `None`: they were too long to be kept.
+    pub around: Option<Around>,
 }
 
 /// How the messages of a source are read.
@@ -86,9 +91,16 @@ pub async fn replay(
             outcomes.push(Replayed::Refused("only the head of its payload was kept".into()));
             continue;
         }
+        let Some(around) = &letter.around else {
+            outcomes.push(Replayed::Refused("its key and headers were not kept".into()));
+            continue;
+        };
         let mut batch = Batch::new(NUMBER.fetch_add(1, Ordering::Relaxed));
         let mut message = Message::new(&letter.topic, &letter.payload);
-        message.time_ns = Some(letter.time_ns);
+        let headers: Vec<(&str, &[u8])> =
+            around.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        (message.key, message.headers) = (around.key.as_deref(), &headers);
+        (message.time_ns, message.partition) = (Some(letter.time_ns), letter.partition);
         if let Some(wanted) = router.wanted(&message) {
             wanted.fetch().await?;
         }
@@ -106,9 +118,13 @@ pub async fn replay(
     Ok(outcomes)
 }
 
-/// Writes the rows of a batch; why the write path refused one.
+/// Writes the rows of a batch if all of them are taken; why the write path refused one.
 async fn refusal(batch: &mut Batch, ingest: &dyn Ingest) -> Result<Option<Fault>> {
-    match ingest.write(batch.take_points()).await {
+    let points = batch.take_points();
+    if let Some(rejected) = ingest.refused(&points).into_iter().next() {
+        return Ok(Some(Fault::new(rejected.reason, rejected.detail)));
+    }
+    match ingest.write(points).await {
         Ok(receipt) if !receipt.deferred.is_empty() => {
             let reason = "its rows need more new tables or time ranges than may be made at present";
             Err(crate::Error::Store(reason.into()))
@@ -142,6 +158,8 @@ mod tests {
             payload: payload.into(),
             payload_bytes: payload.len() as u64,
             time_ns: 1_700_000_000_000_000_000,
+            partition: None,
+            around: Some(Around::default()),
         };
         let cut = Letter { payload_bytes: 100, ..letter("mqtt", "s/a", "{}") };
         let letters = [
@@ -161,5 +179,68 @@ mod tests {
         }
         assert_eq!(memory.rows("t"), 1);
         assert_eq!(memory.written.lock()[0].times, [1_700_000_000_000_000_000]);
+    }
+
+    /// As [`Memory::rows`], with the tags of each row.
+    fn shown(memory: &Memory) -> Vec<String> {
+        let written = memory.written.lock();
+        let rows = written.iter().flat_map(|points| {
+            (0..points.rows()).map(|row| {
+                let tags = points.tags_of(points.row_series[row] as usize);
+                let mut tags: Vec<String> = tags.map(|(name, of)| format!("{name}={of}")).collect();
+                tags.sort();
+                format!("{} {}", tags.join(","), points.times[row])
+            })
+        });
+        rows.collect()
+    }
+
+    async fn outcome(letter: Letter, tags: &[(&str, &str)], memory: &Arc<Memory>) -> Replayed {
+        let tags =
+            tags.iter().map(|(name, from)| ((*name).to_owned(), (*from).to_owned())).collect();
+        let routes = vec![RouteSpec { topics: vec!["rows".into()], tags, ..RouteSpec::default() }];
+        let of = SourceRoutes { routes, style: TopicStyle::Kafka, registry: None };
+        let sources = HashMap::from([("kafka".to_owned(), of)]);
+        let read: Arc<dyn ReadPath> = memory.clone();
+        let outcomes =
+            replay(&[letter], &sources, &**memory, &read, &arrival(), i64::MAX / 2).await;
+        outcomes.unwrap().remove(0)
+    }
+
+    fn record(payload: &str) -> Letter {
+        let headers = vec![("site".to_owned(), b"north".to_vec())];
+        Letter {
+            source: "kafka".into(),
+            topic: "rows".into(),
+            payload: payload.into(),
+            payload_bytes: payload.len() as u64,
+            time_ns: 42,
+            partition: Some(3),
+            around: Some(Around { key: Some(b"k1".to_vec()), headers }),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_letter_of_a_record_gives_the_row_that_the_record_would_have_given() {
+        let memory = Memory::open();
+        assert_eq!(outcome(record(r#"{"v":1}"#), &[], &memory).await, Replayed::Stored);
+        let tags = [("id", "$key"), ("site", "$header.site")];
+        assert_eq!(outcome(record(r#"{"v":1}"#), &tags, &memory).await, Replayed::Stored);
+        assert_eq!(
+            shown(&memory),
+            ["kafka_partition=3,key=k1 42", "id=k1,kafka_partition=3,site=north 42"]
+        );
+        let cut = Letter { around: None, ..record(r#"{"v":1}"#) };
+        assert!(matches!(outcome(cut, &[], &memory).await, Replayed::Refused(_)));
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_letter_that_is_refused_is_stored() {
+        let memory = Memory::open();
+        for payload in [r#"[{"v":1},{"v":2},5]"#, "t v=1i\nrefused v=1i\nt v=2i", "t v=1i\nt v=x"] {
+            let found = outcome(record(payload), &[], &memory).await;
+            assert!(matches!(found, Replayed::Refused(_)), "{payload}: {found:?}");
+        }
+        assert_eq!(shown(&memory), Vec::<String>::new());
     }
 }

@@ -12,7 +12,9 @@ mod avro;
 mod kafka;
 mod mqtt;
 mod pass;
+mod places;
 mod record;
+mod sent;
 mod window_record;
 mod windows;
 
@@ -28,6 +30,12 @@ trait Outlet {
     /// # Errors
     /// [`Error::Broker`].
     fn meet(&mut self) -> Result<()>;
+
+    /// Why records cannot be sent to a topic, as long as that is so.
+    ///
+    /// # Errors
+    /// [`Error::Broker`].
+    fn obstacle(&mut self, topic: &str) -> Result<Option<String>>;
 
     /// Hands a record over; waits where the queue is full.
     ///

@@ -1,13 +1,15 @@
 //! Starts connectors, starts them again when they fail, and stops them.
 
+mod entry;
 mod kinds;
 
 use crate::{
     Error, Result,
     births::EdgeNodes,
-    connector::{ConnectorSpec, Described, Parts, Progress, RunContext, State},
+    connector::{ConnectorSpec, Described, Parts, Progress, RunContext, State, files},
     kafka,
 };
+use entry::{Entry, Origin};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
@@ -34,14 +36,8 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    File,
-    Http,
-}
-
 struct Running {
-    spec: Arc<ConnectorSpec>,
+    entry: Entry,
     origin: Origin,
     progress: Arc<Progress>,
     /// `None` while paused.
@@ -49,42 +45,40 @@ struct Running {
 }
 
 impl Connectors {
-    /// Starts the connectors of the configuration file and those that the store remembers.
+    /// Starts the connectors of the configuration file and those that the store remembers. Of those
+    /// that the store remembers one that cannot be has the state `failed`, and so has one whose name
+    /// stands in the file too.
     ///
     /// # Errors
-    /// [`Error::Config`]: connectors that cannot be, or a name that stands in both.
+    /// [`Error::Config`]: connectors of the file that cannot be.
     pub fn start(
         file: Vec<ConnectorSpec>,
         parts: Parts,
         stop: CancellationToken,
     ) -> Result<Connectors> {
-        let mut specs: BTreeMap<String, (ConnectorSpec, Origin)> = BTreeMap::new();
+        let mut entries: BTreeMap<String, (Entry, Origin)> = BTreeMap::new();
         for (at, spec) in file.into_iter().enumerate() {
             let key = format!("connectors[{at}]");
             check(&parts, &spec, &key)?;
-            if specs.contains_key(&spec.name) {
+            if entries.contains_key(&spec.name) {
                 let reason = format!("{:?} names two connectors", spec.name);
                 return Err(Error::config(format!("{key}.name"), reason));
             }
-            specs.insert(spec.name.clone(), (spec, Origin::File));
+            entries.insert(spec.name.clone(), (Entry::Readable(Arc::new(spec)), Origin::File));
         }
         for (name, json) in parts.store.connectors() {
-            if specs.contains_key(&name) {
-                let reason =
-                    format!("{name:?} stands in the file and was made over HTTP; drop one of them");
-                return Err(Error::config("connectors", reason));
-            }
-            let spec: ConnectorSpec = serde_json::from_str(&json).map_err(|wrong| {
-                Error::config("connectors", format!("{name:?} as stored cannot be read: {wrong}"))
-            })?;
-            specs.insert(name, (spec, Origin::Http));
+            let entry = match entries.remove(&name) {
+                Some((Entry::Readable(spec), origin)) => (Entry::Doubled(spec), origin),
+                _ => (Entry::kept(&name, &json, &parts.files), Origin::Http),
+            };
+            entries.insert(name, entry);
         }
         let (paused, changing) = (parts.store.paused(), tokio::sync::Mutex::default());
         let inner = Arc::new(Inner { parts, running: Mutex::default(), stop, changing });
-        for (name, (spec, origin)) in specs {
-            let mut running = Running::paused(spec, origin);
+        for (name, (entry, origin)) in entries {
+            let mut running = Running::paused(entry, origin);
             if !paused.contains(&name) {
-                inner.resume(&mut running);
+                inner.resume(&name, &mut running);
             }
             inner.running.lock().insert(name, running);
         }
@@ -103,7 +97,18 @@ impl Connectors {
 
     /// The connector of this name as configured.
     pub fn spec(&self, name: &str) -> Option<Arc<ConnectorSpec>> {
-        self.inner.running.lock().get(name).map(|running| running.spec.clone())
+        self.inner.running.lock().get(name).and_then(|running| running.entry.spec().cloned())
+    }
+
+    /// An entry that came over HTTP, with its files found in the folder that holds them.
+    ///
+    /// # Errors
+    /// [`Error::Config`]: it names other files, or addresses that are not for such entries.
+    pub fn placed(&self, spec: ConnectorSpec) -> Result<ConnectorSpec> {
+        let folder = &self.inner.parts.files;
+        let spec = files::placed(spec, folder, "connector")?;
+        files::check(&spec, folder, "connector")?;
+        Ok(spec)
     }
 
     /// Makes a connector out of JSON, or replaces one that was made so, and remembers it.
@@ -114,6 +119,7 @@ impl Connectors {
     pub async fn put(&self, json: &str) -> Result<Described> {
         let spec: ConnectorSpec = serde_json::from_str(json)
             .map_err(|wrong| Error::config("connector", wrong.to_string()))?;
+        let spec = self.placed(spec)?;
         check(&self.inner.parts, &spec, "connector")?;
         let _one = self.inner.changing.lock().await;
         let name = spec.name.clone();
@@ -134,8 +140,8 @@ impl Connectors {
         if let Some(before) = before {
             before.end().await;
         }
-        let mut running = Running::paused(spec, Origin::Http);
-        self.inner.resume(&mut running);
+        let mut running = Running::paused(Entry::Readable(Arc::new(spec)), Origin::Http);
+        self.inner.resume(&name, &mut running);
         let described = running.describe();
         self.inner.running.lock().insert(name, running);
         Ok(described)
@@ -152,6 +158,7 @@ impl Connectors {
             let mut running = self.inner.running.lock();
             match running.get(name) {
                 None => return Ok(false),
+                Some(Running { entry: Entry::Doubled(_), .. }) => None,
                 Some(running) if running.origin == Origin::File => {
                     let reason =
                         format!("{name:?} stands in the configuration file; remove it there");
@@ -164,6 +171,13 @@ impl Connectors {
             running.end().await;
         }
         self.inner.parts.store.delete(name).await.map_err(Error::Store)?;
+        // What stands in the file has its name alone from here on.
+        if let Some(running) = self.inner.running.lock().get_mut(name)
+            && let Entry::Doubled(spec) = &running.entry
+        {
+            running.entry = Entry::Readable(spec.clone());
+            self.inner.resume(name, running);
+        }
         Ok(true)
     }
 
@@ -201,7 +215,7 @@ impl Connectors {
         self.inner.parts.store.resume(name).await.map_err(Error::Store)?;
         let mut running = self.inner.running.lock();
         Ok(running.get_mut(name).map(|running| {
-            self.inner.resume(running);
+            self.inner.resume(name, running);
             running.describe()
         }))
     }
@@ -216,14 +230,23 @@ impl Connectors {
 }
 
 impl Inner {
-    /// Starts a connector that does not run.
-    fn resume(&self, running: &mut Running) {
+    /// Starts a connector that does not run, if it can.
+    fn resume(&self, name: &str, running: &mut Running) {
         if running.task.is_some() {
             return;
         }
+        let spec = match running.entry.runs() {
+            Ok(spec) => spec.clone(),
+            Err(reason) => {
+                tracing::error!(connector = name, reason, "a connector cannot run");
+                running.progress.failed(&reason);
+                running.progress.enter(State::Failed);
+                return;
+            }
+        };
         running.progress.enter(State::Starting);
-        let (spec, stop) = (running.spec.clone(), self.stop.child_token());
-        let name: Arc<str> = spec.name.as_str().into();
+        let stop = self.stop.child_token();
+        let name: Arc<str> = name.into();
         let context = RunContext {
             nodes: Arc::new(EdgeNodes::of(name.clone())),
             name,
@@ -231,14 +254,15 @@ impl Inner {
             progress: running.progress.clone(),
             stop: stop.clone(),
         };
-        running.task = Some((stop, tokio::spawn(supervise(spec, context))));
+        let origin = running.origin;
+        running.task = Some((stop, tokio::spawn(supervise(spec, origin, context))));
     }
 }
 
 impl Running {
-    fn paused(spec: ConnectorSpec, origin: Origin) -> Running {
-        let (spec, progress) = (Arc::new(spec), Arc::new(Progress::new(State::Paused)));
-        Running { spec, origin, progress, task: None }
+    fn paused(entry: Entry, origin: Origin) -> Running {
+        let progress = Arc::new(Progress::new(State::Paused));
+        Running { entry, origin, progress, task: None }
     }
 
     fn describe(&self) -> Described {
@@ -246,7 +270,7 @@ impl Running {
             Origin::File => "file",
             Origin::Http => "http",
         };
-        Described::new(&self.spec, origin, &self.progress)
+        Described::new(self.entry.shown(), origin, &self.progress)
     }
 
     async fn end(self) {
@@ -270,12 +294,12 @@ async fn end(stop: CancellationToken, task: JoinHandle<()>) {
 }
 
 /// Runs a connector, and again whenever it fails, until it is told to stop.
-async fn supervise(spec: Arc<ConnectorSpec>, context: RunContext) {
+async fn supervise(spec: Arc<ConnectorSpec>, origin: Origin, context: RunContext) {
     let mut backoff = BACKOFF_MIN;
     while !context.stop.is_cancelled() {
         context.progress.enter(State::Starting);
         let started = tokio::time::Instant::now();
-        let Err(wrong) = kinds::run(&spec, &context).await else { continue };
+        let Err(wrong) = run_once(spec.clone(), origin, context.clone()).await else { continue };
         if context.stop.is_cancelled() {
             return;
         }
@@ -296,6 +320,27 @@ async fn supervise(spec: Arc<ConnectorSpec>, context: RunContext) {
     }
 }
 
+/// Runs a connector until it ends. That it panics is a failure like others.
+async fn run_once(spec: Arc<ConnectorSpec>, origin: Origin, context: RunContext) -> Result<()> {
+    if origin == Origin::Http {
+        // What lies in the folder may have changed.
+        files::check(&spec, &context.parts.files, "connector")?;
+    }
+    let target = spec.url.clone();
+    let run = tokio::spawn(async move { kinds::run(&spec, &context).await });
+    run.await.unwrap_or_else(|wrong| {
+        Err(Error::Broker { action: "work with", target, reason: panic_text(wrong) })
+    })
+}
+
+fn panic_text(wrong: tokio::task::JoinError) -> String {
+    let said = wrong.try_into_panic().ok().and_then(|said| {
+        let text = said.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| said.downcast_ref::<String>().cloned())
+    });
+    format!("the connector panicked: {}", said.unwrap_or_default())
+}
+
 /// Somewhere between three quarters of a pause and all of it, so that connectors that failed
 /// together do not come back together.
 fn jittered(pause: Duration) -> Duration {
@@ -303,3 +348,6 @@ fn jittered(pause: Duration) -> Duration {
     let share = f64::from(now.unwrap_or_default().subsec_micros() % 1_000) / 1_000.0;
     pause.mul_f64(0.75 + share / 4.0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,6 +108,16 @@ impl Ingest for Memory {
         })
     }
 
+    fn refused(&self, points: &[Points]) -> Vec<Rejection> {
+        let refused = points.iter().filter(|one| one.table.as_str() == "refused");
+        let refused = refused.flat_map(|one| &one.origins).map(|origin| Rejection {
+            origin: *origin,
+            reason: RejectReason::TypeConflict,
+            detail: "field type conflict".into(),
+        });
+        refused.collect()
+    }
+
     fn table(&self, _: &str, _: &str) -> Option<Arc<Table>> {
         None
     }

@@ -51,6 +51,9 @@ pub trait Ingest: Send + Sync + 'static {
     /// As [`Ingest::write`].
     fn write_present(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>>;
 
+    /// The rows that [`Ingest::write`] would refuse now. Nothing is changed.
+    fn refused(&self, points: &[Points]) -> Vec<Rejection>;
+
     /// A table as of now.
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>>;
 

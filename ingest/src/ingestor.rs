@@ -15,8 +15,8 @@ use futures::{
 };
 use oribi_cluster::{Change, ColumnSpec, Node, RangesWanted};
 use oribi_model::{
-    Column, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
-    RowsWanted, ScanSpec, SeriesFilter, Table, TableId, TabletId, TimeRange,
+    Column, ColumnId, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
+    RowsWanted, ScanSpec, Schema, SeriesFilter, Table, TableId, TableOptions, TabletId, TimeRange,
 };
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -258,6 +258,31 @@ impl Ingestor {
         looked.map_err(|error| Error::Storage(error.to_string()))
     }
 
+    /// The table as it would be with every column that the rows need.
+    fn imagined_table(&self, points: &Points) -> Table {
+        let catalog = self.node.catalog();
+        let mut table = match catalog.table(&points.db, &points.table) {
+            Some(found) => Table::clone(found),
+            None => Table {
+                id: TableId(u32::MAX),
+                db: points.db.clone(),
+                name: points.table.clone(),
+                schema: Schema::default(),
+                options: TableOptions::default(),
+            },
+        };
+        let ids = (0..u32::MAX).rev().map(ColumnId);
+        for (wanted, id) in fit::wanted(points, &table.schema).into_iter().zip(ids) {
+            let ColumnSpec { name, kind, column_type, ints } = wanted;
+            let columns = &mut table.schema.columns;
+            match columns.iter_mut().find(|column| column.name == name) {
+                Some(column) => (column.column_type, column.ints) = (column_type, ints),
+                None => columns.push(Column { id, name, kind, column_type, ints }),
+            }
+        }
+        table
+    }
+
     /// The rows that fit the table, and the others with their reasons.
     fn fit(&self, points: &Points, table: &Table) -> Fitted {
         let mut rejects = Rejects::default();
@@ -384,6 +409,11 @@ impl Ingest for Ingestor {
 
     fn write_present(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
         Box::pin(self.write_those_present(points))
+    }
+
+    fn refused(&self, points: &[Points]) -> Vec<Rejection> {
+        let of_table = |points: &Points| self.fit(points, &self.imagined_table(points)).rejected;
+        points.iter().filter(|points| points.rows() > 0).flat_map(of_table).collect()
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {

@@ -99,6 +99,29 @@ async fn types_follow_the_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_refused_is_told_without_a_change() {
+    use Value::{Float, Int, Text};
+    let node = node().await;
+    let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
+    let v = |value: Value| vec![("v", value)];
+    let mixed = [v(Int(1)), v(Text("x".into())), v(Float(1.5))];
+    let rows: Vec<Row<'_>> = mixed.iter().map(|fields| (&[][..], &fields[..])).collect();
+    let refused = |points: Points| {
+        let found = ingestor.refused(&[points]);
+        found.iter().map(|one| (one.origin, one.reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(points(&rows)), [(2, RejectReason::TypeConflict)]);
+    assert!(node.catalog().table("default", "m").is_none());
+    let receipt = ingestor.write(vec![points(&rows[..1])]).await.unwrap();
+    assert_eq!(receipt.rows, 1);
+    assert_eq!(refused(points(&rows)), [(2, RejectReason::TypeConflict)]);
+    assert_eq!(refused(points(&rows[2..])), []);
+    assert_eq!(stored(&node).len(), 1);
+    let receipt = ingestor.write(vec![points(&rows)]).await.unwrap();
+    assert_eq!(reasons(&receipt), [(2, RejectReason::TypeConflict)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tags_and_fields_never_trade_places_and_names_are_checked() {
     use Value::Int;
     let node = node().await;

@@ -18,7 +18,13 @@ mod tables;
 pub(crate) use admin::{Addresses, Admin};
 pub(crate) use bodies::Bodies;
 
-use crate::{config::HttpOptions, page, telemetry::Metrics};
+use guard::Doors;
+
+use crate::{
+    config::{HttpOptions, Reach},
+    page,
+    telemetry::Metrics,
+};
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -53,11 +59,13 @@ pub(crate) struct Parts {
     pub(crate) metrics: Arc<Metrics>,
     /// Bounds.
     pub(crate) options: HttpOptions,
+    /// Which names the node has.
+    pub(crate) reach: Reach,
 }
 
 /// All routes of a node that is open.
 pub(crate) fn router(parts: Parts) -> Router {
-    let Parts { admin, ingest, arrival, engine, metrics, options } = parts;
+    let Parts { admin, ingest, arrival, engine, metrics, options, reach } = parts;
     let bodies = Bodies::new(options.inflight_bytes_max, options.wait_max());
     let writes = write_router(ingest, arrival, options.write_options())
         .layer(from_fn_with_state(bodies, bodies::bound));
@@ -69,16 +77,16 @@ pub(crate) fn router(parts: Parts) -> Router {
         .merge(page::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed);
-    finish(routes, metrics, &options)
+    finish(routes, metrics, &options, reach)
 }
 
 /// The routes of a node that is not open yet: all but `/health` is to be tried again.
-pub(crate) fn starting(metrics: Arc<Metrics>, options: &HttpOptions) -> Router {
+pub(crate) fn starting(metrics: Arc<Metrics>, options: &HttpOptions, reach: Reach) -> Router {
     let routes = Router::new()
         .route("/health", get(health::starting))
         .fallback(problem::starting)
         .method_not_allowed_fallback(problem::method_not_allowed);
-    finish(routes, metrics, options)
+    finish(routes, metrics, options, reach)
 }
 
 fn admin_router(admin: Arc<Admin>) -> Router {
@@ -101,12 +109,12 @@ fn admin_router(admin: Arc<Admin>) -> Router {
 }
 
 /// What holds for every route.
-fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions) -> Router {
+fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions, reach: Reach) -> Router {
     let routes = routes
         .layer(CatchPanicLayer::new())
         .layer(from_fn(problem::reshape))
         .layer(from_fn(drain::rest))
-        .layer(from_fn_with_state(Arc::<[String]>::from(&*options.cors_origins), guard::same_site))
+        .layer(from_fn_with_state(Arc::new(Doors::new(options, reach)), guard::doors))
         .layer(compression());
     let routes = match cors(&options.cors_origins) {
         Some(cors) => routes.layer(cors),

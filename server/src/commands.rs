@@ -5,6 +5,7 @@ mod client;
 pub(crate) mod connectors;
 pub(crate) mod dead_letters;
 pub(crate) mod export;
+mod head;
 pub(crate) mod import;
 pub(crate) mod repair;
 mod splice;

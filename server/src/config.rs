@@ -4,7 +4,7 @@ mod http;
 mod keys;
 mod layers;
 
-pub(crate) use http::HttpOptions;
+pub(crate) use http::{HttpOptions, Reach};
 pub(crate) use layers::{Sources, load};
 
 use oribi_cluster::NodeOptions;
@@ -40,6 +40,9 @@ pub(crate) struct Config {
     pub(crate) mqtt: MqttListenerOptions,
     /// Limits of queries.
     pub(crate) query: QueryOptions,
+    /// The folder of the files that connectors made over HTTP may name; `DATA_DIR/connector-files`
+    /// when absent.
+    pub(crate) connector_files: Option<PathBuf>,
     /// Sources and sinks.
     pub(crate) connectors: Vec<ConnectorSpec>,
 }
@@ -58,12 +61,24 @@ impl Default for Config {
             http: HttpOptions::default(),
             mqtt: MqttListenerOptions::default(),
             query: QueryOptions::default(),
+            connector_files: None,
             connectors: Vec::new(),
         }
     }
 }
 
 impl Config {
+    /// The folder of the files that connectors made over HTTP may name.
+    pub(crate) fn connector_files(&self) -> PathBuf {
+        let default = || self.data_dir.join("connector-files");
+        self.connector_files.clone().unwrap_or_else(default)
+    }
+
+    /// Which names the node has that nobody listed.
+    pub(crate) fn reach(&self) -> Reach {
+        if self.insecure { Reach::Network } else { Reach::Machine }
+    }
+
     /// Checks what the types cannot.
     ///
     /// # Errors

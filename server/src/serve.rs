@@ -52,7 +52,7 @@ impl Server {
         let metrics = Arc::new(Metrics::new());
         let front = FrontDoor::open(
             http.socket,
-            api::starting(metrics.clone(), &config.http),
+            api::starting(metrics.clone(), &config.http, config.reach()),
             Bounds::of(&config.http),
             stop.clone(),
         )
@@ -92,6 +92,7 @@ impl Server {
                 arrival: arrival.clone(),
                 store: Arc::new(CatalogStore(node.clone())),
                 ahead_ns_max: config.mqtt.ahead_ns_max,
+                files: config.connector_files(),
             },
             stop.clone(),
         )?;
@@ -100,6 +101,7 @@ impl Server {
             mqtt: mqtt.counters().clone(),
             ingest: counters.clone(),
             front: front.counters().clone(),
+            connectors: connectors.clone(),
             started,
         });
         let admin = Arc::new(Admin {
@@ -121,7 +123,8 @@ impl Server {
             compacting: tokio::sync::Mutex::default(),
         });
         let options = config.http.clone();
-        front.serve(api::router(Parts { admin, ingest, arrival, engine, metrics, options }));
+        let reach = config.reach();
+        front.serve(api::router(Parts { admin, ingest, arrival, engine, metrics, options, reach }));
         let (data_dir, open_ms) = (config.data_dir.display(), started.elapsed().as_millis());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %data_dir, open_ms, "serving");
         Ok(Some(Server { node, front, mqtt, connectors, peers, addresses, stop }))

@@ -1,11 +1,13 @@
 //! What the process says of itself: log lines and figures.
 
+mod connectors;
 mod ingest;
 mod log;
 mod metrics;
+mod page;
 mod process;
 
 pub(crate) use ingest::{CountedIngest, IngestCounters};
 pub(crate) use log::start_log;
-pub(crate) use metrics::{Metrics, Sources};
+pub(crate) use metrics::{Metrics, Sources, plain};
 pub(crate) use process::{raise_file_limit, resident_bytes};

@@ -352,6 +352,39 @@ fn pages_of_other_sites_change_nothing_unless_they_may() {
 }
 
 #[test]
+fn a_name_that_a_page_made_lead_here_is_refused() {
+    let (oribi, _dir) = start();
+    let ask = |host: &str| {
+        let request =
+            format!("GET /api/v1/tables HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        raw(&oribi, request.as_bytes())
+    };
+    let refused = ask("evil.example:8640");
+    assert!(refused.starts_with("HTTP/1.1 421") && refused.contains("http.hosts"), "{refused}");
+    assert!(ask("localhost:8640").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn entries_made_over_http_read_no_other_files_of_the_machine() {
+    let (oribi, dir) = start();
+    let make = |file: &str| {
+        let body = format!(
+            r#"{{"name":"c","kind":"mqtt","url":"mqtt://127.0.0.1:1","username":"u","password_file":"{file}","routes":[{{"topics":["t"]}}]}}"#
+        );
+        oribi.post_with("/api/v1/connectors", "accept", "*/*", body.as_bytes())
+    };
+    for file in ["/etc/passwd", "missing", "../oribi.toml"] {
+        let answer = make(file);
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(answer.status == 400 && text.contains("connector_files"), "{text}");
+    }
+    let folder = dir.path().join("connector-files");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("secret"), "x").unwrap();
+    assert_eq!(make("secret").status, 201);
+}
+
+#[test]
 fn http_2_is_spoken_without_an_upgrade() {
     let (oribi, _dir) = start();
     // The preface and an empty SETTINGS frame; the server's SETTINGS frame comes back.

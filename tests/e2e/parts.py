@@ -12,7 +12,7 @@ import uuid
 import paho.mqtt.client as paho
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from conftest import ROOT, free_port, program, wait_for
 
@@ -53,6 +53,15 @@ class Kafka:
         made = self.admin().create_topics([NewTopic(name, partitions, 1, config=config)])
         made[name].result(ANSWER_S)
         return name
+
+    def make(self, topics):
+        """New topics of these names, one partition each."""
+        made = self.admin().create_topics([NewTopic(name, 1, 1) for name in topics])
+        for one in made.values():
+            one.result(60)
+
+    def more_partitions(self, topic, count):
+        self.admin().create_partitions([NewPartitions(topic, count)])[topic].result(ANSWER_S)
 
     def drop(self, topic):
         self.admin().delete_topics([topic])[topic].result(ANSWER_S)

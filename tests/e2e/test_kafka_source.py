@@ -1,9 +1,13 @@
 """Kafka topics into tables: exactly once in effect, whatever is killed."""
 
+import datetime
+import io
 import json
 import pathlib
 import threading
+import time
 
+import fastavro
 import pytest
 import requests
 from confluent_kafka import ConsumerGroupType, Producer
@@ -84,6 +88,121 @@ def test_defaults_keys_tombstones_times_and_poison(kafka, make_oribi):
     assert (letter["source"], letter["reason"], letter["partition"], letter["offset"]) == ("stream", "syntax", "0", 3)
     assert (letter["topic"], letter["payload"]) == (topic, "{broken")
     assert status(node)["skipped"] == 1 and status(node)["dead_letters"] == 1
+
+
+def container(rows):
+    schema = {"type": "record", "name": "R", "fields": [{"name": "v", "type": "long"}]}
+    written = io.BytesIO()
+    fastavro.writer(written, schema, [{"v": row} for row in rows])
+    return written.getvalue()
+
+
+# Records that are stamped years ago would be deleted at once.
+FOR_EVER = {"retention.ms": "-1"}
+
+WITHOUT_TIME = {
+    "json": lambda rows: json.dumps([{"v": row} for row in rows]),
+    "ndjson": lambda rows: "\n".join(json.dumps({"v": row}) for row in rows),
+    "line_protocol": lambda rows: "\n".join(f"{{table}} v={row}i" for row in rows),
+    "csv": lambda rows: "v\n" + "\n".join(map(str, rows)),
+    "avro": container,
+    "auto": lambda rows: json.dumps([{"v": row} for row in rows]),
+}
+
+
+def test_rows_without_a_time_never_meet(kafka, make_oribi, tmp_path):
+    """Records of one millisecond with several rows each, by four partitions with and without a key."""
+    config, topics = "", {}
+    schema = '{"type":"record","name":"R","fields":[{"name":"v","type":"long"}]}'
+    for name, write in WITHOUT_TIME.items():
+        topics[name] = kafka.topic(partitions=4, **FOR_EVER)
+        decoder = {"ndjson": "json"}.get(name, name)
+        routes = f'decoder = "{decoder}"\n' + ("" if name == "line_protocol" else f'table = "{name}"\n')
+        if name == "avro":
+            path = tmp_path / "r.avsc"
+            path.write_text(schema)
+            routes += f'schema_file = "{path}"\n'
+        config += source(kafka, [topics[name]], routes, name)
+        for partition in range(4):
+            start = partition * 1_000
+            records = [write(range(start + at * 10, start + at * 10 + 10)) for at in range(100)]
+            records = [record.replace("{table}", name) if isinstance(record, str) else record for record in records]
+            key = "same" if partition < 2 else None
+            kafka.send(topics[name], records, key=key, partition=partition, timestamp=1_700_000_000_000)
+    node = make_oribi(config).start()
+    for name in WITHOUT_TIME:
+        wait_for(lambda: status(node, name)["rows"] == 4_000, f"rows of {name}, {status(node, name)}")
+        assert total(node, name) == (4_000, sum(range(4_000))), name
+        within = node.sql(f'SELECT min(time) AS a, max(time) AS b FROM "{name}"')[0]
+        assert all(time.startswith("2023-11-14T22:13:20") for time in within.values()), within
+    assert node.count("_dead_letters") == 0
+
+
+def test_times_made_of_the_record_are_the_same_after_kills(kafka, make_oribi):
+    topic = kafka.topic(partitions=2, **FOR_EVER)
+    routes = 'decoder = "json"\ntable = "rows"\n'
+    node = make_oribi(source(kafka, [topic], routes)).start()
+    sent = 0
+    for _ in range(3):
+        for partition in range(2):
+            records = [json.dumps([{"v": sent + at * 3 + row} for row in range(3)]) for at in range(1_000)]
+            kafka.send(topic, records, partition=partition, timestamp=1_700_000_000_000)
+            sent += 3_000
+        wait_for(lambda: node.count("rows") > sent - 6_000, "rows")
+        node.kill()
+        node.start()
+    wait_for_rows(node, sent)
+    assert total(node) == (sent, sum(range(sent)))
+
+
+def test_a_record_of_a_time_to_come_is_a_dead_letter(kafka, make_oribi):
+    topic = kafka.topic(**{"message.timestamp.after.max.ms": str(2**62)})
+    kafka.send(topic, ['{"v":1}', '{"v":2,"time":1700000000}'], timestamp=4_102_444_800_000)
+    node = make_oribi(source(kafka, [topic], 'decoder = "json"\ntable = "rows"\n')).start()
+    wait_for_rows(node, 1)
+    (letter,) = wait_for(lambda: node.sql("SELECT reason, time FROM _dead_letters"), "a dead letter")
+    assert letter["reason"] == "time" and letter["time"] < "2100", letter
+    assert total(node) == (1, 2)
+
+
+def test_a_letter_that_is_replayed_gives_the_row_of_the_record(kafka, make_oribi):
+    topic = kafka.topic(partitions=3, **FOR_EVER)
+    routes = 'decoder = "json"\ntable = "rows"\ntags = { id = "$key", site = "$header.site" }\n'
+    node = make_oribi(source(kafka, [topic], routes)).start()
+    sent = {"key": "k1", "headers": [("site", b"north")], "partition": 2, "timestamp": 1_700_000_000_000}
+    kafka.send(topic, ['{"v":1}'], **sent)
+    wait_for_rows(node, 1)
+    kafka.send(topic, ['{"v":"x"}', '[{"v":3},{"v":"y"},{"v":4}]'], **sent)
+    wait_for(lambda: node.count("_dead_letters") == 2, "the letters")
+    replayed = lambda: requests.post(f"{node.url}/api/v1/dead-letters/replay", timeout=30).json()
+    for _ in range(2):
+        assert (found := replayed())["refused"] == 2 and found["stored"] == 0, found
+        assert total(node) == (3, 8)
+    assert node.stop() == 0
+    # Mended: v is read as text in another table.
+    node.config.write_text(node.config.read_text().replace('table = "rows"', 'table = "mended"'))
+    node.start()
+    found = replayed()
+    assert (found["stored"], found["refused"]) == (1, 1), found
+    rows = node.sql("SELECT id, site, kafka_partition, time, v FROM mended")
+    assert rows == [{"id": "k1", "site": "north", "kafka_partition": "2", "time": "2023-11-14T22:13:20.000000001Z", "v": "x"}]
+
+
+def test_a_connector_made_anew_under_its_name_reads_and_stores_anew(kafka, make_oribi):
+    topic = kafka.topic()
+    kafka.send(topic, [json.dumps({"v": at}) for at in range(500)])
+    node = make_oribi("").start()
+    spec = {"name": "stream", "kind": "kafka", "url": f"kafka://{kafka.address}"}
+    for table in ("wrong", "rows"):
+        routes = [{"topics": [topic], "decoder": "json", "table": table}]
+        answer = requests.post(f"{node.url}/api/v1/connectors", json={**spec, "routes": routes}, timeout=10)
+        assert answer.status_code == 201, answer.text
+        wait_for(lambda: node.count(table) == 500, f"rows of {table}, {status(node)}")
+        # A kill in between changes nothing: the place is that of this connector.
+        node.kill()
+        node.start()
+        assert requests.delete(f"{node.url}/api/v1/connectors/stream", timeout=30).ok
+    assert total(node) == (500, sum(range(500)))
 
 
 def test_kill_9_loses_and_repeats_nothing(kafka, make_oribi):
@@ -191,6 +310,71 @@ def test_topics_that_come_later_are_read(kafka, make_oribi):
     wait_for(lambda: status(node)["last_error"], "the connector to have found none")
     kafka.send(kafka.topic(name=f"{family}-a"), values(10))
     wait_for_rows(node, 10)
+
+
+@pytest.mark.parametrize("start", ["latest", "moment", "offsets", "earliest"])
+def test_a_new_connector_begins_where_it_is_told(kafka, make_oribi, start):
+    topic = kafka.topic(partitions=2)
+    now = int(time.time() * 1_000)
+    for partition in range(2):
+        stamped = lambda values, at: kafka.send(topic, values, partition=partition, timestamp=at)
+        stamped([json.dumps({"v": at}) for at in range(10)], now - 60_000)
+        stamped([json.dumps({"v": 100 + at}) for at in range(10)], now - 20_000)
+    moment = datetime.datetime.fromtimestamp((now - 40_000) / 1_000, datetime.timezone.utc).isoformat()
+    written = {"latest": '"latest"', "moment": f'"{moment}"', "offsets": '{ "0" = 15 }', "earliest": '"earliest"'}
+    config = source(kafka, [topic], 'decoder = "json"\ntable = "rows"\n', more=f"start = {written[start]}")
+    node = make_oribi(config).start()
+    wait_for(lambda: status(node)["state"] == "running", f"the connector to run, {status(node)}")
+    wait_for(lambda: len(status(node).get("partitions", [])) == 2, f"its partitions, {status(node)}")
+    before = {"latest": 0, "moment": 20, "offsets": 25, "earliest": 40}[start]
+    wait_for(lambda: node.count("rows") == before, f"{before} rows, {node.count('rows')}")
+    # The place is kept though nothing was read, and partitions that come later are read whole.
+    node.kill()
+    kafka.send(topic, ['{"v":1000}'], partition=0)
+    kafka.send(topic, ['{"v":1001}'], partition=1)
+    kafka.more_partitions(topic, 3)
+    kafka.send(topic, ['{"v":1002}'], partition=2)
+    node.start()
+    wait_for(lambda: node.count("rows") == before + 3, f"what came meanwhile, {node.count('rows')}", 60)
+    found = wait_for(lambda: (s := status(node))["lag"] == 0 and len(s["partitions"]) == 3 and s, "no lag")
+    places = {one["partition"]: (one["offset"], one["lag"]) for one in found["partitions"]}
+    assert places == {0: (21, 0), 1: (21, 0), 2: (1, 0)}, places
+
+
+def test_a_partition_that_is_full_does_not_stop_the_others(kafka, make_oribi):
+    stuck, good = kafka.topic(**FOR_EVER), kafka.topic(**FOR_EVER)
+    config = source(kafka, [stuck, good], 'decoder = "json"\n')
+    node = make_oribi(config + "[ingest]\ntablets_per_minute_max = 2\n").start()
+    kafka.send(good, [json.dumps({"time": 1_700_000_000, "v": 0})])
+    wait_for(lambda: node.count(good) == 1, f"a first row, {status(node)}")
+    # Rows of many days, of which a minute lets in a few.
+    day = 86_400
+    many = [json.dumps([{"time": 1_600_000_000 + (at % 300) * day * 8, "v": at}] * 10) for at in range(20_000)]
+    kafka.send(stuck, many)
+    wait_for(lambda: status(node)["messages"] > 1_000, f"the full partition, {status(node)}")
+    for at in range(1, 6):
+        kafka.send(good, [json.dumps({"time": 1_700_000_000 + at, "v": at})])
+        wait_for(lambda: node.count(good) == 1 + at, f"row {at} of the other, {status(node)}", 10)
+    lags = {one["topic"]: one["lag"] for one in status(node)["partitions"]}
+    assert lags[stuck] > 0, lags
+
+
+def test_hundreds_of_topics_are_read_without_pauses(kafka, make_oribi):
+    family = f"many-{kafka.topic()}"
+    topics = [f"{family}-{at}" for at in range(100)]
+    kafka.make(topics)
+    node = make_oribi(source(kafka, [f"^{family}-.*"], 'decoder = "json"\ntable = "rows"\n')).start()
+    kafka.send(topics[0], ['{"v":0}'])
+    wait_for(lambda: node.count("rows") == 1, f"the first row, {status(node)}", 90)
+    # Longer than the time between two looks at the topics; each row within a small part of it.
+    slowest, sent, until = 0, 1, time.monotonic() + 25
+    while time.monotonic() < until:
+        kafka.send(topics[sent % 100], ['{"v":1}'])
+        began, sent = time.monotonic(), sent + 1
+        wait_for(lambda: status(node)["rows"] == sent, f"row {sent}, {status(node)['rows']}", 60)
+        slowest = max(slowest, time.monotonic() - began)
+    print(f"slowest of {sent}: {slowest:.2f} s")
+    assert status(node)["lag"] == 0 and status(node)["restarts"] == 0
 
 
 def test_deleted_records_are_a_gap_that_is_told(kafka, make_oribi):

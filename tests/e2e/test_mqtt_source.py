@@ -159,6 +159,32 @@ def test_retained_messages_are_skipped_or_taken(mosquitto, make_oribi):
     assert total(skip) == (1, 2)
 
 
+def test_live_messages_with_the_retain_flag_are_stored(mosquitto, make_oribi):
+    for version in ("5", "3.1.1"):
+        broker = mosquitto(name=version).start()
+        broker.send([message(1)], retain=True)
+        node = make_oribi(source(broker.port, more=f'protocol = "{version}"'), f"n{version}").start()
+        running(node)
+        broker.send([message(2), message(3)], retain=True)
+        broker.send([message(4)])
+        wait_for(lambda: node.count("sensors") == 3, f"what came live, {status(node)}")
+        assert node.stop() == 0
+        broker.send([message(5)], retain=True)
+        node.start()
+        wait_for(lambda: node.count("sensors") == 4, f"what came meanwhile, {status(node)}")
+        assert total(node) == (4, 2 + 3 + 4 + 5), version
+        assert node.stop() == 0
+
+
+def test_statestream_which_publishes_all_with_the_retain_flag_is_stored(mosquitto, make_oribi):
+    broker = mosquitto().start()
+    routes = 'preset = "home_assistant"\ntable = "home"\n'
+    node = make_oribi(source(broker.port, ["homeassistant/#"], routes=routes)).start()
+    running(node)
+    broker.send([("homeassistant/sensor/attic/state", "21.5")], retain=True)
+    wait_for(lambda: node.count("home") == 1, f"a state, {status(node)}")
+
+
 def test_shared_subscriptions_divide_messages(mosquitto, make_oribi):
     broker = mosquitto().start()
     topics = ["$share/oribi/site/+/dev/+"]

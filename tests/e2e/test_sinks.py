@@ -50,6 +50,29 @@ def test_rows_go_to_kafka_in_both_formats_and_dead_letters_too(kafka, make_oribi
     assert letter["table"] == "_dead_letters" and letter["fields"]["payload"] == "{broken"
 
 
+def test_a_topic_that_does_not_exist_is_told_and_holds_up_no_other(kafka, make_oribi):
+    there, missing = kafka.topic(), f"missing-{kafka.topic()}"
+    feeds = [("m", missing, "json"), ("m", there, "json")]
+    node = make_oribi(sink("kafka_sink", f"kafka://{kafka.address}", feeds)).start()
+    assert node.write(lines(100), precision="ms").status_code == 204
+    assert len(kafka.read(there, 100)) == 100
+    found = wait_for(lambda: (s := status(node))["rows"] == 100 and s, f"the count, {status(node)}")
+    assert found["messages"] == 100 and missing in found["last_error"], found
+    assert found["state"] == "running" and found["restarts"] == 0
+    kafka.topic(name=missing)
+    assert len(kafka.read(missing, 100)) == 100
+    wait_for(lambda: status(node)["rows"] == 200, f"the count, {status(node)}")
+
+
+def test_what_no_broker_confirmed_is_not_counted(kafka, make_oribi):
+    missing = f"missing-{kafka.topic()}"
+    node = make_oribi(sink("kafka_sink", f"kafka://{kafka.address}", [("m", missing, "json")])).start()
+    assert node.write(lines(100), precision="ms").status_code == 204
+    found = wait_for(lambda: (s := status(node))["last_error"] and s, "what is wrong")
+    assert found["state"] == "retrying" and missing in found["last_error"], found
+    assert (found["rows"], found["messages"], found["bytes"]) == (0, 0, 0)
+
+
 def test_a_sink_goes_on_where_it_was_after_kill_9(kafka, make_oribi):
     topic = kafka.topic(partitions=2)
     node = make_oribi(sink("kafka_sink", f"kafka://{kafka.address}", [("m", topic, "json")])).start()

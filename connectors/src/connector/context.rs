@@ -4,7 +4,7 @@ use super::{ConnectorSpec, ConnectorStore, status::Progress};
 use crate::{Error, Result, births::EdgeNodes};
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Feed, WindowFeed};
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// What connectors work with.
@@ -22,6 +22,8 @@ pub struct Parts {
     pub store: Arc<dyn ConnectorStore>,
     /// How far ahead of now an event may lie, ns.
     pub ahead_ns_max: i64,
+    /// The folder of the files that entries made over HTTP may name.
+    pub files: PathBuf,
 }
 
 impl Parts {

@@ -4,6 +4,7 @@ use super::{
     feed::FeedSpec,
     registry::RegistrySpec,
     secret::{REDACTED, Secret, is_secret, password},
+    start::{Beginning, Start},
 };
 use crate::{
     Error, Result,
@@ -29,7 +30,7 @@ pub enum Kind {
 
 impl Kind {
     /// As the configuration calls it.
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Kind::Mqtt => "mqtt",
             Kind::Kafka => "kafka",
@@ -106,6 +107,9 @@ pub struct ConnectorSpec {
     /// Messages above become dead letters, bytes; 1 MiB when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_bytes_max: Option<usize>,
+    /// Where a new connector begins to read; with the first records when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
     /// librdkafka's options by its own names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "redacted")]
     pub options: BTreeMap<String, String>,
@@ -155,6 +159,9 @@ impl ConnectorSpec {
         if !(1..=256 << 20).contains(&self.message_bytes_max()) {
             return wrong("message_bytes_max", "expected 1 byte to 256 MiB");
         }
+        if let Err(reason) = self.beginning() {
+            return wrong("start", &reason);
+        }
         if self.password.is_some() && self.password_file.is_some() {
             return wrong("password_file", "password is given too; expected one of them");
         }
@@ -188,7 +195,8 @@ impl ConnectorSpec {
     /// A member that is given and means nothing to this kind, and the kinds that it belongs to.
     fn foreign(&self) -> Option<(&'static str, &'static [Kind])> {
         use Kind::{Kafka, KafkaSink, Mqtt, MqttSink};
-        let members: [(_, _, &[Kind]); 8] = [
+        let members: [(_, _, &[Kind]); 9] = [
+            ("start", self.start.is_some(), &[Kafka]),
             ("client_id", self.client_id.is_some(), &[Mqtt, MqttSink]),
             ("protocol", self.protocol.is_some(), &[Mqtt]),
             ("qos", self.qos.is_some(), &[Mqtt]),
@@ -218,6 +226,14 @@ impl ConnectorSpec {
 
     pub(crate) fn retained(&self) -> Retained {
         self.retained.unwrap_or_default()
+    }
+
+    /// Where a Kafka source begins.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub(crate) fn beginning(&self) -> std::result::Result<Beginning, String> {
+        self.start.as_ref().map_or(Ok(Beginning::Earliest), Start::read)
     }
 
     pub(crate) fn message_bytes_max(&self) -> usize {

@@ -12,8 +12,6 @@ use std::{
 
 /// Seconds over which rates are taken.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
-/// A figure that is not known.
-const UNKNOWN: u64 = u64::MAX;
 
 /// What a connector does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -27,6 +25,8 @@ pub enum State {
     Retrying,
     /// Somebody paused it.
     Paused,
+    /// It cannot run as it is configured, and is not tried again.
+    Failed,
 }
 
 /// What happens to a connector, counted by those who run it.
@@ -39,7 +39,9 @@ pub(crate) struct Progress {
     pub(crate) bytes: AtomicU64,
     pub(crate) in_flight: AtomicU64,
     pub(crate) gaps: AtomicU64,
-    lag: AtomicU64,
+    partitions: Mutex<Option<Vec<PartitionLag>>>,
+    /// When something was stored or confirmed last.
+    succeeded: Mutex<Option<SystemTime>>,
     restarts: AtomicU64,
     state: Mutex<(State, Option<(String, SystemTime)>)>,
     /// Messages as of some moments of late, the oldest first.
@@ -56,7 +58,8 @@ impl Progress {
             bytes: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             gaps: AtomicU64::new(0),
-            lag: AtomicU64::new(UNKNOWN),
+            partitions: Mutex::default(),
+            succeeded: Mutex::default(),
             restarts: AtomicU64::new(0),
             state: Mutex::new((state, None)),
             samples: Mutex::default(),
@@ -67,11 +70,17 @@ impl Progress {
         self.state.lock().0 = state;
     }
 
-    pub(crate) fn set_lag(&self, records: u64) {
-        self.lag.store(records, Ordering::Relaxed);
+    pub(crate) fn set_lags(&self, partitions: Vec<PartitionLag>) {
+        *self.partitions.lock() = Some(partitions);
+    }
+
+    /// Notes that something was stored, or confirmed by a broker.
+    pub(crate) fn succeeded(&self) {
+        *self.succeeded.lock() = Some(SystemTime::now());
     }
 
     pub(crate) fn stored(&self, stored: Stored) {
+        self.succeeded();
         self.rows.fetch_add(stored.rows, Ordering::Relaxed);
         self.dead_letters.fetch_add(stored.dead_letters, Ordering::Relaxed);
     }
@@ -121,12 +130,42 @@ impl Progress {
     }
 }
 
+/// How far a partition has been read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PartitionLag {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// The first offset that is not stored.
+    pub offset: u64,
+    /// Records that the broker has and the connector has not.
+    pub lag: u64,
+}
+
+/// A connector as configured, secrets left out.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Shown {
+    /// All of it.
+    Spec(Box<ConnectorSpec>),
+    /// What can be told of one that cannot be read.
+    Unreadable {
+        /// Its name.
+        name: String,
+        /// What it calls its kind.
+        kind: String,
+        /// Its URL.
+        url: String,
+    },
+}
+
 /// A connector and its status, as answers show it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Described {
-    /// As configured, secrets left out.
+    /// As configured.
     #[serde(flatten)]
-    pub spec: ConnectorSpec,
+    pub shown: Shown,
     /// Where it was made: `file` or `http`.
     pub origin: &'static str,
     /// What it does now.
@@ -147,10 +186,15 @@ pub struct Described {
     pub in_flight: u64,
     /// Records that the broker has and the connector has not; null where that is not known.
     pub lag: Option<u64>,
+    /// The same for each partition.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionLag>,
     /// Records that were gone from the broker before they were read.
     pub gaps: u64,
     /// How often it was started again after it had failed.
     pub restarts: u64,
+    /// When something was stored, or confirmed by a broker, last; ms since the Unix epoch.
+    pub last_success_ms: Option<u64>,
     /// What went wrong last.
     pub last_error: Option<String>,
     /// When, ms since the Unix epoch.
@@ -158,16 +202,22 @@ pub struct Described {
 }
 
 impl Described {
-    pub(crate) fn new(
-        spec: &ConnectorSpec,
-        origin: &'static str,
-        progress: &Progress,
-    ) -> Described {
+    /// As configured, where that can be read.
+    pub fn spec(&self) -> Option<&ConnectorSpec> {
+        match &self.shown {
+            Shown::Spec(spec) => Some(spec),
+            Shown::Unreadable { .. } => None,
+        }
+    }
+
+    pub(crate) fn new(shown: Shown, origin: &'static str, progress: &Progress) -> Described {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (state, error) = progress.state.lock().clone();
+        let partitions = progress.partitions.lock().clone().filter(|all| !all.is_empty());
+        let succeeded = *progress.succeeded.lock();
         let ms = |at: &SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         Described {
-            spec: spec.clone(),
+            shown,
             origin,
             state,
             messages: load(&progress.messages),
@@ -177,7 +227,9 @@ impl Described {
             bytes: load(&progress.bytes),
             messages_per_s: progress.messages_per_s(),
             in_flight: load(&progress.in_flight),
-            lag: Some(load(&progress.lag)).filter(|lag| *lag != UNKNOWN),
+            lag: partitions.as_ref().map(|all| all.iter().map(|one| one.lag).sum()),
+            partitions: partitions.unwrap_or_default(),
+            last_success_ms: succeeded.as_ref().map(|at| ms(at) as u64),
             gaps: load(&progress.gaps),
             restarts: load(&progress.restarts),
             last_error_ms: error.as_ref().map(|(_, at)| ms(at) as u64),

@@ -10,14 +10,23 @@ use std::collections::HashMap;
 const OPERATION: &str = "__op";
 const TABLE: &str = "__table";
 
+/// What becomes of the moment of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeTime {
+    /// It is the row's `time`, unless the row has a time of its own.
+    Added,
+    /// The row's time is known to stand elsewhere.
+    Left,
+}
+
 /// Takes a message out of its envelopes; one without comes back as it is. A change of a row gives
 /// the row as it is after it, or before it where it was deleted, with `__op` (`c`, `u`, `d`, `r`),
-/// `__table`, and as `time` the moment of the change, unless the row has a time of its own. `None`:
+/// `__table`, and as `time` the moment of the change as `change_time` says. `None`:
 /// the message holds no row, such as a tombstone.
 ///
 /// # Errors
 /// A payload that does not fit its schema.
-pub fn open(document: Document) -> Result<Option<Document>, Fault> {
+pub fn open(document: Document, change_time: ChangeTime) -> Result<Option<Document>, Fault> {
     let payload = match document {
         Document::Map(members) if is_envelope(&members) => {
             let (mut schema, mut payload) = (Document::Null, Document::Null);
@@ -33,7 +42,7 @@ pub fn open(document: Document) -> Result<Option<Document>, Fault> {
     };
     match payload {
         Document::Null => Ok(None),
-        Document::Map(members) if is_change(&members) => change(members),
+        Document::Map(members) if is_change(&members) => change(members, change_time),
         plain => Ok(Some(plain)),
     }
 }
@@ -56,7 +65,10 @@ fn is_change(members: &[(String, Document)]) -> bool {
         && has("source", |value| matches!(value, Document::Map(_)))
 }
 
-fn change(members: Vec<(String, Document)>) -> Result<Option<Document>, Fault> {
+fn change(
+    members: Vec<(String, Document)>,
+    change_time: ChangeTime,
+) -> Result<Option<Document>, Fault> {
     let (mut before, mut after) = (Document::Null, Document::Null);
     let (mut source, mut operation) = (Document::Null, Document::Null);
     for (name, value) in members {
@@ -82,7 +94,8 @@ fn change(members: Vec<(String, Document)>) -> Result<Option<Document>, Fault> {
         Document::Null if is("d") => return Ok(None),
         _ => return Err(Fault::syntax("the change has no row")),
     };
-    if !row.iter().any(|(name, _)| TIME_MEMBERS.contains(&&**name)) {
+    let has_time = row.iter().any(|(name, _)| TIME_MEMBERS.contains(&&**name));
+    if change_time == ChangeTime::Added && !has_time {
         let time = changed_at(&source)?;
         row.extend(time.map(|time| (TIME_COLUMN.to_owned(), time)));
     }
@@ -210,7 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn opened(text: &str) -> Result<Option<Document>, Fault> {
-        open(json::read_document(text).unwrap())
+        open(json::read_document(text).unwrap(), ChangeTime::Added)
     }
 
     fn show(document: &Document) -> String {
@@ -258,7 +271,11 @@ mod tests {
             r#"[{"a":1}]"#,
         ] {
             let document = json::read_document(text).unwrap();
-            assert_eq!(open(document.clone()).unwrap(), Some(document), "{text}");
+            assert_eq!(
+                open(document.clone(), ChangeTime::Added).unwrap(),
+                Some(document),
+                "{text}"
+            );
         }
     }
 
@@ -302,7 +319,7 @@ mod tests {
                 r#"{{"schema":{{"type":"{kind}","name":"{name}","fields":[1]}},"payload":{value}}}"#
             );
             if let Ok(document) = json::read_document(&text) {
-                drop(open(document));
+                drop(open(document, ChangeTime::Added));
             }
         }
     }

@@ -36,6 +36,28 @@ pub fn read_rows(text: &str, sink: &mut RowSink<'_, '_>) -> Result<(), Fault> {
     }
 }
 
+/// As [`read_rows`], also where further objects stand behind the first one.
+///
+/// # Errors
+/// As [`read_rows`].
+pub fn read_objects(text: &str, sink: &mut RowSink<'_, '_>) -> Result<(), Fault> {
+    let mut parser = Parser::new(text);
+    parser.skip_blanks();
+    if parser.peek() != Some(b'{') {
+        return read_rows(text, sink);
+    }
+    loop {
+        parser.cells(sink)?;
+        parser.skip_blanks();
+        if parser.peek() != Some(b'{') {
+            parser.end()?;
+            sink.end_row();
+            return Ok(());
+        }
+        sink.end_row();
+    }
+}
+
 /// Reads one object a line; blank lines count as lines but hold no row. Lines that are no object
 /// are refused one by one.
 pub fn read_lines(body: &[u8], sink: &mut RowSink<'_, '_>) {
@@ -68,6 +90,24 @@ pub fn read_document(text: &str) -> Result<Document, Fault> {
     let document = parser.document(0)?;
     parser.end()?;
     Ok(document)
+}
+
+/// As [`read_document`]; where further objects stand behind the first one, the list of them.
+///
+/// # Errors
+/// As [`read_document`].
+pub fn read_documents(text: &str) -> Result<Document, Fault> {
+    let mut parser = Parser::new(text);
+    parser.skip_blanks();
+    let first = parser.document(0)?;
+    let mut all = vec![first];
+    parser.skip_blanks();
+    while matches!(all[0], Document::Map(_)) && parser.peek() == Some(b'{') {
+        all.push(parser.document(0)?);
+        parser.skip_blanks();
+    }
+    parser.end()?;
+    Ok(if all.len() == 1 { all.swap_remove(0) } else { Document::List(all) })
 }
 
 /// A JSON text that is no object or array.

@@ -14,7 +14,7 @@ pub use heads::{HeadPool, Heads};
 use super::{
     AHEAD_NS_MAX, Decoded, Fault, ROW_BYTES_MAX, excerpt, table::no_room, tables::Tables, time,
 };
-use crate::decode::time::Precision;
+use crate::decode::{time::Precision, untimed::MessageTime};
 use heads::Seed;
 use memchr::{memchr, memchr2};
 use oribi_model::{ArrivalClock, Name, RejectReason};
@@ -30,9 +30,8 @@ pub struct Options<'a> {
     pub precision: Precision,
     /// Gives a time to lines without one.
     pub arrival: &'a ArrivalClock,
-    /// Gives it instead, ns, if the message has a time of its own; further lines without one come
-    /// one ns later each.
-    pub message_time: Option<i64>,
+    /// Gives it instead, if the message has a time of its own.
+    pub message_time: Option<&'a MessageTime>,
     /// How far ahead of now a time may lie, ns.
     pub ahead_ns_max: i64,
 }
@@ -66,12 +65,11 @@ pub fn decode_with(body: &[u8], options: &Options<'_>, heads: &mut Heads) -> Dec
     Decoded { points: tables.finish(), rejected }
 }
 
-/// Reads a body into `tables`; the rows get `origin` and its successors instead of line numbers,
-/// and the first faulty line refuses the whole body. `heads` begin another batch with `tables`.
+/// Reads a body into `tables`; the rows get `origin` and its successors instead of line numbers.
+/// `heads` begin another batch with `tables`.
 ///
 /// # Errors
-/// The fault of the first line that cannot be decoded; lines before it stay in `tables`, so the
-/// caller looks with [`is_line_protocol`] first where that matters.
+/// The faults of the lines that cannot be decoded; the other lines are in `tables`.
 pub fn decode_into(
     body: &[u8],
     options: &Options<'_>,
@@ -86,11 +84,19 @@ pub fn decode_into(
     if decoder.rejected.is_empty() { Ok(()) } else { Err(decoder.rejected) }
 }
 
-/// Whether some line of a body parses and none fails.
-pub fn is_line_protocol(body: &[u8], arrival: &ArrivalClock) -> bool {
-    let Ok(db) = Name::new(oribi_model::name::DEFAULT_DB) else { return false };
-    let decoded = decode(body, &Options::new(db, arrival));
-    decoded.rows() > 0 && decoded.rejected.is_empty()
+/// Whether the first line of a body that is neither blank nor a comment has the form of line
+/// protocol. A number that cannot be kept, or a time that cannot be, is a fault of such a line.
+pub fn begins(body: &[u8]) -> bool {
+    let mut rest = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    loop {
+        let (end, next) = line_end(rest, 0);
+        let first = rest[..end].iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+        match first {
+            None if next >= rest.len() => return false,
+            None | Some(b'#') => rest = &rest[next..],
+            Some(_) => return careful::parse(rest).is_ok_and(|line| line.is_likely()),
+        }
+    }
 }
 
 struct Decoder<'a, 'o, 't> {
@@ -107,8 +113,6 @@ struct Decoder<'a, 'o, 't> {
     is_utf8: bool,
     /// Counts rows where line numbers are not wanted.
     origin: Option<u32>,
-    /// Lines so far that had no time.
-    untimed: i64,
 }
 
 impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
@@ -131,7 +135,6 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             rejected: Vec::new(),
             is_utf8: std::str::from_utf8(body).is_ok(),
             origin: None,
-            untimed: 0,
         }
     }
 
@@ -153,10 +156,11 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
     }
 
     /// The time of a line without one.
-    fn next_time(&mut self) -> i64 {
-        let Some(first) = self.options.message_time else { return self.options.arrival.next_ns() };
-        self.untimed += 1;
-        first.saturating_add(self.untimed - 1)
+    fn next_time(&self) -> Result<i64, Fault> {
+        match self.options.message_time {
+            Some(message) => message.next_ns(),
+            None => Ok(self.options.arrival.next_ns()),
+        }
     }
 
     fn reject(&mut self, fault: Fault) {
@@ -193,10 +197,12 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             Some(text) => Some(time::parse_count(text, self.options.precision)?),
             None => None,
         };
+        let message = self.options.message_time.filter(|_| time.is_none());
         let time = self.check_time(time)?;
-        let (place, series) = match head {
-            Some((head, _)) => self.place_head(head)?,
-            None => self.place_new(&parsed, &rest[..parsed.head])?,
+        let (place, series) = match (message.and_then(MessageTime::tag), head) {
+            (Some(tag), head) => self.place_untimed(head.map(|(head, _)| head), &parsed, tag)?,
+            (None, Some((head, _))) => self.place_head(head)?,
+            (None, None) => self.place_new(&parsed, &rest[..parsed.head])?,
         };
         let builder = self.tables.at(place);
         if !builder.has_room() {
@@ -241,6 +247,36 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         Ok((place, series))
     }
 
+    /// Table and series of a line that has one more tag, unless it has one of that name itself.
+    fn place_untimed(
+        &mut self,
+        head: Option<usize>,
+        line: &careful::Line<'_>,
+        tag: (&str, &str),
+    ) -> Result<(usize, u32), Fault> {
+        let mut tags: Vec<(&str, &str)>;
+        let measurement: &str;
+        match head {
+            Some(head) => {
+                let known = self.heads.get(head);
+                (measurement, tags) = (&known.measurement, known.tags().collect());
+            }
+            None => {
+                let pairs = line.tags.iter().map(|(name, value)| (&**name, &**value));
+                (measurement, tags) = (&line.measurement, pairs.collect());
+            }
+        }
+        if tags.iter().all(|(name, _)| *name != tag.0) {
+            tags.push(tag);
+        }
+        let place = self.tables.table_in(&self.options.db, measurement)?;
+        let builder = self.tables.at(place);
+        if !builder.has_room() {
+            return Err(no_room());
+        }
+        Ok((place, builder.series(&tags)?))
+    }
+
     /// Where a known head of the line is remembered, and its bytes.
     #[inline]
     fn find_head(&self, line: &[u8]) -> Option<(usize, usize)> {
@@ -251,8 +287,8 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         Some((self.heads.find(self.seed, &self.options.db, &line[..blank])?, blank))
     }
 
-    fn check_time(&mut self, time: Option<i64>) -> Result<i64, Fault> {
-        let Some(time) = time else { return Ok(self.next_time()) };
+    fn check_time(&self, time: Option<i64>) -> Result<i64, Fault> {
+        let Some(time) = time else { return self.next_time() };
         time::check_ahead(time, self.now_ns, self.options.ahead_ns_max)?;
         Ok(time)
     }

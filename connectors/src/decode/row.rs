@@ -4,6 +4,7 @@ use super::{AHEAD_NS_MAX, CELL_BYTES_MAX, Fault, excerpt};
 use crate::decode::{
     table::{Duplicate, TableBuilder, no_room},
     time::{self, Precision},
+    untimed::MessageTime,
 };
 use oribi_model::{ArrivalClock, RejectReason, Rejection};
 
@@ -30,11 +31,14 @@ pub struct RowRules<'a> {
     pub fixed: &'a [(String, String)],
     /// Where the time stands.
     pub time: &'a TimeRule,
+    /// How times in text are written, as strptime has it; absent: RFC 3339, or a number.
+    pub time_format: Option<&'a str>,
+    /// Texts that stand for no time, in any case.
+    pub nulls: &'a [String],
     /// Gives a time to rows without one.
     pub arrival: &'a ArrivalClock,
-    /// Gives it instead, ns, if the message has a time of its own; further rows of the message come
-    /// one ns later each.
-    pub message_time: Option<i64>,
+    /// Gives it instead, if the message has a time of its own.
+    pub message_time: Option<&'a MessageTime>,
     /// Now, ns since the Unix epoch.
     pub now_ns: i64,
     /// How far ahead of now a time may lie, ns.
@@ -53,6 +57,8 @@ impl<'a> RowRules<'a> {
             tags: &[],
             fixed: &[],
             time: &TimeRule::Detect,
+            time_format: None,
+            nulls: &[],
             arrival,
             message_time: None,
             now_ns,
@@ -105,7 +111,6 @@ pub struct RowSink<'a, 'b> {
     fault: Option<Fault>,
     /// The origin of the next row.
     pub origin: u32,
-    first_origin: u32,
     /// Rows refused.
     pub rejected: Vec<Rejection>,
 }
@@ -127,7 +132,6 @@ impl<'a, 'b> RowSink<'a, 'b> {
             fields: 0,
             fault: None,
             origin,
-            first_origin: origin,
             rejected: Vec::new(),
         }
     }
@@ -214,6 +218,9 @@ impl<'a, 'b> RowSink<'a, 'b> {
             return Err(Fault::syntax(format!("the column {name:?} stands twice in one row")));
         }
         let text = cell.text();
+        if matches!(cell, Cell::Text(_)) && self.is_null(text) {
+            return Ok(());
+        }
         if text.len() > CELL_BYTES_MAX {
             let detail = format!("a text of {} bytes; at most {CELL_BYTES_MAX} fit", text.len());
             return Err(Fault::new(RejectReason::Limit, detail));
@@ -229,10 +236,15 @@ impl<'a, 'b> RowSink<'a, 'b> {
         Ok(())
     }
 
+    fn is_null(&self, text: &str) -> bool {
+        self.rules.nulls.iter().any(|word| word.trim().eq_ignore_ascii_case(text.trim()))
+    }
+
     /// A number as the time, where nothing but the time it can be. One that is no time stays text
     /// for the message about it.
     fn column_time(&self, text: &str) -> Option<i64> {
         match self.rules.time {
+            _ if self.rules.time_format.is_some() => None,
             TimeRule::Column(_, Some(unit)) => time::parse_decimal(text, *unit).ok(),
             TimeRule::Column(_, None) => time::detect_number(text).ok().flatten(),
             TimeRule::Detect | TimeRule::DetectAs(_) => None,
@@ -263,19 +275,28 @@ impl<'a, 'b> RowSink<'a, 'b> {
         if !self.builder.has_room() {
             return Err(no_room());
         }
-        let series = match self.series {
-            Some(series) => series,
-            None => self.builder.series_of_row(self.rules.tags, self.rules.fixed)?,
-        };
-        let time = match time {
-            Some(time) => time,
-            None => match self.rules.message_time {
-                Some(first) => first.saturating_add(i64::from(origin - self.first_origin)),
-                None => self.rules.arrival.next_ns(),
-            },
+        let untimed = self.rules.message_time.filter(|_| time.is_none());
+        let series = self.series_of_row(untimed)?;
+        let time = match (time, untimed) {
+            (Some(time), _) => time,
+            (None, Some(message)) => message.next_ns()?,
+            (None, None) => self.rules.arrival.next_ns(),
         };
         self.builder.end_row(series, time, origin);
         Ok(())
+    }
+
+    /// The series of the present row, which takes its time from `message` if there is one.
+    fn series_of_row(&mut self, message: Option<&MessageTime>) -> Result<u32, Fault> {
+        let RowRules { tags, fixed, .. } = *self.rules;
+        let is_free = |(name, _): &(&str, &str)| {
+            tags.iter().chain(fixed.iter().map(|(tag, _)| tag)).all(|tag| tag != name)
+        };
+        let tag = message.and_then(MessageTime::tag).filter(is_free);
+        match (self.series, tag) {
+            (Some(series), None) => Ok(series),
+            (_, tag) => self.builder.series_of_row(tags, fixed, tag),
+        }
     }
 
     fn resolve_time(&mut self) -> Result<Option<i64>, Fault> {
@@ -285,7 +306,8 @@ impl<'a, 'b> RowSink<'a, 'b> {
                 let detail = format!("the time column {:?} is missing or null", excerpt(name, 64));
                 return Err(Fault::new(RejectReason::Time, detail));
             };
-            let time = read(&candidate, *precision)?.ok_or_else(|| no_time(name, &candidate))?;
+            let time =
+                self.read(&candidate, *precision)?.ok_or_else(|| no_time(name, &candidate))?;
             return self.checked(time).map(Some);
         }
         let precision = if let TimeRule::DetectAs(unit) = rule { Some(*unit) } else { None };
@@ -293,7 +315,7 @@ impl<'a, 'b> RowSink<'a, 'b> {
         for (place, name) in TIME_MEMBERS.iter().enumerate() {
             let Some(candidate) = self.times[place].take() else { continue };
             if found.is_none() {
-                found = read(&candidate, precision)?;
+                found = self.read(&candidate, precision)?;
                 if let Some(time) = found {
                     self.checked(time)?;
                     continue;
@@ -321,6 +343,19 @@ impl<'a, 'b> RowSink<'a, 'b> {
         }
     }
 
+    fn read(
+        &self,
+        candidate: &Candidate,
+        precision: Option<Precision>,
+    ) -> Result<Option<i64>, Fault> {
+        match (candidate, self.rules.time_format) {
+            (Candidate::Text(text) | Candidate::Number(text), Some(format)) => {
+                time::parse_formatted(text, format).map(Some)
+            }
+            _ => read(candidate, precision),
+        }
+    }
+
     fn checked(&self, time: i64) -> Result<i64, Fault> {
         time::check_ahead(time, self.rules.now_ns, self.rules.ahead_ns_max)?;
         Ok(time)
@@ -331,7 +366,7 @@ fn read(candidate: &Candidate, precision: Option<Precision>) -> Result<Option<i6
     match (candidate, precision) {
         (Candidate::Number(text), Some(unit)) => time::parse_decimal(text, unit).map(Some),
         (Candidate::Number(text), None) => time::detect_number(text),
-        (Candidate::Text(text), _) => time::parse_text(text).map(Some),
+        (Candidate::Text(text), unit) => time::parse_any(text, unit),
         (Candidate::Exact(time), _) => Ok(Some(*time)),
         (Candidate::Bool(_), _) => Ok(None),
     }

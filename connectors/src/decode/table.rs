@@ -151,8 +151,8 @@ impl TableBuilder {
         true
     }
 
-    /// The series of the present row: that of the tags set, whose columns have these names, and of
-    /// the fixed ones.
+    /// The series of the present row: that of the tags set, whose columns have these names, of the
+    /// fixed ones, and of one more.
     ///
     /// # Errors
     /// As [`TableBuilder::series`].
@@ -160,9 +160,10 @@ impl TableBuilder {
         &mut self,
         names: &[String],
         fixed: &[(String, String)],
+        more: Option<(&str, &str)>,
     ) -> Result<u32, Fault> {
         let cells = std::mem::take(&mut self.tags);
-        let series = self.series_of(&cells, names, fixed);
+        let series = self.series_of(&cells, names, fixed, more);
         self.tags = cells;
         series
     }
@@ -172,9 +173,11 @@ impl TableBuilder {
         cells: &TagCells,
         names: &[String],
         fixed: &[(String, String)],
+        more: Option<(&str, &str)>,
     ) -> Result<u32, Fault> {
         let columns = cells.iter().map(|(place, value)| (&*names[place], value));
-        let tags = fixed.iter().map(|(name, value)| (&**name, &**value)).chain(columns);
+        let fixed = fixed.iter().map(|(name, value)| (&**name, &**value));
+        let tags = fixed.chain(columns).chain(more);
         match self.points.find_series(tags.clone()) {
             Some(known) => Ok(known),
             None => self.series(&tags.collect::<Vec<_>>()),

@@ -88,6 +88,56 @@ pub fn parse_text(text: &str) -> Result<i64, Fault> {
     i64::try_from(timestamp.as_nanosecond()).map_err(|_| beyond(text))
 }
 
+/// Checks a format for [`parse_formatted`].
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_format(format: &str) -> Result<(), String> {
+    jiff::fmt::strtime::format(format, &Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC))
+        .map(drop)
+        .map_err(|wrong| wrong.to_string())
+}
+
+/// A text as `format` has it, whose conversions are those of strptime; without a zone it is UTC,
+/// without a time of day midnight.
+///
+/// # Errors
+/// Text of another form, and times that do not fit.
+pub fn parse_formatted(text: &str, format: &str) -> Result<i64, Fault> {
+    let shown = || excerpt(text, 64);
+    let parsed = jiff::fmt::strtime::parse(format, text.trim());
+    let parsed =
+        parsed.map_err(|_| fault(format!("`{}` is no time as {format:?} has it", shown())))?;
+    let timestamp = parsed.to_timestamp().or_else(|_| {
+        let date = parsed.to_date()?;
+        let civil = parsed.to_time().map_or_else(|_| date.into(), |time| date.to_datetime(time));
+        civil.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp())
+    });
+    let timestamp: Timestamp =
+        timestamp.map_err(|wrong| fault(format!("`{}` is no time: {wrong}", shown())))?;
+    i64::try_from(timestamp.as_nanosecond()).map_err(|_| beyond(text))
+}
+
+/// A time as [`parse_text`] takes it, or a number in text: of this unit, or of one that its size
+/// tells. `None`: a number that is no time.
+///
+/// # Errors
+/// As [`parse_text`].
+pub fn parse_any(text: &str, precision: Option<Precision>) -> Result<Option<i64>, Fault> {
+    parse_text(text).map(Some).or_else(|wrong| {
+        let number = text.trim();
+        let is_number = number.bytes().any(|byte| byte.is_ascii_digit())
+            && number
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+        match precision {
+            _ if !is_number => Err(wrong),
+            Some(unit) => parse_decimal(number, unit).map(Some),
+            None => detect_number(number),
+        }
+    })
+}
+
 /// A decimal number of `precision`, fractions allowed, as ns; parts below 1 ns are cut off.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use crate::decode::{
     json, msgpack,
     row::{RowRules, RowSink, TimeRule},
     table::TableBuilder,
-    time::Precision,
+    time::{self, Precision},
 };
 use axum::{
     extract::{Request, State},
@@ -21,7 +21,8 @@ use axum::{
 use oribi_model::{ColumnKind, Name, Points, Rejection, name::DEFAULT_DB};
 use serde_json::{Value, json};
 
-const PARAMETERS: &[&str] = &["table", "format", "db", "tags", "time", "precision"];
+const PARAMETERS: &[&str] =
+    &["table", "format", "db", "tags", "time", "precision", "time_format", "delimiter"];
 /// Most rejected rows that an answer lists.
 const LISTED_MAX: usize = 100;
 
@@ -42,6 +43,8 @@ struct Question {
     format: Format,
     tags: Vec<String>,
     time: TimeRule,
+    time_format: Option<String>,
+    delimiter: u8,
 }
 
 pub(super) async fn write(State(writer): State<Writer>, request: Request) -> Response {
@@ -124,7 +127,16 @@ fn read_params(params: &Params) -> Result<Question, String> {
         (None, Some(precision)) => TimeRule::DetectAs(precision),
         (None, None) => TimeRule::Detect,
     };
-    Ok(Question { db, table, format, tags, time })
+    let time_format = params.get("time_format").map(str::to_owned);
+    if let Some(format) = &time_format {
+        time::check_format(format).map_err(|wrong| format!("time_format: {wrong}"))?;
+    }
+    let delimiter = match params.get("delimiter").map(str::as_bytes) {
+        None => csv::DELIMITER,
+        Some([byte]) if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => *byte,
+        Some(_) => return Err("the parameter \"delimiter\" is no single character".into()),
+    };
+    Ok(Question { db, table, format, tags, time, time_format, delimiter })
 }
 
 /// A column that is a tag of the table stays one, whether the request says so or not.
@@ -143,6 +155,8 @@ fn decode(writer: &Writer, question: &Question, bytes: &[u8]) -> Decoded {
         fixed: &[],
         time: &question.time,
         arrival: &writer.arrival,
+        nulls: &[],
+        time_format: question.time_format.as_deref(),
         message_time: None,
         now_ns: writer.arrival.now_ns(),
         ahead_ns_max: writer.options.ahead_ns_max,
@@ -160,7 +174,7 @@ fn decode(writer: &Writer, question: &Question, bytes: &[u8]) -> Decoded {
                 json::read_lines(bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes), &mut sink);
                 Ok(())
             }
-            Format::Csv => csv::read_rows(bytes, &mut sink),
+            Format::Csv => csv::read_rows(bytes, question.delimiter, &mut sink),
             Format::Arrow => arrow::read_rows(bytes, &mut sink),
             Format::Msgpack => push(msgpack::read(bytes), &mut sink),
             Format::Cbor => push(cbor::read(bytes), &mut sink),

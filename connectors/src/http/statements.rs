@@ -7,7 +7,7 @@ use super::{
 };
 use axum::{
     extract::{Request, State},
-    http::{StatusCode, header},
+    http::{HeaderName, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use oribi_model::Name;
@@ -20,8 +20,45 @@ enum Statement {
     Drop(String),
 }
 
+/// How a statement came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// By POST.
+    Post,
+    /// By another method, from a program.
+    Get,
+    /// By another method, from a web page, as far as headers tell.
+    Page,
+}
+
+impl Way {
+    fn of(parts: &Parts) -> Way {
+        let is_of_page = |name: &HeaderName| {
+            let name = name.as_str();
+            matches!(name, "origin" | "referer") || name.starts_with("sec-fetch-")
+        };
+        match parts.method {
+            Method::POST => Way::Post,
+            _ if parts.headers.keys().any(is_of_page) => Way::Page,
+            _ => Way::Get,
+        }
+    }
+
+    /// Why a statement may not come so: an image on any web page sends a GET.
+    fn refusal(self, statement: &Statement) -> Option<&'static str> {
+        match (self, statement) {
+            (Way::Get | Way::Page, Statement::Drop(_)) => Some("DROP DATABASE goes by POST only"),
+            (Way::Page, Statement::Create(_)) => {
+                Some("CREATE DATABASE goes by POST where a web page sends it")
+            }
+            _ => None,
+        }
+    }
+}
+
 pub(super) async fn query(State(writer): State<Writer>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    let way = Way::of(&parts);
     let params = Params::parse(parts.uri.query().unwrap_or(""));
     let mut text = params.get("q").map(str::to_owned);
     if text.is_none() {
@@ -42,6 +79,9 @@ pub(super) async fn query(State(writer): State<Writer>, request: Request) -> Res
             return failed(StatusCode::BAD_REQUEST, &message);
         }
     };
+    if let Some(refused) = statements.iter().find_map(|statement| way.refusal(statement)) {
+        return failed(StatusCode::METHOD_NOT_ALLOWED, refused);
+    }
     let mut results = Vec::new();
     for (id, statement) in statements.into_iter().enumerate() {
         match run(&writer, statement).await {

@@ -145,6 +145,30 @@ async fn binary_bodies_are_read() {
 }
 
 #[tokio::test]
+async fn a_get_drops_nothing_and_a_page_makes_nothing_by_it() {
+    let asked = |uri: &str| Request::get(uri).body(Body::empty()).unwrap();
+    let memory = Memory::open();
+    memory.databases.lock().push(oribi_model::Name::new("kept").unwrap());
+    let path = |q: &str| format!("/query?q={q}");
+    let (drop, create) = (path("DROP+DATABASE+kept"), path("CREATE+DATABASE+made"));
+    let (answer, body) = ask(&memory, asked(&drop)).await;
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{body}");
+    for name in ["origin", "referer", "sec-fetch-mode"] {
+        let mut request = asked(&create);
+        request.headers_mut().insert(name, "http://x".parse().unwrap());
+        let (answer, _) = ask(&memory, request).await;
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{name}");
+    }
+    // One statement that may not come so keeps the others from running.
+    let (answer, _) = ask(&memory, asked(&path("CREATE+DATABASE+other;DROP+DATABASE+kept"))).await;
+    assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(*memory.databases.lock(), [oribi_model::Name::new("kept").unwrap()]);
+    assert_eq!(ask(&memory, asked(&create)).await.0.status(), StatusCode::OK);
+    assert_eq!(ask(&memory, post(&drop, "")).await.0.status(), StatusCode::OK);
+    assert_eq!(*memory.databases.lock(), [oribi_model::Name::new("made").unwrap()]);
+}
+
+#[tokio::test]
 async fn what_clients_ask_before_they_write() {
     let memory = Memory::open();
     let get = |uri: &str| Request::get(uri).body(Body::empty()).unwrap();

@@ -7,6 +7,7 @@ use rdkafka::{
     types::RDKafka,
 };
 use std::{
+    collections::HashMap,
     ffi::{CStr, CString, c_char},
     marker::PhantomData,
     ptr, slice,
@@ -214,18 +215,31 @@ unsafe fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
     (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start, length) })
 }
 
-/// The id of a topic (Kafka 2.8 and newer), which a topic of the same name that was made anew does
-/// not have.
+/// The ids of topics (Kafka 2.8 and newer), which topics of the same names that were made anew do
+/// not have, in one question; for each topic that has none, why. It is given up once `is_wanted` says
+/// no.
 ///
 /// # Errors
 /// What the broker said, or that it said nothing in time.
-pub(crate) fn topic_id(client: &dyn Handle, topic: &str, wait: Duration) -> Result<String, String> {
-    let name = CString::new(topic).map_err(|_| "its name holds a zero byte".to_owned())?;
-    let mut names = [name.as_ptr()];
-    let wait_ms = wait.as_millis().min(60_000) as i32;
-    // SAFETY: every handle is made, used and released here; the event owns the result.
+pub(crate) fn topic_ids(
+    client: &dyn Handle,
+    topics: &[String],
+    wait: Duration,
+    is_wanted: impl Fn() -> bool,
+) -> Result<HashMap<String, Result<String, String>>, String> {
+    /// How often it is looked whether an answer is still wanted.
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    let names = topics.iter().map(|topic| CString::new(topic.as_str()));
+    let names = names.collect::<Result<Vec<_>, _>>();
+    let names = names.map_err(|_| "the name of a topic holds a zero byte".to_owned())?;
+    let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+    let (wait_ms, look_ms) = (wait.as_millis().min(60_000) as i32, LOOK_EVERY.as_millis() as i32);
+    let deadline = Instant::now() + wait;
+    // SAFETY: every handle is made, used and released here; the event owns the result, and an answer
+    // that comes after its queue was released is dropped by librdkafka.
     unsafe {
-        let topics = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1);
+        let topics =
+            rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let op = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
         let options = rd::rd_kafka_AdminOptions_new(client.native(), op);
         let mut reason: [c_char; 128] = [0; 128];
@@ -237,9 +251,12 @@ pub(crate) fn topic_id(client: &dyn Handle, topic: &str, wait: Duration) -> Resu
         );
         let queue = rd::rd_kafka_queue_new(client.native());
         rd::rd_kafka_DescribeTopics(client.native(), topics, options, queue);
-        let event = rd::rd_kafka_queue_poll(queue, wait_ms);
+        let mut event: *mut rd::rd_kafka_event_t = ptr::null_mut();
+        while event.is_null() && Instant::now() < deadline && is_wanted() {
+            event = rd::rd_kafka_queue_poll(queue, look_ms);
+        }
         let found =
-            if event.is_null() { Err("no answer in time".to_owned()) } else { id_of(event) };
+            if event.is_null() { Err("no answer in time".to_owned()) } else { ids_of(event) };
         if !event.is_null() {
             rd::rd_kafka_event_destroy(event);
         }
@@ -252,7 +269,9 @@ pub(crate) fn topic_id(client: &dyn Handle, topic: &str, wait: Duration) -> Resu
 
 /// # Safety
 /// `event` is alive.
-unsafe fn id_of(event: *mut rd::rd_kafka_event_t) -> Result<String, String> {
+unsafe fn ids_of(
+    event: *mut rd::rd_kafka_event_t,
+) -> Result<HashMap<String, Result<String, String>>, String> {
     // SAFETY: all pointers come out of the event and are used while it is alive.
     unsafe {
         if rd::rd_kafka_event_error(event) != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -265,17 +284,28 @@ unsafe fn id_of(event: *mut rd::rd_kafka_event_t) -> Result<String, String> {
         }
         let mut count = 0;
         let topics = rd::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        if topics.is_null() || count == 0 {
-            return Err("an answer without topics".to_owned());
-        }
-        let error = rd::rd_kafka_TopicDescription_error(*topics);
+        let topics = if topics.is_null() { &[][..] } else { slice::from_raw_parts(topics, count) };
+        let named = |topic: &*const rd::rd_kafka_TopicDescription_t| {
+            let name = CStr::from_ptr(rd::rd_kafka_TopicDescription_name(*topic));
+            (name.to_string_lossy().into_owned(), id_of(*topic))
+        };
+        Ok(topics.iter().map(named).collect())
+    }
+}
+
+/// # Safety
+/// `topic` is alive.
+unsafe fn id_of(topic: *const rd::rd_kafka_TopicDescription_t) -> Result<String, String> {
+    // SAFETY: all pointers come out of the description and are used while it is alive.
+    unsafe {
+        let error = rd::rd_kafka_TopicDescription_error(topic);
         if !error.is_null()
             && rd::rd_kafka_error_code(error) != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
         {
             let reason = CStr::from_ptr(rd::rd_kafka_error_string(error));
             return Err(reason.to_string_lossy().into_owned());
         }
-        let id = rd::rd_kafka_TopicDescription_topic_id(*topics);
+        let id = rd::rd_kafka_TopicDescription_topic_id(topic);
         let text = rd::rd_kafka_Uuid_base64str(id);
         if text.is_null() {
             return Err("a topic without an id".to_owned());

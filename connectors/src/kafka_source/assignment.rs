@@ -1,5 +1,6 @@
 //! Where a partition goes on.
 
+use crate::decode::untimed::PLACES;
 use std::collections::BTreeMap;
 
 /// A partition as long as its offsets mean the same records. One that was shortened gives offsets
@@ -34,7 +35,8 @@ impl Life {
     pub(super) fn reached(&self, kept: &BTreeMap<String, u64>) -> Option<Reached> {
         let source = self.source();
         let epoch = kept.get(&epoch_key(&source)).and_then(|epoch| i32::try_from(*epoch).ok());
-        kept.get(&source).map(|offset| Reached { offset: *offset, epoch })
+        let more_rows = kept.get(&rows_key(&source)).copied().unwrap_or(0);
+        kept.get(&source).map(|offset| Reached { offset: *offset, epoch, more_rows })
     }
 
     /// What to keep of a life before any of its records is stored.
@@ -50,14 +52,23 @@ pub(super) struct Reached {
     /// That of the leader which wrote the record before it, if it has one: a log that has another
     /// record there is no longer the same (KIP-320).
     pub(super) epoch: Option<i32>,
+    /// Rows of the records before it, beyond one a record: with the offset they number rows that
+    /// take their time from their record.
+    pub(super) more_rows: u64,
 }
 
 impl Reached {
+    /// The nanosecond within its millisecond at which the rows of the record at `offset` begin.
+    pub(super) fn row_place(self, offset: u64) -> i64 {
+        (offset.wrapping_add(self.more_rows) % PLACES as u64) as i64
+    }
+
     /// What to keep of it.
     pub(super) fn places(self, source: &str) -> impl Iterator<Item = (String, u64)> {
         let epoch = self.epoch.and_then(|epoch| u64::try_from(epoch).ok());
         let epoch = epoch.map(|epoch| (epoch_key(source), epoch));
-        std::iter::once((source.to_owned(), self.offset)).chain(epoch)
+        let more_rows = (self.more_rows > 0).then(|| (rows_key(source), self.more_rows));
+        std::iter::once((source.to_owned(), self.offset)).chain(epoch).chain(more_rows)
     }
 }
 
@@ -67,6 +78,10 @@ fn count_key(partition: &str) -> String {
 
 fn epoch_key(source: &str) -> String {
     format!("{source}/epoch")
+}
+
+fn rows_key(source: &str) -> String {
+    format!("{source}/more-rows")
 }
 
 /// What is known of a partition when it is assigned.
@@ -167,8 +182,8 @@ mod tests {
         let life = Life::of("p".into(), &BTreeMap::new()).following();
         let mut kept = life.begun();
         assert_eq!(Life::of("p".into(), &kept).reached(&kept), None);
-        for epoch in [None, Some(3)] {
-            let reached = Reached { offset: 9, epoch };
+        for (epoch, more_rows) in [(None, 0), (Some(3), 0), (Some(3), 12)] {
+            let reached = Reached { offset: 9, epoch, more_rows };
             kept.extend(reached.places(&life.source()));
             assert_eq!(Life::of("p".into(), &kept).reached(&kept), Some(reached));
         }

@@ -1,6 +1,9 @@
 //! One partition: records into batches, one batch written at a time.
 
-use super::assignment::{Life, Reached};
+use super::{
+    assignment::{Life, Reached},
+    consumer::Consumer,
+};
 use crate::{
     Result,
     connector::{Progress, RunContext},
@@ -11,16 +14,34 @@ use crate::{
     pump::{Batch, Origin, Router, Sender, Stored},
 };
 use oribi_model::{ArrivalClock, RejectReason};
-use std::sync::{Arc, atomic::Ordering};
-use tokio::{runtime::Handle, task::JoinHandle};
+use rdkafka::{TopicPartitionList, consumer::Consumer as _, error::KafkaResult};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+use tokio::{
+    runtime::Handle,
+    task::{JoinError, JoinHandle},
+};
 
 /// Rows of a batch at most.
 const BATCH_ROWS_MAX: usize = 32_768;
 /// Bytes of records of a batch at most.
 const BATCH_BYTES_MAX: usize = 8 << 20;
-/// Nanoseconds of a record's time that its offset fills, so that records of one millisecond differ.
-const OFFSET_NS: i64 = 1_000_000;
 const NS_PER_MS: i64 = 1_000_000;
+
+/// How long other partitions wait for the write of a full one.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// What became of waiting for a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waited {
+    Stored,
+    /// It ended without storing all, so that nothing more may be read.
+    Failed,
+    /// It is still under way.
+    InVain,
+}
 
 /// A partition that this connector reads.
 pub(super) struct Partition {
@@ -36,12 +57,15 @@ pub(super) struct Partition {
     /// After the last record taken.
     next: Reached,
     router: Router,
-    reads_headers: bool,
     batch: Batch,
     arrival: ArrivalClock,
     message_bytes_max: usize,
     /// The batch being written, and the place after it.
     writing: Option<(JoinHandle<Option<Stored>>, Reached)>,
+    /// When that began.
+    began: Instant,
+    /// Whether the broker is not asked for more records meanwhile.
+    is_paused: bool,
 }
 
 /// Where a partition is, and since when.
@@ -60,7 +84,6 @@ impl Partition {
         message_bytes_max: usize,
     ) -> Partition {
         let arrival = context.parts.arrival.clone();
-        let reads_headers = routes.reads_headers();
         Partition {
             topic: begin.topic,
             number: begin.number,
@@ -69,12 +92,14 @@ impl Partition {
             done: begin.at,
             kept: begin.at,
             next: begin.at,
-            router: Router::new(routes, arrival.clone(), context.parts.ahead_ns_max),
-            reads_headers,
+            router: Router::new(routes, arrival.clone(), context.parts.ahead_ns_max)
+                .with_nodes(context.nodes.clone()),
             batch: Batch::new(1),
             arrival,
             message_bytes_max,
             writing: None,
+            began: Instant::now(),
+            is_paused: false,
         }
     }
 
@@ -93,9 +118,15 @@ impl Partition {
     /// Takes in a record.
     pub(super) fn add(&mut self, record: Record<'_>, now_ns: i64, progress: &Progress) {
         let offset = record.offset();
+        if u64::try_from(offset).is_ok_and(|offset| offset < self.next.offset) {
+            // It came before the partition was paused.
+            return;
+        }
+        let place = self.next.row_place(u64::try_from(offset).unwrap_or(0));
         self.next = Reached {
             offset: u64::try_from(offset).unwrap_or(0) + 1,
             epoch: record.leader_epoch(),
+            more_rows: self.next.more_rows,
         };
         progress.messages.fetch_add(1, Ordering::Relaxed);
         let Some(payload) = record.payload() else {
@@ -103,14 +134,16 @@ impl Partition {
             return;
         };
         progress.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
-        let headers = if self.reads_headers { record.headers() } else { Vec::new() };
+        // Also where no route reads them: a dead letter keeps them.
+        let headers = record.headers();
         let time_ns = record.time_ms().and_then(|ms| ms.checked_mul(NS_PER_MS));
         let mut message = Message {
             topic: &self.topic,
             payload,
             key: record.key(),
             headers: &headers,
-            time_ns: time_ns.map(|time| time.saturating_add(offset % OFFSET_NS)),
+            time_ns: time_ns.map(|time| time.saturating_add(place)),
+            partition: Some(self.number),
         };
         let origin = Origin::Kafka { partition: self.number, offset };
         if payload.len() > self.message_bytes_max {
@@ -120,7 +153,9 @@ impl Partition {
             let fault = Fault::new(RejectReason::Limit, detail);
             self.batch.add_dead(&message, bytes as u64, &origin, fault);
         } else {
+            let rows = self.batch.rows();
             self.router.add(&mut self.batch, &message, &origin, now_ns);
+            self.next.more_rows += (self.batch.rows() - rows).saturating_sub(1) as u64;
         }
     }
 
@@ -129,6 +164,51 @@ impl Partition {
         self.batch.rows() >= BATCH_ROWS_MAX
             || self.batch.bytes() >= BATCH_BYTES_MAX
             || self.batch.holds_enough()
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    /// Waits for the write under way as long as other partitions can be kept waiting.
+    pub(super) fn wait_a_while(&mut self, progress: &Progress, runtime: &Handle) -> Waited {
+        let Some((writing, _)) = &mut self.writing else { return Waited::Stored };
+        let left = PATIENCE.saturating_sub(self.began.elapsed());
+        let ended = runtime.block_on(async { tokio::time::timeout(left, writing).await });
+        match ended {
+            Err(_) => Waited::InVain,
+            Ok(ended) => match self.ended(ended, progress) {
+                true => Waited::Stored,
+                false => Waited::Failed,
+            },
+        }
+    }
+
+    /// Has no more of its records come, but those that are asked for again later.
+    ///
+    /// # Errors
+    /// What the client said.
+    pub(super) fn pause(&mut self, consumer: &Consumer) -> KafkaResult<()> {
+        self.is_paused = true;
+        consumer.pause(&self.alone())
+    }
+
+    /// Has its records come again once there is room.
+    ///
+    /// # Errors
+    /// What the client said.
+    pub(super) fn go_on(&mut self, consumer: &Consumer) -> KafkaResult<()> {
+        if !self.is_paused || self.is_full() {
+            return Ok(());
+        }
+        self.is_paused = false;
+        consumer.resume(&self.alone())
+    }
+
+    fn alone(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, self.number);
+        list
     }
 
     /// Whether a write is under way.
@@ -157,6 +237,7 @@ impl Partition {
             sender.store(batch).await
         });
         self.writing = Some((writing, self.next));
+        self.began = Instant::now();
     }
 
     /// Looks whether the write under way has ended. `false`: it ended without storing all, so that
@@ -170,8 +251,19 @@ impl Partition {
 
     /// Waits until the write under way has ended; `false` as with [`Partition::settle`].
     pub(super) fn wait(&mut self, progress: &Progress, runtime: &Handle) -> bool {
-        let Some((writing, next)) = self.writing.take() else { return true };
-        match runtime.block_on(writing) {
+        let Some((writing, _)) = &mut self.writing else { return true };
+        let ended = runtime.block_on(writing);
+        self.ended(ended, progress)
+    }
+
+    /// Takes note of how a write has ended.
+    fn ended(
+        &mut self,
+        ended: std::result::Result<Option<Stored>, JoinError>,
+        progress: &Progress,
+    ) -> bool {
+        let Some((_, next)) = self.writing.take() else { return true };
+        match ended {
             Ok(Some(stored)) => {
                 progress.stored(stored);
                 self.done = next;

@@ -1,14 +1,16 @@
 //! The reading thread: polls the group, takes records, and keeps places.
 
 use super::{
-    assignment::{self, Gap, Known, Life, Reached},
+    assignment::Reached,
     consumer::{Consumer, Events, Place, Rebalance},
-    partition::{Begin, Partition},
+    partition::{Partition, Waited},
+    placing::{ANSWER_WAIT, Placing, broken, renew},
     subscription,
+    topics::TopicIds,
 };
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, RunContext, State},
+    connector::{Beginning, ConnectorSpec, PartitionLag, RunContext, State},
     kafka::native::{self, Queue, Record},
     mapping::Routes,
 };
@@ -19,7 +21,7 @@ use rdkafka::{
 };
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
@@ -30,25 +32,23 @@ const RECORDS_MAX: usize = 1_000;
 const LINGER: Duration = Duration::from_millis(10);
 /// How often places are kept and lag is looked at.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
-/// How often topics are looked at for whether they were made anew.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// How long the broker may take to answer a question.
-const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// A consumer with its partitions.
 pub(super) struct Reader {
     partitions: Vec<Partition>,
     places: Places,
-    topic_ids: HashMap<String, String>,
+    topic_ids: TopicIds,
     queue: Queue,
     consumer: Arc<Consumer>,
     routes: Arc<Routes>,
+    /// How the partitions' sources begin.
+    label: String,
     url: String,
     message_bytes_max: usize,
     context: RunContext,
     runtime: Handle,
     kept: Instant,
-    looked: Instant,
+    beginning: Beginning,
 }
 
 impl Reader {
@@ -61,6 +61,7 @@ impl Reader {
         spec: &ConnectorSpec,
         context: &RunContext,
         routes: Arc<Routes>,
+        label: String,
         runtime: Handle,
     ) -> Result<Reader> {
         let events = Events::new(context.progress.clone());
@@ -71,20 +72,21 @@ impl Reader {
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(refused)?;
         let consumer = Arc::new(consumer);
-        let now = Instant::now();
+        let beginning = spec.beginning().map_err(|wrong| Error::config("start", wrong))?;
         Ok(Reader {
             partitions: Vec::new(),
             places: Places::default(),
-            topic_ids: HashMap::new(),
+            topic_ids: TopicIds::new(),
             queue: Queue::new(consumer.clone()),
             consumer,
             routes,
+            label,
             url: spec.url.clone(),
             message_bytes_max: spec.message_bytes_max(),
             context: context.clone(),
             runtime,
-            kept: now,
-            looked: now,
+            kept: Instant::now(),
+            beginning,
         })
     }
 
@@ -98,6 +100,7 @@ impl Reader {
         let all: Vec<Place> =
             self.partitions.iter().map(|one| (one.topic.to_string(), one.number)).collect();
         self.release(&all);
+        self.topic_ids.close(&self.runtime);
         self.consumer.context().close(&self.consumer);
         outcome
     }
@@ -114,32 +117,41 @@ impl Reader {
                     return self.unstored();
                 }
                 partition.write(&self.context, &self.runtime);
+                if let Err(wrong) = partition.go_on(&self.consumer) {
+                    return Err(broken(&self.url, wrong));
+                }
             }
             if self.kept.elapsed() >= KEEP_EVERY {
                 self.kept = Instant::now();
                 self.keep();
                 self.look_at_lag();
             }
-            if self.looked.elapsed() >= LOOK_EVERY {
-                self.looked = Instant::now();
-                self.look_at_topics()?;
+            if let Some(topic) = self.topic_ids.look(&self.consumer, &self.runtime) {
+                return Err(self.broken(format!("the topic {topic:?} was made anew")));
             }
         }
         Ok(())
     }
 
-    /// Takes records until there are none left or a partition is full.
+    /// Takes records until there are none left or a partition was full for a moment.
     fn take(&mut self, wait: Duration) -> Result<()> {
         let progress = self.context.progress.clone();
         let mut wait = wait;
         loop {
-            if let Some(full) = self.partitions.iter_mut().find(|one| one.is_full()) {
-                // Reading waits for the write under way, and librdkafka's own queue is bounded.
-                if !full.wait(&progress, &self.runtime) {
-                    return self.unstored();
+            let mut full = self.partitions.iter_mut().filter(|one| one.is_full());
+            if let Some(full) = full.find(|one| !one.is_paused()) {
+                match full.wait_a_while(&progress, &self.runtime) {
+                    Waited::Stored => {
+                        full.write(&self.context, &self.runtime);
+                        return Ok(());
+                    }
+                    Waited::Failed => return self.unstored(),
+                    // Others go on meanwhile, and librdkafka's own queue is bounded.
+                    Waited::InVain => {
+                        full.pause(&self.consumer).map_err(|wrong| broken(&self.url, wrong))?;
+                        continue;
+                    }
                 }
-                full.write(&self.context, &self.runtime);
-                return Ok(());
             }
             let now_ns = self.partitions.first().map_or(0, Partition::now_ns);
             let Reader { queue, partitions, places, runtime, .. } = self;
@@ -187,15 +199,21 @@ impl Reader {
     }
 
     fn assign(&mut self, places: Vec<Place>) -> Result<()> {
-        let saved = self.context.parts.store.cursors(&self.context.name);
+        let placing = Placing {
+            consumer: &self.consumer,
+            context: &self.context,
+            runtime: &self.runtime,
+            label: &self.label,
+            beginning: &self.beginning,
+            url: &self.url,
+        };
+        let begun = placing.begin(&places, &mut self.topic_ids)?;
         let mut list = TopicPartitionList::new();
-        let mut begun = Vec::new();
-        for (topic, number) in places {
-            let begin = self.begin(&topic, number, &saved)?;
+        for begin in &begun {
             let at = offset_of(begin.at);
-            list.add_partition_offset(&topic, number, at).map_err(|wrong| self.broken(wrong))?;
-            self.queue.lead(&topic, number);
-            begun.push(begin);
+            let added = list.add_partition_offset(&begin.topic, begin.number, at);
+            added.map_err(|wrong| self.broken(wrong))?;
+            self.queue.lead(&begin.topic, begin.number);
         }
         let assigned = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
@@ -213,30 +231,6 @@ impl Reader {
         }
         self.context.progress.enter(State::Running);
         Ok(())
-    }
-
-    fn begin(&mut self, topic: &str, number: i32, saved: &BTreeMap<String, u64>) -> Result<Begin> {
-        let id = self.topic_id(topic)?;
-        let mut life = Life::of(format!("{}/{topic}/{id}/{number}", self.context.name), saved);
-        let marks = self.consumer.fetch_watermarks(topic, number, ANSWER_WAIT);
-        let (low, high) = marks.map_err(|wrong| self.broken(wrong))?;
-        let offset = |mark: i64| u64::try_from(mark).unwrap_or(0);
-        let reached = life.reached(saved);
-        let cursor = reached.map(|reached| reached.offset);
-        let start = assignment::start(Known { cursor, low: offset(low), high: offset(high) });
-        if let Some(gap) = start.gap {
-            let progress = &self.context.progress;
-            progress.gaps.fetch_add(gap.records(), Ordering::Relaxed);
-            progress.failed(&format!("{topic}, partition {number}: {gap}"));
-            let (connector, offset) = (&*self.context.name, start.offset);
-            tracing::warn!(connector, topic, number, %gap, offset, "records are missing");
-            if let Gap::Shortened(_) = gap {
-                life = renew(&self.context, &self.runtime, &life)?;
-            }
-        }
-        let epoch = reached.filter(|_| start.gap.is_none()).and_then(|reached| reached.epoch);
-        let at = Reached { offset: start.offset, epoch };
-        Ok(Begin { topic: topic.into(), number, life, at })
     }
 
     fn revoke(&mut self, places: &[Place]) -> Result<()> {
@@ -297,33 +291,11 @@ impl Reader {
     fn look_at_lag(&self) {
         let lag = |one: &Partition| {
             let (_, high) = native::watermarks(&*self.consumer, &one.topic, one.number);
-            u64::try_from(high).unwrap_or(0).saturating_sub(one.done.offset)
+            let (topic, offset) = (one.topic.to_string(), one.done.offset);
+            let lag = u64::try_from(high).unwrap_or(0).saturating_sub(offset);
+            PartitionLag { topic, partition: one.number, offset, lag }
         };
-        self.context.progress.set_lag(self.partitions.iter().map(lag).sum());
-    }
-
-    /// A topic that was deleted and made anew has another id, and its offsets mean other records.
-    fn look_at_topics(&mut self) -> Result<()> {
-        for (topic, known) in &self.topic_ids {
-            match native::topic_id(&*self.consumer, topic, ANSWER_WAIT) {
-                Ok(id) if id != *known => {
-                    return Err(self.broken(format!("the topic {topic:?} was made anew")));
-                }
-                // A topic that is gone may come back.
-                Ok(_) | Err(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn topic_id(&mut self, topic: &str) -> Result<String> {
-        if let Some(id) = self.topic_ids.get(topic) {
-            return Ok(id.clone());
-        }
-        let id = native::topic_id(&*self.consumer, topic, ANSWER_WAIT);
-        let id = id.map_err(|wrong| self.broken(format!("the topic {topic:?}: {wrong}")))?;
-        self.topic_ids.insert(topic.to_owned(), id.clone());
-        Ok(id)
+        self.context.progress.set_lags(self.partitions.iter().map(lag).collect());
     }
 
     fn unstored(&self) -> Result<()> {
@@ -336,10 +308,6 @@ impl Reader {
     fn broken(&self, reason: impl std::fmt::Display) -> Error {
         broken(&self.url, reason)
     }
-}
-
-fn broken(url: &str, reason: impl std::fmt::Display) -> Error {
-    Error::Broker { action: "read from", target: url.to_owned(), reason: reason.to_string() }
 }
 
 /// Where the partitions of records lie in the reader's list, by topic token and number; found by
@@ -369,14 +337,6 @@ impl Places {
 
 fn offset_of(place: Reached) -> Offset {
     Offset::Offset(i64::try_from(place.offset).unwrap_or(i64::MAX))
-}
-
-/// Begins the life of a partition whose offsets mean other records from now on.
-fn renew(context: &RunContext, runtime: &Handle, life: &Life) -> Result<Life> {
-    let next = life.following();
-    let saving = context.parts.store.save_cursors(&context.name, next.begun());
-    runtime.block_on(saving).map_err(Error::Store)?;
-    Ok(next)
 }
 
 /// What came instead of a record.

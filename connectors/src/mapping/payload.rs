@@ -6,15 +6,17 @@ use super::{
     spec::Decoder,
 };
 use crate::decode::{
-    Fault, cbor, csv,
+    Fault, bare, cbor, csv,
     document::{self, Document},
-    envelope, excerpt, json,
+    envelope::{self, ChangeTime},
+    excerpt, json,
     line_protocol::{self, Heads, Options},
     msgpack,
     number::Number,
-    row::{Cell, RowRules, RowSink, TIME_MEMBERS},
+    row::{Cell, RowRules, RowSink, TIME_MEMBERS, TimeRule},
     sparkplug::{self, EdgeNode, LastBirth, SparkplugNodes},
     tables::Tables,
+    untimed::MessageTime,
 };
 use crate::preset::{self, Preset, PresetRow};
 use oribi_model::{ArrivalClock, RejectReason, name::TIME_COLUMN};
@@ -29,6 +31,16 @@ pub(crate) struct Context<'a> {
     pub(crate) ahead_ns_max: i64,
 }
 
+impl Context<'_> {
+    /// The time of a message for its rows, if it has one.
+    fn time_of(&self, message: &Message<'_>) -> Option<MessageTime> {
+        let time = |first_ns| {
+            MessageTime::new(first_ns, message.partition, self.now_ns, self.ahead_ns_max)
+        };
+        message.time_ns.map(time)
+    }
+}
+
 /// Where the rows of a topic go within the open batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -37,13 +49,14 @@ pub(crate) struct Place {
 }
 
 /// Whether a payload is line protocol, which names its own tables.
-pub(crate) fn is_lines(payload: &[u8], route: &Route, arrival: &ArrivalClock) -> bool {
+pub(crate) fn is_lines(payload: &[u8], route: &Route) -> bool {
     match route.picks.decoder {
         Decoder::LineProtocol => true,
         Decoder::Auto => {
+            let payload = bare(payload);
             let first = payload.trim_ascii_start().first();
             let may_be = !matches!(first, None | Some(b'{' | b'[' | b'"'));
-            may_be && payload.contains(&b'=') && line_protocol::is_line_protocol(payload, arrival)
+            may_be && payload.contains(&b'=') && line_protocol::begins(payload)
         }
         _ => false,
     }
@@ -60,13 +73,18 @@ pub(crate) fn read_lines(
 ) -> Result<(), Fault> {
     let mut options = Options::new(route.db.clone(), context.arrival);
     options.ahead_ns_max = context.ahead_ns_max;
-    options.message_time = message.time_ns;
-    line_protocol::decode_into(message.payload, &options, tables, heads, origin).map_err(
-        |rejected| {
-            let first = &rejected[0];
-            Fault::new(first.reason, format!("line {}: {}", first.origin, first.detail))
-        },
-    )
+    let message_time = context.time_of(message);
+    options.message_time = message_time.as_ref();
+    let decoded =
+        line_protocol::decode_into(bare(message.payload), &options, tables, heads, origin);
+    decoded.map_err(|rejected| {
+        let first = &rejected[0];
+        let mut detail = format!("line {}: {}", first.origin, first.detail);
+        if rejected.len() > 1 {
+            detail.push_str(&format!(" (and {} more lines)", rejected.len() - 1));
+        }
+        Fault::new(first.reason, detail)
+    })
 }
 
 /// Reads a message of a well-known system; rows take origins from `origin` on.
@@ -78,7 +96,7 @@ pub(crate) fn read_preset(
     context: &Context<'_>,
     origin: &mut u32,
 ) -> Result<(), Fault> {
-    let rows = preset::rows(preset, message.topic, message.payload)?;
+    let rows = preset::rows(preset, message.topic, message.payload, &route.picks.nulls)?;
     put_rows(rows, message, route, tables, context, origin)
 }
 
@@ -126,13 +144,14 @@ fn put_rows(
     origin: &mut u32,
 ) -> Result<(), Fault> {
     let fixed = route.tags_of(message);
+    let message_time = context.time_of(message);
     let mut first_fault = None;
     for row in rows {
         let names: Vec<String> = row.tags.iter().map(|(name, _)| name.clone()).collect();
         let rules = RowRules {
             tags: &names,
             fixed: &fixed,
-            message_time: message.time_ns,
+            message_time: message_time.as_ref(),
             ahead_ns_max: context.ahead_ns_max,
             ..RowRules::new_at(context.arrival, context.now_ns)
         };
@@ -172,11 +191,13 @@ pub(crate) fn read_rows(
     origin: &mut u32,
 ) -> Result<(), Fault> {
     let tags = route.tags_of(message);
+    let message_time = context.time_of(message);
     let rules = RowRules {
         tags: &route.picks.tag_names,
         fixed: &tags,
         time: &route.picks.time,
-        message_time: message.time_ns,
+        nulls: route.picks.nulls.of_times(),
+        message_time: message_time.as_ref(),
         ahead_ns_max: context.ahead_ns_max,
         ..RowRules::new_at(context.arrival, context.now_ns)
     };
@@ -216,34 +237,44 @@ fn read(payload: &[u8], route: &Route, sink: &mut RowSink<'_, '_>) -> Result<(),
         _ => {}
     }
     let text = text_of(payload)?;
+    if text.is_empty() && picks.nulls.has("") {
+        // This is how a message that a broker has retained is deleted there.
+        return Ok(());
+    }
     match picks.decoder {
-        Decoder::Json => json::read_rows(text, sink),
-        Decoder::Auto if text.starts_with(['{', '[']) => json::read_rows(text, sink),
-        Decoder::Csv => csv::read_rows(payload, sink),
+        Decoder::Json => json::read_objects(text, sink),
+        Decoder::Auto if text.starts_with(['{', '[']) => json::read_objects(text, sink),
+        Decoder::Csv => csv::read_rows(bare(payload), csv::DELIMITER, sink),
         _ => read_value(text, route, sink),
     }
 }
 
 fn text_of(payload: &[u8]) -> Result<&str, Fault> {
-    // C programs send the end of their string along.
-    let payload = payload.strip_suffix(b"\0").unwrap_or(payload);
-    let text = std::str::from_utf8(payload)
+    let text = std::str::from_utf8(bare(payload))
         .map_err(|_| Fault::syntax("the payload is neither JSON nor UTF-8 text"))?;
-    let text = text.trim();
-    if text.is_empty() { Err(Fault::syntax("the payload is empty")) } else { Ok(text) }
+    Ok(text.trim())
 }
 
 /// A payload as a tree; `None` where it holds no row on purpose.
 fn whole(picks: &Picks, payload: &[u8]) -> Result<Option<Document>, Fault> {
+    let change_time = match (&picks.tree, &picks.time) {
+        (Some(Tree { time: Some(_), .. }), _) => ChangeTime::Left,
+        (_, TimeRule::Column(name, _)) if name != TIME_COLUMN => ChangeTime::Left,
+        _ => ChangeTime::Added,
+    };
     if let Some(schema) = &picks.schema {
         // A change event may be written in any of these formats.
-        return envelope::open(schema.decode(payload)?);
+        return envelope::open(schema.decode(payload)?, change_time);
+    }
+    let is_text = matches!(picks.decoder, Decoder::Json | Decoder::Envelope);
+    if is_text && bare(payload).trim_ascii().is_empty() && picks.nulls.has("") {
+        return Ok(None);
     }
     match picks.decoder {
         Decoder::Msgpack => msgpack::read(payload).map(Some),
         Decoder::Cbor => cbor::read(payload).map(Some),
-        Decoder::Envelope => envelope::open(json::read_document(text_of(payload)?)?),
-        _ => json::read_document(text_of(payload)?).map(Some),
+        Decoder::Envelope => envelope::open(json::read_document(text_of(payload)?)?, change_time),
+        _ => json::read_documents(text_of(payload)?).map(Some),
     }
 }
 
@@ -311,7 +342,9 @@ fn read_value(text: &str, route: &Route, sink: &mut RowSink<'_, '_>) -> Result<(
     use json::Scalar;
     let name = &route.value_field;
     match json::read_scalar(text) {
-        Ok(Scalar::Null) => return Err(Fault::syntax("the payload is null")),
+        Ok(Scalar::Null) => return Ok(()),
+        Ok(Scalar::Text(value)) if route.picks.nulls.has(&value) => return Ok(()),
+        _ if route.picks.nulls.has(text) => return Ok(()),
         Ok(Scalar::Bool(value)) => sink.set_value(name, Cell::Bool(value)),
         Ok(Scalar::Number(Number::Int(value))) => sink.set_value(name, Cell::Int(value, text)),
         Ok(Scalar::Number(Number::Float(value))) => sink.set_value(name, Cell::Float(value, text)),

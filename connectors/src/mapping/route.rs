@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    decode::{confluent::SchemaRegistry, row::TimeRule, time::Precision},
+    decode::{confluent::SchemaRegistry, nulls::Nulls, row::TimeRule, time::Precision},
     preset::Preset,
 };
 use oribi_model::{
@@ -47,6 +47,7 @@ pub(crate) struct Picks {
     /// Tags that are columns or members of the payload, by name.
     pub(crate) tag_names: Vec<String>,
     pub(crate) time: TimeRule,
+    pub(crate) nulls: Nulls,
     /// Set where values have to be picked from a payload read as a whole.
     pub(crate) tree: Option<Tree>,
 }
@@ -137,6 +138,7 @@ impl Routes {
             record_tags,
             tag_names: Vec::new(),
             time: TimeRule::Detect,
+            nulls: Nulls::default(),
             tree: None,
         };
         let default_db = Name::new(DEFAULT_DB).expect("the default database has a legal name");
@@ -147,12 +149,6 @@ impl Routes {
     pub(crate) fn has_registry(&self) -> bool {
         let asks = |route: &Compiled| matches!(route.picks.schema, Some(SchemaSource::Registry(_)));
         self.routes.iter().any(asks)
-    }
-
-    /// Whether some route takes a tag from a record's headers.
-    pub(crate) fn reads_headers(&self) -> bool {
-        let reads = |(_, selector): &(String, Selector)| matches!(selector, Selector::Header(_));
-        self.routes.iter().any(|route| route.picks.record_tags.iter().any(reads))
     }
 
     /// The first route that takes the topic, or the default one.
@@ -169,13 +165,18 @@ impl Routes {
                 Route { db, table, names_table: false, tags: Vec::new(), value_field, picks }
             }
             TopicStyle::Mqtt => {
-                let table = topic.split('/').next().unwrap_or(topic).to_owned();
+                let table = first_level(topic).to_owned();
                 let tags = vec![("topic".to_owned(), topic.to_owned())];
                 let value_field = value_field(topic, false);
                 Route { db, table, names_table: false, tags, value_field, picks }
             }
         }
     }
+}
+
+/// The first level of a topic that is not empty: a leading slash names no table.
+fn first_level(topic: &str) -> &str {
+    topic.split('/').find(|level| !level.is_empty()).unwrap_or(topic)
 }
 
 /// The last level of a topic, or `value` where there is none or it is a tag.
@@ -200,7 +201,7 @@ impl Compiled {
         let mut used: Vec<&str> = Vec::new();
         let table = match &self.table {
             Some(template) => fill(template, &captures, &mut used),
-            None => topic.split('/').next().unwrap_or(topic).to_owned(),
+            None => first_level(topic).to_owned(),
         };
         let mut tags = self.constants.clone();
         for (tag, capture) in &self.renamed {
@@ -336,7 +337,9 @@ fn picks(
     if spec.decoder == Decoder::SparkplugB && has_picks {
         return Err(("decoder", "Sparkplug B says itself what is tag, field and time".into()));
     }
-    Ok(Picks { decoder, preset: spec.preset, schema, record_tags, tag_names, time: rule, tree })
+    let nulls = Nulls::new(spec.nulls.as_ref());
+    let (preset, time) = (spec.preset, rule);
+    Ok(Picks { decoder, preset, schema, record_tags, tag_names, time, nulls, tree })
 }
 
 fn check_table(template: &str, known: &[String]) -> Result<(), String> {

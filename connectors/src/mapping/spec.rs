@@ -70,6 +70,11 @@ pub struct RouteSpec {
     /// Fields and their paths; none: all members that are neither tag nor time.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, String>,
+    /// Words, in any case, that stand for no value where a payload is one bare value, and for no time;
+    /// absent: `unavailable`, `unknown`, `none`, `null`, `nan`, `undefined` and the empty text, which
+    /// then stand for no value alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nulls: Option<Vec<String>>,
     /// Path of the time; absent: detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,

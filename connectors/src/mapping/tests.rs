@@ -1,5 +1,7 @@
 //! Routes end to end: a message in, rows out.
 
+mod looks;
+
 use super::*;
 use crate::{
     pump::{Batch, Origin, Router},
@@ -125,6 +127,7 @@ fn kafka_records_have_keys_headers_and_times() {
         key: Some(b"k1"),
         headers: &[("source", b"s1")],
         time_ns: Some(1_700_000_000_000_000_042),
+        partition: None,
     };
     let mut by_default = router("routes = []", TopicStyle::Kafka);
     assert_eq!(
@@ -154,6 +157,49 @@ fn kafka_records_have_keys_headers_and_times() {
     assert_eq!(
         rows(&mut mapped, &[lines]),
         ["plants.m a=b 1700000000000000042 x=1.0", "plants.m a=b 1700000000000000043 x=2.0"]
+    );
+}
+
+#[test]
+fn rows_without_a_time_never_meet_whatever_the_format() {
+    const RECORD: i64 = 1_700_000_000_000_000_000;
+    let events = br#"[{"specversion":"1.0","source":"s","data":{"v":1}},{"specversion":"1.0","source":"s","data":{"v":2}}]"#;
+    for (route, payload) in [
+        ("decoder = \"json\"", &br#"[{"v":1},{"v":2}]"#[..]),
+        ("decoder = \"json\"", b"{\"v\":1}\n{\"v\":2}\n"),
+        ("decoder = \"json\"\nfields = { v = \"$.v\" }", b"{\"v\":1}\n{\"v\":2}"),
+        ("decoder = \"auto\"", b"{\"v\":1}\n{\"v\":2}"),
+        ("decoder = \"auto\"", b"t,a=b v=1i\nt,a=b v=2i"),
+        ("decoder = \"line_protocol\"", b"t v=1i\nt v=2i"),
+        ("decoder = \"csv\"", b"v\n1\n2\n"),
+        ("decoder = \"msgpack\"", b"\x92\x81\xa1v\x01\x81\xa1v\x02"),
+        ("preset = \"cloudevents\"", events),
+    ] {
+        let routes = format!("[[routes]]\ntopics = [\"t\"]\ntable = \"t\"\n{route}\n");
+        let mut router = router(&routes, TopicStyle::Kafka);
+        let mut keys = std::collections::BTreeSet::new();
+        for partition in 0..3 {
+            let time_ns = Some(RECORD);
+            let message =
+                Message { time_ns, partition: Some(partition), ..Message::new("t", payload) };
+            let first = rows(&mut router, &[message]);
+            assert_eq!(first.len(), 2, "{route}: {first:?}");
+            assert_eq!(rows(&mut router, &[message]), first, "{route}: another time");
+            keys.extend(first.iter().map(|row| row.rsplit_once(' ').unwrap().0.to_owned()));
+        }
+        assert_eq!(keys.len(), 6, "{route}: {keys:?}");
+    }
+}
+
+#[test]
+fn rows_with_a_time_of_their_own_have_no_tag_of_their_partition() {
+    let mut router = router("routes = []", TopicStyle::Kafka);
+    let payload = br#"[{"v":1,"time":1700000000},{"v":2}]"#;
+    let (time_ns, partition) = (Some(5), Some(7));
+    let message = Message { time_ns, partition, ..Message::new("t", payload) };
+    assert_eq!(
+        rows(&mut router, &[message]),
+        ["default.t  1700000000000000000 v=1", "default.t kafka_partition=7 5 v=2"]
     );
 }
 

@@ -1,6 +1,9 @@
 //! The rumqttc client of either version of MQTT, as one.
 
-use super::transport::{network, transport};
+use super::{
+    relay::{MARK, Relay},
+    transport::{network, transport},
+};
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, Protocol, Retained},
@@ -45,6 +48,8 @@ pub(super) enum Event {
     /// The filters that were refused, each with the reason.
     Subscribed(Vec<(String, String)>),
     Publish(Publish),
+    /// A packet came that the client cannot read, and the connection has ended.
+    Unreadable,
     Other,
 }
 
@@ -83,10 +88,15 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Config`]: files that cannot be read, or hold no certificates.
-    pub(super) fn open(spec: &ConnectorSpec) -> Result<Connection> {
+    pub(super) fn open(spec: &ConnectorSpec, relay: Option<&Relay>) -> Result<Connection> {
         let addresses = spec.addresses("connector")?;
-        let (host, port) = addresses.hosts[0].clone();
-        let transport = transport(spec, addresses.transport)?;
+        let (host, port, transport) = match relay {
+            Some(relay) => ("127.0.0.1".to_owned(), relay.port, rumqttc::Transport::tcp()),
+            None => {
+                let (host, port) = addresses.hosts[0].clone();
+                (host, port, transport(spec, addresses.transport)?)
+            }
+        };
         let login = spec.username.clone().map(|user| Ok::<_, Error>((user, spec.secret()?)));
         let login = login.transpose()?.map(|(user, secret)| (user, secret.unwrap_or_default()));
         let id = spec.client_id();
@@ -155,10 +165,16 @@ impl Connection {
         let event = match &mut self.events {
             EventLoop::V4(events) => match events.poll().await {
                 Ok(event) => v4_event(event, &self.filters),
+                Err(rumqttc::ConnectionError::MqttState(rumqttc::StateError::Deserialization(
+                    _,
+                ))) => Event::Unreadable,
                 Err(wrong) => return Err(self.broken(wrong)),
             },
             EventLoop::V5(events) => match events.poll().await {
                 Ok(event) => v5_event(event, &self.filters),
+                Err(rumqttc::v5::ConnectionError::MqttState(
+                    rumqttc::v5::StateError::Deserialization(_),
+                )) => Event::Unreadable,
                 Err(wrong) => return Err(self.broken(wrong)),
             },
         };
@@ -194,7 +210,9 @@ impl Connection {
                 };
                 let filter = |path: &String| {
                     let mut filter = Filter::new(path.clone(), v5_qos(spec.qos()));
-                    filter.preserve_retain = true;
+                    // The flag then means what it means in MQTT 3.1.1: the broker had kept the
+                    // message. Kept as published, it would stand on live messages too.
+                    filter.preserve_retain = false;
                     // MQTT 5 forbids other rules for shared subscriptions.
                     if !path.starts_with("$share/") {
                         filter.retain_forward_rule = rule.clone();
@@ -321,7 +339,10 @@ fn v5_event(event: rumqttc::v5::Event, filters: &[String]) -> Event {
             Event::Subscribed(refused.map(|(code, filter)| (filter.clone(), shown(code))).collect())
         }
         Of::Incoming(Packet::Publish(publish)) => Event::Publish(Publish {
-            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+            topic: match std::str::from_utf8(&publish.topic) {
+                Ok(topic) => topic.to_owned(),
+                Err(_) => format!("{MARK}{}", String::from_utf8_lossy(&publish.topic)),
+            },
             payload: publish.payload,
             retain: publish.retain,
             ack: Ack { packet_id: publish.pkid, qos: publish.qos as u8 },

@@ -1,6 +1,9 @@
 //! From published messages to stored rows and acks.
 
-use super::client::{Ack, Acks, Publish};
+use super::{
+    client::{Ack, Acks, Publish},
+    relay::MARK,
+};
 use crate::{
     Result,
     connector::{ConnectorSpec, Progress, Retained, RunContext},
@@ -94,7 +97,9 @@ impl Intake {
             return Offer::Full;
         }
         let message = Message::new(&publish.topic, &publish.payload);
-        if let Some(wanted) = router.wanted(&message) {
+        if !publish.topic.starts_with(MARK)
+            && let Some(wanted) = router.wanted(&message)
+        {
             return Offer::Wants(wanted);
         }
         let is_first = batch.messages() == 0 && acks.is_empty();
@@ -105,6 +110,10 @@ impl Intake {
         let payload_bytes = publish.payload.len();
         if publish.retain && self.retained == Retained::Skip {
             progress.skipped.fetch_add(1, Ordering::Relaxed);
+        } else if let Some(topic) = publish.topic.strip_prefix(MARK) {
+            let head = &publish.payload[..payload_bytes.min(PAYLOAD_BYTES_MAX)];
+            let fault = Fault::syntax("the topic is not UTF-8; what is no text in it was replaced");
+            batch.add_dead(&Message::new(topic, head), payload_bytes as u64, &origin, fault);
         } else if payload_bytes > self.message_bytes_max {
             let head = &publish.payload[..payload_bytes.min(PAYLOAD_BYTES_MAX)];
             let message = Message::new(&publish.topic, head);

@@ -24,6 +24,15 @@ pub(crate) fn transport(spec: &ConnectorSpec, transport: Transport) -> Result<ru
     if transport == Transport::Plain {
         return Ok(rumqttc::Transport::tcp());
     }
+    let configuration = TlsConfiguration::NativeConnector(tls(spec)?);
+    Ok(rumqttc::Transport::tls_with_config(configuration))
+}
+
+/// TLS as configured.
+///
+/// # Errors
+/// [`Error::Config`]: files that cannot be read, or hold something else.
+pub(super) fn tls(spec: &ConnectorSpec) -> Result<TlsConnector> {
     let wrong = |key: &'static str| {
         move |wrong: native_tls::Error| {
             Error::config(key, format!("the file holds something else: {wrong}"))
@@ -44,7 +53,5 @@ pub(crate) fn transport(spec: &ConnectorSpec, transport: Transport) -> Result<ru
         let identity = Identity::from_pkcs8(cert.as_bytes(), key.as_bytes());
         builder.identity(identity.map_err(wrong("key_file"))?);
     }
-    let connector = builder.build().map_err(wrong("ca_file"))?;
-    let configuration = TlsConfiguration::NativeConnector(connector);
-    Ok(rumqttc::Transport::tls_with_config(configuration))
+    builder.build().map_err(wrong("ca_file"))
 }

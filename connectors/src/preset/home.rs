@@ -3,8 +3,15 @@
 use super::{PresetRow, at, object, text_at, time_of, value};
 use crate::decode::{Fault, document::Document};
 
+/// Whether a message asks a device for something: `…/get`, `…/set`, and `…/set/ATTRIBUTE`.
+pub(super) fn is_zigbee2mqtt_command(topic: &str) -> bool {
+    let mut levels = topic.split('/').skip(2).collect::<Vec<_>>().into_iter().rev().take(2);
+    levels.any(|level| matches!(level, "get" | "set"))
+}
+
 /// Zigbee2MQTT's documentation, "MQTT Topics and Messages": `zigbee2mqtt/FRIENDLY/NAME`, whose name
-/// may have levels, and its availability.
+/// may have levels, and its availability. A bare value is an attribute, whose name comes last
+/// (`output: attribute`).
 pub(super) fn zigbee2mqtt(topic: &str, text: &str) -> Result<Vec<PresetRow>, Fault> {
     let name = topic.split_once('/').map_or(topic, |(_, name)| name);
     if let Some(name) = name.strip_suffix("/availability") {
@@ -24,16 +31,29 @@ pub(super) fn zigbee2mqtt(topic: &str, text: &str) -> Result<Vec<PresetRow>, Fau
         }
         return Ok(vec![row.members(&document, &["last_seen", "device"])]);
     }
-    Ok(vec![row.field("state", Some(&document))])
+    match name.rsplit_once('/') {
+        Some((device, attribute)) => {
+            let row = PresetRow::default().tag("device", Some(device.to_owned()));
+            Ok(vec![row.field(attribute, Some(&document))])
+        }
+        None => Ok(vec![row.field("state", Some(&document))]),
+    }
 }
 
-/// Tasmota's documentation, "MQTT" and "JSON Status Responses": `tele/DEVICE/SENSOR` and the like;
-/// `Time` is taken as UTC, to which devices should be set. A full topic of another form has its
-/// device before the last level.
+/// Tasmota's documentation, "MQTT" and "JSON Status Responses": `tele/DEVICE/SENSOR` and the like,
+/// or `DEVICE/tele/SENSOR`, whatever stands before; levels of the full topic that name neither the
+/// kind of message nor the device are the tag `place`. `Time` is taken as UTC, to which devices
+/// should be set.
 pub(super) fn tasmota(topic: &str, text: &str) -> Result<Vec<PresetRow>, Fault> {
-    let mut levels = topic.rsplit('/');
-    let (last, device) = (levels.next().unwrap_or_default(), levels.next().unwrap_or_default());
-    let mut row = PresetRow::default().tag("device", Some(device.to_owned()));
+    const PREFIXES: [&str; 3] = ["tele", "stat", "cmnd"];
+    let mut levels: Vec<&str> = topic.split('/').filter(|level| !level.is_empty()).collect();
+    let last = levels.pop().unwrap_or_default();
+    if let Some(at) = levels.iter().rposition(|level| PREFIXES.contains(level)) {
+        levels.remove(at);
+    }
+    let device = levels.pop().unwrap_or_default();
+    let place = Some(levels.join("/")).filter(|place| !place.is_empty());
+    let mut row = PresetRow::default().tag("device", Some(device.to_owned())).tag("place", place);
     if last == "LWT" {
         let online = Document::Bool(text.eq_ignore_ascii_case("online"));
         return Ok(vec![row.field("online", Some(&online))]);

@@ -3,8 +3,22 @@
 use super::{PresetRow, at, text_at, time_of};
 use crate::decode::{Fault, document::Document};
 
-/// How a server written in Go says that it knows no time, as in simulated uplinks.
-const NEVER: &str = "0001-01-01T00:00:00Z";
+/// Fields of an uplink beside those of its payload.
+const TTN_OWN: [&str; 5] = ["f_port", "f_cnt", "rssi", "snr", "gateway"];
+const CHIRPSTACK_OWN: [&str; 12] = [
+    "fPort",
+    "fCnt",
+    "dr",
+    "margin",
+    "batteryLevel",
+    "externalPowerSource",
+    "level",
+    "code",
+    "description",
+    "acknowledged",
+    "fCntDown",
+    "event",
+];
 
 /// The Things Stack's documentation, "Data Formats": decoded payload, ports, counters and the best
 /// gateway's signal. Other events are rows that name the event.
@@ -16,10 +30,10 @@ pub(super) fn ttn(event: &Document) -> Result<Vec<PresetRow>, Fault> {
     let application = text_at(event, &["end_device_ids", "application_ids", "application_id"]);
     let mut row = PresetRow::default().tag("application", application).tag("device", device);
     let uplink = event.get("uplink_message");
-    let received = uplink.and_then(|uplink| uplink.get("received_at"));
-    let received = received.filter(|time| **time != Document::Text(NEVER.to_owned()));
-    if let Some(received) = received.or_else(|| event.get("received_at")) {
-        row.time = time_of(received)?;
+    for holder in uplink.into_iter().chain([event]) {
+        if let (None, Some(received)) = (row.time, holder.get("received_at")) {
+            row.time = time_of(received)?;
+        }
     }
     let Some(uplink) = uplink else {
         const OTHER: [&str; 3] = ["end_device_ids", "correlation_ids", "received_at"];
@@ -29,7 +43,7 @@ pub(super) fn ttn(event: &Document) -> Result<Vec<PresetRow>, Fault> {
         return Ok(vec![row.field("event", kind.as_ref())]);
     };
     row = match uplink.get("decoded_payload") {
-        Some(decoded) => row.members(decoded, &[]),
+        Some(decoded) => row.payload(decoded, &TTN_OWN),
         None => row.field("frm_payload", uplink.get("frm_payload")),
     };
     row = row.field("f_port", uplink.get("f_port")).field("f_cnt", uplink.get("f_cnt"));
@@ -56,23 +70,10 @@ pub(super) fn chirpstack(topic: &str, event: &Document) -> Result<Vec<PresetRow>
         row = row.field("event", Some(&Document::Text(kind.to_owned())));
     }
     row = match event.get("object") {
-        Some(object) => row.members(object, &[]),
+        Some(object) => row.payload(object, &[&CHIRPSTACK_OWN[..], &TTN_OWN[2..]].concat()),
         None => row.field("data", event.get("data")),
     };
-    const OWN: [&str; 11] = [
-        "fPort",
-        "fCnt",
-        "dr",
-        "margin",
-        "batteryLevel",
-        "externalPowerSource",
-        "level",
-        "code",
-        "description",
-        "acknowledged",
-        "fCntDown",
-    ];
-    for name in OWN {
+    for name in CHIRPSTACK_OWN.iter().filter(|name| **name != "event") {
         row = row.field(name, event.get(name));
     }
     if let Some(place) = event.get("location") {

@@ -1,11 +1,7 @@
 //! Receivers of radio sensors.
 
 use super::{PresetRow, text_at, time_of, value};
-use crate::decode::{
-    Fault,
-    document::Document,
-    time::{detect_number, parse_text},
-};
+use crate::decode::{Fault, document::Document};
 
 /// What tells one sensor from another.
 const TAGS: [&str; 4] = ["model", "subtype", "channel", "id"];
@@ -34,10 +30,6 @@ pub(super) fn rtl_433(topic: &str, text: &str) -> Result<Vec<PresetRow>, Fault> 
     }
     row.time = match event.get("time") {
         Some(Document::Text(text)) if text.starts_with('@') => None,
-        // Seconds come as a text too.
-        Some(Document::Text(text)) => {
-            detect_number(text).or_else(|_| parse_text(text).map(Some))?
-        }
         Some(time) => time_of(time)?,
         None => None,
     };

@@ -2,8 +2,8 @@
 
 use crate::{
     births::Births,
-    dead_letter::{DeadLetter, DeadLetters},
-    decode::{Fault, tables::Tables},
+    dead_letter::{Around, DeadLetter, DeadLetters},
+    decode::{AHEAD_NS_MAX, Fault, tables::Tables},
     mapping::Message,
 };
 use oribi_model::{ArrivalClock, Points, Rejection};
@@ -24,7 +24,7 @@ pub(crate) enum Origin<'a> {
 #[derive(Debug, Clone)]
 enum KeptOrigin {
     Mqtt { client_id: Arc<str>, packet_id: u16 },
-    Kafka { partition: i32, offset: i64 },
+    Kafka { partition: i32, offset: i64, around: Option<Box<Around>> },
 }
 
 /// A message whose rows are in the batch.
@@ -116,7 +116,10 @@ impl Batch {
             Origin::Mqtt { client_id, packet_id } => {
                 KeptOrigin::Mqtt { client_id: client_id.clone(), packet_id }
             }
-            Origin::Kafka { partition, offset } => KeptOrigin::Kafka { partition, offset },
+            Origin::Kafka { partition, offset } => {
+                let around = around(message).map(Box::new);
+                KeptOrigin::Kafka { partition, offset, around }
+            }
         };
         let payload = (start, self.raw.len());
         let time_ns = message.time_ns;
@@ -248,13 +251,18 @@ impl Batch {
         arrival: &ArrivalClock,
     ) -> Points {
         let mut dead = DeadLetters::new();
+        let bare = Around::default();
         for (at, fault) in faults {
             let kept = &self.kept[*at];
             let topic = &self.raw[kept.topic.0..kept.topic.1];
             let payload = &self.raw[kept.payload.0..kept.payload.1];
-            let (client_id, packet_id, place) = match &kept.origin {
-                KeptOrigin::Mqtt { client_id, packet_id } => (&**client_id, *packet_id, None),
-                KeptOrigin::Kafka { partition, offset } => ("", 0, Some((*partition, *offset))),
+            let (client_id, packet_id, place, around) = match &kept.origin {
+                KeptOrigin::Mqtt { client_id, packet_id } => {
+                    (&**client_id, *packet_id, None, &bare)
+                }
+                KeptOrigin::Kafka { partition, offset, around } => {
+                    ("", 0, Some((*partition, *offset)), around.as_deref().unwrap_or(&bare))
+                }
             };
             let letter = DeadLetter {
                 source,
@@ -266,12 +274,26 @@ impl Batch {
                 client_id,
                 packet_id,
                 place,
+                around,
             };
-            let time_ns = kept.time_ns.unwrap_or_else(|| arrival.next_ns());
+            // A letter of a time to come would not be found among those of late.
+            let latest_ns = arrival.now_ns().saturating_add(AHEAD_NS_MAX);
+            let time_ns = kept.time_ns.filter(|time| *time <= latest_ns);
+            let time_ns = time_ns.unwrap_or_else(|| arrival.next_ns());
             dead.push(&letter, time_ns, *at as u32);
         }
         dead.finish()
     }
+}
+
+/// What a record has around its payload.
+fn around(message: &Message<'_>) -> Option<Around> {
+    if message.key.is_none() && message.headers.is_empty() {
+        return None;
+    }
+    let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
+    let headers = message.headers.iter().map(owned).collect();
+    Some(Around { key: message.key.map(<[u8]>::to_vec), headers })
 }
 
 /// As much of a topic that is too long as shows that it is: replayed, it is refused again.

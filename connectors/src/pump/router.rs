@@ -136,7 +136,7 @@ impl Router {
             self.rebirths.extend(said.rebirth);
             return said.read;
         }
-        if mapping::is_lines(message.payload, route, &self.arrival) {
+        if mapping::is_lines(message.payload, route) {
             let heads = &mut self.heads;
             if self.heads_number != batch.number {
                 heads.begin_batch();

@@ -12,6 +12,7 @@ use rdkafka::{
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
+    types::RDKafkaRespErr,
 };
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 const FULL_PAUSE: Duration = Duration::from_millis(5);
 /// How often waiting looks whether to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long the broker may take to tell of a topic.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// Counts what the brokers confirmed.
 struct Confirmations {
@@ -91,6 +94,16 @@ impl Outlet for KafkaOutlet {
             }
         }
         Ok(())
+    }
+
+    fn obstacle(&mut self, topic: &str) -> Result<Option<String>> {
+        let known = self.producer.client().fetch_metadata(Some(topic), ANSWER_WAIT);
+        let known = known.map_err(|wrong| broken(&self.url, wrong))?;
+        let found = known.topics().iter().find(|one| one.name() == topic);
+        let is_missing = found.is_none_or(|found| {
+            found.error() == Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+        });
+        Ok(is_missing.then(|| format!("the topic {topic:?} does not exist")))
     }
 
     fn send(&mut self, topic: &str, key: &str, payload: &[u8]) -> Result<()> {

@@ -115,6 +115,11 @@ impl Outlet for MqttOutlet {
         self.wait(|answered| answered.is_connected)
     }
 
+    /// Every topic is there.
+    fn obstacle(&mut self, _: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn send(&mut self, topic: &str, _: &str, payload: &[u8]) -> Result<()> {
         let publish = self.client.publish(topic, QoS::AtLeastOnce, false, payload);
         let stop = &self.stop;

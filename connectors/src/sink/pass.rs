@@ -2,7 +2,9 @@
 
 use super::{
     Outlet, avro,
+    places::Places,
     record::{Encoder, Form},
+    sent::Sent,
     windows::Closing,
 };
 use crate::{
@@ -11,8 +13,7 @@ use crate::{
 };
 use oribi_model::{RowBatch, Table, TabletId};
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
@@ -21,6 +22,8 @@ use tokio::runtime::Handle;
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// How often windows are looked at: late rows of that time change each window once.
 const CLOSE_EVERY: Duration = Duration::from_millis(200);
+/// How often a topic that was not there is asked for.
+const ASK_EVERY: Duration = Duration::from_secs(5);
 /// Pause where nothing is new.
 const IDLE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -42,9 +45,53 @@ pub(super) fn run(
         Ok(Form { format: feed.format, prefix })
     };
     let forms = spec.feeds.iter().map(form).collect::<Result<Vec<Form>>>()?;
-    let mut places = context.parts.store.cursors(&context.name);
+    let mut places = Places::of(context);
     outlet.meet()?;
-    context.progress.enter(State::Running);
+    let mut feeds: Vec<Open<'_>> = spec
+        .feeds
+        .iter()
+        .zip(&forms)
+        .map(|(feed, form)| Open { feed, form, asked: None, is_barred: false })
+        .collect();
+    let passed = pass_all(&mut feeds, context, runtime, &mut places, &mut outlet);
+    // What is confirmed need not be sent again, whatever ended the passing.
+    let kept = places.keep(context, runtime);
+    passed.and(kept)
+}
+
+/// A feed under way.
+struct Open<'a> {
+    feed: &'a FeedSpec,
+    form: &'a Form,
+    /// When it was last asked whether its topic is there.
+    asked: Option<Instant>,
+    is_barred: bool,
+}
+
+impl Open<'_> {
+    /// Whether records can go to the topic, which is asked again now and then as long as they
+    /// cannot.
+    fn is_clear(&mut self, context: &RunContext, outlet: &mut impl Outlet) -> Result<bool> {
+        let is_due = |asked: Instant| self.is_barred && asked.elapsed() >= ASK_EVERY;
+        if self.asked.is_none_or(is_due) {
+            let obstacle = outlet.obstacle(&self.feed.topic)?;
+            self.asked = Some(Instant::now());
+            self.is_barred = obstacle.is_some();
+            if let Some(obstacle) = obstacle {
+                context.progress.failed(&obstacle);
+            }
+        }
+        Ok(!self.is_barred)
+    }
+}
+
+fn pass_all(
+    feeds: &mut [Open<'_>],
+    context: &RunContext,
+    runtime: &Handle,
+    places: &mut Places,
+    outlet: &mut impl Outlet,
+) -> Result<()> {
     let mut closed = None::<Instant>;
     while !context.stop.is_cancelled() {
         let mut is_idle = true;
@@ -52,21 +99,29 @@ pub(super) fn run(
         if closes {
             closed = Some(Instant::now());
         }
-        for (feed, form) in spec.feeds.iter().zip(&forms) {
+        let mut is_open = false;
+        for open in feeds.iter_mut() {
+            if !open.is_clear(context, outlet)? {
+                continue;
+            }
+            is_open = true;
+            let (feed, form) = (open.feed, open.form);
             // A table may come later.
             let Some(table) = context.parts.feed.table(feed.db(), &feed.table) else { continue };
             if let Some(question) = feed.question() {
                 if closes {
                     let closing = Closing { context, runtime, feed, form, table: &table, question };
-                    closing.pass(&mut places, &mut outlet)?;
+                    closing.pass(places, outlet)?;
                 }
                 continue;
             }
             for tablet in context.parts.feed.tablets(table.id) {
-                let passing = Passing { context, runtime, feed, form, table: &table, tablet };
-                is_idle &= !passing.pass(&mut places, &mut outlet)?;
+                let passing = Passing { context, feed, form, table: &table, tablet };
+                is_idle &= !passing.pass(places, outlet)?;
             }
         }
+        context.progress.enter(if is_open { State::Running } else { State::Retrying });
+        places.keep_now_and_then(context, runtime)?;
         if is_idle {
             let stopped = tokio::time::timeout(IDLE_PAUSE, context.stop.cancelled());
             // A pause that ends by itself is what is hoped for.
@@ -79,7 +134,6 @@ pub(super) fn run(
 /// One tablet of one feed.
 struct Passing<'a> {
     context: &'a RunContext,
-    runtime: &'a Handle,
     feed: &'a FeedSpec,
     form: &'a Form,
     table: &'a Arc<Table>,
@@ -88,9 +142,10 @@ struct Passing<'a> {
 
 impl Passing<'_> {
     /// Passes on what is new, or the first part of it. Whether there was something.
-    fn pass(&self, places: &mut BTreeMap<String, u64>, outlet: &mut impl Outlet) -> Result<bool> {
+    fn pass(&self, places: &mut Places, outlet: &mut impl Outlet) -> Result<bool> {
         let name = format!("{}/{}/{}", self.feed.topic, self.table.id.0, self.tablet.0);
-        let place = places.get(&name).copied().unwrap_or(0);
+        let place = places.get(&name).unwrap_or(0);
+        let mut sent = Sent::default();
         let unreadable = |wrong: oribi_model::Error| Error::Store(wrong.to_string());
         let found = self.context.parts.feed.committed(self.tablet, place, CHUNK_BYTES_MAX);
         let Some(found) = found.map_err(unreadable)? else { return Ok(false) };
@@ -101,21 +156,19 @@ impl Passing<'_> {
                 return Ok(true);
             }
             is_something = true;
-            self.send(&batch.map_err(unreadable)?, outlet)?;
+            self.send(&batch.map_err(unreadable)?, &mut sent, outlet)?;
         }
         outlet.settle()?;
-        places.insert(name.clone(), found.next);
+        sent.confirmed(&self.context.progress);
         // An entry without rows moves the place too, but is not worth a change of the catalog.
-        if is_something {
-            let moved = BTreeMap::from([(name, found.next)]);
-            let saving = self.context.parts.store.save_cursors(&self.context.name, moved);
-            self.runtime.block_on(saving).map_err(Error::Store)?;
+        match is_something {
+            true => places.advance(name, found.next),
+            false => places.note(name, found.next),
         }
         Ok(is_something)
     }
 
-    fn send(&self, batch: &RowBatch, outlet: &mut impl Outlet) -> Result<()> {
-        let progress = &self.context.progress;
+    fn send(&self, batch: &RowBatch, sent: &mut Sent, outlet: &mut impl Outlet) -> Result<()> {
         let mut table = self.table.clone();
         if !Encoder::new(&table, self.form).knows(batch) {
             // The rows are newer than the table as it was looked up.
@@ -130,14 +183,12 @@ impl Passing<'_> {
             let at = batch.row_series[row] as usize;
             payload.clear();
             if !encoder.row(batch, row, &series[at], &mut payload) {
-                progress.skipped.fetch_add(1, Ordering::Relaxed);
+                sent.skipped += 1;
                 continue;
             }
             outlet.send(&self.feed.topic, &keys[at], &payload)?;
-            progress.messages.fetch_add(1, Ordering::Relaxed);
-            progress.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
+            sent.record(&payload);
         }
-        progress.rows.fetch_add(batch.rows() as u64, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! From committed rows to closed windows.
 
-use super::{Outlet, record::Form, window_record};
+use super::{Outlet, places::Places, record::Form, sent::Sent, window_record};
 use crate::{
     Error, Result,
     connector::{FeedSpec, RunContext},
@@ -9,7 +9,7 @@ use oribi_model::{RowBatch, Table, TabletId, TimeRange, WindowQuestion};
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::Hasher,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
 };
 use tokio::runtime::Handle;
 use xxhash_rust::xxh3::Xxh3;
@@ -46,35 +46,35 @@ struct Reached {
 impl Closing<'_> {
     /// Sends windows that late rows have changed, and those that have closed. Places are kept when
     /// something was sent; what is read again after a crash is at worst sent again.
-    pub(super) fn pass(
-        &self,
-        places: &mut BTreeMap<String, u64>,
-        outlet: &mut impl Outlet,
-    ) -> Result<()> {
+    pub(super) fn pass(&self, places: &mut Places, outlet: &mut impl Outlet) -> Result<()> {
         let name = self.name();
         let mut reached = self.reached(&name, places)?;
         // From now on windows are told apart by it, even if nothing is sent for long.
-        places.insert(format!("{name}/until"), reached.until as u64);
+        places.note(format!("{name}/until"), reached.until as u64);
         let (mut moved, mut late) = (BTreeMap::new(), BTreeSet::new());
         for tablet in self.context.parts.feed.tablets(self.table.id) {
             let name = format!("{name}/{}", tablet.0);
-            let place = places.get(&name).copied().unwrap_or(0);
+            let place = places.get(&name).unwrap_or(0);
             moved.insert(name, self.look(tablet, place, reached.until, &mut late)?);
         }
         let ranges = self.ranges(&late, &mut reached)?;
         if ranges.is_empty() {
-            places.extend(moved);
+            moved.into_iter().for_each(|(name, place)| places.note(name, place));
             return Ok(());
         }
         let revision = reached.revision + 1;
         // Kept first, so that no two sendings of one window ever have the same revision.
-        self.save(places, BTreeMap::from([(format!("{name}/revision"), revision)]))?;
+        places.advance(format!("{name}/revision"), revision);
+        places.keep(self.context, self.runtime)?;
+        let mut sent = Sent::default();
         for range in &ranges {
-            self.send(*range, revision, outlet)?;
+            self.send(*range, revision, &mut sent, outlet)?;
         }
         outlet.settle()?;
+        sent.confirmed(&self.context.progress);
         moved.insert(format!("{name}/until"), reached.until as u64);
-        self.save(places, moved)
+        moved.into_iter().for_each(|(name, place)| places.advance(name, place));
+        Ok(())
     }
 
     /// One name for each question; another question begins anew.
@@ -92,10 +92,10 @@ impl Closing<'_> {
 
     /// A feed that begins takes all that lies before now for late, so that only windows with rows
     /// are asked for, however long ago they were.
-    fn reached(&self, name: &str, places: &BTreeMap<String, u64>) -> Result<Reached> {
-        let revision = places.get(&format!("{name}/revision")).copied().unwrap_or(0);
+    fn reached(&self, name: &str, places: &Places) -> Result<Reached> {
+        let revision = places.get(&format!("{name}/revision")).unwrap_or(0);
         let until = match places.get(&format!("{name}/until")) {
-            Some(until) => *until as i64,
+            Some(until) => until as i64,
             None => self.window_at(self.closed_ns())?.start,
         };
         Ok(Reached { until, revision })
@@ -179,7 +179,13 @@ impl Closing<'_> {
     }
 
     /// Asks for the windows of a range and sends them; where the answer is too large, in halves.
-    fn send(&self, range: TimeRange, revision: u64, outlet: &mut impl Outlet) -> Result<()> {
+    fn send(
+        &self,
+        range: TimeRange,
+        revision: u64,
+        sent: &mut Sent,
+        outlet: &mut impl Outlet,
+    ) -> Result<()> {
         if self.context.stop.is_cancelled() {
             return Err(Error::Store("the node stops".into()));
         }
@@ -191,20 +197,17 @@ impl Closing<'_> {
                 if middle <= range.start {
                     return Err(Error::Store(wrong));
                 }
-                self.send(TimeRange::new(range.start, middle), revision, outlet)?;
-                return self.send(TimeRange::new(middle, range.end), revision, outlet);
+                self.send(TimeRange::new(range.start, middle), revision, sent, outlet)?;
+                return self.send(TimeRange::new(middle, range.end), revision, sent, outlet);
             }
         };
-        let progress = &self.context.progress;
         let mut payload = Vec::new();
         for row in rows {
             payload.clear();
             let (table, form) = (self.table, self.form);
             window_record::write(table, form, &self.question, &row, revision, &mut payload);
             outlet.send(&self.feed.topic, &window_record::key(&row), &payload)?;
-            progress.messages.fetch_add(1, Ordering::Relaxed);
-            progress.bytes.fetch_add(payload.len() as u64, Ordering::Relaxed);
-            progress.rows.fetch_add(1, Ordering::Relaxed);
+            sent.record(&payload);
         }
         Ok(())
     }
@@ -212,11 +215,5 @@ impl Closing<'_> {
     fn window_at(&self, time: i64) -> Result<TimeRange> {
         let window = self.context.parts.windows.window_at(&self.question, time);
         window.map_err(|wrong| Error::config("connector.feeds", wrong))
-    }
-
-    fn save(&self, places: &mut BTreeMap<String, u64>, moved: BTreeMap<String, u64>) -> Result<()> {
-        places.extend(moved.iter().map(|(name, place)| (name.clone(), *place)));
-        let saving = self.context.parts.store.save_cursors(&self.context.name, moved);
-        self.runtime.block_on(saving).map_err(Error::Store)
     }
 }

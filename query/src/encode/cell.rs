@@ -131,9 +131,14 @@ pub(super) fn json_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends text as a CSV cell, quoted where it must be; the empty text is `""`, null is empty.
+/// Appends text as a CSV cell, quoted where it must be: also where it would be read as something
+/// else. The empty text is `""`, null is empty.
 pub(super) fn csv_text(out: &mut Vec<u8>, text: &str) {
-    if !text.is_empty() && !text.contains([',', '"', '\n', '\r']) {
+    const OTHERS: [&str; 5] = ["true", "false", "na", "nan", "null"];
+    let trimmed = text.trim();
+    let is_like_another = trimmed.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+        || OTHERS.iter().any(|other| trimmed.eq_ignore_ascii_case(other));
+    if !trimmed.is_empty() && !is_like_another && !text.contains([',', '"', '\n', '\r']) {
         out.extend_from_slice(text.as_bytes());
         return;
     }

@@ -187,6 +187,7 @@ pub(super) async fn test(State(admin): State<Arc<Admin>>, body: String) -> Resul
         .map_err(|wrong| ApiError::parameter("body", wrong.to_string()))?;
     let spec = match (trial.connector, &trial.name) {
         (Some(spec), None) => {
+            let spec = admin.connectors.placed(spec).map_err(refuse)?;
             spec.validate("connector").map_err(refuse)?;
             Arc::new(spec)
         }

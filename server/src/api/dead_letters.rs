@@ -9,7 +9,7 @@ use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampNanosecondT
 use axum::{Json, extract::State, http::StatusCode};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use oribi_connectors::{
-    dead_letter::DEAD_LETTER_TABLE,
+    dead_letter::{Around, DEAD_LETTER_TABLE},
     mapping::TopicStyle,
     replay::{Letter, Replayed, SourceRoutes, replay},
 };
@@ -116,9 +116,10 @@ fn sources(admin: &Admin) -> HashMap<String, SourceRoutes> {
     let listener = SourceRoutes { routes, style, registry: None };
     let mut sources = HashMap::from([("mqtt".to_owned(), listener)]);
     for connector in admin.connectors.list() {
-        let (routes, style) = (connector.spec.routes.clone(), connector.spec.style());
-        let registry = connector.spec.registry;
-        sources.insert(connector.spec.name, SourceRoutes { routes, style, registry });
+        let Some(spec) = connector.spec() else { continue };
+        let (routes, style) = (spec.routes.clone(), spec.style());
+        let registry = spec.registry.clone();
+        sources.insert(spec.name.clone(), SourceRoutes { routes, style, registry });
     }
     sources
 }
@@ -157,6 +158,11 @@ fn rows_of(batch: &RecordBatch) -> Vec<Row> {
             payload_bytes: bytes.map_or(payload.len() as u64, i64::unsigned_abs),
             payload,
             time_ns: times.value(row),
+            partition: text("partition", row).and_then(|partition| partition.parse().ok()),
+            around: match text("record", row) {
+                Some(record) => Around::from_json(&record),
+                None => Some(Around::default()),
+            },
         };
         let tags = ["source", "reason", "partition"];
         let tags = tags.into_iter().filter_map(|name| Some((name, text(name, row)?))).collect();

@@ -5,6 +5,7 @@ use super::{
     params::Given,
     problem::{ApiError, Result},
 };
+use crate::telemetry;
 use axum::{
     Json,
     extract::State,
@@ -160,8 +161,10 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap)
     const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let is_open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
-    let kind = if is_open { OPEN_METRICS } else { PLAIN };
-    ([(header::CONTENT_TYPE, kind)], admin.metrics.text()).into_response()
+    let text = admin.metrics.open_text();
+    let (kind, text) =
+        if is_open { (OPEN_METRICS, text) } else { (PLAIN, telemetry::plain(&text)) };
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 fn stats(admin: &Admin) -> StatsView {

@@ -65,6 +65,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
                 arrival: arrival.clone(),
                 store: Arc::new(CatalogStore(node.clone())),
                 ahead_ns_max: i64::MAX,
+                files: "/nowhere".into(),
             },
             CancellationToken::new(),
         )
@@ -87,6 +88,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
         engine: QueryEngine::new(node.clone(), QueryOptions::default()),
         metrics,
         options: HttpOptions::default(),
+        reach: Reach::Machine,
     });
     (node, router)
 }
@@ -116,7 +118,7 @@ async fn a_failed_disk_stops_writes_and_is_told_while_rows_are_still_read() {
 
 #[tokio::test]
 async fn a_node_that_starts_answers_and_asks_to_come_again() {
-    let router = starting(Arc::new(Metrics::new()), &HttpOptions::default());
+    let router = starting(Arc::new(Metrics::new()), &HttpOptions::default(), Reach::Machine);
     let health = ask(&router, Method::GET, "/health", "").await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(health.body["message"].as_str().unwrap().contains("starting"));
@@ -146,7 +148,7 @@ async fn bodies_beyond_the_bound_are_refused_but_one_alone_never() {
 #[tokio::test]
 async fn a_defect_is_a_problem_of_one_request() {
     let routes = Router::new().route("/defect", get(async || -> &'static str { panic!("defect") }));
-    let routes = finish(routes, Arc::new(Metrics::new()), &HttpOptions::default());
+    let routes = finish(routes, Arc::new(Metrics::new()), &HttpOptions::default(), Reach::Machine);
     let answer = ask(&routes, Method::GET, "/defect", "").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer.body["type"], "/problems/internal");

@@ -29,7 +29,10 @@ impl Client {
         if !url.starts_with("http://") {
             bail!("cannot use the url {url:?}: expected http://HOST:PORT");
         }
+        // Proxies of the environment are for other machines.
+        let proxy = if is_loopback(&url) { None } else { ureq::Proxy::try_from_env() };
         let config = Agent::config_builder()
+            .proxy(proxy)
             .http_status_as_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("oribi/", env!("CARGO_PKG_VERSION")))
@@ -96,6 +99,18 @@ impl Client {
     }
 }
 
+/// Whether a URL names this machine.
+fn is_loopback(url: &str) -> bool {
+    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let host = rest.split('/').next().unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_name = host.eq_ignore_ascii_case("localhost") || host.ends_with(".localhost");
+    is_name || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Lets a success through.
 ///
 /// # Errors
@@ -153,6 +168,28 @@ fn encode(out: &mut String, text: &str) {
             byte => {
                 let _ = write!(out, "%{byte:02X}");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_loopback;
+
+    #[test]
+    fn this_machine_is_asked_directly() {
+        for url in
+            ["http://127.0.0.1:8640", "http://localhost", "http://[::1]:8640/x", "http://127.3.2.1"]
+        {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in [
+            "http://oribi:8640",
+            "http://10.0.0.1",
+            "http://127.0.0.1.example:80",
+            "http://[fe80::1]",
+        ] {
+            assert!(!is_loopback(url), "{url}");
         }
     }
 }

@@ -3,7 +3,8 @@
 use super::{
     NodeUrl,
     client::{self, Client, accepted},
-    split::{Batch, Quoting, Split},
+    head,
+    split::{Batch, Header, Quoting, Split},
 };
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
@@ -23,6 +24,8 @@ use std::{
 const WHOLE_BYTES_MAX: u64 = 16 << 20;
 /// Bytes of JSON elements that go to the node together.
 const ELEMENTS_BYTES: usize = 4 << 20;
+/// Bytes of a file in which its first object is looked for.
+const HEAD_BYTES: u64 = 1 << 20;
 /// Rejected rows of a batch that are shown.
 const SHOWN_MAX: usize = 5;
 
@@ -46,12 +49,31 @@ pub(crate) struct ImportArgs {
     /// Columns that are tags, comma-separated.
     #[arg(long, value_name = "NAMES")]
     tags: Option<String>,
-    /// The time column [default: the first of time, timestamp, ts]
+    /// The time column, or `now` for the time of the import [default: found by its name: time,
+    /// Timestamp, ts, date, …]
     #[arg(long, value_name = "COLUMN")]
     time: Option<String>,
     /// Unit of times given as numbers: n, us, ms, s, m, h.
     #[arg(long, value_name = "UNIT")]
     precision: Option<String>,
+    /// How times in text are written, such as %d.%m.%Y %H:%M:%S, in UTC unless it has a zone
+    /// [default: RFC 3339]
+    #[arg(long, value_name = "FORMAT")]
+    time_format: Option<String>,
+    /// What divides the cells of CSV: one character, or tab [default: found in the header]
+    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
+    delimiter: Option<u8>,
+    /// Lines before the header, or before the first row, that are left out.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    skip_lines: u64,
+}
+
+fn delimiter(text: &str) -> std::result::Result<u8, String> {
+    match text.as_bytes() {
+        b"tab" | b"\\t" => Ok(b'\t'),
+        [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => Ok(*byte),
+        _ => Err("expected one character, or tab".into()),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -109,18 +131,25 @@ pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode> {
         Some("-") => Box::new(io::stdin().lock()),
         _ => Box::new(File::open(&args.file).with_context(|| format!("cannot open {shown}"))?),
     };
-    let mut input = BufReader::with_capacity(1 << 20, input);
+    let input = BufReader::with_capacity(1 << 20, input);
     let mut sender = Sender::new(args, format)?;
     let unreadable = || format!("cannot read {shown}");
+    if args.skip_lines > 0 && matches!(format, Format::Json | Format::Arrow) {
+        bail!("--skip-lines is for formats of lines");
+    }
     match format {
-        Format::Json => send_elements(&mut input, &mut sender)
-            .with_context(|| format!("stopped after {} bytes of {shown}", sender.bytes))?,
+        Format::Json => {
+            let mut input = sender.look_at_members(input, args).with_context(unreadable)?;
+            send_elements(&mut input, &mut sender)
+                .with_context(|| format!("stopped after {} bytes of {shown}", sender.bytes))?;
+        }
         Format::Arrow => {
             let mut bytes = Vec::new();
             let limited = input.take(WHOLE_BYTES_MAX + 1).read_to_end(&mut bytes);
             if limited.with_context(unreadable)? as u64 > WHOLE_BYTES_MAX {
                 bail!("{shown} is larger than {WHOLE_BYTES_MAX} bytes; write it as several files");
             }
+            sender.take_time(args, columns_of(&bytes))?;
             sender.send(&Batch { bytes, lines_before: 0 })?;
         }
         _ => {
@@ -129,8 +158,17 @@ pub(crate) fn run(args: &ImportArgs) -> Result<ExitCode> {
                 Format::Lp => Quoting::Escaped,
                 _ => Quoting::None,
             };
-            let split = Split::new(input, quoting, format == Format::Csv);
-            for batch in split.with_context(unreadable)? {
+            let first = if format == Format::Csv { Header::Leads } else { Header::None };
+            let input: Box<dyn BufRead> = match format {
+                Format::Ndjson => sender.look_at_members(input, args).with_context(unreadable)?,
+                _ => Box::new(input),
+            };
+            let split = Split::new(input, quoting, first, args.skip_lines);
+            let split = split.with_context(unreadable)?;
+            if format == Format::Csv {
+                sender.look_at_header(&head::text(split.header()), args)?;
+            }
+            for batch in split {
                 let batch = batch.with_context(unreadable)?;
                 sender.send(&batch).with_context(|| {
                     format!("stopped at line {} of {shown}", batch.lines_before + 1)
@@ -160,13 +198,75 @@ impl Sender {
         let path = if format == Format::Lp { "/write" } else { "/api/v1/write" };
         if format != Format::Lp {
             pairs.extend([("table", own(&args.table)), ("tags", own(&args.tags))]);
-            pairs.extend([("time", own(&args.time)), ("format", format.as_str().to_owned())]);
+            pairs.extend([
+                ("time_format", own(&args.time_format)),
+                ("format", format.as_str().to_owned()),
+            ]);
         }
         pairs.retain(|(_, value)| !value.is_empty());
         let unit = if matches!(format, Format::Json | Format::Arrow) { "row" } else { "line" };
         let now = Instant::now();
         let client = Client::new(&args.node)?;
         Ok(Sender { client, path, pairs, unit, started: now, told: now, bytes: 0, rejected: 0 })
+    }
+
+    /// Finds out what divides the cells, and which column is the time.
+    fn look_at_header(&mut self, header: &str, args: &ImportArgs) -> Result<()> {
+        let delimiter = args.delimiter.unwrap_or_else(|| head::delimiter(header));
+        if delimiter != b',' {
+            self.pairs.push(("delimiter", char::from(delimiter).to_string()));
+        }
+        self.take_time(args, Some(head::split(header, delimiter)))
+    }
+
+    /// Finds out which member of the first object is the time, and gives the input back.
+    fn look_at_members<'a>(
+        &mut self,
+        mut input: impl BufRead + 'a,
+        args: &ImportArgs,
+    ) -> Result<Box<dyn BufRead + 'a>> {
+        let mut first = Vec::new();
+        (&mut input).take(HEAD_BYTES).read_to_end(&mut first)?;
+        let behind = first.split_inclusive(|byte| *byte == b'\n').take(args.skip_lines as usize);
+        let skipped: usize = behind.map(<[u8]>::len).sum();
+        self.take_time(args, head::members(&first[skipped..]))?;
+        Ok(Box::new(io::Cursor::new(first).chain(input)))
+    }
+
+    /// Names the time to the node. `columns` are those of the file, where they can be told.
+    ///
+    /// # Errors
+    /// A file without a time, unless `--time now` says what to do about that.
+    fn take_time(&mut self, args: &ImportArgs, columns: Option<Vec<String>>) -> Result<()> {
+        let listed = |columns: &[String]| columns.join(", ");
+        let time = match (args.time.as_deref(), columns) {
+            (Some("now"), columns) if columns.iter().flatten().all(|column| column != "now") => {
+                return Ok(());
+            }
+            (Some(time), Some(columns)) if columns.iter().all(|column| column != time) => {
+                bail!(
+                    "there is no column {time:?} for --time; the columns are: {}",
+                    listed(&columns)
+                );
+            }
+            (Some(time), _) => time.to_owned(),
+            (None, None) => return Ok(()),
+            (None, Some(columns)) => match head::time(&columns) {
+                Some(time) => time.clone(),
+                None => bail!(
+                    "no column is the time by its name; the columns are: {}. Say which one is with \
+                     --time COLUMN, or --time now for the time of the import{}",
+                    listed(&columns),
+                    if columns.len() == 1 {
+                        ". Is it all one column? --delimiter divides it"
+                    } else {
+                        ""
+                    },
+                ),
+            },
+        };
+        self.pairs.push(("time", time));
+        Ok(())
     }
 
     fn send(&mut self, batch: &Batch) -> Result<()> {
@@ -225,6 +325,19 @@ impl Sender {
         eprintln!("{mib:.1} MiB in {seconds:.1} s ({rate:.1} MiB/s), {} rejected", self.rejected);
         Ok(if self.rejected == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// The columns of an Arrow stream or file, where they can be told.
+fn columns_of(bytes: &[u8]) -> Option<Vec<String>> {
+    let named = |schema: &arrow_schema::Schema| {
+        schema.fields().iter().map(|field| field.name().clone()).collect()
+    };
+    let stream = arrow_ipc::reader::StreamReader::try_new(bytes, None);
+    if let Ok(reader) = stream {
+        return Some(named(&reader.schema()));
+    }
+    let file = arrow_ipc::reader::FileReader::try_new(io::Cursor::new(bytes), None);
+    file.ok().map(|reader| named(&reader.schema()))
 }
 
 /// Sends a JSON file's objects as lines, without holding the file in memory.

@@ -27,6 +27,15 @@ pub(super) enum Quoting {
     Escaped,
 }
 
+/// What the first row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Header {
+    /// A row like others.
+    None,
+    /// The names of the columns.
+    Leads,
+}
+
 /// Cuts what `input` gives.
 pub(super) struct Split<R> {
     input: R,
@@ -36,17 +45,30 @@ pub(super) struct Split<R> {
 }
 
 impl<R: BufRead> Split<R> {
-    /// Batches of rows. With `has_header` the first row leads every batch.
+    /// Batches of the rows behind so many lines. A header leads every batch.
     ///
     /// # Errors
     /// What the input answers.
-    pub(super) fn new(mut input: R, quoting: Quoting, has_header: bool) -> io::Result<Split<R>> {
+    pub(super) fn new(
+        mut input: R,
+        quoting: Quoting,
+        first: Header,
+        skipped_lines: u64,
+    ) -> io::Result<Split<R>> {
         let mut header = Vec::new();
-        let mut lines = 0;
-        if has_header {
-            lines = read_row(&mut input, &mut header, quoting)?;
+        let mut lines = skipped_lines;
+        for _ in 0..skipped_lines {
+            input.skip_until(b'\n')?;
+        }
+        if first == Header::Leads {
+            lines += read_row(&mut input, &mut header, quoting)?;
         }
         Ok(Split { input, quoting, header, lines })
+    }
+
+    /// The first row, if it leads every batch.
+    pub(super) fn header(&self) -> &[u8] {
+        &self.header
     }
 
     fn next_batch(&mut self) -> io::Result<Option<Batch>> {
@@ -141,7 +163,7 @@ mod tests {
     fn every_batch_has_the_header_and_knows_its_place() {
         let row = format!("{}\n", "x".repeat(1 << 20));
         let text = format!("head\n{}", row.repeat(6));
-        let split = Split::new(text.as_bytes(), Quoting::Doubled, true).unwrap();
+        let split = Split::new(text.as_bytes(), Quoting::Doubled, Header::Leads, 0).unwrap();
         let batches: Vec<Batch> = split.map(Result::unwrap).collect();
         assert!(batches.iter().all(|batch| batch.bytes.starts_with(b"head\n")));
         let lines = |batch: &Batch| batch.bytes.iter().filter(|byte| **byte == b'\n').count();
@@ -153,7 +175,7 @@ mod tests {
     #[test]
     fn an_endless_row_is_refused() {
         let text = "x".repeat(ROW_BYTES_MAX * 3);
-        let mut split = Split::new(text.as_bytes(), Quoting::None, false).unwrap();
+        let mut split = Split::new(text.as_bytes(), Quoting::None, Header::None, 0).unwrap();
         assert!(split.next().unwrap().is_err());
     }
 }

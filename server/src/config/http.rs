@@ -4,6 +4,16 @@ use oribi_connectors::WriteOptions;
 use serde::Deserialize;
 use std::time::Duration;
 
+/// Which names a node has that nobody listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Reach {
+    /// Those of this machine and those without a dot.
+    #[default]
+    Machine,
+    /// Also those that name servers of private networks give.
+    Network,
+}
+
 /// Bounds of the HTTP front door, `[http]` in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,6 +40,9 @@ pub(crate) struct HttpOptions {
     pub(crate) keep_alive_ms_max: u64,
     /// Connections at once; past it the one that is idle longest makes room.
     pub(crate) connections_max: usize,
+    /// Names under which the node is reached, beside addresses, `localhost`, names without a dot and
+    /// this machine's own.
+    pub(crate) hosts: Vec<String>,
     /// Origins of web pages that may use the API from a browser, or `*`.
     pub(crate) cors_origins: Vec<String>,
     /// Whether every request is logged.
@@ -51,6 +64,7 @@ impl Default for HttpOptions {
             body_idle_ms_max: 30_000,
             keep_alive_ms_max: 120_000,
             connections_max: 2_048,
+            hosts: Vec::new(),
             cors_origins: Vec::new(),
             access_log: false,
         }
@@ -86,6 +100,11 @@ impl HttpOptions {
         }
         if self.ahead_ns_max < 0 {
             return Err("ahead_ns_max is negative; expected 0 or more".into());
+        }
+        if let Some(other) = self.hosts.iter().find(|host| host.contains(['/', ':', ' ', '*'])) {
+            return Err(format!(
+                "hosts holds {other:?}; expected names without port, such as \"db.example\""
+            ));
         }
         let is_origin = |origin: &String| origin == "*" || origin.contains("://");
         if let Some(other) = self.cors_origins.iter().find(|origin| !is_origin(origin)) {

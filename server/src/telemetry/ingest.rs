@@ -3,7 +3,7 @@
 use futures::{FutureExt, future::BoxFuture};
 use oribi_connectors::mqtt_listener::ACK_BOUNDS_US;
 use oribi_ingest::{Ingest, Receipt, Result};
-use oribi_model::{Name, Points, Table};
+use oribi_model::{Name, Points, Rejection, Table};
 use std::{
     sync::{
         Arc,
@@ -73,6 +73,10 @@ impl<I: Ingest> Ingest for CountedIngest<I> {
 
     fn write_present(&self, points: Vec<Points>) -> BoxFuture<'_, Result<Receipt>> {
         self.counted(self.inner.write_present(points)).boxed()
+    }
+
+    fn refused(&self, points: &[Points]) -> Vec<Rejection> {
+        self.inner.refused(points)
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {

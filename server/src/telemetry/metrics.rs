@@ -1,19 +1,20 @@
 //! Figures for Prometheus, read from where they are counted at each scrape.
 
-use super::{IngestCounters, resident_bytes};
+use super::{IngestCounters, connectors, page::Page, resident_bytes};
 use crate::front::FrontCounters;
 use axum::http::{Method, StatusCode};
 use oribi_cluster::Node;
-use oribi_connectors::mqtt_listener::{ACK_BOUNDS_US, Counters};
+use oribi_connectors::{Connectors, mqtt_listener::Counters};
 use parking_lot::RwLock;
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet, text},
-    metrics::{MetricType, counter::Counter, family::Family, histogram::Histogram},
+    encoding::{DescriptorEncoder, EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
 use std::{
-    fmt,
+    collections::HashSet,
+    fmt::{self, Write},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -87,14 +88,43 @@ impl Metrics {
         self.request_times.get_or_create(&labels).observe(elapsed.as_secs_f64());
     }
 
-    /// All figures as text.
-    pub(crate) fn text(&self) -> String {
+    /// All figures as OpenMetrics text.
+    pub(crate) fn open_text(&self) -> String {
         let mut out = String::new();
         if let Err(error) = text::encode(&mut out, &self.registry.read()) {
             tracing::error!(%error, "cannot write the figures");
         }
         out
     }
+}
+
+/// OpenMetrics text in the older format of Prometheus (0.0.4), which has no units and no end, and
+/// calls a counter by the name of its samples.
+pub(crate) fn plain(open: &str) -> String {
+    let mut counters: HashSet<&str> = HashSet::new();
+    for line in open.lines() {
+        let words = line.strip_prefix("# TYPE ").and_then(|words| words.split_once(' '));
+        counters.extend(words.filter(|(_, kind)| *kind == "counter").map(|(name, _)| name));
+    }
+    let mut out = String::with_capacity(open.len());
+    for line in open.lines() {
+        let described = ["# HELP ", "# TYPE "].into_iter().find_map(|lead| {
+            let (name, rest) = line.strip_prefix(lead)?.split_once(' ')?;
+            Some((lead, name, rest))
+        });
+        match described {
+            Some((lead, name, rest)) if counters.contains(name) => {
+                // Writing to a string cannot fail.
+                let _ = writeln!(out, "{lead}{name}_total {rest}");
+            }
+            None if line.starts_with("# UNIT ") || line == "# EOF" => {}
+            _ => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    out
 }
 
 fn new_histogram() -> Histogram {
@@ -124,6 +154,8 @@ pub(crate) struct Sources {
     pub(crate) ingest: Arc<IngestCounters>,
     /// The HTTP front door.
     pub(crate) front: Arc<FrontCounters>,
+    /// Sources and sinks.
+    pub(crate) connectors: Connectors,
     /// When the process started.
     pub(crate) started: Instant,
 }
@@ -136,9 +168,10 @@ impl fmt::Debug for Sources {
 
 impl Collector for Sources {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut page = Page(encoder);
+        let mut page = Page::new(encoder);
         self.node(&mut page)?;
         self.doors(&mut page)?;
+        connectors::encode(&self.connectors.list(), &mut page)?;
         page.gauge("process_resident_memory_bytes", "Memory held", resident_bytes().unwrap_or(0))?;
         page.gauge("oribi_uptime_seconds", "Since the start", self.started.elapsed().as_secs())
     }
@@ -220,41 +253,18 @@ impl Sources {
     }
 }
 
-/// The page under construction.
-struct Page<'a>(DescriptorEncoder<'a>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Page<'_> {
-    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        self.0.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
-    }
-
-    /// The format adds `_total` to the name.
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        encoder.encode_counter::<NoLabelSet, u64, u64>(&value, None)
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
-        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        encoder.encode_counter::<NoLabelSet, f64, u64>(&value, None)
-    }
-
-    /// A histogram over [`ACK_BOUNDS_US`], in seconds.
-    fn times(
-        &mut self,
-        name: &str,
-        help: &str,
-        total_us: u64,
-        buckets: &[AtomicU64; ACK_BOUNDS_US.len() + 1],
-    ) -> fmt::Result {
-        let bounds = ACK_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-        let counts = buckets.iter().map(|count| count.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let unit = Unit::Seconds;
-        let mut encoder =
-            self.0.encode_descriptor(name, help, Some(&unit), MetricType::Histogram)?;
-        encoder.encode_histogram::<NoLabelSet>(total_us as f64 / 1e6, count, &buckets, None)
+    #[test]
+    fn the_older_format_names_counters_as_their_samples() {
+        let open = "# HELP a_b How many.\n# TYPE a_b counter\na_b_total 3\n# HELP t_seconds Time.\n\
+            # TYPE t_seconds histogram\n# UNIT t_seconds seconds\nt_seconds_sum 1.0\n# EOF\n";
+        assert_eq!(
+            plain(open),
+            "# HELP a_b_total How many.\n# TYPE a_b_total counter\na_b_total 3\n\
+             # HELP t_seconds Time.\n# TYPE t_seconds histogram\nt_seconds_sum 1.0\n"
+        );
     }
 }

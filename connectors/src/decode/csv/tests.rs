@@ -10,7 +10,7 @@ fn read(body: &[u8]) -> (Points, Vec<Rejection>, Result<(), Fault>) {
     let name = |name| Name::new(name).unwrap();
     let mut builder = TableBuilder::new(name("default"), name("m"));
     let mut sink = RowSink::new(&rules, &mut builder, None, 1);
-    let outcome = read_rows(body, &mut sink);
+    let outcome = read_rows(body, DELIMITER, &mut sink);
     let rejected = std::mem::take(&mut sink.rejected);
     (builder.finish(), rejected, outcome)
 }
@@ -43,6 +43,45 @@ fn bad_lines_cost_only_themselves_and_are_named_by_line() {
     assert_eq!(points.origins, [2, 5]);
     assert_eq!(rejected.iter().map(|one| one.origin).collect::<Vec<_>>(), [3, 4, 7]);
     assert!(read(b"a,a\n1,2\n").2.is_err());
+    let (_, rejected, _) =
+        read(b"time,v\r\n1700000000,1\r\n\r\n1700000001\r\n1700000002,\"open\r\n");
+    assert_eq!(rejected.iter().map(|one| one.origin).collect::<Vec<_>>(), [4, 5]);
+}
+
+#[test]
+fn quoted_cells_are_text_and_others_numbers_as_in_line_protocol() {
+    let cells = |column: &str| {
+        let body: String = format!("time,v\n1700000000,{column}\n");
+        let (points, rejected, _) = read(body.as_bytes());
+        match rejected.first() {
+            Some(refused) => Err(refused.reason),
+            None => Ok(points.fields.first().and_then(|field| field.values.get(0))),
+        }
+    };
+    for text in ["241408E4", "12345", "", "true", "NULL", "0012", " 1"] {
+        assert_eq!(
+            cells(&format!("\"{text}\"")),
+            if text.is_empty() {
+                Ok(Some(Value::Text("".into())))
+            } else {
+                Ok(Some(Value::Text(text.into())))
+            }
+        );
+    }
+    for (text, number) in
+        [(".5", 0.5), ("5.", 5.0), ("-.25", -0.25), ("+1.5", 1.5), ("1e3", 1000.0)]
+    {
+        assert_eq!(cells(text), Ok(Some(Value::Float(number))), "{text}");
+    }
+    assert_eq!(cells("+5"), Ok(Some(Value::Int(5))));
+    for text in ["0012", "1.2.3", "2024-01-01", "-", ".", "+", "1e", "12:30"] {
+        assert_eq!(cells(text), Ok(Some(Value::Text(text.into()))), "{text}");
+    }
+    for text in ["1e999", "-1e999", "99999999999999999999"] {
+        assert_eq!(cells(text), Err(RejectReason::Number), "{text}");
+    }
+    let long = format!("time,v\n1700000000,{}\n", "x".repeat(ROW_BYTES_MAX));
+    assert_eq!(read(long.as_bytes()).1[0].reason, RejectReason::Limit);
 }
 
 proptest! {

@@ -31,6 +31,29 @@ pub(super) enum FieldText<'a> {
     Bare(&'a [u8]),
 }
 
+impl Line<'_> {
+    /// Whether the parts of the line look like values and a time, so that it is no other text.
+    pub(super) fn is_likely(&self) -> bool {
+        let is_count = |text: &[u8]| {
+            let digits = text.strip_prefix(b"-").unwrap_or(text);
+            !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
+        };
+        self.time.is_none_or(is_count) && self.fields.iter().all(|(_, value)| value.is_likely())
+    }
+}
+
+impl FieldText<'_> {
+    fn is_likely(&self) -> bool {
+        let FieldText::Bare(text) = self else { return true };
+        let size = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+        let words: [&[u8]; 7] = [b"t", b"true", b"f", b"false", b"nan", b"inf", b"infinity"];
+        let number = size.strip_suffix(b"i").or(size.strip_suffix(b"u")).unwrap_or(size);
+        let is_number = number.first().is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'.'))
+            && number.iter().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+        is_number || words.iter().any(|word| size.eq_ignore_ascii_case(word))
+    }
+}
+
 struct Cursor<'a> {
     text: &'a [u8],
     at: usize,

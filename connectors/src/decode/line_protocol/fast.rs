@@ -28,7 +28,9 @@ impl Decoder<'_, '_, '_> {
             Some(count) => count.checked_mul(self.options.precision.ns()).filter(|time| {
                 time::check_ahead(*time, self.now_ns, self.options.ahead_ns_max).is_ok()
             }),
-            None => Some(self.next_time()),
+            // Its time may bring a tag along.
+            None if self.options.message_time.is_some() => None,
+            None => self.next_time().ok(),
         };
         let builder = self.tables.at(place);
         let Some(time) = time else {

@@ -17,7 +17,7 @@ const REBIRTH_PAUSE_NS: i64 = 10_000_000_000;
 #[derive(Debug, Default)]
 pub(super) struct Definitions {
     by_alias: HashMap<u64, (Arc<str>, Option<u32>)>,
-    /// Data types of metrics without alias.
+    /// Data types, also of metrics with an alias, whose names a data message may give instead.
     by_name: HashMap<Arc<str>, Option<u32>>,
     bytes: usize,
 }
@@ -30,20 +30,13 @@ impl Definitions {
                 return Err(Fault::syntax("a birth has a metric without a name"));
             };
             definitions.bytes += DEFINITION_BYTES + name.len();
-            let shared = Arc::from(name);
-            match metric.alias {
-                Some(alias) => {
-                    let known = definitions.by_alias.insert(alias, (shared, metric.datatype));
-                    if known.is_some() {
-                        let name = excerpt(name, 64);
-                        let detail =
-                            format!("the birth gives alias {alias} twice, to {name:?} too");
-                        return Err(Fault::syntax(detail));
-                    }
-                }
-                None => {
-                    definitions.by_name.insert(shared, metric.datatype);
-                }
+            let shared: Arc<str> = Arc::from(name);
+            definitions.by_name.insert(Arc::clone(&shared), metric.datatype);
+            let Some(alias) = metric.alias else { continue };
+            if definitions.by_alias.insert(alias, (shared, metric.datatype)).is_some() {
+                let name = excerpt(name, 64);
+                let detail = format!("the birth gives alias {alias} twice, to {name:?} too");
+                return Err(Fault::syntax(detail));
             }
         }
         Ok(definitions)

@@ -118,6 +118,47 @@ fn a_gap_asks_for_a_rebirth_and_keeps_the_rows() {
 }
 
 #[test]
+fn data_by_name_has_the_type_that_the_birth_gave_whether_with_an_alias_or_not() {
+    let metric = |name: &str, alias: Option<u64>, datatype: Option<u64>, field: u32, value: u64| {
+        let mut metric = Vec::new();
+        put_bytes(1, name.as_bytes(), &mut metric);
+        alias.into_iter().for_each(|alias| put_number(2, alias, &mut metric));
+        datatype.into_iter().for_each(|of| put_number(4, of, &mut metric));
+        put_number(field, value, &mut metric);
+        metric
+    };
+    let payload = |seq: u64, metrics: &[Vec<u8>]| {
+        let mut payload = Vec::new();
+        put_number(1, 1_765_000_000_000, &mut payload);
+        metrics.iter().for_each(|metric| put_bytes(2, metric, &mut payload));
+        put_number(3, seq, &mut payload);
+        payload
+    };
+    // Name, data type, field of the value, and the value as it is sent.
+    let all: [(&str, u64, u32, u64); 5] = [
+        ("i8", 1, 10, u64::from(-7i32 as u32)),
+        ("i16", 2, 10, u64::from(-2i32 as u32)),
+        ("i32", 3, 10, u64::from(-15i32 as u32)),
+        ("i64", 4, 11, -9i64 as u64),
+        ("flag", 11, 14, 0),
+    ];
+    for has_alias in [true, false] {
+        let mut nodes = SparkplugNodes::default();
+        let born = all.iter().zip(1..).map(|((name, of, field, _), alias)| {
+            metric(name, has_alias.then_some(alias), Some(*of), *field, 1)
+        });
+        take(&mut nodes, NBIRTH, &payload(0, &born.collect::<Vec<_>>()), 0);
+        let sent =
+            all.iter().map(|(name, _, field, value)| metric(name, None, None, *field, *value));
+        assert_eq!(
+            take(&mut nodes, NDATA, &payload(1, &sent.collect::<Vec<_>>()), 1),
+            "group=g,node=n 1765000000000000000 i8=Int(-7) i16=Int(-2) i32=Int(-15) i64=Int(-9) \
+             flag=Bool(false)\n"
+        );
+    }
+}
+
+#[test]
 fn the_number_after_255_is_0() {
     let mut nodes = SparkplugNodes::default();
     take(&mut nodes, NBIRTH, &message(Some(254), &[(Some("a"), Some(1), 5)]).payload, 0);

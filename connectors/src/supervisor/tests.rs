@@ -1,0 +1,157 @@
+//! What becomes of connectors that cannot run.
+
+use super::*;
+use crate::{
+    connector::ConnectorStore,
+    testing::{Memory, arrival},
+};
+use futures::future::BoxFuture;
+use oribi_model::{
+    Committed, Feed, ReadPath, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan,
+    TimeRange, WindowFeed, WindowQuestion, WindowRow, WrongMember,
+};
+use std::collections::BTreeSet;
+
+/// No rows.
+struct Nothing;
+
+impl ReadPath for Nothing {
+    fn table(&self, _: &str, _: &str) -> Option<Arc<Table>> {
+        None
+    }
+    fn tables(&self) -> Vec<Arc<Table>> {
+        Vec::new()
+    }
+    fn stats(&self, _: TableId) -> TableStats {
+        TableStats::default()
+    }
+    fn scan(&self, _: TableId, _: &ScanSpec, _: usize) -> oribi_model::Result<Vec<TabletScan>> {
+        Ok(Vec::new())
+    }
+}
+
+impl Feed for Nothing {
+    fn tablets(&self, _: TableId) -> Vec<TabletId> {
+        Vec::new()
+    }
+    fn committed(&self, _: TabletId, _: u64, _: usize) -> oribi_model::Result<Option<Committed>> {
+        Ok(None)
+    }
+}
+
+impl WindowFeed for Nothing {
+    fn check(&self, _: &WindowQuestion) -> std::result::Result<(), WrongMember> {
+        Ok(())
+    }
+    fn window_at(&self, _: &WindowQuestion, _: i64) -> std::result::Result<TimeRange, String> {
+        Ok(TimeRange::ALL)
+    }
+    fn windows(
+        &self,
+        _: &WindowQuestion,
+        _: TimeRange,
+    ) -> std::result::Result<Vec<WindowRow>, String> {
+        Ok(Vec::new())
+    }
+}
+
+/// Remembers connectors, and panics where it is asked for their places.
+struct Kept(Mutex<BTreeMap<String, String>>);
+
+impl ConnectorStore for Kept {
+    fn connectors(&self) -> Vec<(String, String)> {
+        self.0.lock().clone().into_iter().collect()
+    }
+    fn put(&self, name: &str, json: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
+        self.0.lock().insert(name.to_owned(), json.to_owned());
+        Box::pin(async { Ok(()) })
+    }
+    fn delete(&self, name: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
+        self.0.lock().remove(name);
+        Box::pin(async { Ok(()) })
+    }
+    fn paused(&self) -> BTreeSet<String> {
+        BTreeSet::new()
+    }
+    fn pause(&self, _: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn resume(&self, _: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn cursors(&self, _: &str) -> BTreeMap<String, u64> {
+        panic!("no places for the test")
+    }
+    fn save_cursors(
+        &self,
+        _: &str,
+        _: BTreeMap<String, u64>,
+    ) -> BoxFuture<'_, std::result::Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+fn spec(name: &str) -> String {
+    format!(
+        r#"{{"name":"{name}","kind":"kafka","url":"kafka://127.0.0.1:1","routes":[{{"topics":["t"]}}]}}"#
+    )
+}
+
+fn started(file: &[&str], kept: &[(&str, &str)]) -> Connectors {
+    let kept = kept.iter().map(|(name, json)| ((*name).to_owned(), (*json).to_owned())).collect();
+    let parts = Parts {
+        ingest: Memory::open(),
+        feed: Arc::new(Nothing),
+        windows: Arc::new(Nothing),
+        arrival: arrival(),
+        store: Arc::new(Kept(Mutex::new(kept))),
+        ahead_ns_max: i64::MAX / 2,
+        files: "/nowhere".into(),
+    };
+    let file = file.iter().map(|name| serde_json::from_str(&spec(name)).unwrap()).collect();
+    Connectors::start(file, parts, CancellationToken::new()).unwrap()
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_one_connector_that_failed() {
+    let strange = r#"{"name":"old","kind":"kafka","url":"kafka://h","flux":1}"#;
+    let connectors = started(&["file"], &[("old", strange), ("broken", "{")]);
+    for name in ["old", "broken"] {
+        let found = connectors.get(name).unwrap();
+        assert_eq!(found.state, State::Failed, "{name}");
+        assert!(found.last_error.unwrap().contains("cannot be read"), "{name}");
+        let resumed = connectors.resume(name).await.unwrap().unwrap();
+        assert_eq!(resumed.state, State::Failed);
+    }
+    let shown = serde_json::to_string(&connectors.get("old").unwrap()).unwrap();
+    assert!(shown.contains(r#""name":"old","kind":"kafka","url":"kafka://h""#), "{shown}");
+    assert_ne!(connectors.get("file").unwrap().state, State::Failed);
+    // It can be mended, and it can be dropped.
+    assert_ne!(connectors.put(&spec("old")).await.unwrap().state, State::Failed);
+    assert!(connectors.delete("broken").await.unwrap() && connectors.get("broken").is_none());
+}
+
+#[tokio::test]
+async fn a_name_of_both_the_file_and_the_store_fails_until_one_is_dropped() {
+    let connectors = started(&["both"], &[("both", &spec("both"))]);
+    let found = connectors.get("both").unwrap();
+    assert_eq!((found.state, found.origin), (State::Failed, "file"));
+    assert!(connectors.delete("both").await.unwrap());
+    assert_ne!(connectors.get("both").unwrap().state, State::Failed);
+    assert!(connectors.delete("both").await.is_err(), "the file has it alone now");
+}
+
+#[tokio::test]
+async fn a_run_that_panics_is_a_failure_and_is_tried_again() {
+    let connectors = started(&["panics"], &[]);
+    let found = loop {
+        let found = connectors.get("panics").unwrap();
+        if found.restarts > 1 {
+            break found;
+        }
+        tokio::task::yield_now().await;
+    };
+    let reason = found.last_error.unwrap();
+    assert!(reason.contains("panicked: no places for the test"), "{reason}");
+    assert!(connectors.pause("panics").await.unwrap().unwrap().state == State::Paused);
+}
