@@ -6,6 +6,7 @@ use crate::{
     filter::FilterCache,
     finish,
     operator::{self, Limits},
+    parallel::Sharing,
     plan::{self, Fill, Order, Plan, Question},
     select::Function,
     sql,
@@ -220,7 +221,10 @@ fn latest(
         return Ok(None);
     }
     let parts: Vec<BlockIter> = vec![Box::new(blocks.into_iter())];
-    let limits = Limits { windows_max: options.windows_max, threads: 1 };
+    let limits = Limits {
+        windows_max: options.windows_max,
+        sharing: Sharing { threads: 1, ..options.sharing() },
+    };
     let figures = operator::run(plan, parts, Some((0, 0)), limits, watch)?;
     let mut answer = finish::finish(plan, figures, options, watch)?;
     answer.stats.tablets = Some(count as u64);
@@ -285,7 +289,7 @@ fn scan(
             parts.extend(tablet.parts);
         }
     }
-    let limits = Limits { windows_max: options.windows_max, threads: options.threads() };
+    let limits = Limits { windows_max: options.windows_max, sharing: options.sharing() };
     let figures = operator::run(plan, parts, hint, limits, watch)?;
     let mut answer = finish::finish(plan, figures, options, watch)?;
     answer.stats.tablets = Some(tablets);

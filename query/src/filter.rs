@@ -1,7 +1,7 @@
 //! `where`: split into a time range, a condition on series, and the rest.
 
 use crate::{
-    Error, QueryOptions, Result, functions, guard,
+    Error, QueryOptions, Result, dialect, functions, guard,
     pushdown::{self, Pushed},
     relation::Relation,
 };
@@ -144,18 +144,25 @@ pub(crate) fn parse_predicate(
     relation: &Relation,
     options: &QueryOptions,
 ) -> Result<Expr> {
-    guard::check(text, options).map_err(|detail| Error::parameter(parameter, detail))?;
+    let wrong = |detail| Error::parameter(parameter, detail);
+    guard::check(text, options).map_err(wrong)?;
+    let state = functions::session_state();
+    let refuse = |error| Error::from_datafusion(parameter, &error, options.memory_bytes_max);
+    let sql = &state.config().options().sql_parser.dialect;
+    let mut tree = state.sql_to_expr_with_alias(text, sql).map_err(refuse)?;
+    dialect::settle_predicate(&mut tree.expr).map_err(wrong)?;
     let parse = || -> Result<Expr, DataFusionError> {
-        let state = functions::session_state();
         let schema = DFSchema::try_from(relation.schema.as_ref().clone())?;
-        let expr = state.create_logical_expr(text, &schema)?;
+        let expr = state.create_logical_expr_from_sql_expr(tree, &schema)?;
+        let expr = dialect::of_types(expr, &schema)?;
         let context = SimplifyContext::builder()
             .with_schema(Arc::new(schema.clone()))
             .with_config_options(Arc::clone(state.config_options()))
             .with_current_time()
             .build();
         let simplifier = ExprSimplifier::new(context);
-        let expr = simplifier.simplify(simplifier.coerce(expr, &schema)?)?;
+        let expr = dialect::in_predicate(simplifier.coerce(expr, &schema)?, &schema)?;
+        let expr = simplifier.simplify(expr)?;
         let data_type = expr.get_type(&schema)?;
         if !matches!(data_type, arrow_schema::DataType::Boolean | arrow_schema::DataType::Null) {
             return Err(DataFusionError::Plan(format!(
@@ -164,7 +171,7 @@ pub(crate) fn parse_predicate(
         }
         Ok(expr)
     };
-    parse().map_err(|error| Error::from_datafusion(parameter, &error, options.memory_bytes_max))
+    parse().map_err(refuse)
 }
 
 /// The condition on series of pushed parts.

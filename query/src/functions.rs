@@ -1,5 +1,6 @@
 //! The SQL functions: DataFusion's, less those that allocate at will, plus `time_bucket`.
 
+use crate::dialect::{CheckedSum, analyzer_rules};
 use arrow_array::{ArrayRef, cast::AsArray, types::Int64Type};
 use arrow_schema::{DataType, FieldRef};
 use datafusion::{
@@ -8,6 +9,7 @@ use datafusion::{
     logical_expr::{
         ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     },
+    physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::SessionConfig,
 };
 use std::sync::{Arc, LazyLock};
@@ -26,7 +28,19 @@ pub(crate) fn session_state() -> &'static SessionState {
         options.sql_parser.enable_ident_normalization = false;
         // Nesting is bounded before, by the guard.
         let _ = options.set("datafusion.sql_parser.recursion_limit", "1000");
-        let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
+        // Scans take no filters while they run, and what filters above joins gain by moving is not
+        // worth their landing on another column of the same name (apache/datafusion 25259).
+        let _ = options.set("datafusion.optimizer.enable_dynamic_filter_pushdown", "false");
+        let physical = PhysicalOptimizer::new().rules.into_iter();
+        let physical = physical.filter(|rule| !rule.name().starts_with("FilterPushdown"));
+        let mut builder = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .with_analyzer_rules(analyzer_rules())
+            .with_physical_optimizer_rules(physical.collect());
+        let aggregates = builder.aggregate_functions().get_or_insert_default();
+        aggregates.retain(|function| function.name() != "sum");
+        aggregates.push(CheckedSum::function());
         let functions = builder.scalar_functions().get_or_insert_default();
         functions.retain(|function| !REFUSED.contains(&function.name()));
         for function in functions.iter_mut() {

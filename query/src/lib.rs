@@ -4,9 +4,11 @@
 
 mod answer;
 mod civil;
+mod dialect;
 mod encode;
 mod engine;
 mod error;
+mod exact;
 mod feed;
 mod filter;
 mod finish;

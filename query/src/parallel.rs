@@ -5,8 +5,14 @@ use oribi_model::{Block, BlockIter};
 use parking_lot::Mutex;
 use std::{collections::VecDeque, ops::ControlFlow};
 
-/// Rows read after which a helper thread is cheaper than waiting.
-const ROWS_ALONE_MAX: usize = 50_000;
+/// How a fold is shared out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sharing {
+    /// Threads at most.
+    pub(crate) threads: usize,
+    /// Rows that one thread reads before others help.
+    pub(crate) rows_alone_max: usize,
+}
 
 /// Folds all blocks of `parts` into states made by `make`, one a thread. `take` gets the number of
 /// the block's part, and breaks where no more blocks are wanted; blocks of one part come to it in
@@ -16,7 +22,7 @@ const ROWS_ALONE_MAX: usize = 50_000;
 /// The first error of a block, of `take`, or of the watch, which stops the other threads.
 pub(crate) fn fold<S: Send>(
     parts: Vec<BlockIter>,
-    threads: usize,
+    sharing: Sharing,
     watch: &Watch,
     make: impl Fn() -> S + Sync,
     take: impl Fn(&mut S, usize, Block) -> Result<ControlFlow<()>> + Sync,
@@ -41,8 +47,8 @@ pub(crate) fn fold<S: Send>(
         }
     };
     let mut first = make();
-    let Some(rest) = worker(&mut first, ROWS_ALONE_MAX)? else { return Ok(vec![first]) };
-    let helpers = threads.saturating_sub(1).min(queue.lock().len());
+    let Some(rest) = worker(&mut first, sharing.rows_alone_max)? else { return Ok(vec![first]) };
+    let helpers = sharing.threads.saturating_sub(1).min(queue.lock().len());
     queue.lock().push_front(rest);
     std::thread::scope(|scope| {
         let help = || {

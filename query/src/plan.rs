@@ -99,7 +99,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Whether figures are kept by series before they are kept by group.
-    pub(crate) fn by_series(&self) -> Grouping {
+    pub(crate) fn grouping(&self) -> Grouping {
         match self.lanes.iter().any(|lane| lane.kind == LaneKind::Counter) {
             true => Grouping::Series,
             false => Grouping::Tags,

@@ -7,6 +7,7 @@ mod scan;
 use crate::{
     Error, QueryOptions, Result,
     answer::{Answer, Stats},
+    dialect,
     filter::FilterCache,
     functions, guard, plan,
     watch::Watch,
@@ -46,8 +47,12 @@ pub(crate) async fn answer(
     let refuse = |error: DataFusionError| explain(read.as_ref(), &db, options, &error);
     let base = functions::session_state();
     let statement = base.sql_to_statement(text, &base.config().options().sql_parser.dialect);
-    let statement = statement.map_err(refuse)?;
+    let mut statement = statement.map_err(refuse)?;
     check_statement(&statement)?;
+    if let Some(query) = query_of(&mut statement) {
+        let refused = dialect::check_query(query, options.sql_scans_max);
+        refused.map_err(|detail| Error::Sql { detail })?;
+    }
     if let Statement::Statement(inner) = &statement
         && let Some(plain) = Plain::recognise(inner, &db, read.as_ref(), filters, options)
     {
@@ -130,6 +135,22 @@ fn check_statement(statement: &Statement) -> Result<()> {
     };
     let detail = format!("{kind} is refused; expected one SELECT, WITH, VALUES or EXPLAIN");
     Err(Error::Sql { detail })
+}
+
+/// The query of a statement that may hold one.
+fn query_of(statement: &mut Statement) -> Option<&mut ast::Query> {
+    match statement {
+        Statement::Statement(inner) => match inner.as_mut() {
+            ast::Statement::Query(query) => Some(query),
+            ast::Statement::Explain { statement, .. } => match statement.as_mut() {
+                ast::Statement::Query(query) => Some(query),
+                _ => None,
+            },
+            _ => None,
+        },
+        Statement::Explain(explain) => query_of(&mut explain.statement),
+        _ => None,
+    }
 }
 
 /// An error of DataFusion as an answer to the asker.

@@ -52,23 +52,6 @@ fn sensors() -> Memory {
     Memory(vec![table, other, dead])
 }
 
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
-                (byte as char).to_string()
-            }
-            byte => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
-fn url(path: &str, pairs: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> =
-        pairs.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-    format!("{path}?{}", pairs.join("&"))
-}
-
 async fn send(engine: &QueryEngine, request: Request<Body>) -> (u16, String, Vec<u8>) {
     let response = router(engine.clone()).oneshot(request).await.unwrap();
     let status = response.status().as_u16();
@@ -77,20 +60,7 @@ async fn send(engine: &QueryEngine, request: Request<Body>) -> (u16, String, Vec
 }
 
 async fn get(engine: &QueryEngine, path: &str, pairs: &[(&str, &str)]) -> (u16, Json) {
-    const URL_BYTES_MAX: usize = 8_000;
-    let address = url(path, pairs);
-    let request = if address.len() < URL_BYTES_MAX {
-        Request::get(address).body(Body::empty()).unwrap()
-    } else {
-        let members: serde_json::Map<String, Json> =
-            pairs.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
-        Request::post(path).body(Body::from(Json::Object(members).to_string())).unwrap()
-    };
-    let (status, kind, body) = send(engine, request).await;
-    if status != 200 {
-        assert_eq!(kind, "application/problem+json");
-    }
-    (status, serde_json::from_slice(&body).unwrap())
+    support::get(router(engine.clone()), path, pairs).await
 }
 
 fn engine() -> QueryEngine {

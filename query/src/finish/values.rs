@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    lane::{Known, Lane, LaneKind},
+    lane::{Lane, LaneKind},
     operator::Figures,
     plan::Plan,
     select::{Function, Input, Item},
@@ -71,7 +71,7 @@ fn lane_values(
             slots
                 .iter()
                 .zip(counts)
-                .map(|(slot, count)| slot.map(|slot| sums[slot] / *count as f64))
+                .map(|(slot, count)| slot.map(|slot| sums[slot].value() / *count as f64))
                 .collect(),
         ),
         Lane::SumInt(sums) => Values::Int(
@@ -80,11 +80,12 @@ fn lane_values(
                 .map(|slot| slot.map(|slot| fit(sums[slot])).transpose())
                 .collect::<Result<_>>()?,
         ),
-        Lane::SumFloat(sums) => each(&|slot| Some(sums[slot])),
+        Lane::SumFloat(sums) => each(&|slot| Some(sums[slot].value())),
         Lane::BestInt(_, best) => {
             Values::Int(slots.iter().map(|slot| slot.map(|slot| best[slot])).collect())
         }
-        Lane::BestFloat(_, best) => each(&|slot| Some(best[slot])),
+        // Of the two zeros, which compare equal, always the same.
+        Lane::BestFloat(_, best) => each(&|slot| Some(best[slot] + 0.0)),
         Lane::BestOther(_, best) => {
             typed(item, slots.iter().map(|slot| slot.and_then(|slot| best[slot].clone())))
         }
@@ -110,18 +111,16 @@ fn lane_values(
             slots
                 .iter()
                 .map(|slot| {
-                    let counter = slot.and_then(|slot| cells[slot]);
-                    let known = counter.filter(|counter| counter.known == Known::Yes);
-                    known.map(|counter| fit(counter.delta)).transpose()
+                    let totals = slot.and_then(|slot| cells[slot].as_ref()?.totals());
+                    totals.map(|totals| fit(totals.delta)).transpose()
                 })
                 .collect::<Result<_>>()?,
         ),
-        Lane::CounterInt(cells) => each(&|slot| {
-            cells[slot].filter(|counter| counter.known == Known::Yes).map(|counter| counter.rate)
-        }),
+        Lane::CounterInt(cells) => each(&|slot| Some(cells[slot].as_ref()?.totals()?.rate.value())),
         Lane::CounterFloat(cells) => each(&|slot| {
-            let counter = cells[slot].filter(|counter| counter.known == Known::Yes)?;
-            Some(if item.function == Function::Rate { counter.rate } else { counter.delta })
+            let totals = cells[slot].as_ref()?.totals()?;
+            let is_rate = item.function == Function::Rate;
+            Some(if is_rate { &totals.rate } else { &totals.delta }.value())
         }),
         Lane::Count(_) => unreachable!("counts are no lane of their own function"),
     })

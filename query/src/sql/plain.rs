@@ -12,8 +12,8 @@ use crate::{
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement,
-    TableFactor, Value,
+    Expr, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, Select, SelectFlavor,
+    SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value, WildcardAdditionalOptions,
 };
 use oribi_model::{Block, ColumnRead, ReadPath, RowsWanted, ScanSpec, Table};
 use std::{
@@ -44,25 +44,11 @@ impl Plain {
         options: &QueryOptions,
     ) -> Option<Plain> {
         let Statement::Query(query) = statement else { return None };
-        let SetExpr::Select(select) = query.body.as_ref() else { return None };
-        let [from] = select.from.as_slice() else { return None };
-        let TableFactor::Table { name, .. } = &from.relation else { return None };
-        let limit = limit(query)?;
-        // Whatever else may stand in a SELECT shows up in its text.
-        let columns: Vec<String> = select.projection.iter().map(SelectItem::to_string).collect();
-        let mut known = format!("SELECT {} FROM {name}", columns.join(", "));
-        if let Some(predicate) = &select.selection {
-            known += &format!(" WHERE {predicate}");
-        }
-        if let Some(limit) = limit {
-            known += &format!(" LIMIT {limit}");
-        }
-        if known != query.to_string() {
-            return None;
-        }
+        let (select, limit) = only_select(query)?;
+        let (projection, name, selection) = only_columns(select)?;
         let table = find(name, db, read)?;
-        let relation = project(&Relation::of(&table), &select.projection)?;
-        let filter = match &select.selection {
+        let relation = project(&Relation::of(&table), projection)?;
+        let filter = match selection {
             Some(predicate) => filters.get(&predicate.to_string(), &table, options).ok()?,
             None => Arc::new(Filter::default()),
         };
@@ -96,7 +82,7 @@ impl Plain {
             }
             Ok(ControlFlow::Continue(()))
         };
-        let picked = parallel::fold(parts, options.threads(), watch, Vec::new, take)?;
+        let picked = parallel::fold(parts, options.sharing(), watch, Vec::new, take)?;
         let mut picked: Vec<_> = picked.into_iter().flatten().collect();
         picked.sort_by_key(|(part, _)| *part);
         let mut batches: Vec<_> = picked.into_iter().map(|(_, batch)| batch).collect();
@@ -154,11 +140,101 @@ impl Held {
     }
 }
 
+/// The SELECT of a query that is nothing else, and its limit. Whatever the parser may come to read
+/// besides must be named here before this compiles again.
+fn only_select(query: &Query) -> Option<(&Select, Option<usize>)> {
+    let Query {
+        with: None,
+        body,
+        order_by: None,
+        limit_clause,
+        fetch: None,
+        locks,
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators,
+    } = query
+    else {
+        return None;
+    };
+    let SetExpr::Select(select) = body.as_ref() else { return None };
+    let plain = locks.is_empty() && pipe_operators.is_empty();
+    plain.then_some(())?;
+    Some((select, limit(limit_clause.as_ref())?))
+}
+
+/// Columns, table and predicate of a SELECT that has nothing else.
+fn only_columns(select: &Select) -> Option<(&[SelectItem], &ObjectName, Option<&Expr>)> {
+    let Select {
+        select_token: _,
+        optimizer_hints,
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: _,
+        projection,
+        exclude: None,
+        into: None,
+        from,
+        lateral_views,
+        prewhere: None,
+        selection,
+        connect_by,
+        group_by: GroupByExpr::Expressions(group_by, group_modifiers),
+        cluster_by,
+        distribute_by,
+        sort_by,
+        having: None,
+        named_window,
+        qualify: None,
+        window_before_qualify: _,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    } = select
+    else {
+        return None;
+    };
+    let plain = optimizer_hints.is_empty()
+        && lateral_views.is_empty()
+        && connect_by.is_empty()
+        && group_by.is_empty()
+        && group_modifiers.is_empty()
+        && cluster_by.is_empty()
+        && distribute_by.is_empty()
+        && sort_by.is_empty()
+        && named_window.is_empty();
+    let [TableWithJoins { relation, joins }] = from.as_slice() else { return None };
+    let TableFactor::Table {
+        name,
+        alias: None,
+        args: None,
+        with_hints,
+        version: None,
+        with_ordinality: false,
+        partitions,
+        json_path: None,
+        sample: None,
+        index_hints,
+    } = relation
+    else {
+        return None;
+    };
+    let alone = joins.is_empty()
+        && with_hints.is_empty()
+        && partitions.is_empty()
+        && index_hints.is_empty();
+    (plain && alone).then_some((projection.as_slice(), name, selection.as_ref()))
+}
+
 /// The limit, if there is one; `None` where it is more than a number.
-fn limit(query: &Query) -> Option<Option<usize>> {
-    match &query.limit_clause {
+fn limit(clause: Option<&LimitClause>) -> Option<Option<usize>> {
+    match clause {
         None => Some(None),
-        Some(LimitClause::LimitOffset { limit: Some(Expr::Value(value)), .. }) => {
+        Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by })
+            if limit_by.is_empty() =>
+        {
+            let Expr::Value(value) = limit else { return None };
             match &value.value {
                 Value::Number(number, _) => number.parse().ok().map(Some),
                 _ => None,
@@ -184,7 +260,19 @@ fn find(name: &ObjectName, db: &str, read: &dyn ReadPath) -> Option<Arc<Table>> 
 /// The columns asked for, under the names asked for; `None` for anything but columns that exist,
 /// and for names that stand twice.
 fn project(whole: &Relation, items: &[SelectItem]) -> Option<Relation> {
-    if let [SelectItem::Wildcard(_)] = items {
+    if let [SelectItem::Wildcard(options)] = items {
+        let WildcardAdditionalOptions {
+            wildcard_token: _,
+            opt_ilike: None,
+            opt_exclude: None,
+            opt_except: None,
+            opt_replace: None,
+            opt_rename: None,
+            opt_alias: None,
+        } = options
+        else {
+            return None;
+        };
         return Some(whole.clone());
     }
     let column = |item: &SelectItem| -> Option<(usize, String)> {
