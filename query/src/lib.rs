@@ -22,10 +22,12 @@ mod operator;
 mod options;
 mod parallel;
 mod plan;
+mod pools;
 mod pushdown;
 mod relation;
 mod select;
 mod sql;
+mod strategy;
 mod watch;
 mod windows;
 

@@ -9,7 +9,7 @@ use crate::{
     plan::{Grouping, Plan},
     select::Input,
     watch::Watch,
-    windows::Window,
+    windows::{Cuts, Window},
 };
 use hashbrown::HashMap;
 use oribi_model::{Block, BlockIter, SeriesKey};
@@ -37,6 +37,7 @@ pub(crate) struct Figures {
     /// Series of each group where groups are series.
     series_keys: Vec<SeriesKey>,
     windows_seen: Option<(i64, i64)>,
+    cuts: Cuts,
 }
 
 impl Figures {
@@ -53,6 +54,7 @@ impl Figures {
             by_series: HashMap::new(),
             series_keys: Vec::new(),
             windows_seen: None,
+            cuts: Cuts::new(&plan.windows, hint),
         }
     }
 
@@ -78,7 +80,7 @@ impl Figures {
             let mut at = rows.start;
             while at < rows.end {
                 if times[at] < window.start || times[at] >= window.end {
-                    window = plan.windows.at(times[at]);
+                    window = self.cuts.at(&plan.windows, times[at]);
                 }
                 let until = at + kernel::before(&times[at..rows.end], window.end).max(1);
                 let slot = self.slot(group, window.index, windows_max, &mut bytes)?;

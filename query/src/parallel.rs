@@ -14,6 +14,20 @@ pub(crate) struct Sharing {
     pub(crate) rows_alone_max: usize,
 }
 
+/// As large as that of the threads that plan: predicates are as deep here.
+const STACK_BYTES: usize = 32 << 20;
+
+/// Tells the others when a thread panics.
+struct StopOnPanic<'a>(&'a Watch);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cancel();
+        }
+    }
+}
+
 /// Folds all blocks of `parts` into states made by `make`, one a thread. `take` gets the number of
 /// the block's part, and breaks where no more blocks are wanted; blocks of one part come to it in
 /// their order.
@@ -52,11 +66,18 @@ pub(crate) fn fold<S: Send>(
     queue.lock().push_front(rest);
     std::thread::scope(|scope| {
         let help = || {
+            let _stop = StopOnPanic(watch);
             let mut state = make();
             let done = worker(&mut state, usize::MAX).inspect_err(|_| watch.cancel());
             done.map(|_| state)
         };
-        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(help)).collect();
+        let start = || {
+            let thread = std::thread::Builder::new().name("oribi-fold".into());
+            thread.stack_size(STACK_BYTES).spawn_scoped(scope, help)
+        };
+        // Where the system gives no more threads, those that there are do the work.
+        let helpers: Vec<_> = (0..helpers).map_while(|_| start().ok()).collect();
+        let _stop = StopOnPanic(watch);
         let own = worker(&mut first, usize::MAX).inspect_err(|_| watch.cancel());
         let mut first_error = own.err();
         let mut states = vec![first];

@@ -170,6 +170,18 @@ async fn answers_are_those_of_the_standard() {
         ("SELECT s FROM texts WHERE d = 7 OR d = 'abc' ORDER BY s", json!([["7"], ["abc"]])),
         ("SELECT s FROM texts WHERE d = 'abc' OR d = 7 ORDER BY s", json!([["7"], ["abc"]])),
         ("SELECT s FROM texts WHERE s IN (7, 10) ORDER BY s", json!([["10"], ["7"]])),
+        // Times that 64 bits of nanoseconds cannot hold.
+        ("SELECT count(*) FROM m WHERE time < '3000-01-01'", json!([[4]])),
+        (
+            "SELECT count(*) FROM m WHERE '0001-01-01T00:00:00Z' <= time AND time <> '9999-12-31'",
+            json!([[4]]),
+        ),
+        (
+            "SELECT count(*) FROM m WHERE time > TIMESTAMP '3000-01-01' OR time = '1000-01-01'",
+            json!([[0]]),
+        ),
+        ("SELECT count(*) FROM m WHERE time BETWEEN '1000-01-01' AND '3000-01-01'", json!([[4]])),
+        ("SELECT count(*) FROM m WHERE NOT (time < '3000-01-01')", json!([[0]])),
         // Stars with additions.
         ("SELECT * EXCLUDE (time) FROM m WHERE n = 2", json!([["s", 2]])),
         ("SELECT * EXCEPT (time, site) FROM m WHERE n = 2", json!([[2]])),
@@ -247,6 +259,9 @@ async fn predicates_mean_the_same_everywhere() {
         ("flags", "ok IS DISTINCT FROM true AND n > 1"),
         ("flags", "ok IS NOT DISTINCT FROM false OR n = 0"),
         ("zeros", "v IN (0, 5, 6, 7, 8)"),
+        ("m", "time < '3000-01-01'"),
+        ("m", "time >= '0001-01-01' AND time <= '1970-01-02'"),
+        ("m", "NOT (time < '3000-01-01') OR n = 1"),
         ("texts", "d = 7 OR d = 'abc'"),
         ("texts", "d = 'abc' OR d = 7"),
         ("texts", "d > 5"),

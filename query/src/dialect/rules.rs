@@ -1,7 +1,7 @@
 //! Rewrites of expressions with types.
 
 use super::{checked, in_set};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use datafusion::{
     common::{
         DFSchema, Result, ScalarValue,
@@ -10,7 +10,7 @@ use datafusion::{
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     logical_expr::{
-        BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator,
+        Between, BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator,
         expr::{InList, InSubquery},
         expr_rewriter::NamePreserver,
         utils::merge_schema,
@@ -18,6 +18,7 @@ use datafusion::{
     },
     optimizer::{Analyzer, AnalyzerRule},
 };
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use std::sync::Arc;
 
 /// DataFusion's rules with ours around them.
@@ -104,8 +105,14 @@ fn texts(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 (_, Some(true)) => (beside_text(*left, op)?, *right),
                 _ => (*left, *right),
             };
+            let (left, op, right) = within_time(left, op, right, schema);
             let (left, right) = (Box::new(left), Box::new(right));
             Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+        }
+        Expr::Between(Between { expr, negated, low, high }) if is_time(&expr, schema) => {
+            let bound = |bound: Expr| far(&bound).map_or(bound, Far::edge);
+            let (low, high) = (Box::new(bound(*low)), Box::new(bound(*high)));
+            Ok(Transformed::yes(Expr::Between(Between { expr, negated, low, high })))
         }
         Expr::InList(InList { expr, list, negated }) if is_text(&expr, schema) == Some(true) => {
             let list = list.into_iter().map(|item| beside_text(item, Operator::Eq));
@@ -114,6 +121,82 @@ fn texts(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// A comparison of a time with one that 64 bits of nanoseconds cannot hold, as one with the last
+/// that they can: `time < '3000-01-01'` is true of every time.
+fn within_time(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> (Expr, Operator, Expr) {
+    let (time, op, far) = if is_time(&left, schema)
+        && let Some(far) = far(&right)
+    {
+        (left, op, far)
+    } else if is_time(&right, schema)
+        && let (Some(far), Some(op)) = (far(&left), op.swap())
+    {
+        (right, op, far)
+    } else {
+        return (left, op, right);
+    };
+    use Operator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
+    let op = match (op, &far) {
+        (Lt | LtEq | NotEq, Far::Above) => LtEq,
+        (Gt | GtEq | Eq, Far::Above) => Gt,
+        (Gt | GtEq | NotEq, Far::Below) => GtEq,
+        (Lt | LtEq | Eq, Far::Below) => Lt,
+        (other, _) => other,
+    };
+    (time, op, far.edge())
+}
+
+/// A time that 64 bits of nanoseconds cannot hold.
+enum Far {
+    Above,
+    Below,
+}
+
+impl Far {
+    fn edge(self) -> Expr {
+        let ns = match self {
+            Far::Above => i64::MAX,
+            Far::Below => i64::MIN,
+        };
+        let zone = Some("UTC".into());
+        Expr::Literal(ScalarValue::TimestampNanosecond(Some(ns), zone), None)
+    }
+}
+
+/// Whether a literal, or the cast of one to a time, is such a time.
+fn far(expr: &Expr) -> Option<Far> {
+    let text = match expr {
+        Expr::Literal(value, _) => value.try_as_str()??,
+        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => {
+            return far(&cast.expr);
+        }
+        _ => return None,
+    };
+    let text = text.trim();
+    let ns = match text.parse::<Timestamp>() {
+        Ok(instant) => instant.as_nanosecond(),
+        Err(_) => {
+            let local = text.parse::<DateTime>().ok()?;
+            match TimeZone::UTC.to_timestamp(local) {
+                Ok(instant) => instant.as_nanosecond(),
+                Err(_) if local.year() > 0 => return Some(Far::Above),
+                Err(_) => return Some(Far::Below),
+            }
+        }
+    };
+    match i64::try_from(ns) {
+        Ok(_) => None,
+        Err(_) if ns > 0 => Some(Far::Above),
+        Err(_) => Some(Far::Below),
+    }
+}
+
+fn is_time(expr: &Expr, schema: &DFSchema) -> bool {
+    let of = expr.get_type(schema);
+    !expr.column_refs().is_empty()
+        && of.is_ok_and(|of| matches!(of, DataType::Timestamp(TimeUnit::Nanosecond, _)))
 }
 
 fn is_comparison(op: Operator) -> bool {
