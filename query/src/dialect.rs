@@ -5,11 +5,13 @@
 
 mod checked;
 mod in_set;
+mod joined;
 mod rules;
 mod sum;
 mod syntax;
 
 pub(crate) use in_set::in_set;
+pub(crate) use joined::{JOINED_BYTES_MAX, text_bytes};
 pub(crate) use rules::{analyzer_rules, in_predicate, of_types};
 pub(crate) use sum::CheckedSum;
 pub(crate) use syntax::{check_query, settle_predicate};

@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 use wide::Wide;
 
 /// Binary places of the values' first part below the greatest value.
-const HIGH_PLACES: i32 = 40;
-/// Binary places of the second part, which together reach what lies 2^30 below the greatest value.
-const LOW_PLACES: i32 = 42;
+const HIGH_PLACES: i32 = 39;
+/// Binary places of the second part, which together reach what lies 2^28 below the greatest value.
+const LOW_PLACES: i32 = 41;
+/// Values whose parts a float sums exactly: 40 bits each, twelve more for their number.
+const CHUNK: usize = 4_096;
+/// Values that are added one by one, as cutting them takes longer.
+const FEW: usize = 3;
 const LANES: usize = 8;
-/// Values whose parts floats sum exactly: 41 bits each, eleven more for their number in a lane.
-const CHUNK: usize = LANES * 2_048;
 
 /// The exact sum of floats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +60,9 @@ impl Exact {
     }
 
     fn add_chunk(&mut self, values: &[f64]) -> usize {
+        if values.len() <= FEW {
+            return values.iter().map(|value| self.add(*value)).sum();
+        }
         let top = exponent(greatest(values));
         // Beyond these, the places of the parts are no floats themselves.
         const TOP: std::ops::Range<i32> = -900..900;
@@ -65,7 +70,7 @@ impl Exact {
             return values.iter().map(|value| self.add(*value)).sum();
         }
         let (high_place, low_place) = (top - HIGH_PLACES, top - HIGH_PLACES - LOW_PLACES);
-        match parts(values, power(high_place), power(low_place)) {
+        match parts(values, high_place, low_place) {
             Some((high, low)) => {
                 let units = (i128::from(high) << LOW_PLACES) + i128::from(low);
                 self.add_units(units, low_place)
@@ -179,39 +184,43 @@ pub(crate) fn spread(count: u64, sum: &Exact, squares: &Exact) -> Option<(f64, i
     Some(spread.rounded())
 }
 
-/// Exact sums of the values' parts in units of `high_unit` and `low_unit`; `None` where some value
-/// has a third part, or is none.
-fn parts(values: &[f64], high_unit: f64, low_unit: f64) -> Option<(i64, i64)> {
+/// Exact sums of the values' parts in units of 2^`high_place` and 2^`low_place`; `None` where some
+/// value has a third part, or is none.
+fn parts(values: &[f64], high_place: i32, low_place: i32) -> Option<(i64, i64)> {
     // Adding and taking off one and a half times 2^52 units leaves whole units.
     const WHOLE: f64 = 1.5 * (1u64 << 52) as f64;
-    let (high_cut, low_cut) = (WHOLE * high_unit, WHOLE * low_unit);
-    let mut highs = [0.0f64; LANES];
-    let mut lows = [0.0f64; LANES];
-    let mut rests = [0.0f64; LANES];
-    let mut take = |lane: usize, value: f64| {
+    let (high_cut, low_cut) = (WHOLE * power(high_place), WHOLE * power(low_place));
+    let cut = |value: f64| {
         let high = (value + high_cut) - high_cut;
         let rest = value - high;
         let low = (rest + low_cut) - low_cut;
-        highs[lane] += high;
-        lows[lane] += low;
-        rests[lane] += (rest - low).abs();
+        (high, low, (rest - low).to_bits())
     };
+    let mut highs = [0.0f64; LANES];
+    let mut lows = [0.0f64; LANES];
+    let mut rests = [0u64; LANES];
     let chunks = values.chunks_exact(LANES);
     let last = chunks.remainder();
     for chunk in chunks {
-        for (lane, value) in chunk.iter().enumerate() {
-            take(lane, *value);
+        for lane in 0..LANES {
+            let (high, low, rest) = cut(chunk[lane]);
+            highs[lane] += high;
+            lows[lane] += low;
+            rests[lane] |= rest;
         }
     }
-    for (lane, value) in last.iter().enumerate() {
-        take(lane, *value);
+    let (mut high_sum, mut low_sum) = (highs.iter().sum::<f64>(), lows.iter().sum::<f64>());
+    let mut left = rests.iter().fold(0, |all, rest| all | rest);
+    for value in last {
+        let (high, low, rest) = cut(*value);
+        high_sum += high;
+        low_sum += low;
+        left |= rest;
     }
-    // A value that is no number makes its rest none.
-    if rests.iter().any(|rest| *rest != 0.0) {
-        return None;
-    }
-    let whole = |sums: [f64; LANES], unit: f64| sums.iter().map(|sum| (sum / unit) as i64).sum();
-    Some((whole(highs, high_unit), whole(lows, low_unit)))
+    // What is no number leaves something, too; a zero may have a sign.
+    const SIGN: u64 = 1 << 63;
+    let units = |sum: f64, place: i32| (sum * power(-place)) as i64;
+    (left & !SIGN == 0).then(|| (units(high_sum, high_place), units(low_sum, low_place)))
 }
 
 fn small_sum(one: (i128, i32), other: (i128, i32)) -> Option<(i128, i32)> {

@@ -11,7 +11,7 @@ pub struct QueryOptions {
     pub windows_max: u64,
     /// Rows of one answer.
     pub answer_rows_max: usize,
-    /// Bytes of one answer, before encoding.
+    /// Bytes of one answer as it is sent, before compression.
     pub answer_bytes_max: usize,
     /// Memory that one query may hold, bytes.
     pub memory_bytes_max: usize,
@@ -25,7 +25,7 @@ pub struct QueryOptions {
     pub sql_bytes_max: usize,
     /// Nesting of an SQL text.
     pub sql_depth_max: usize,
-    /// Operators of an SQL text.
+    /// Operators of an SQL text, and keywords that can nest.
     pub sql_operators_max: usize,
     /// Tables that an SQL text reads, those of WITH clauses as often as these are named.
     pub sql_scans_max: usize,

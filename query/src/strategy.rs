@@ -11,8 +11,11 @@ use crate::{
     watch::Watch,
     windows::Windows,
 };
-use hashbrown::HashMap;
-use oribi_model::{BlockIter, ReadPath, RowsWanted, ScanSpec, TimeRange};
+use hashbrown::{HashMap, HashSet};
+use oribi_model::{
+    Block, BlockIter, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesKey, TabletScan,
+    TimeRange,
+};
 use std::sync::Arc;
 
 /// Scans, folds and finishes a plan; looks at the newest rows first where these may be enough.
@@ -48,21 +51,18 @@ fn last_rows(
     if !only_last || !whole || plan.range.is_empty() {
         return Ok(None);
     }
-    let spec = spec(plan, plan.range, RowsWanted::Last, watch);
-    let mut blocks = Vec::new();
-    let mut whole_last_rows = HashMap::new();
-    let tablets = read.scan(plan.table.id, &spec, 1)?;
-    let count = tablets.len();
-    for block in tablets.into_iter().flat_map(|tablet| tablet.parts).flatten() {
-        watch.check()?;
-        let block = block?;
-        for (series, rows) in block.runs().filter(|(_, rows)| !rows.is_empty()) {
-            let whole = block.columns.iter().all(|column| !column.is_null(rows.end - 1));
-            whole_last_rows.insert(series.clone(), whole);
+    let mut found = LastRows::default();
+    for (range, unseen) in steps(read, plan, watch) {
+        let mut spec = spec(plan, range, RowsWanted::Last, watch);
+        if unseen == Unseen::Only {
+            let seen: HashSet<SeriesKey> = found.whole.keys().cloned().collect();
+            spec.series = SeriesFilter::Where(Arc::new(move |series| !seen.contains(series)));
         }
-        blocks.push(Ok(block));
+        found.read(read.scan(plan.table.id, &spec, 1)?, watch)?;
+        watch.check()?;
     }
-    if whole_last_rows.values().any(|whole| !whole) {
+    let LastRows { blocks, whole, tablets } = found;
+    if whole.values().any(|whole| !whole) {
         return Ok(None);
     }
     let parts: Vec<BlockIter> = vec![Box::new(blocks.into_iter())];
@@ -72,8 +72,58 @@ fn last_rows(
     };
     let figures = operator::run(plan, parts, Some((0, 0)), limits, watch)?;
     let mut answer = finish::finish(plan, figures, options, watch)?;
-    answer.stats.tablets = Some(count as u64);
+    answer.stats.tablets = Some(tablets);
     Ok(Some(answer))
+}
+
+/// Which series a step reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unseen {
+    /// All that are wanted.
+    All,
+    /// Those that no step before has met.
+    Only,
+}
+
+/// The newest part of the range, in which most series have their last row, and then the rest for
+/// those that have none there.
+fn steps(read: &dyn ReadPath, plan: &Plan, watch: &Arc<Watch>) -> Vec<(TimeRange, Unseen)> {
+    const SHARE: i64 = 8;
+    let stored = read.stats(plan.table.id).time.map(|stored| stored.intersect(plan.range));
+    let everyone = matches!(plan.filter.series(watch), SeriesFilter::All);
+    let Some(span) = stored.filter(|span| everyone && !span.is_empty()) else {
+        return vec![(plan.range, Unseen::All)];
+    };
+    let cut = span.end - span.end.saturating_sub(span.start) / SHARE;
+    vec![
+        (TimeRange::new(cut, plan.range.end), Unseen::All),
+        (TimeRange::new(plan.range.start, cut), Unseen::Only),
+    ]
+}
+
+/// The last rows of series, as far as they were read.
+#[derive(Default)]
+struct LastRows {
+    blocks: Vec<oribi_model::Result<Block>>,
+    /// Whether each series' last row has all cells.
+    whole: HashMap<SeriesKey, bool>,
+    tablets: u64,
+}
+
+impl LastRows {
+    fn read(&mut self, tablets: Vec<TabletScan>, watch: &Watch) -> Result<()> {
+        self.tablets += tablets.len() as u64;
+        for block in tablets.into_iter().flat_map(|tablet| tablet.parts).flatten() {
+            watch.check()?;
+            let block = block?;
+            for (series, rows) in block.runs().filter(|(_, rows)| !rows.is_empty()) {
+                let whole = block.columns.iter().all(|column| !column.is_null(rows.end - 1));
+                self.whole.insert(series.clone(), whole);
+            }
+            self.blocks.push(Ok(block));
+        }
+        Ok(())
+    }
 }
 
 fn spec(plan: &Plan, time: TimeRange, rows: RowsWanted, watch: &Arc<Watch>) -> ScanSpec {

@@ -16,12 +16,15 @@ fn int(value: i64) -> Option<Value> {
     Some(Value::Int(value))
 }
 
+/// Tags, time and fields.
+type Row<'a> = (&'a [&'a str], i64, &'a [Option<Value>]);
+
 fn table(
     id: u32,
     name: &str,
     tags: &[&str],
     fields: &[(&str, ColumnType)],
-    rows: &[(&[&str], i64, &[Option<Value>])],
+    rows: &[Row<'_>],
 ) -> MemoryTable {
     let mut table = MemoryTable::new(id, "default", name, tags, fields);
     for (tags, time, fields) in rows {

@@ -483,12 +483,35 @@ async fn as_many_operators_as_allowed_are_answered() {
     assert!(oribi_query::tag_predicate(&ors, table, &QueryOptions::default()).is_ok());
 }
 
+#[tokio::test]
+async fn the_last_row_of_a_series_is_looked_for_where_it_may_be() {
+    let mut table = MemoryTable::new(1, "default", "t", &["d"], &[("v", ColumnType::Int)]);
+    table.range_ns = 100;
+    for time in 0..1_000i64 {
+        table.put(&["live"], time, &[Some(Value::Int(time))]);
+        if time < 50 {
+            table.put(&["gone"], time, &[Some(Value::Int(-time))]);
+        }
+    }
+    let engine = QueryEngine::new(Arc::new(Memory(vec![table])), QueryOptions::default());
+    for (end, last) in [("1s", 999), ("700ns", 699), ("60ns", 59)] {
+        let pairs = [("table", "t"), ("select", "last(v)"), ("group_by", "d"), ("end", end)];
+        let (_, answer) = get(&engine, "/api/v1/query", &pairs).await;
+        assert_eq!(answer["rows"], json!([[null, "gone", -49], [null, "live", last]]), "{end}");
+        // Of a series that was met, no earlier rows.
+        let scanned = answer["stats"]["rows_scanned"].as_u64().unwrap();
+        assert!(scanned < 200, "{end}: {scanned}");
+    }
+}
+
 #[test]
 fn deletes_take_conditions_on_tags_only() {
     let memory = sensors();
     let table = &memory.0[0].table;
     let options = QueryOptions::default();
+    let similar = vec!["device"; 4_500].join(" SIMILAR TO ");
     for (text, fine) in [
+        (similar.as_str(), false),
         ("device = 'a'", true),
         ("device IN ('a', 'b') AND NOT (site = 'north' OR site IS NULL)", true),
         ("device <> 'a' and time < '2024-01-01T00:00:00Z'", true),
@@ -496,6 +519,7 @@ fn deletes_take_conditions_on_tags_only() {
         ("temperature > 1", false),
         ("device LIKE 'a%'", false),
         ("device = 'a' OR time < '2024-01-01T00:00:00Z'", false),
+        ("device IN ('a', NULL)", false),
         ("nope = 'a'", false),
         ("", false),
     ] {
@@ -703,10 +727,13 @@ async fn bad_sql_is_refused_in_time() {
     let plus = format!("SELECT {}", vec!["1"; 5_000].join("+"));
     let ors = format!("SELECT * FROM sensors WHERE {}", vec!["n = 1"; 10_000].join(" OR "));
     let deep = format!("SELECT {}1{}", "(".repeat(5_000), ")".repeat(5_000));
+    let similar = vec!["'a'"; 4_500].join(" SIMILAR TO ");
+    let similar = format!("SELECT {similar}");
     for (text, allowed) in [
         (plus.as_str(), &[400][..]),
         (&ors, &[400]),
         (&deep, &[400]),
+        (&similar, &[400]),
         ("", &[400]),
         ("SELEC 1", &[400]),
         ("SELECT * FROM '/etc/passwd'", &[400, 404]),

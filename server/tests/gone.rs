@@ -95,7 +95,8 @@ fn a_question_ends_with_its_client() {
         socket.write_all(&frame(RST_STREAM, 0, 1, &CANCEL)).unwrap();
         Some(socket)
     };
-    let clients: [(&str, fn(&Oribi) -> TcpStream, Leave); 6] = [
+    type Ask = fn(&Oribi) -> TcpStream;
+    let clients: [(&str, Ask, Leave); 6] = [
         ("HTTP/1.1, closed", http1, closes),
         ("HTTP/1.1, reset", http1, resets),
         ("HTTP/1.1, one side closed", http1, closes_its_side),

@@ -1,6 +1,6 @@
 //! Rewrites of expressions with types.
 
-use super::{checked, in_set};
+use super::{checked, in_set, joined};
 use arrow_schema::{DataType, TimeUnit};
 use datafusion::{
     common::{
@@ -253,6 +253,14 @@ fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                     Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
                 }
             }
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
+            let of = (left.get_type(schema)?, right.get_type(schema)?);
+            if joined::is_text(&of.0) && joined::is_text(&of.1) {
+                return Ok(Transformed::yes(joined::joined(*left, *right, of)));
+            }
+            let op = Operator::StringConcat;
+            Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if checked::may_overflow(op) => {
             let (of, other) = (left.get_type(schema)?, right.get_type(schema)?);

@@ -99,7 +99,7 @@ fn sums_are_rounded_once() {
 
 #[test]
 fn chunks_are_as_long_as_floats_sum_them_exactly() {
-    let values: Vec<f64> = (0..3 * CHUNK).map(|at| 1.999_999 - at as f64 * 1e-12).collect();
+    let values: Vec<f64> = (0..3 * CHUNK).map(|at| 1.999_999_999 - at as f64 * 1e-14).collect();
     let mut single = Exact::default();
     for value in &values {
         single.add(*value);

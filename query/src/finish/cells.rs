@@ -1,6 +1,6 @@
 //! Which windows and groups have a row.
 
-use super::column::Column;
+use super::column::{Column, NONE};
 use crate::{
     Error, QueryOptions, Result,
     lane::{Lane, LaneKind},
@@ -10,10 +10,8 @@ use crate::{
 };
 use std::cmp::Reverse;
 
-/// Place of a cell into which no row fell.
-pub(super) const NONE: u32 = u32::MAX;
-
-/// One row to come: window, group, and its slot or, in a grid, its place among the cells found.
+/// One row to come: window, group, and its slot or, in a grid, its place among the cells found,
+/// which is [`NONE`] where no row fell into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) window: i64,

@@ -1,11 +1,13 @@
 //! A column of an answer, and what stands in its empty windows.
 
-use super::cells::NONE;
 use crate::plan::Fill;
 use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray,
 };
 use std::sync::Arc;
+
+/// Place at which there is no value.
+pub(super) const NONE: u32 = u32::MAX;
 
 /// Values of one column.
 pub(super) struct Column {

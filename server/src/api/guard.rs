@@ -41,7 +41,10 @@ pub(super) async fn count(
     answer
 }
 
-/// Refuses requests that change something and come from a web page of another site: without
+/// Questions, which cost what a page of another site has no business to spend.
+const QUESTIONS: [&str; 2] = ["/api/v1/query", "/api/v1/sql"];
+
+/// Refuses requests that change or ask something and come from a web page of another site: without
 /// tokens, any page that a user of this machine opens could send them.
 pub(super) async fn same_site(
     State(origins): State<Arc<[String]>>,
@@ -49,11 +52,16 @@ pub(super) async fn same_site(
     next: Next,
 ) -> Response {
     let is_foreign = matches!(header(&request, "sec-fetch-site"), "cross-site" | "same-site");
-    let only_reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let is_question = QUESTIONS.contains(&request.uri().path());
+    let only_reads = match *request.method() {
+        Method::OPTIONS => true,
+        Method::GET | Method::HEAD => !is_question,
+        _ => false,
+    };
     let origin = header(&request, header::ORIGIN.as_str());
     let is_allowed = origins.iter().any(|allowed| allowed == "*" || allowed == origin);
     if is_foreign && !only_reads && !is_allowed {
-        let detail = "a web page of another site may not change anything here; \
+        let detail = "a web page of another site may not change or ask anything here; \
             http.cors_origins lists those that may"
             .to_owned();
         return problem::refuse(request.uri(), StatusCode::FORBIDDEN, "cross-site", detail);
