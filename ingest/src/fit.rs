@@ -178,7 +178,7 @@ pub(crate) fn fields(
         match schema.column(&field.name) {
             Some(column) if column.kind == ColumnKind::Field => {
                 let values = fit(field, column, rejects);
-                fields.push((column.id, values));
+                fields.push((column.id, without_negative_zero(values)));
             }
             Some(_) => {
                 let detail = || format!("{:?} is a tag and cannot be a field", field.name);
@@ -196,6 +196,17 @@ pub(crate) fn fields(
     }
     fields.sort_unstable_by_key(|(id, _)| *id);
     fields
+}
+
+/// The cells with -0.0 as 0.0: the two are equal, and whoever hashes or prints one would tell.
+fn without_negative_zero(values: ColumnValues) -> ColumnValues {
+    let is_negative_zero = |value: &f64| value.to_bits() == (-0.0f64).to_bits();
+    match &values {
+        ColumnValues::Float(floats) if floats.values().iter().any(is_negative_zero) => {
+            ColumnValues::Float(floats.unary(|value| value + 0.0))
+        }
+        _ => values,
+    }
 }
 
 fn refuse_all(

@@ -122,6 +122,23 @@ async fn what_would_be_refused_is_told_without_a_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn zero_has_no_sign() {
+    let node = node().await;
+    let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
+    let rows = [-0.0, 0.0, -1.5].map(|value| [("f", Value::Float(value))]);
+    let rows: Vec<Row<'_>> = rows.iter().map(|fields| (&[][..], &fields[..])).collect();
+    let receipt = ingestor.write(vec![points(&rows)]).await.unwrap();
+    assert_eq!(receipt.rows, 3);
+    let bits = |(_, cells): &(i64, BTreeMap<String, Value>)| match &cells["f"] {
+        Value::Float(value) => value.to_bits(),
+        other => panic!("{other:?} is no float"),
+    };
+    let expected = [0.0f64, 0.0, -1.5].map(f64::to_bits);
+    assert_eq!(stored(&node).iter().map(bits).collect::<Vec<_>>(), expected);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tags_and_fields_never_trade_places_and_names_are_checked() {
     use Value::Int;
     let node = node().await;

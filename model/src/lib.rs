@@ -28,7 +28,7 @@ pub use feed::{BatchIter, Committed, Feed, WindowFeed, WindowQuestion, WindowRow
 pub use id::{ColumnId, LogIndex, NodeId, TableId, TabletId};
 pub use name::Name;
 pub use points::{Points, PointsBuilder, RejectReason, Rejection};
-pub use predicate::TagPredicate;
+pub use predicate::{TagPredicate, TagValues};
 pub use read::{
     BlockIter, ColumnRead, NamedSeries, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesTest,
     TableStats, TabletScan,

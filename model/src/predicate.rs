@@ -14,7 +14,7 @@ pub enum TagPredicate {
     /// The tag has this value.
     Equal(ColumnId, String),
     /// The tag has one of these values.
-    In(ColumnId, Vec<String>),
+    In(ColumnId, TagValues),
     /// The series lacks the tag.
     IsNull(ColumnId),
     /// All hold.
@@ -25,6 +25,57 @@ pub enum TagPredicate {
     Not(Box<TagPredicate>),
 }
 
+/// Values of a tag, in ascending order and each once, so that one among many is found in a few steps.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
+pub struct TagValues(Vec<String>);
+
+impl TagValues {
+    /// Whether a value is among them.
+    pub fn contains(&self, value: &str) -> bool {
+        self.0.binary_search_by(|one| one.as_str().cmp(value)).is_ok()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.0.retain(|value| keep(value));
+    }
+}
+
+impl From<Vec<String>> for TagValues {
+    fn from(mut values: Vec<String>) -> TagValues {
+        values.sort_unstable();
+        values.dedup();
+        TagValues(values)
+    }
+}
+
+impl From<TagValues> for Vec<String> {
+    fn from(values: TagValues) -> Vec<String> {
+        values.0
+    }
+}
+
+impl FromIterator<String> for TagValues {
+    fn from_iter<I: IntoIterator<Item = String>>(values: I) -> TagValues {
+        values.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
 impl TagPredicate {
     /// Whether the condition is true (not false, not unknown) for `series`.
     pub fn matches(&self, series: &SeriesKey) -> bool {
@@ -33,15 +84,15 @@ impl TagPredicate {
 
     /// The tags that a series must have for the condition to hold, each with the values that will
     /// do, and whether nothing else is asked for.
-    pub(crate) fn required(&self) -> (BTreeMap<ColumnId, Vec<String>>, bool) {
+    pub(crate) fn required(&self) -> (BTreeMap<ColumnId, TagValues>, bool) {
         match self {
             TagPredicate::Always => (BTreeMap::new(), true),
             TagPredicate::Equal(tag, value) => {
-                (BTreeMap::from([(*tag, vec![value.clone()])]), true)
+                (BTreeMap::from([(*tag, vec![value.clone()].into())]), true)
             }
             TagPredicate::In(tag, values) => (BTreeMap::from([(*tag, values.clone())]), true),
             TagPredicate::And(parts) => {
-                let mut all: BTreeMap<ColumnId, Vec<String>> = BTreeMap::new();
+                let mut all: BTreeMap<ColumnId, TagValues> = BTreeMap::new();
                 let mut exact = true;
                 for (values, alone) in parts.iter().map(TagPredicate::required) {
                     exact &= alone;
@@ -66,9 +117,7 @@ impl TagPredicate {
         match self {
             TagPredicate::Always => Some(true),
             TagPredicate::Equal(tag, wanted) => series.tag(*tag).map(|value| value == wanted),
-            TagPredicate::In(tag, wanted) => {
-                series.tag(*tag).map(|value| wanted.iter().any(|one| one == value))
-            }
+            TagPredicate::In(tag, wanted) => series.tag(*tag).map(|value| wanted.contains(value)),
             TagPredicate::IsNull(tag) => Some(series.tag(*tag).is_none()),
             TagPredicate::And(parts) => fold(parts.iter().map(|part| part.evaluate(series)), false),
             TagPredicate::Or(parts) => fold(parts.iter().map(|part| part.evaluate(series)), true),
@@ -93,6 +142,19 @@ fn fold(parts: impl Iterator<Item = Option<bool>>, decisive: bool) -> Option<boo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As it stands in the entries of logs.
+    #[test]
+    fn values_are_read_in_any_order() {
+        let text = r#"{"in":[1,["b","a","b"]]}"#;
+        let predicate: TagPredicate = serde_json::from_str(text).unwrap();
+        let series = |value| SeriesKey::from_tags([(ColumnId(1), value)]);
+        assert_eq!(
+            ["a", "b", "c"].map(|value| predicate.matches(&series(value))),
+            [true, true, false]
+        );
+        assert_eq!(serde_json::to_string(&predicate).unwrap(), r#"{"in":[1,["a","b"]]}"#);
+    }
 
     #[test]
     fn a_missing_tag_is_neither_equal_nor_unequal() {

@@ -2,7 +2,7 @@
 
 use crate::{
     Block, ColumnId, ColumnType, Result, SeriesKey, Table, TableId, TabletId, TagPredicate,
-    TimeRange,
+    TagValues, TimeRange,
     series::{push_tag, split_tag},
 };
 use std::{fmt, sync::Arc};
@@ -26,7 +26,7 @@ pub type SeriesTest = Arc<dyn Fn(&SeriesKey) -> bool + Send + Sync>;
 #[derive(Clone)]
 pub struct NamedSeries {
     /// By ascending id, the tags that a series must have, each with the values that will do.
-    values: Arc<[(ColumnId, Vec<String>)]>,
+    values: Arc<[(ColumnId, TagValues)]>,
     /// What else must hold.
     test: Option<SeriesTest>,
 }
@@ -100,7 +100,7 @@ impl NamedSeries {
                 }
                 rest = behind;
                 if tag == *wanted {
-                    return values.iter().any(|one| one.as_bytes() == value);
+                    return std::str::from_utf8(value).is_ok_and(|value| values.contains(value));
                 }
             }
             false
@@ -129,8 +129,8 @@ impl NamedSeries {
 }
 
 /// A tag with each of these values, as it stands in a key; ascending.
-fn tails(tag: ColumnId, values: &[String]) -> Vec<Vec<u8>> {
-    let tail = |value: &String| {
+fn tails(tag: ColumnId, values: &TagValues) -> Vec<Vec<u8>> {
+    let tail = |value: &str| {
         let mut tail = Vec::new();
         push_tag(&mut tail, tag, value.as_bytes());
         tail

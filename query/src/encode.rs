@@ -1,10 +1,14 @@
-//! Answers as bytes: JSON, NDJSON, CSV and Arrow IPC, written straight into one buffer.
+//! Answers as bytes: JSON, NDJSON, CSV and Arrow IPC.
 
+mod arrow;
 mod cell;
 mod json;
+mod pieces;
 
-use crate::{Answer, Error, Result};
+use crate::{Answer, Error, Result, watch::Watch};
+use axum::body::Bytes;
 use cell::Writer;
+use pieces::Pieces;
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,18 +40,30 @@ impl Format {
             }
             None => {}
         }
-        for kind in accept.unwrap_or_default().split(',') {
-            match kind.split(';').next().unwrap_or_default().trim() {
-                "application/json" => return Ok(Format::Json),
+        Ok(Format::accepted(accept.unwrap_or_default()))
+    }
+
+    /// The format that a client likes best, the first of equals; JSON where it names none.
+    fn accepted(accept: &str) -> Format {
+        let mut best = (0.0, Format::Json);
+        for kind in accept.split(',') {
+            let mut parts = kind.split(';').map(str::trim);
+            let format = match parts.next().unwrap_or_default() {
+                "application/json" | "application/*" | "*/*" => Format::Json,
                 "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
-                    return Ok(Format::NdJson);
+                    Format::NdJson
                 }
-                "text/csv" => return Ok(Format::Csv),
-                "application/vnd.apache.arrow.stream" => return Ok(Format::Arrow),
-                _ => {}
+                "text/csv" | "text/*" => Format::Csv,
+                "application/vnd.apache.arrow.stream" => Format::Arrow,
+                _ => continue,
+            };
+            let quality = parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok());
+            let quality = quality.unwrap_or(1.0);
+            if quality > best.0 {
+                best = (quality, format);
             }
         }
-        Ok(Format::Json)
+        best.1
     }
 
     /// The Content-Type.
@@ -61,49 +77,61 @@ impl Format {
     }
 }
 
-/// Writes an answer.
+/// An answer as bytes.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    /// One after the other.
+    pub(crate) pieces: Vec<Bytes>,
+    /// How they are written.
+    pub(crate) format: Format,
+}
+
+/// Writes an answer, giving up its rows as it goes.
 ///
 /// # Errors
-/// [`Error::Internal`] where a column has a type that cannot be written.
-pub(crate) fn encode(answer: &Answer, format: Format) -> Result<Vec<u8>> {
+/// [`Error::AnswerLimit`] where it has more than `bytes_max` bytes, [`Error::Parameter`] where the
+/// format cannot hold it, [`Error::Internal`] where a column has a type that cannot be written.
+pub(crate) fn encode(
+    answer: Answer,
+    format: Format,
+    bytes_max: usize,
+    watch: &Watch,
+) -> Result<Encoded> {
+    let mut out = Pieces::new(bytes_max, watch);
     match format {
-        Format::Json => json::object(answer),
-        Format::NdJson => json::lines(answer),
-        Format::Csv => csv(answer),
-        Format::Arrow => {
-            arrow(answer).map_err(|error| Error::Internal { detail: error.to_string() })
-        }
+        Format::Json => json::object(answer, &mut out)?,
+        Format::NdJson => json::lines(answer, &mut out)?,
+        Format::Csv => csv(answer, &mut out)?,
+        Format::Arrow => arrow::stream(answer, &mut out)?,
     }
+    Ok(Encoded { pieces: out.finish()?, format })
 }
 
-fn arrow(answer: &Answer) -> Result<Vec<u8>, arrow_schema::ArrowError> {
-    let mut writer = arrow_ipc::writer::StreamWriter::try_new(Vec::new(), &answer.schema)?;
-    for batch in &answer.batches {
-        writer.write(batch)?;
-    }
-    writer.into_inner()
-}
-
-fn csv(answer: &Answer) -> Result<Vec<u8>> {
-    let mut out = Vec::new();
+fn csv(answer: Answer, out: &mut Pieces<'_>) -> Result<()> {
     for (place, field) in answer.schema.fields().iter().enumerate() {
         if place > 0 {
-            out.push(b',');
+            out.open.push(b',');
         }
-        cell::csv_text(&mut out, field.name());
+        cell::csv_text(&mut out.open, field.name());
     }
-    out.extend_from_slice(b"\r\n");
-    for batch in &answer.batches {
-        let writers = Writer::all(batch)?;
+    out.open.extend_from_slice(b"\r\n");
+    for batch in answer.batches {
+        let writers = Writer::all(&batch)?;
         for row in 0..batch.num_rows() {
+            let before = out.open.len();
             for (place, writer) in writers.iter().enumerate() {
                 if place > 0 {
-                    out.push(b',');
+                    out.open.push(b',');
                 }
-                writer.csv(&mut out, row);
+                writer.csv(&mut out.open, row);
             }
-            out.extend_from_slice(b"\r\n");
+            if out.open.len() == before {
+                // A null alone in its line; readers skip lines of nothing.
+                out.open.extend_from_slice(b"\"\"");
+            }
+            out.open.extend_from_slice(b"\r\n");
+            out.cut()?;
         }
     }
-    Ok(out)
+    Ok(())
 }

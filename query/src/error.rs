@@ -1,6 +1,8 @@
 //! What can go wrong with a question, and which HTTP status tells it.
 
-use datafusion::{common::SchemaError, error::DataFusionError};
+use datafusion::{
+    common::SchemaError, error::DataFusionError, sql::sqlparser::parser::ParserError,
+};
 
 /// An operating error of a query. The text is what the asker reads.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -51,10 +53,10 @@ pub enum Error {
         /// The limit.
         windows_max: u64,
     },
-    /// A sum of integers beyond 64 bits.
-    #[error("cannot compute {column}: the integer sum does not fit into 64 bits")]
+    /// An integer beyond 64 bits.
+    #[error("cannot compute {column}: the integer does not fit into 64 bits")]
     Overflow {
-        /// The column of the answer.
+        /// The column of the answer, or what was computed.
         column: String,
     },
     /// More memory than one query may hold.
@@ -101,6 +103,24 @@ pub enum Error {
 
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The first line of a message of DataFusion, without the kind that it begins with.
+fn in_words(text: &str) -> String {
+    const CHARS_SHOWN: usize = 500;
+    const KINDS: [&str; 6] = [
+        "Error during planning: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Schema error: ",
+        "Invalid argument error: ",
+        "Compute error: ",
+    ];
+    let mut line = text.lines().next().unwrap_or_default();
+    while let Some(rest) = KINDS.iter().find_map(|kind| line.strip_prefix(kind)) {
+        line = rest;
+    }
+    line.chars().take(CHARS_SHOWN).collect()
+}
 
 fn near_text(near: &[String]) -> String {
     if near.is_empty() {
@@ -185,12 +205,15 @@ impl Error {
                 },
                 other => Error::parameter(parameter, other.to_string()),
             },
-            root => {
-                let text = root.strip_backtrace();
-                let text = text.lines().next().unwrap_or_default();
-                const CHARS_SHOWN: usize = 500;
-                Error::parameter(parameter, text.chars().take(CHARS_SHOWN).collect::<String>())
+            DataFusionError::SQL(error, _) => {
+                let (ParserError::ParserError(detail) | ParserError::TokenizerError(detail)) =
+                    error.as_ref()
+                else {
+                    return Error::parameter(parameter, "the SQL nests too deep");
+                };
+                Error::parameter(parameter, format!("the SQL cannot be read: {detail}"))
             }
+            root => Error::parameter(parameter, in_words(&root.strip_backtrace())),
         }
     }
 }

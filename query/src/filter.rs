@@ -1,9 +1,10 @@
 //! `where`: split into a time range, a condition on series, and the rest.
 
 use crate::{
-    Error, QueryOptions, Result, functions, guard,
+    Error, QueryOptions, Result, dialect, functions, guard,
     pushdown::{self, Pushed},
     relation::Relation,
+    watch::Watch,
 };
 use arrow_array::{
     Array, BooleanArray, RecordBatch,
@@ -29,8 +30,10 @@ use std::{collections::HashMap, sync::Arc};
 pub(crate) struct Filter {
     /// Times wanted.
     pub(crate) time: TimeRange,
-    /// Series wanted.
-    pub(crate) series: SeriesFilter,
+    /// Series wanted, in the form that tells them by their tags.
+    tags: TagPredicate,
+    /// What else a series is asked.
+    series: Option<Arc<Residual>>,
     /// Fields that the rest reads.
     pub(crate) fields: Vec<Column>,
     residual: Option<Residual>,
@@ -38,7 +41,7 @@ pub(crate) struct Filter {
 
 /// A predicate on rows, evaluated on arrays.
 #[derive(Debug, Clone)]
-struct Residual {
+pub(crate) struct Residual {
     relation: Relation,
     predicate: Arc<dyn PhysicalExpr>,
 }
@@ -47,7 +50,8 @@ impl Default for Filter {
     fn default() -> Filter {
         Filter {
             time: TimeRange::ALL,
-            series: SeriesFilter::All,
+            tags: TagPredicate::Always,
+            series: None,
             fields: Vec::new(),
             residual: None,
         }
@@ -101,8 +105,9 @@ impl Filter {
         let expr = parse_predicate(parameter, text, &relation, options)?;
         let pushed = pushdown::split([&expr], &relation);
         let refuse = |error| Error::from_datafusion(parameter, &error, options.memory_bytes_max);
-        let series = series_filter(&pushed, &relation).map_err(refuse)?;
-        let mut filter = Filter { time: pushed.time, series, ..Filter::default() };
+        let series = series_residual(&pushed, &relation).map_err(refuse)?;
+        let (time, tags) = (pushed.time, pushed.tags);
+        let mut filter = Filter { time, tags, series, ..Filter::default() };
         if let Some(rest) = conjunction(pushed.rest) {
             let residual = Residual::new(&rest, &relation).map_err(refuse)?;
             let reads = residual.relation.reads();
@@ -117,6 +122,11 @@ impl Filter {
         Ok(Arc::new(filter))
     }
 
+    /// The series wanted by the query of `watch`.
+    pub(crate) fn series(&self, watch: &Arc<Watch>) -> SeriesFilter {
+        series_filter(self.tags.clone(), self.series.clone(), watch)
+    }
+
     /// Whether times and series decide alone, so that no row is looked at.
     pub(crate) fn is_of_series(&self) -> bool {
         self.residual.is_none()
@@ -125,10 +135,6 @@ impl Filter {
     /// The rows of `block` that the rest of the predicate wants.
     pub(crate) fn apply(&self, block: Block, scan_columns: &[ColumnRead]) -> Result<Block> {
         let Some(residual) = &self.residual else { return Ok(block) };
-        let failed = |error: DataFusionError| match Error::from_datafusion("where", &error, 0) {
-            Error::MemoryLimit { .. } => Error::parameter("where", error.strip_backtrace()),
-            other => other,
-        };
         let mask = residual.mask(&block, scan_columns).map_err(failed)?;
         if mask.true_count() == block.rows() {
             return Ok(block);
@@ -144,18 +150,25 @@ pub(crate) fn parse_predicate(
     relation: &Relation,
     options: &QueryOptions,
 ) -> Result<Expr> {
-    guard::check(text, options).map_err(|detail| Error::parameter(parameter, detail))?;
+    let wrong = |detail| Error::parameter(parameter, detail);
+    guard::check(text, options).map_err(wrong)?;
+    let state = functions::session_state();
+    let refuse = |error| Error::from_datafusion(parameter, &error, options.memory_bytes_max);
+    let sql = &state.config().options().sql_parser.dialect;
+    let mut tree = state.sql_to_expr_with_alias(text, sql).map_err(refuse)?;
+    dialect::settle_predicate(&mut tree.expr).map_err(wrong)?;
     let parse = || -> Result<Expr, DataFusionError> {
-        let state = functions::session_state();
         let schema = DFSchema::try_from(relation.schema.as_ref().clone())?;
-        let expr = state.create_logical_expr(text, &schema)?;
+        let expr = state.create_logical_expr_from_sql_expr(tree, &schema)?;
+        let expr = dialect::of_types(expr, &schema)?;
         let context = SimplifyContext::builder()
             .with_schema(Arc::new(schema.clone()))
             .with_config_options(Arc::clone(state.config_options()))
             .with_current_time()
             .build();
         let simplifier = ExprSimplifier::new(context);
-        let expr = simplifier.simplify(simplifier.coerce(expr, &schema)?)?;
+        let expr = dialect::in_predicate(simplifier.coerce(expr, &schema)?, &schema)?;
+        let expr = simplifier.simplify(expr)?;
         let data_type = expr.get_type(&schema)?;
         if !matches!(data_type, arrow_schema::DataType::Boolean | arrow_schema::DataType::Null) {
             return Err(DataFusionError::Plan(format!(
@@ -164,20 +177,41 @@ pub(crate) fn parse_predicate(
         }
         Ok(expr)
     };
-    parse().map_err(|error| Error::from_datafusion(parameter, &error, options.memory_bytes_max))
+    parse().map_err(refuse)
 }
 
-/// The condition on series of pushed parts.
-pub(crate) fn series_filter(
+/// What a series is asked besides the plain conditions on its tags.
+pub(crate) fn series_residual(
     pushed: &Pushed,
     relation: &Relation,
-) -> Result<SeriesFilter, DataFusionError> {
-    let Some(other) = conjunction(pushed.series.clone()) else {
-        return Ok(SeriesFilter::of(pushed.tags.clone(), None));
+) -> Result<Option<Arc<Residual>>, DataFusionError> {
+    let other = conjunction(pushed.series.clone());
+    other.map(|other| Residual::new(&other, relation).map(Arc::new)).transpose()
+}
+
+/// The series wanted. A predicate that fails on one, as by a division, fails the query of `watch`.
+pub(crate) fn series_filter(
+    tags: TagPredicate,
+    residual: Option<Arc<Residual>>,
+    watch: &Arc<Watch>,
+) -> SeriesFilter {
+    let Some(residual) = residual else { return SeriesFilter::of(tags, None) };
+    let watch = watch.clone();
+    let test = move |series: &SeriesKey| {
+        let wanted = watch.check().and_then(|()| residual.wants(series).map_err(failed));
+        wanted.unwrap_or_else(|error| {
+            watch.fail(error);
+            false
+        })
     };
-    let residual = Residual::new(&other, relation)?;
-    let test = Arc::new(move |series: &SeriesKey| residual.wants(series));
-    Ok(SeriesFilter::of(pushed.tags.clone(), Some(test)))
+    SeriesFilter::of(tags, Some(Arc::new(test)))
+}
+
+fn failed(error: DataFusionError) -> Error {
+    match Error::from_datafusion("where", &error, 0) {
+        Error::MemoryLimit { .. } => Error::parameter("where", error.strip_backtrace()),
+        other => other,
+    }
 }
 
 impl Residual {
@@ -203,14 +237,13 @@ impl Residual {
         })
     }
 
-    fn wants(&self, series: &SeriesKey) -> bool {
+    fn wants(&self, series: &SeriesKey) -> Result<bool, DataFusionError> {
         let block = Block {
             runs: vec![Run { series: series.clone(), rows: 1 }],
             times: vec![0].into(),
             columns: Vec::new(),
         };
-        // A predicate that fails on a series, as by a division, wants it not.
-        self.mask(&block, &[]).is_ok_and(|mask| mask.value(0))
+        Ok(self.mask(&block, &[])?.value(0))
     }
 }
 

@@ -17,7 +17,7 @@ use arrow_array::{
     ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampNanosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema};
-use cells::{Cell, cells, order};
+use cells::{Cell, Groups, found, grid, order, with_values};
 use column::Column;
 use std::sync::Arc;
 use values::item_column;
@@ -29,23 +29,39 @@ pub(crate) fn finish(
     options: &QueryOptions,
     watch: &Watch,
 ) -> Result<Answer> {
-    let cells = cells(plan, &figures, options)?;
+    let groups = Groups::of(&figures);
+    let mut cells = found(plan, &figures, &groups);
     watch.grow(cells.len() * (size_of::<Cell>() + 24 * (1 + plan.items.len())))?;
-    let width = match plan.fill {
-        Fill::None => 0,
-        _ => cells.windows(2).take_while(|two| two[0].window == two[1].window).count() + 1,
-    };
-    let starts: Vec<i64> = cells.iter().map(|cell| plan.windows.start(cell.window)).collect();
-    let mut columns = Vec::with_capacity(plan.items.len());
-    for item in &plan.items {
-        let mut column = item_column(plan, item, &mut figures, &cells)?;
-        if width > 0 {
-            column.fill(plan.fill, width, &starts);
-        }
-        columns.push(column);
+    let columns = plan.items.iter().map(|item| item_column(plan, item, &mut figures, &cells));
+    let mut columns: Vec<Column> = columns.collect::<Result<_>>()?;
+    cells = with_values(cells, &mut columns);
+    let mut width = 0;
+    if plan.fill != Fill::None {
+        (cells, width) = grid(plan, &cells, &groups, options)?;
+        watch.grow(cells.len() * (size_of::<Cell>() + 24 * (1 + plan.items.len())))?;
+        let places: Vec<u32> = cells.iter().map(|cell| cell.place).collect();
+        columns.iter_mut().for_each(|column| column.pick(&places));
+    }
+    let starts = starts(plan, &cells);
+    if width > 0 {
+        columns.iter_mut().for_each(|column| column.fill(plan.fill, width, &starts));
     }
     let rows = order(plan, &cells);
     answer(plan, &figures, &cells, &starts, columns, &rows, options)
+}
+
+/// When the window of each cell starts; cells of one window stand together.
+fn starts(plan: &Plan, cells: &[Cell]) -> Vec<i64> {
+    let mut known = None;
+    let start = |cell: &Cell| match known {
+        Some((window, start)) if window == cell.window => start,
+        _ => {
+            let start = plan.windows.start(cell.window);
+            known = Some((cell.window, start));
+            start
+        }
+    };
+    cells.iter().map(start).collect()
 }
 
 fn answer(
@@ -54,24 +70,25 @@ fn answer(
     cells: &[Cell],
     starts: &[i64],
     columns: Vec<Column>,
-    rows: &[usize],
+    rows: &[u32],
     options: &QueryOptions,
 ) -> Result<Answer> {
     if rows.len() > options.answer_rows_max {
         let limit = options.answer_rows_max as u64;
         return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
     }
-    let time = |at: &usize| match plan.windows {
+    let time = |at: &u32| match plan.windows {
         Windows::Whole => plan.start,
-        _ => Some(starts[*at]),
+        _ => Some(starts[*at as usize]),
     };
     let times: TimestampNanosecondArray = rows.iter().map(time).collect();
     let mut fields = vec![Field::new("time", time_type(), true)];
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(times.with_timezone("UTC"))];
     for (place, tag) in plan.group.iter().enumerate() {
         fields.push(Field::new(tag.name.as_str(), DataType::Utf8, true));
-        let values =
-            rows.iter().map(|at| figures.groups[cells[*at].group as usize][place].as_deref());
+        let values = rows
+            .iter()
+            .map(|at| figures.groups[cells[*at as usize].group as usize][place].as_deref());
         arrays.push(Arc::new(values.collect::<StringArray>()));
     }
     for (item, column) in plan.items.iter().zip(columns) {
@@ -83,10 +100,6 @@ fn answer(
     let with_rows = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &with_rows)
         .map_err(|error| Error::Internal { detail: error.to_string() })?;
-    if batch.get_array_memory_size() > options.answer_bytes_max {
-        let limit = options.answer_bytes_max as u64;
-        return Err(Error::AnswerLimit { name: "answer_bytes_max", limit });
-    }
     let stats = Stats {
         rows_scanned: Some(figures.rows),
         series: Some(figures.series),

@@ -1,5 +1,6 @@
 //! The SQL functions: DataFusion's, less those that allocate at will, plus `time_bucket`.
 
+use crate::dialect::{CheckedSum, JOINED_BYTES_MAX, analyzer_rules, text_bytes};
 use arrow_array::{ArrayRef, cast::AsArray, types::Int64Type};
 use arrow_schema::{DataType, FieldRef};
 use datafusion::{
@@ -8,6 +9,7 @@ use datafusion::{
     logical_expr::{
         ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     },
+    physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::SessionConfig,
 };
 use std::sync::{Arc, LazyLock};
@@ -26,7 +28,19 @@ pub(crate) fn session_state() -> &'static SessionState {
         options.sql_parser.enable_ident_normalization = false;
         // Nesting is bounded before, by the guard.
         let _ = options.set("datafusion.sql_parser.recursion_limit", "1000");
-        let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
+        // Scans take no filters while they run, and what filters above joins gain by moving is not
+        // worth their landing on another column of the same name (apache/datafusion 25259).
+        let _ = options.set("datafusion.optimizer.enable_dynamic_filter_pushdown", "false");
+        let physical = PhysicalOptimizer::new().rules.into_iter();
+        let physical = physical.filter(|rule| !rule.name().starts_with("FilterPushdown"));
+        let mut builder = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .with_analyzer_rules(analyzer_rules())
+            .with_physical_optimizer_rules(physical.collect());
+        let aggregates = builder.aggregate_functions().get_or_insert_default();
+        aggregates.retain(|function| function.name() != "sum");
+        aggregates.push(CheckedSum::function());
         let functions = builder.scalar_functions().get_or_insert_default();
         functions.retain(|function| !REFUSED.contains(&function.name()));
         for function in functions.iter_mut() {
@@ -51,6 +65,8 @@ enum Growth {
     Characters,
     /// By its third argument, at each byte.
     Replacement,
+    /// To the sum of its arguments.
+    Sum,
 }
 
 fn growth(name: &str) -> Option<Growth> {
@@ -58,6 +74,7 @@ fn growth(name: &str) -> Option<Growth> {
         "repeat" => Some(Growth::Copies),
         "lpad" | "rpad" => Some(Growth::Characters),
         "replace" | "regexp_replace" => Some(Growth::Replacement),
+        "concat" | "concat_ws" => Some(Growth::Sum),
         _ => None,
     }
 }
@@ -71,6 +88,13 @@ struct Bounded {
 
 impl Bounded {
     fn bytes(&self, args: &ScalarFunctionArgs) -> Result<i128> {
+        if self.growth == Growth::Sum {
+            let sizes = args.args.iter().map(|text| text_bytes(text, args.number_rows));
+            let bytes = sizes.sum::<Result<usize>>()?;
+            // A separator stands between any two.
+            let most = if self.inner.name() == "concat_ws" { args.args.len() } else { 1 };
+            return Ok(bytes.saturating_mul(most) as i128);
+        }
         let rows = args.number_rows as i128;
         let [text, second, ..] = args.args.as_slice() else { return Ok(0) };
         Ok(match self.growth {
@@ -80,6 +104,7 @@ impl Bounded {
                 Some(third) => rows * (longest(text)? + 1) * (longest(third)? + 1),
                 None => 0,
             },
+            Growth::Sum => 0,
         })
     }
 }
@@ -128,7 +153,9 @@ impl ScalarUDFImpl for Bounded {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let bytes = self.bytes(&args)?;
-        if bytes > TEXT_BYTES_MAX {
+        let bytes_max =
+            if self.growth == Growth::Sum { JOINED_BYTES_MAX as i128 } else { TEXT_BYTES_MAX };
+        if bytes > bytes_max {
             let name = self.inner.name();
             return Err(resources_datafusion_err!("{name} may make {bytes} bytes of text"));
         }

@@ -22,13 +22,20 @@ pub(crate) fn check(text: &str, options: &QueryOptions) -> Result<Vec<Token>, St
     let tokens = Tokenizer::new(&GenericDialect {}, text)
         .tokenize()
         .map_err(|error| format!("the SQL cannot be read: {error}"))?;
-    let (mut depth, mut operators) = (0usize, 0usize);
+    let (mut depth, mut operators, mut words) = (0usize, 0usize, 0usize);
+    let mut lists = Lists::default();
     for token in &tokens {
         match token {
             Token::LParen | Token::LBracket | Token::LBrace => depth += 1,
             Token::RParen | Token::RBracket | Token::RBrace => depth = depth.saturating_sub(1),
             token if is_operator(token) => operators += 1,
             _ => {}
+        }
+        words += usize::from(!matches!(token, Token::Whitespace(_)) && !lists.holds(token));
+        if words > WORDS_MAX {
+            return Err(format!(
+                "the SQL has more than {WORDS_MAX} words and signs outside of lists of values"
+            ));
         }
         if depth > options.sql_depth_max {
             return Err(format!(
@@ -47,32 +54,54 @@ pub(crate) fn check(text: &str, options: &QueryOptions) -> Result<Vec<Token>, St
     Ok(tokens)
 }
 
-/// Whether a token can deepen the tree: everything but names, literals and separators.
+/// Words and signs that are no value of a list. What is selected is compared with all else that is
+/// selected, so that a plan takes time by the square of them.
+const WORDS_MAX: usize = 20_000;
+
+/// Where in a text the values of IN lists and VALUES stand.
+#[derive(Default)]
+struct Lists {
+    /// For each open bracket, whether it is such a list.
+    open: Vec<bool>,
+    next: Option<Next>,
+}
+
+/// What the last word says of a bracket that follows.
+enum Next {
+    /// IN: it opens a list.
+    List,
+    /// VALUES: it opens one, and so may further ones.
+    Rows,
+}
+
+impl Lists {
+    /// Takes the next token, and tells whether it is a value of a list or between two.
+    fn holds(&mut self, token: &Token) -> bool {
+        let within = self.open.last() == Some(&true);
+        let between_rows =
+            matches!(self.next, Some(Next::Rows)) && matches!(token, Token::LParen | Token::Comma);
+        match token {
+            Token::LParen => {
+                self.open.push(self.next.is_some());
+                if matches!(self.next, Some(Next::List)) {
+                    self.next = None;
+                }
+            }
+            Token::RParen => drop(self.open.pop()),
+            Token::Word(word) if word.keyword == Keyword::IN => self.next = Some(Next::List),
+            Token::Word(word) if word.keyword == Keyword::VALUES => self.next = Some(Next::Rows),
+            Token::Word(_) if !within => self.next = None,
+            _ => {}
+        }
+        (within || between_rows) && !is_operator(token)
+    }
+}
+
+/// Whether a token can deepen the tree: everything but names, literals, separators and the words
+/// that are known to stand beside others only.
 fn is_operator(token: &Token) -> bool {
     match token {
-        Token::Word(word) => matches!(
-            word.keyword,
-            Keyword::AND
-                | Keyword::OR
-                | Keyword::XOR
-                | Keyword::NOT
-                | Keyword::IS
-                | Keyword::IN
-                | Keyword::LIKE
-                | Keyword::ILIKE
-                | Keyword::BETWEEN
-                | Keyword::CASE
-                | Keyword::WHEN
-                | Keyword::UNION
-                | Keyword::INTERSECT
-                | Keyword::EXCEPT
-                | Keyword::JOIN
-                | Keyword::SELECT
-                | Keyword::COLLATE
-                | Keyword::AT
-                | Keyword::INTERVAL
-                | Keyword::EXPLAIN
-        ),
+        Token::Word(word) => !is_harmless(word.keyword),
         Token::Whitespace(_)
         | Token::Comma
         | Token::Period
@@ -87,6 +116,62 @@ fn is_operator(token: &Token) -> bool {
         | Token::RBrace => false,
         _ => true,
     }
+}
+
+fn is_harmless(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::NoKeyword
+            // Clauses.
+            | Keyword::AS
+            | Keyword::ASC
+            | Keyword::BY
+            | Keyword::DESC
+            | Keyword::DISTINCT
+            | Keyword::FROM
+            | Keyword::GROUP
+            | Keyword::HAVING
+            | Keyword::LIMIT
+            | Keyword::OFFSET
+            | Keyword::ON
+            | Keyword::ORDER
+            | Keyword::OVER
+            | Keyword::PARTITION
+            | Keyword::USING
+            | Keyword::VALUES
+            | Keyword::WHERE
+            | Keyword::WITH
+            // Parts of what counts already.
+            | Keyword::ALL
+            | Keyword::ELSE
+            | Keyword::END
+            | Keyword::FIRST
+            | Keyword::LAST
+            | Keyword::NULLS
+            | Keyword::THEN
+            // Values and types.
+            | Keyword::DATE
+            | Keyword::FALSE
+            | Keyword::NULL
+            | Keyword::TIME
+            | Keyword::TIMESTAMP
+            | Keyword::TRUE
+            // Names of columns and functions.
+            | Keyword::AVG
+            | Keyword::COUNT
+            | Keyword::ID
+            | Keyword::LOCATION
+            | Keyword::MAX
+            | Keyword::MIN
+            | Keyword::NAME
+            | Keyword::SOURCE
+            | Keyword::STATUS
+            | Keyword::SUM
+            | Keyword::TYPE
+            | Keyword::USER
+            | Keyword::VALUE
+            | Keyword::VERSION
+    )
 }
 
 #[cfg(test)]
@@ -109,6 +194,24 @@ mod tests {
             (format!("{}1", "- ".repeat(4_000)), false),
             (format!("{}1", "NOT ".repeat(4_000)), false),
             (vec!["SELECT 1"; 600].join(" UNION ALL "), false),
+            (["'a'"; 4_000].join(" SIMILAR TO "), false),
+            (["'a'"; 4_000].join(" RLIKE "), false),
+            (["a"; 4_000].join(" REGEXP "), false),
+            (["a"; 4_000].join(" OVERLAPS "), false),
+            (["a"; 4_000].join(" MEMBER OF "), false),
+            (["a"; 4_000].join(" ESCAPE "), false),
+            ("PRIOR ".repeat(4_000), false),
+            (format!("SELECT {}", ["1 AS a"; 20_000].join(", ")), false),
+            (format!("SELECT {}", ["round(avg(time), 2) AS a"; 1_000].join(", ")), true),
+            (format!("SELECT * FROM (VALUES {}) AS t", ["(1, 'x')"; 20_000].join(", ")), true),
+            (
+                format!(
+                    "a IN ({}) AND b NOT IN ({})",
+                    ["1"; 30_000].join(","),
+                    ["TIMESTAMP '2024-01-01'"; 5_000].join(",")
+                ),
+                true,
+            ),
             (" ".repeat(300_000), false),
             ("'never closed".to_owned(), false),
         ] {

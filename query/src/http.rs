@@ -4,10 +4,10 @@ mod params;
 
 use crate::{
     Error, QueryEngine, Question, Result,
-    encode::{Format, encode},
+    encode::{Encoded, Format},
 };
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{RawQuery, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -15,6 +15,7 @@ use axum::{
 };
 use params::Params;
 use serde::Serialize;
+use std::convert::Infallible;
 use utoipa::{OpenApi, ToSchema};
 
 /// RFC 9457 problem details.
@@ -277,7 +278,7 @@ async fn question(
         order: take("order"),
         limit: take("limit"),
     };
-    respond(&engine.window(question).await?, format)
+    Ok(respond(engine.window_as(question, format).await?))
 }
 
 async fn sql(
@@ -290,7 +291,7 @@ async fn sql(
     let format = format(&mut params, headers)?;
     let db = params.take("db").filter(|db| !db.is_empty());
     let text = params.take("q").unwrap_or_default();
-    respond(&engine.sql(db, text).await?, format)
+    Ok(respond(engine.sql_as(db, text, format).await?))
 }
 
 fn format(params: &mut Params, headers: &HeaderMap) -> Result<Format> {
@@ -298,7 +299,12 @@ fn format(params: &mut Params, headers: &HeaderMap) -> Result<Format> {
     Format::choose(params.take("format").as_deref(), accept)
 }
 
-fn respond(answer: &crate::Answer, format: Format) -> Result<Response> {
-    let body = encode(answer, format)?;
-    Ok(([(header::CONTENT_TYPE, format.content_type())], body).into_response())
+fn respond(encoded: Encoded) -> Response {
+    let bytes: usize = encoded.pieces.iter().map(Bytes::len).sum();
+    let head = [
+        (header::CONTENT_TYPE, header::HeaderValue::from_static(encoded.format.content_type())),
+        (header::CONTENT_LENGTH, bytes.into()),
+    ];
+    let pieces = encoded.pieces.into_iter().map(Ok::<_, Infallible>);
+    (head, Body::from_stream(futures::stream::iter(pieces))).into_response()
 }

@@ -12,19 +12,6 @@ pub(crate) fn sum_int(values: &[i64]) -> i128 {
     (i128::from(high) << 32) + i128::from(low)
 }
 
-/// Sum of floats in eight interleaved parts.
-pub(crate) fn sum_float(values: &[f64]) -> f64 {
-    let mut parts = [0.0; LANES];
-    let chunks = values.chunks_exact(LANES);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            parts[lane] += chunk[lane];
-        }
-    }
-    parts.iter().sum::<f64>() + rest.iter().sum::<f64>()
-}
-
 /// The best of `values` and `seed`, where `better(a, b)` says whether `a` replaces `b`.
 pub(crate) fn best<T: Copy>(values: &[T], seed: T, better: impl Fn(T, T) -> bool) -> T {
     let mut parts = [seed; LANES];
@@ -68,9 +55,7 @@ mod tests {
             mut times in prop::collection::vec(-50i64..50, 1..100),
             end in -60i64..60,
         ) {
-            let floats: Vec<f64> = ints.iter().map(|value| (value >> 40) as f64).collect();
             prop_assert_eq!(sum_int(&ints), ints.iter().map(|v| i128::from(*v)).sum::<i128>());
-            prop_assert_eq!(sum_float(&floats), floats.iter().sum::<f64>());
             let least = ints.iter().copied().min().unwrap_or(i64::MAX);
             prop_assert_eq!(best(&ints, i64::MAX, |a, b| a < b), least);
             times.sort_unstable();

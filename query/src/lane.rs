@@ -5,10 +5,10 @@ mod edge;
 mod moments;
 mod slice;
 
-pub(crate) use counter::Known;
 pub(crate) use slice::Slice;
 
 use crate::{
+    exact::Exact,
     kernel,
     select::{Function, Input},
 };
@@ -75,7 +75,7 @@ pub(crate) enum Lane {
     /// Of integers.
     SumInt(Vec<i128>),
     /// Of floats.
-    SumFloat(Vec<f64>),
+    SumFloat(Vec<Exact>),
     /// Least or greatest (`Ordering` of what replaces) of integers.
     BestInt(Ordering, Vec<i64>),
     /// Of floats.
@@ -126,7 +126,7 @@ impl Lane {
         match self {
             Lane::Count(cells) => push(cells, 0),
             Lane::SumInt(cells) => push(cells, 0),
-            Lane::SumFloat(cells) => push(cells, 0.0),
+            Lane::SumFloat(cells) => push(cells, Exact::default()),
             Lane::BestInt(Ordering::Less, cells) => push(cells, i64::MAX),
             Lane::BestInt(_, cells) => push(cells, i64::MIN),
             Lane::BestFloat(Ordering::Less, cells) => push(cells, f64::INFINITY),
@@ -149,7 +149,8 @@ impl Lane {
                 slice.dense(|rows| cells[slot] += kernel::sum_int(&slice.ints()[rows]));
             }
             Lane::SumFloat(cells) => {
-                slice.dense(|rows| cells[slot] += kernel::sum_float(&slice.floats()[rows]));
+                let cell = &mut cells[slot];
+                slice.dense(|rows| bytes += cell.add_all(&slice.floats()[rows]));
             }
             Lane::BestInt(order, cells) => {
                 let cell = &mut cells[slot];
@@ -165,9 +166,10 @@ impl Lane {
                 }
             }
             Lane::Edge(order, cells) => fold_edge(*order, &mut cells[slot], slice),
-            Lane::Spread(cells) => slice.dense(|rows| {
-                cells[slot].add(&Moments::of(rows.clone().map(|row| slice.number(row))));
-            }),
+            Lane::Spread(cells) => {
+                let cell = &mut cells[slot];
+                slice.dense(|rows| bytes += slice.spread(cell, rows));
+            }
             Lane::Values(cells) => {
                 let cell = &mut cells[slot];
                 let before = cell.capacity();
@@ -177,24 +179,26 @@ impl Lane {
             Lane::CounterInt(cells) => slice.dense(|rows| {
                 for row in rows {
                     let sample = (slice.times[row], i128::from(slice.ints()[row]));
-                    Counter::take(&mut cells[slot], sample);
+                    bytes += Counter::take(&mut cells[slot], slice.part, sample);
                 }
             }),
             Lane::CounterFloat(cells) => slice.dense(|rows| {
                 for row in rows {
-                    Counter::take(&mut cells[slot], (slice.times[row], slice.floats()[row]));
+                    let sample = (slice.times[row], slice.floats()[row]);
+                    bytes += Counter::take(&mut cells[slot], slice.part, sample);
                 }
             }),
         }
         bytes
     }
 
-    /// Merges slot `from` of a lane of the same kind into `slot`.
-    pub(crate) fn merge(&mut self, slot: usize, other: &mut Lane, from: usize) {
+    /// Merges slot `from` of a lane of the same kind into `slot`, in any order; returns the bytes
+    /// that the slot now holds in addition.
+    pub(crate) fn merge(&mut self, slot: usize, other: &mut Lane, from: usize) -> usize {
         match (self, other) {
             (Lane::Count(a), Lane::Count(b)) => a[slot] += b[from],
             (Lane::SumInt(a), Lane::SumInt(b)) => a[slot] += b[from],
-            (Lane::SumFloat(a), Lane::SumFloat(b)) => a[slot] += b[from],
+            (Lane::SumFloat(a), Lane::SumFloat(b)) => return a[slot].merge(&b[from]),
             (Lane::BestInt(order, a), Lane::BestInt(_, b)) => {
                 a[slot] = best(*order, &[b[from]], a[slot]);
             }
@@ -207,7 +211,7 @@ impl Lane {
             (Lane::Edge(order, a), Lane::Edge(_, b)) => {
                 take_edge(*order, &mut a[slot], b[from].take());
             }
-            (Lane::Spread(a), Lane::Spread(b)) => a[slot].add(&b[from]),
+            (Lane::Spread(a), Lane::Spread(b)) => return a[slot].merge(&b[from]),
             (Lane::Values(a), Lane::Values(b)) => {
                 let values = std::mem::take(&mut b[from]);
                 if a[slot].is_empty() {
@@ -216,10 +220,15 @@ impl Lane {
                     a[slot].extend(values);
                 }
             }
-            (Lane::CounterInt(a), Lane::CounterInt(b)) => Counter::join(&mut a[slot], b[from]),
-            (Lane::CounterFloat(a), Lane::CounterFloat(b)) => Counter::join(&mut a[slot], b[from]),
+            (Lane::CounterInt(a), Lane::CounterInt(b)) => {
+                return Counter::join(&mut a[slot], b[from].take());
+            }
+            (Lane::CounterFloat(a), Lane::CounterFloat(b)) => {
+                return Counter::join(&mut a[slot], b[from].take());
+            }
             _ => unreachable!("lanes of one plan have the same kinds"),
         }
+        0
     }
 
     /// Turns counters of single series into figures that sum over series.

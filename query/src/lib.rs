@@ -4,9 +4,11 @@
 
 mod answer;
 mod civil;
+mod dialect;
 mod encode;
 mod engine;
 mod error;
+mod exact;
 mod feed;
 mod filter;
 mod finish;
@@ -20,10 +22,12 @@ mod operator;
 mod options;
 mod parallel;
 mod plan;
+mod pools;
 mod pushdown;
 mod relation;
 mod select;
 mod sql;
+mod strategy;
 mod watch;
 mod windows;
 

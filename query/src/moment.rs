@@ -1,7 +1,7 @@
 //! The grammar of points and lengths of time in questions.
 
 use crate::{Error, Result};
-use jiff::{Span, Timestamp, tz::TimeZone};
+use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
 
 /// A length of time: calendar months, calendar days and exact nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,7 +27,7 @@ pub(crate) enum WeekUnit {
 }
 
 const EXPECTED_LENGTH: &str = "a number with one of the units ns, us, ms, s, m, h, d, w, mo, y";
-const EXPECTED_MOMENT: &str = "RFC 3339 with a zone such as 2024-05-01T00:00:00Z, a number with \
+const EXPECTED_MOMENT: &str = "RFC 3339 with a zone such as 2024-05-01T00:00:00Z, a date, a number with \
     a unit such as 1714521600s, a relative time such as -1h, or now";
 
 /// Parses `5m`, `1h30m`, `-2d`; `parameter` is named in errors.
@@ -90,8 +90,13 @@ fn unit_ns(unit: &str) -> Option<i64> {
     })
 }
 
-/// Parses a `start` or `end`, in ns since the Unix epoch.
+/// Parses a `start` or `end`, in ns since the Unix epoch; a date alone is its midnight in UTC.
 pub fn parse_moment(parameter: &str, text: &str, now_ns: i64) -> Result<i64> {
+    moment_in(parameter, text, now_ns, &TimeZone::UTC)
+}
+
+/// Parses a `start` or `end`, in ns since the Unix epoch; a date alone is its midnight in `zone`.
+pub(crate) fn moment_in(parameter: &str, text: &str, now_ns: i64, zone: &TimeZone) -> Result<i64> {
     let refuse = |reason: &str| {
         Error::parameter(parameter, format!("{text:?} {reason}; expected {EXPECTED_MOMENT}"))
     };
@@ -113,7 +118,11 @@ pub fn parse_moment(parameter: &str, text: &str, now_ns: i64) -> Result<i64> {
         return relative(parameter, trimmed, now_ns);
     }
     if unsigned.len() > 4 && unsigned.as_bytes()[4] == b'-' {
-        return rfc3339(trimmed).map_err(|reason| refuse(&reason));
+        let ns = match trimmed.parse::<Date>() {
+            Ok(date) if trimmed.len() == DATE_CHARS => midnight(date, zone),
+            _ => rfc3339(trimmed),
+        };
+        return ns.map_err(|reason| refuse(&reason));
     }
     since_epoch(trimmed).ok_or_else(|| refuse("is not a time between the years 1677 and 2262"))
 }
@@ -153,6 +162,18 @@ fn relative(parameter: &str, text: &str, now_ns: i64) -> Result<i64> {
         .ok_or_else(beyond)
 }
 
+/// As in `2024-05-01`.
+const DATE_CHARS: usize = 10;
+
+/// The first instant of a day.
+fn midnight(date: Date, zone: &TimeZone) -> Result<i64, String> {
+    let day = date.to_zoned(zone.clone()).and_then(|day| day.start_of_day());
+    let ns = day.map_err(|_| BEYOND.to_owned())?.timestamp().as_nanosecond();
+    i64::try_from(ns).map_err(|_| BEYOND.to_owned())
+}
+
+const BEYOND: &str = "lies outside the years 1677 to 2262";
+
 /// RFC 3339; a blank before the zone is a `+` that a URL lost.
 fn rfc3339(text: &str) -> Result<i64, String> {
     let mut text = text.to_owned();
@@ -162,8 +183,7 @@ fn rfc3339(text: &str) -> Result<i64, String> {
         text.replace_range(at..=at, "+");
     }
     let time: Timestamp = text.parse().map_err(|_| "is not RFC 3339".to_owned())?;
-    i64::try_from(time.as_nanosecond())
-        .map_err(|_| "lies outside the years 1677 to 2262".to_owned())
+    i64::try_from(time.as_nanosecond()).map_err(|_| BEYOND.to_owned())
 }
 
 #[cfg(test)]
@@ -187,6 +207,10 @@ mod tests {
             ("2016-01-01T02:00:00+02:00", Some(1_451_606_400_000_000_000)),
             ("2016-01-01T02:00:00 02:00", Some(1_451_606_400_000_000_000)),
             ("2016-01-01 00:00:00Z", Some(1_451_606_400_000_000_000)),
+            ("2016-01-01", Some(1_451_606_400_000_000_000)),
+            ("2016-02-30", None),
+            ("2016-01-01T00:00:00", None),
+            ("3000-01-01", None),
             ("1451606400", None),
             ("-5", None),
             ("yesterday", None),
@@ -200,6 +224,20 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(parse_moment("start", text, now).ok(), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_date_is_its_midnight_in_the_zone() {
+        let at = |text: &str, zone: &str| {
+            let zone = TimeZone::get(zone).unwrap();
+            let ns = moment_in("start", text, 0, &zone).unwrap();
+            Timestamp::from_nanosecond(ns.into()).unwrap().to_string()
+        };
+        assert_eq!(at("2024-05-01", "Europe/Berlin"), "2024-04-30T22:00:00Z");
+        assert_eq!(at("2024-05-01", "America/New_York"), "2024-05-01T04:00:00Z");
+        // Midnight was skipped.
+        assert_eq!(at("2018-11-04", "America/Sao_Paulo"), "2018-11-04T03:00:00Z");
+        assert_eq!(at("2024-05-01T00:00:00Z", "Europe/Berlin"), "2024-05-01T00:00:00Z");
     }
 
     #[test]

@@ -1,23 +1,23 @@
 //! The window operator: a tight loop over rows sorted by (series, time).
 
+mod slots;
+
 use crate::{
     Error, Result, kernel,
     lane::{Lane, Slice},
-    parallel,
+    parallel::{self, Sharing},
     plan::{Grouping, Plan},
     select::Input,
     watch::Watch,
-    windows::Window,
+    windows::{Cuts, Window},
 };
 use hashbrown::HashMap;
 use oribi_model::{Block, BlockIter, SeriesKey};
+use slots::SlotIndex;
 use std::ops::ControlFlow;
 
 /// Values of the tags of a group, in the order asked; `None` is null.
 pub(crate) type GroupKey = Box<[Option<Box<str>>]>;
-
-/// Windows of one group that are found by index instead of by hash.
-const DENSE_WINDOWS_MAX: i64 = 4_096;
 
 /// Figures of groups and windows, from some of the rows.
 pub(crate) struct Figures {
@@ -37,59 +37,24 @@ pub(crate) struct Figures {
     /// Series of each group where groups are series.
     series_keys: Vec<SeriesKey>,
     windows_seen: Option<(i64, i64)>,
-}
-
-/// Finds the slot of a group and window.
-#[derive(Default)]
-struct SlotIndex {
-    base: i64,
-    windows: usize,
-    dense: Vec<Vec<u32>>,
-    sparse: HashMap<(u32, i64), u32>,
-}
-
-const NO_SLOT: u32 = u32::MAX;
-
-impl SlotIndex {
-    fn get(&mut self, group: u32, window: i64) -> &mut u32 {
-        let place = window.wrapping_sub(self.base);
-        if place >= 0 && place < self.windows as i64 {
-            let group = group as usize;
-            if group >= self.dense.len() {
-                self.dense.resize_with(group + 1, Vec::new);
-            }
-            let slots = &mut self.dense[group];
-            if slots.is_empty() {
-                slots.resize(self.windows, NO_SLOT);
-            }
-            return &mut slots[place as usize];
-        }
-        self.sparse.entry((group, window)).or_insert(NO_SLOT)
-    }
+    cuts: Cuts,
 }
 
 impl Figures {
     /// No rows yet. `hint` are the first and last window expected.
     pub(crate) fn new(plan: &Plan, hint: Option<(i64, i64)>) -> Figures {
-        let mut index = SlotIndex::default();
-        if let Some((first, last)) = hint
-            && let Some(span) = last.checked_sub(first)
-            && (0..DENSE_WINDOWS_MAX).contains(&span)
-        {
-            index.base = first;
-            index.windows = span as usize + 1;
-        }
         Figures {
             groups: Vec::new(),
             slots: Vec::new(),
             lanes: plan.lanes.iter().map(|spec| Lane::new(*spec)).collect(),
             rows: 0,
             series: 0,
-            index,
+            index: SlotIndex::new(hint),
             by_tags: HashMap::new(),
             by_series: HashMap::new(),
             series_keys: Vec::new(),
             windows_seen: None,
+            cuts: Cuts::new(&plan.windows, hint),
         }
     }
 
@@ -97,10 +62,12 @@ impl Figures {
     pub(crate) fn take(
         &mut self,
         plan: &Plan,
+        part: usize,
         block: &Block,
         windows_max: u64,
         watch: &Watch,
     ) -> Result<()> {
+        let part = part as u32;
         let times: &[i64] = &block.times;
         let mut bytes = 0;
         let mut window = Window { index: 0, start: i64::MAX, end: i64::MIN };
@@ -113,7 +80,7 @@ impl Figures {
             let mut at = rows.start;
             while at < rows.end {
                 if times[at] < window.start || times[at] >= window.end {
-                    window = plan.windows.at(times[at]);
+                    window = self.cuts.at(&plan.windows, times[at]);
                 }
                 let until = at + kernel::before(&times[at..rows.end], window.end).max(1);
                 let slot = self.slot(group, window.index, windows_max, &mut bytes)?;
@@ -122,7 +89,8 @@ impl Figures {
                         Input::Field { place, .. } => Some(&block.columns[place]),
                         Input::Rows | Input::Time => None,
                     };
-                    bytes += lane.fold(slot, &Slice { column, times, rows: at..until, series });
+                    let slice = Slice { column, times, rows: at..until, series, part };
+                    bytes += lane.fold(slot, &slice);
                 }
                 at = until;
             }
@@ -132,7 +100,7 @@ impl Figures {
     }
 
     fn group(&mut self, plan: &Plan, series: &SeriesKey, bytes: &mut usize) -> u32 {
-        if plan.by_series() == Grouping::Series {
+        if plan.grouping() == Grouping::Series {
             if let Some(group) = self.by_series.get(series) {
                 return *group;
             }
@@ -156,7 +124,7 @@ impl Figures {
         }
         let group = self.groups.len() as u32;
         let text: usize = key.iter().flatten().map(|value| value.len() + 32).sum();
-        *bytes += 2 * text + 128 + self.index.windows * size_of::<u32>();
+        *bytes += 2 * text + 128;
         self.by_tags.insert(key.clone(), group);
         self.groups.push(key);
         group
@@ -169,8 +137,8 @@ impl Figures {
         windows_max: u64,
         bytes: &mut usize,
     ) -> Result<usize> {
-        let found = self.index.get(group, window);
-        if *found != NO_SLOT {
+        let found = self.index.get(group, window, bytes);
+        if *found != slots::NONE {
             return Ok(*found as usize);
         }
         let slot = self.slots.len();
@@ -207,7 +175,7 @@ impl Figures {
             let (group, window) = other.slots[from];
             let slot = self.slot(groups[group as usize], window, windows_max, &mut bytes)?;
             for (lane, theirs) in self.lanes.iter_mut().zip(&mut other.lanes) {
-                lane.merge(slot, theirs, from);
+                bytes += lane.merge(slot, theirs, from);
             }
         }
         self.rows += other.rows;
@@ -222,7 +190,7 @@ impl Figures {
         windows_max: u64,
         watch: &Watch,
     ) -> Result<Figures> {
-        if plan.by_series() == Grouping::Tags {
+        if plan.grouping() == Grouping::Tags {
             return Ok(self);
         }
         self.lanes.iter_mut().for_each(Lane::settle);
@@ -246,11 +214,11 @@ pub(crate) fn run(
     watch: &Watch,
 ) -> Result<Figures> {
     let make = || Figures::new(plan, hint);
-    let take = |figures: &mut Figures, _: usize, block: Block| {
+    let take = |figures: &mut Figures, part: usize, block: Block| {
         let block = plan.filter.apply(block, &plan.scan_columns)?;
-        figures.take(plan, &block, limits.windows_max, watch).map(ControlFlow::Continue)
+        figures.take(plan, part, &block, limits.windows_max, watch).map(ControlFlow::Continue)
     };
-    let mut states = parallel::fold(parts, limits.threads, watch, make, take)?.into_iter();
+    let mut states = parallel::fold(parts, limits.sharing, watch, make, take)?.into_iter();
     let mut figures = states.next().unwrap_or_else(make);
     for theirs in states {
         figures.merge(plan, theirs, limits.windows_max, watch)?;
@@ -263,6 +231,6 @@ pub(crate) fn run(
 pub(crate) struct Limits {
     /// Windows at most.
     pub(crate) windows_max: u64,
-    /// Threads at most.
-    pub(crate) threads: usize,
+    /// Threads, and when they are worth it.
+    pub(crate) sharing: Sharing,
 }

@@ -1,5 +1,6 @@
 //! Limits of queries.
 
+use crate::parallel::Sharing;
 use serde::Deserialize;
 
 /// Limits of queries; every one is configurable.
@@ -10,7 +11,7 @@ pub struct QueryOptions {
     pub windows_max: u64,
     /// Rows of one answer.
     pub answer_rows_max: usize,
-    /// Bytes of one answer, before encoding.
+    /// Bytes of one answer as it is sent, before compression.
     pub answer_bytes_max: usize,
     /// Memory that one query may hold, bytes.
     pub memory_bytes_max: usize,
@@ -24,10 +25,15 @@ pub struct QueryOptions {
     pub sql_bytes_max: usize,
     /// Nesting of an SQL text.
     pub sql_depth_max: usize,
-    /// Operators of an SQL text.
+    /// Operators of an SQL text, and keywords that can nest.
     pub sql_operators_max: usize,
+    /// Tables that an SQL text reads, those of WITH clauses as often as these are named.
+    pub sql_scans_max: usize,
     /// Threads that one query may use; 0: one for each core.
     pub threads_max: usize,
+    /// Rows that one thread of a query reads before others help it; no key of the configuration.
+    #[serde(skip)]
+    pub rows_alone_max: usize,
 }
 
 impl Default for QueryOptions {
@@ -43,7 +49,10 @@ impl Default for QueryOptions {
             sql_bytes_max: 256 << 10,
             sql_depth_max: 64,
             sql_operators_max: 500,
+            sql_scans_max: 64,
             threads_max: 0,
+            // Starting a helper costs about as much as reading these.
+            rows_alone_max: 50_000,
         }
     }
 }
@@ -77,6 +86,11 @@ impl QueryOptions {
             return Err("sql_operators_max is out of range; expected 1 to 1000".into());
         }
         Ok(())
+    }
+
+    /// How one query shares out its rows.
+    pub(crate) fn sharing(&self) -> Sharing {
+        Sharing { threads: self.threads(), rows_alone_max: self.rows_alone_max }
     }
 
     /// Threads that one query uses.

@@ -5,8 +5,28 @@ use oribi_model::{Block, BlockIter};
 use parking_lot::Mutex;
 use std::{collections::VecDeque, ops::ControlFlow};
 
-/// Rows read after which a helper thread is cheaper than waiting.
-const ROWS_ALONE_MAX: usize = 50_000;
+/// How a fold is shared out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sharing {
+    /// Threads at most.
+    pub(crate) threads: usize,
+    /// Rows that one thread reads before others help.
+    pub(crate) rows_alone_max: usize,
+}
+
+/// As large as that of the threads that plan: predicates are as deep here.
+const STACK_BYTES: usize = 32 << 20;
+
+/// Tells the others when a thread panics.
+struct StopOnPanic<'a>(&'a Watch);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.cancel();
+        }
+    }
+}
 
 /// Folds all blocks of `parts` into states made by `make`, one a thread. `take` gets the number of
 /// the block's part, and breaks where no more blocks are wanted; blocks of one part come to it in
@@ -16,7 +36,7 @@ const ROWS_ALONE_MAX: usize = 50_000;
 /// The first error of a block, of `take`, or of the watch, which stops the other threads.
 pub(crate) fn fold<S: Send>(
     parts: Vec<BlockIter>,
-    threads: usize,
+    sharing: Sharing,
     watch: &Watch,
     make: impl Fn() -> S + Sync,
     take: impl Fn(&mut S, usize, Block) -> Result<ControlFlow<()>> + Sync,
@@ -41,16 +61,23 @@ pub(crate) fn fold<S: Send>(
         }
     };
     let mut first = make();
-    let Some(rest) = worker(&mut first, ROWS_ALONE_MAX)? else { return Ok(vec![first]) };
-    let helpers = threads.saturating_sub(1).min(queue.lock().len());
+    let Some(rest) = worker(&mut first, sharing.rows_alone_max)? else { return Ok(vec![first]) };
+    let helpers = sharing.threads.saturating_sub(1).min(queue.lock().len());
     queue.lock().push_front(rest);
     std::thread::scope(|scope| {
         let help = || {
+            let _stop = StopOnPanic(watch);
             let mut state = make();
             let done = worker(&mut state, usize::MAX).inspect_err(|_| watch.cancel());
             done.map(|_| state)
         };
-        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(help)).collect();
+        let start = || {
+            let thread = std::thread::Builder::new().name("oribi-fold".into());
+            thread.stack_size(STACK_BYTES).spawn_scoped(scope, help)
+        };
+        // Where the system gives no more threads, those that there are do the work.
+        let helpers: Vec<_> = (0..helpers).map_while(|_| start().ok()).collect();
+        let _stop = StopOnPanic(watch);
         let own = worker(&mut first, usize::MAX).inspect_err(|_| watch.cancel());
         let mut first_error = own.err();
         let mut states = vec![first];

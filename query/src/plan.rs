@@ -4,9 +4,9 @@ use crate::{
     Error, QueryOptions, Result,
     filter::{Filter, FilterCache},
     lane::{LaneKind, LaneSpec},
-    moment::parse_moment,
+    moment::moment_in,
     select::{Input, Item, parse_names, parse_select},
-    windows::Windows,
+    windows::{Windows, zone},
 };
 use oribi_model::{Column, ColumnKind, ColumnRead, ReadPath, Table, TimeRange};
 use std::sync::Arc;
@@ -99,7 +99,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Whether figures are kept by series before they are kept by group.
-    pub(crate) fn by_series(&self) -> Grouping {
+    pub(crate) fn grouping(&self) -> Grouping {
         match self.lanes.iter().any(|lane| lane.kind == LaneKind::Counter) {
             true => Grouping::Series,
             false => Grouping::Tags,
@@ -249,8 +249,9 @@ fn given(parameter: &Option<String>) -> Option<&str> {
 }
 
 fn range(question: &Question, now_ns: i64) -> Result<(Option<i64>, Option<i64>)> {
+    let zone = zone(given(&question.timezone))?;
     let moment = |name: &str, text: &Option<String>| {
-        given(text).map(|text| parse_moment(name, text, now_ns)).transpose()
+        given(text).map(|text| moment_in(name, text, now_ns, &zone)).transpose()
     };
     let (start, end) = (moment("start", &question.start)?, moment("end", &question.end)?);
     if let (Some(start), Some(end)) = (start, end)

@@ -1,6 +1,9 @@
 //! Which parts of a predicate tablets can decide: times and tags.
 
-use crate::relation::{Origin, Relation};
+use crate::{
+    dialect::in_set,
+    relation::{Origin, Relation},
+};
 use datafusion::{
     common::{
         Column, DataFusionError, ScalarValue,
@@ -160,8 +163,12 @@ fn tags_of(expr: &Expr, relation: &Relation) -> Option<TagPredicate> {
         Expr::InList(InList { expr, list, negated }) => {
             let tag = tag_column(expr, relation)?;
             let values = list.iter().map(text_literal).collect::<Option<Vec<_>>>()?;
-            let found = TagPredicate::In(tag, values);
+            let found = TagPredicate::In(tag, values.into());
             if *negated { negate(found) } else { found }
+        }
+        Expr::ScalarFunction(_) => {
+            let (operand, values) = in_set(expr)?;
+            TagPredicate::In(tag_column(operand, relation)?, values.into())
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
             Operator::And => {

@@ -1,5 +1,6 @@
 //! SQL over the tables, by DataFusion, inside the limits of one query.
 
+mod by_time;
 mod catalog;
 mod plain;
 mod scan;
@@ -7,6 +8,7 @@ mod scan;
 use crate::{
     Error, QueryOptions, Result,
     answer::{Answer, Stats},
+    dialect,
     filter::FilterCache,
     functions, guard, plan,
     watch::Watch,
@@ -16,11 +18,13 @@ use catalog::Catalog;
 use datafusion::{
     common::DataFusionError,
     execution::{
+        TaskContext,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
         memory_pool::GreedyMemoryPool,
         runtime_env::RuntimeEnvBuilder,
         session_state::SessionStateBuilder,
     },
+    physical_plan::{ExecutionPlan, execute_stream},
     prelude::{SQLOptions, SessionContext},
     sql::{parser::Statement, sqlparser::ast},
 };
@@ -29,15 +33,41 @@ use oribi_model::ReadPath;
 use plain::Plain;
 use std::sync::Arc;
 
-/// Answers one SQL statement.
-pub(crate) async fn answer(
+/// A statement that is ready to run.
+pub(crate) enum Planned {
+    /// Rows of one table.
+    Plain(Plain),
+    /// Anything else.
+    Plan(Box<Run>),
+}
+
+/// A plan of DataFusion and what it runs in.
+pub(crate) struct Run {
+    schema: Arc<Schema>,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    db: String,
+}
+
+/// Whether a statement may be answered without a planner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shortcut {
+    /// Where it can.
+    Try,
+    /// It was tried in vain.
+    Leave,
+}
+
+/// Plans one SQL statement. Part of this may take long without a pause.
+pub(crate) async fn plan(
     read: &Arc<dyn ReadPath>,
     options: &QueryOptions,
     filters: &FilterCache,
     db: Option<String>,
     text: &str,
+    shortcut: Shortcut,
     watch: &Arc<Watch>,
-) -> Result<Answer> {
+) -> Result<Planned> {
     if text.trim().is_empty() {
         return Err(Error::parameter("q", "the parameter q is missing; expected an SQL query"));
     }
@@ -46,16 +76,17 @@ pub(crate) async fn answer(
     let refuse = |error: DataFusionError| explain(read.as_ref(), &db, options, &error);
     let base = functions::session_state();
     let statement = base.sql_to_statement(text, &base.config().options().sql_parser.dialect);
-    let statement = statement.map_err(refuse)?;
+    let mut statement = statement.map_err(refuse)?;
     check_statement(&statement)?;
-    if let Statement::Statement(inner) = &statement
+    if let Some(query) = query_of(&mut statement) {
+        let refused = dialect::check_query(query, options.sql_scans_max);
+        refused.map_err(|detail| Error::Sql { detail })?;
+    }
+    if shortcut == Shortcut::Try
+        && let Statement::Statement(inner) = &statement
         && let Some(plain) = Plain::recognise(inner, &db, read.as_ref(), filters, options)
     {
-        let (read, options, watch) = (read.clone(), options.clone(), watch.clone());
-        let reading = move || plain.answer(read.as_ref(), &options, &watch);
-        return tokio::task::spawn_blocking(reading)
-            .await
-            .map_err(|error| Error::Internal { detail: format!("a query stopped: {error}") })?;
+        return Ok(Planned::Plain(plain));
     }
     let context = context(read, options, &db, watch)?;
     let state = context.state();
@@ -63,26 +94,70 @@ pub(crate) async fn answer(
     let allowed =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     allowed.verify_plan(&logical).map_err(refuse)?;
+    watch.check()?;
     let frame = context.execute_logical_plan(logical).await.map_err(refuse)?;
     let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
-    let mut rows = frame.execute_stream().await.map_err(refuse)?;
-    let (mut batches, mut row_count, mut bytes) = (Vec::new(), 0, 0);
-    while let Some(batch) = rows.next().await {
-        watch.check()?;
-        let batch = batch.map_err(refuse)?;
-        row_count += batch.num_rows();
-        bytes += batch.get_array_memory_size();
-        if row_count > options.answer_rows_max {
-            let limit = options.answer_rows_max as u64;
-            return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
+    let plan = frame.create_physical_plan().await.map_err(refuse)?;
+    Ok(Planned::Plan(Box::new(Run { schema, plan, context: context.task_ctx(), db })))
+}
+
+impl Planned {
+    /// The answer; `None` where a shortcut leads nowhere.
+    pub(crate) async fn answer(
+        self,
+        read: &Arc<dyn ReadPath>,
+        options: &QueryOptions,
+        watch: &Arc<Watch>,
+    ) -> Result<Option<Answer>> {
+        match self {
+            Planned::Plain(plain) => {
+                let (read, options, watch) = (read.clone(), options.clone(), watch.clone());
+                let reading = move || match plain.by_time() {
+                    Some(wanted) => {
+                        by_time::answer(&plain, wanted, read.as_ref(), &options, &watch)
+                    }
+                    None => plain.answer(read.as_ref(), &options, &watch).map(Some),
+                };
+                tokio::task::spawn_blocking(reading)
+                    .await
+                    .map_err(|error| Error::Internal {
+                        detail: format!("a query stopped: {error}"),
+                    })?
+                    .map_err(plain::as_sql)
+            }
+            Planned::Plan(run) => run.answer(read.as_ref(), options, watch).await.map(Some),
         }
-        if bytes > options.answer_bytes_max {
-            let limit = options.answer_bytes_max as u64;
-            return Err(Error::AnswerLimit { name: "answer_bytes_max", limit });
-        }
-        batches.push(batch);
     }
-    Ok(Answer { schema, batches, stats: Stats::default() })
+}
+
+impl Run {
+    async fn answer(
+        self,
+        read: &dyn ReadPath,
+        options: &QueryOptions,
+        watch: &Watch,
+    ) -> Result<Answer> {
+        let Run { schema, plan, context, db } = self;
+        let refuse = |error: DataFusionError| explain(read, &db, options, &error);
+        let mut rows = execute_stream(plan, context).map_err(refuse)?;
+        let (mut batches, mut row_count, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(batch) = rows.next().await {
+            watch.check()?;
+            let batch = batch.map_err(refuse)?;
+            row_count += batch.num_rows();
+            bytes += batch.get_array_memory_size();
+            if row_count > options.answer_rows_max {
+                let limit = options.answer_rows_max as u64;
+                return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
+            }
+            if bytes > options.memory_bytes_max {
+                return Err(Error::MemoryLimit { memory_bytes_max: options.memory_bytes_max });
+            }
+            batches.push(batch);
+        }
+        watch.check()?;
+        Ok(Answer { schema, batches, stats: Stats::default() })
+    }
 }
 
 fn context(
@@ -130,6 +205,22 @@ fn check_statement(statement: &Statement) -> Result<()> {
     };
     let detail = format!("{kind} is refused; expected one SELECT, WITH, VALUES or EXPLAIN");
     Err(Error::Sql { detail })
+}
+
+/// The query of a statement that may hold one.
+fn query_of(statement: &mut Statement) -> Option<&mut ast::Query> {
+    match statement {
+        Statement::Statement(inner) => match inner.as_mut() {
+            ast::Statement::Query(query) => Some(query),
+            ast::Statement::Explain { statement, .. } => match statement.as_mut() {
+                ast::Statement::Query(query) => Some(query),
+                _ => None,
+            },
+            _ => None,
+        },
+        Statement::Explain(explain) => query_of(&mut explain.statement),
+        _ => None,
+    }
 }
 
 /// An error of DataFusion as an answer to the asker.

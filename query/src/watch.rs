@@ -1,8 +1,11 @@
-//! The leash of one running query: cancellation, time and memory.
+//! What one running query may still do: cancellation, time and memory.
 
 use crate::{Error, QueryOptions, Result};
 use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -10,6 +13,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Watch {
     cancelled: AtomicBool,
+    /// Why, where it is not that the asker has gone.
+    failure: OnceLock<Error>,
     started: Instant,
     time_ms_max: u64,
     held_bytes: AtomicUsize,
@@ -17,10 +22,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// A leash with the limits of `options` that starts now.
+    /// A watch with the limits of `options` that starts now.
     pub(crate) fn new(options: &QueryOptions) -> Watch {
         Watch {
             cancelled: AtomicBool::new(false),
+            failure: OnceLock::new(),
             started: Instant::now(),
             time_ms_max: options.time_ms_max,
             held_bytes: AtomicUsize::new(0),
@@ -31,6 +37,12 @@ impl Watch {
     /// Tells all threads to stop at their next block.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells all threads to stop at their next block, and the asker why. The first cause stays.
+    pub(crate) fn fail(&self, error: Error) {
+        let _ = self.failure.set(error);
+        self.cancel();
     }
 
     /// When the query began.
@@ -46,10 +58,10 @@ impl Watch {
     /// Whether to go on.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] or [`Error::TimeLimit`].
+    /// [`Error::Cancelled`], [`Error::TimeLimit`], or what failed.
     pub(crate) fn check(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) {
-            return Err(Error::Cancelled);
+            return Err(self.failure.get().cloned().unwrap_or(Error::Cancelled));
         }
         if self.remaining().is_zero() {
             return Err(self.time_limit());

@@ -1,8 +1,10 @@
 //! Where windows begin and end: fixed lengths from the epoch, or calendar units in a time zone.
 
 mod calendar;
+mod cuts;
 mod window;
 
+pub(crate) use cuts::Cuts;
 pub(crate) use window::Window;
 
 use crate::{
@@ -37,13 +39,7 @@ impl Windows {
         offset: Option<&str>,
         timezone: Option<&str>,
     ) -> Result<Windows> {
-        let zone = match timezone.unwrap_or("UTC") {
-            "UTC" => TimeZone::UTC,
-            name => TimeZone::get(name).map_err(|_| {
-                let detail = format!("{name:?} is no known time zone; expected an IANA name such as Europe/Berlin or UTC");
-                Error::parameter("timezone", detail)
-            })?,
-        };
+        let zone = zone(timezone)?;
         let offset = match offset {
             Some(text) => parse_length("offset", text)?,
             None => Length::default(),
@@ -110,6 +106,22 @@ impl Windows {
         }
         let (first, last) = (self.at(start).index, self.at(end - 1).index);
         last.abs_diff(first).saturating_add(1)
+    }
+}
+
+/// The zone that the parameter `timezone` names; UTC where it is absent.
+///
+/// # Errors
+/// [`Error::Parameter`] for a name that nobody knows.
+pub(crate) fn zone(timezone: Option<&str>) -> Result<TimeZone> {
+    match timezone.unwrap_or("UTC") {
+        "UTC" => Ok(TimeZone::UTC),
+        name => TimeZone::get(name).map_err(|_| {
+            let detail = format!(
+                "{name:?} is no known time zone; expected an IANA name such as Europe/Berlin or UTC"
+            );
+            Error::parameter("timezone", detail)
+        }),
     }
 }
 

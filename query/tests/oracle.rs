@@ -4,7 +4,7 @@
 mod support;
 
 use arrow_array::{Array, Float64Array, Int64Array, cast::AsArray, types::Float64Type};
-use oribi_model::{ColumnType, Value};
+use oribi_model::{ColumnType, ReadPath, Value};
 use oribi_query::{QueryEngine, QueryOptions, Question};
 use proptest::prelude::*;
 use std::{collections::BTreeMap, sync::Arc};
@@ -70,7 +70,7 @@ fn check(rows: &[Row], float: ColumnType, window: i64, tablet: i64) {
     for (series, time, value) in rows {
         let cell = value.map(|value| match float {
             ColumnType::Int => Value::Int(value.into()),
-            _ => Value::Float(value.into()),
+            _ => Value::Float(f64::from(value) * 0.1),
         });
         memory.put(&[&format!("d{series}")], *time, &[cell]);
         stored.insert((*series, *time), *value);
@@ -79,10 +79,11 @@ fn check(rows: &[Row], float: ColumnType, window: i64, tablet: i64) {
     for ((series, time), value) in &stored {
         if let Some(value) = value {
             let rows = windows.entry(time.div_euclid(window)).or_default();
-            rows.entry(*series).or_default().push((*time, f64::from(*value)));
+            let scale = if float == ColumnType::Int { 1.0 } else { 0.1 };
+            rows.entry(*series).or_default().push((*time, f64::from(*value) * scale));
         }
     }
-    let engine = QueryEngine::new(Arc::new(Memory(vec![memory])), QueryOptions::default());
+    let memory: Arc<dyn ReadPath> = Arc::new(Memory(vec![memory]));
     let select: Vec<String> = FUNCTIONS.iter().map(|name| format!("{name}(x)")).collect();
     let question = Question {
         table: Some("t".into()),
@@ -91,7 +92,16 @@ fn check(rows: &[Row], float: ColumnType, window: i64, tablet: i64) {
         ..Question::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let answer = runtime.block_on(engine.window(question)).unwrap();
+    let ask = |threads_max, rows_alone_max| {
+        let options = QueryOptions { threads_max, rows_alone_max, ..QueryOptions::default() };
+        let engine = QueryEngine::new(memory.clone(), options);
+        runtime.block_on(engine.window(question.clone())).unwrap()
+    };
+    let answer = ask(1, usize::MAX);
+    for threads_max in [2, 4] {
+        // To the last bit, however the tablets were shared out.
+        assert_eq!(ask(threads_max, 0).batches, answer.batches);
+    }
     assert_eq!(answer.rows(), windows.len());
     let batch = &answer.batches[0];
     for (place, function) in FUNCTIONS.iter().enumerate() {

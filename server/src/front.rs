@@ -28,7 +28,7 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// The bounds that the configuration asks for.
     pub(crate) fn of(options: &HttpOptions) -> Bounds {
-        const DRAIN_MAX: Duration = Duration::from_secs(10);
+        const DRAIN_MAX: Duration = Duration::from_secs(2);
         Bounds {
             header_bytes_max: options.header_bytes_max,
             connections_max: options.connections_max,

@@ -3,7 +3,7 @@
 use crate::{Error, Result, civil::civil_of};
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    StringViewArray, TimestampNanosecondArray, UInt64Array, cast::AsArray,
+    StringViewArray, UInt64Array, cast::AsArray,
 };
 use arrow_schema::{DataType, TimeUnit};
 
@@ -15,7 +15,10 @@ pub(super) enum Writer {
     Bool(BooleanArray),
     Text(StringArray),
     View(StringViewArray),
-    Time(TimestampNanosecondArray),
+    /// Times in a unit of which a second has so many.
+    Time(Int64Array, i64),
+    /// A number as it is written.
+    Digits(StringArray),
     Null,
 }
 
@@ -37,10 +40,25 @@ impl Writer {
             DataType::Boolean => Writer::Bool(array.as_boolean().clone()),
             DataType::Utf8 => Writer::Text(array.as_string().clone()),
             DataType::Utf8View => Writer::View(array.as_string_view().clone()),
-            DataType::Timestamp(_, zone) => {
-                let to = DataType::Timestamp(TimeUnit::Nanosecond, zone.clone());
-                Writer::Time(cast(&to)?.as_primitive().clone())
+            DataType::Timestamp(unit, _) => {
+                let a_second = match unit {
+                    TimeUnit::Second => 1,
+                    TimeUnit::Millisecond => 1_000,
+                    TimeUnit::Microsecond => 1_000_000,
+                    TimeUnit::Nanosecond => 1_000_000_000,
+                };
+                Writer::Time(cast(&DataType::Int64)?.as_primitive().clone(), a_second)
             }
+            DataType::Decimal32(..)
+            | DataType::Decimal64(..)
+            | DataType::Decimal128(..)
+            | DataType::Decimal256(..) => {
+                Writer::Digits(cast(&DataType::Utf8)?.as_string().clone())
+            }
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView => {
+                Writer::Text(hexadecimal(&cast(&DataType::Binary)?))
+            }
+            DataType::FixedSizeBinary(_) => Writer::Text(hexadecimal(&cast(&DataType::Binary)?)),
             kind if kind.is_integer() => {
                 Writer::Int(cast(&DataType::Int64)?.as_primitive().clone())
             }
@@ -57,9 +75,9 @@ impl Writer {
         match self {
             Writer::Text(array) if array.is_valid(row) => json_text(out, array.value(row)),
             Writer::View(array) if array.is_valid(row) => json_text(out, array.value(row)),
-            Writer::Time(array) if array.is_valid(row) => {
+            Writer::Time(array, a_second) if array.is_valid(row) => {
                 out.push(b'"');
-                time(out, array.value(row));
+                time(out, array.value(row), *a_second);
                 out.push(b'"');
             }
             _ => {
@@ -91,10 +109,20 @@ impl Writer {
             }
             Writer::Text(array) if array.is_valid(row) => csv_text(out, array.value(row)),
             Writer::View(array) if array.is_valid(row) => csv_text(out, array.value(row)),
-            Writer::Time(array) if array.is_valid(row) => time(out, array.value(row)),
+            Writer::Time(array, a_second) if array.is_valid(row) => {
+                time(out, array.value(row), *a_second);
+            }
+            Writer::Digits(array) if array.is_valid(row) => {
+                out.extend_from_slice(array.value(row).as_bytes());
+            }
             _ => {}
         }
     }
+}
+
+fn hexadecimal(array: &ArrayRef) -> StringArray {
+    let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    array.as_binary::<i32>().iter().map(|bytes| bytes.map(text)).collect()
 }
 
 fn nested(array: &ArrayRef) -> Result<StringArray> {
@@ -147,14 +175,16 @@ pub(super) fn csv_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Appends a time as RFC 3339 in UTC with as many decimals as needed.
-fn time(out: &mut Vec<u8>, ns: i64) {
-    let (seconds, nanos) = (ns.div_euclid(1_000_000_000), ns.rem_euclid(1_000_000_000));
+/// Appends a time, in a unit of which a second has `a_second`, as RFC 3339 in UTC with as many
+/// decimals as needed. Years that have not four digits come with a sign and at least six.
+fn time(out: &mut Vec<u8>, value: i64, a_second: i64) {
+    let seconds = value.div_euclid(a_second);
+    let nanos = value.rem_euclid(a_second) * (1_000_000_000 / a_second);
     let (year, month, day) = civil_of(seconds.div_euclid(86_400));
     let of_day = seconds.rem_euclid(86_400);
     let mut number = |value: i64, width: usize, before: &[u8]| {
         out.extend_from_slice(before);
-        let mut digits = [b'0'; 9];
+        let mut digits = [b'0'; 12];
         let mut left = value;
         for place in (0..width).rev() {
             digits[place] = b'0' + (left % 10) as u8;
@@ -162,7 +192,14 @@ fn time(out: &mut Vec<u8>, ns: i64) {
         }
         out.extend_from_slice(&digits[..width]);
     };
-    number(year, 4, b"");
+    match year {
+        0..=9_999 => number(year, 4, b""),
+        _ => number(
+            year.abs(),
+            if year.abs() < 1_000_000 { 6 } else { 12 },
+            if year < 0 { b"-" } else { b"+" },
+        ),
+    }
     number(month, 2, b"-");
     number(day, 2, b"-");
     number(of_day / 3_600, 2, b"T");
@@ -193,7 +230,21 @@ mod tests {
             (i64::MIN, "1677-09-21T00:12:43.145224192Z"),
         ] {
             let mut out = Vec::new();
-            time(&mut out, ns);
+            time(&mut out, ns, 1_000_000_000);
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn times_beyond_nanoseconds_are_written_too() {
+        for (seconds, expected) in [
+            (99_999_999_999, "5138-11-16T09:46:39Z"),
+            (253_402_300_800, "+010000-01-01T00:00:00Z"),
+            (-62_167_219_201, "-000001-12-31T23:59:59Z"),
+            (i64::MAX, "+292277026596-12-04T15:30:07Z"),
+        ] {
+            let mut out = Vec::new();
+            time(&mut out, seconds, 1);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
     }

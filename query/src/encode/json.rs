@@ -1,29 +1,33 @@
 //! JSON answers.
 
-use super::cell::{Writer, json_text};
-use crate::{Answer, Result, relation::type_name};
+use super::{
+    cell::{Writer, json_text},
+    pieces::Pieces,
+};
+use crate::{Answer, Error, Result, relation::type_name};
 
 /// One object: columns, rows, stats.
-pub(super) fn object(answer: &Answer) -> Result<Vec<u8>> {
-    const BYTES_A_CELL: usize = 16;
-    let cells = answer.rows() * answer.schema.fields().len();
-    let mut out = Vec::with_capacity(512 + cells * BYTES_A_CELL);
+pub(super) fn object(answer: Answer, pieces: &mut Pieces<'_>) -> Result<()> {
+    let (rows, stats) = (answer.rows(), answer.stats);
+    let out = &mut pieces.open;
     out.extend_from_slice(b"{\"columns\":[");
     for (place, field) in answer.schema.fields().iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
         out.extend_from_slice(b"{\"name\":");
-        json_text(&mut out, field.name());
+        json_text(out, field.name());
         out.extend_from_slice(b",\"type\":\"");
         out.extend_from_slice(type_name(field.data_type()).as_bytes());
         out.extend_from_slice(b"\"}");
     }
     out.extend_from_slice(b"],\"rows\":[");
     let mut first = true;
-    for batch in &answer.batches {
-        let writers = Writer::all(batch)?;
+    for batch in answer.batches {
+        let writers = Writer::all(&batch)?;
         for row in 0..batch.num_rows() {
+            pieces.cut()?;
+            let out = &mut pieces.open;
             if !first {
                 out.push(b',');
             }
@@ -33,13 +37,14 @@ pub(super) fn object(answer: &Answer) -> Result<Vec<u8>> {
                 if place > 0 {
                     out.push(b',');
                 }
-                writer.json(&mut out, row);
+                writer.json(out, row);
             }
             out.push(b']');
         }
     }
+    let out = &mut pieces.open;
     out.extend_from_slice(b"],\"stats\":{\"elapsed_ms\":");
-    let elapsed_ms = answer.stats.elapsed.as_micros() as f64 / 1_000.0;
+    let elapsed_ms = stats.elapsed.as_micros() as f64 / 1_000.0;
     out.extend_from_slice(ryu::Buffer::new().format_finite(elapsed_ms).as_bytes());
     let mut number = |name: &str, value: u64| {
         out.extend_from_slice(b",\"");
@@ -47,11 +52,11 @@ pub(super) fn object(answer: &Answer) -> Result<Vec<u8>> {
         out.extend_from_slice(b"\":");
         out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     };
-    number("rows", answer.rows() as u64);
+    number("rows", rows as u64);
     let counted = [
-        ("rows_scanned", answer.stats.rows_scanned),
-        ("series", answer.stats.series),
-        ("tablets", answer.stats.tablets),
+        ("rows_scanned", stats.rows_scanned),
+        ("series", stats.series),
+        ("tablets", stats.tablets),
     ];
     for (name, value) in counted {
         if let Some(value) = value {
@@ -59,11 +64,25 @@ pub(super) fn object(answer: &Answer) -> Result<Vec<u8>> {
         }
     }
     out.extend_from_slice(b"}}");
-    Ok(out)
+    Ok(())
 }
 
 /// One object a row.
-pub(super) fn lines(answer: &Answer) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// [`Error::Parameter`] where two columns have one name, of which readers would keep one.
+pub(super) fn lines(answer: Answer, out: &mut Pieces<'_>) -> Result<()> {
+    let fields = answer.schema.fields();
+    for (at, field) in fields.iter().enumerate() {
+        if fields[..at].iter().any(|other| other.name() == field.name()) {
+            let detail = format!(
+                "two columns are named {:?}, and an object of NDJSON holds one; expected AS with \
+                 another name",
+                field.name()
+            );
+            return Err(Error::parameter("format", detail));
+        }
+    }
     let names: Vec<Vec<u8>> = answer
         .schema
         .fields()
@@ -75,20 +94,21 @@ pub(super) fn lines(answer: &Answer) -> Result<Vec<u8>> {
             name
         })
         .collect();
-    let mut out = Vec::new();
-    for batch in &answer.batches {
-        let writers = Writer::all(batch)?;
+    for batch in answer.batches {
+        let writers = Writer::all(&batch)?;
         for row in 0..batch.num_rows() {
+            out.cut()?;
+            let out = &mut out.open;
             out.push(b'{');
             for (place, (name, writer)) in names.iter().zip(&writers).enumerate() {
                 if place > 0 {
                     out.push(b',');
                 }
                 out.extend_from_slice(name);
-                writer.json(&mut out, row);
+                writer.json(out, row);
             }
             out.extend_from_slice(b"}\n");
         }
     }
-    Ok(out)
+    Ok(())
 }

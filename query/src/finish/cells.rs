@@ -1,82 +1,138 @@
 //! Which windows and groups have a row.
 
+use super::column::{Column, NONE};
 use crate::{
     Error, QueryOptions, Result,
     lane::{Lane, LaneKind},
     operator::Figures,
     plan::{Fill, Order, Plan},
+    windows::Windows,
 };
+use std::cmp::Reverse;
 
-/// Slot of a cell into which no row fell.
-pub(super) const NO_SLOT: u32 = u32::MAX;
-
-/// One row to come: window, group and slot, if rows fell into it.
-#[derive(Clone, Copy)]
+/// One row to come: window, group, and its slot or, in a grid, its place among the cells found,
+/// which is [`NONE`] where no row fell into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) window: i64,
     pub(super) group: u32,
-    pub(super) slot: u32,
+    pub(super) place: u32,
 }
 
-/// The cells by window, then group.
-pub(super) fn cells(plan: &Plan, figures: &Figures, options: &QueryOptions) -> Result<Vec<Cell>> {
-    let mut by_name: Vec<u32> = (0..figures.groups.len() as u32).collect();
-    by_name.sort_by(|a, b| {
-        let key = |at: &u32| figures.groups[*at as usize].iter().map(|tag| (tag.is_none(), tag));
-        key(a).cmp(key(b))
-    });
-    let mut rank = vec![0u32; by_name.len()];
-    for (place, group) in by_name.iter().enumerate() {
-        rank[*group as usize] = place as u32;
+/// Order of groups by the values of their tags, nulls last.
+pub(super) struct Groups {
+    rank: Vec<u32>,
+    by_rank: Vec<u32>,
+}
+
+impl Groups {
+    pub(super) fn of(figures: &Figures) -> Groups {
+        let mut by_rank: Vec<u32> = (0..figures.groups.len() as u32).collect();
+        by_rank.sort_by(|a, b| {
+            let key =
+                |at: &u32| figures.groups[*at as usize].iter().map(|tag| (tag.is_none(), tag));
+            key(a).cmp(key(b))
+        });
+        let mut rank = vec![0u32; by_rank.len()];
+        for (place, group) in by_rank.iter().enumerate() {
+            rank[*group as usize] = place as u32;
+        }
+        Groups { rank, by_rank }
     }
+}
+
+/// The slots with a value of some input, by window, then group.
+pub(super) fn found(plan: &Plan, figures: &Figures, groups: &Groups) -> Vec<Cell> {
     let mut found: Vec<Cell> = figures
         .slots
         .iter()
         .enumerate()
         .filter(|(slot, _)| has_value(plan, figures, *slot))
-        .map(|(slot, (group, window))| Cell { window: *window, group: *group, slot: slot as u32 })
+        .map(|(slot, (group, window))| Cell { window: *window, group: *group, place: slot as u32 })
         .collect();
-    found.sort_unstable_by_key(|cell| (cell.window, rank[cell.group as usize]));
-    if plan.fill == Fill::None || found.is_empty() {
-        return Ok(found);
+    found.sort_unstable_by_key(|cell| (cell.window, groups.rank[cell.group as usize]));
+    found
+}
+
+/// Only the cells that have a value in some column, with these columns' values.
+pub(super) fn with_values(found: Vec<Cell>, columns: &mut [Column]) -> Vec<Cell> {
+    let kept: Vec<u32> = (0..found.len() as u32)
+        .filter(|at| columns.iter().any(|column| column.has_value(*at as usize)))
+        .collect();
+    if kept.len() == found.len() {
+        return found;
     }
-    let first = match plan.start {
-        Some(start) => plan.windows.at(start).index,
-        None => found[0].window,
+    columns.iter_mut().for_each(|column| column.pick(&kept));
+    kept.iter().map(|at| found[*at as usize]).collect()
+}
+
+/// Every group in every window, as far as the limit makes them count; places are those of `found`.
+pub(super) fn grid(
+    plan: &Plan,
+    found: &[Cell],
+    groups: &Groups,
+    options: &QueryOptions,
+) -> Result<(Vec<Cell>, usize)> {
+    let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
+        return Ok((Vec::new(), 0));
     };
-    let last = match plan.end {
-        Some(end) => plan.windows.at(end.saturating_sub(1)).index,
-        None => found[found.len() - 1].window,
-    };
+    let first = plan.start.map_or(oldest.window, |start| plan.windows.at(start).index);
+    let last = plan.end.map_or(newest.window, |end| plan.windows.at(end.saturating_sub(1)).index);
     let windows = last.abs_diff(first).saturating_add(1);
     if windows > options.windows_max {
         return Err(Error::TooManyWindows { windows_max: options.windows_max });
     }
-    let mut live = vec![false; by_name.len()];
+    let mut live = vec![false; groups.by_rank.len()];
     found.iter().for_each(|cell| live[cell.group as usize] = true);
-    by_name.retain(|group| live[*group as usize]);
-    let total = windows.saturating_mul(by_name.len() as u64);
+    let live: Vec<u32> =
+        groups.by_rank.iter().copied().filter(|group| live[*group as usize]).collect();
+    let (first, last) = wanted(plan, (first, last), live.len());
+    let total = (last.abs_diff(first) + 1).saturating_mul(live.len() as u64);
     if total > options.answer_rows_max as u64 {
         let limit = options.answer_rows_max as u64;
         return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
     }
-    let mut found = found.into_iter().peekable();
+    let before = found.partition_point(|cell| cell.window < first);
+    let mut places = (before as u32..).zip(&found[before..]).peekable();
     let mut grid = Vec::with_capacity(total as usize);
     for window in first..=last {
-        for group in &by_name {
-            let cell = found.next_if(|cell| cell.window == window && cell.group == *group);
-            grid.push(cell.unwrap_or(Cell { window, group: *group, slot: NO_SLOT }));
+        if is_empty(&plan.windows, window) {
+            continue;
+        }
+        for group in &live {
+            let of_cell = |(_, cell): &(u32, &Cell)| cell.window == window && cell.group == *group;
+            let place = places.next_if(of_cell).map_or(NONE, |(place, _)| place);
+            grid.push(Cell { window, group: *group, place });
         }
     }
-    Ok(grid)
+    Ok((grid, live.len()))
+}
+
+/// The windows of a grid that the limit wants, and those from which they are filled.
+fn wanted(plan: &Plan, (first, last): (i64, i64), groups: usize) -> (i64, i64) {
+    let Some(limit) = plan.limit else { return (first, last) };
+    let windows = limit.div_ceil(groups.max(1)).max(1);
+    // Windows of no length are no rows; one more than there can be of them.
+    let windows = i64::try_from(windows).unwrap_or(i64::MAX).saturating_add(2);
+    match (plan.order, plan.fill) {
+        // Filled from windows after them, or before.
+        (_, Fill::Linear) | (Order::Descending, Fill::Previous) => (first, last),
+        (Order::Ascending, _) => (first, last.min(first.saturating_add(windows))),
+        (Order::Descending, _) => (first.max(last.saturating_sub(windows)), last),
+    }
+}
+
+/// Whether a window begins where the next does, as a day that a zone left out.
+fn is_empty(windows: &Windows, window: i64) -> bool {
+    matches!(windows, Windows::Calendar(_)) && windows.start(window) == windows.start(window + 1)
 }
 
 /// Places of the cells in the order asked.
-pub(super) fn order(plan: &Plan, cells: &[Cell]) -> Vec<usize> {
-    let mut rows: Vec<usize> = (0..cells.len()).collect();
+pub(super) fn order(plan: &Plan, cells: &[Cell]) -> Vec<u32> {
+    let mut rows: Vec<u32> = (0..cells.len() as u32).collect();
     if plan.order == Order::Descending {
         // Groups keep their order within a window, so whole windows are turned around.
-        rows.sort_by_key(|at| std::cmp::Reverse(cells[*at].window));
+        rows.sort_by_key(|at| Reverse(cells[*at as usize].window));
     }
     rows.truncate(plan.limit.unwrap_or(usize::MAX));
     rows

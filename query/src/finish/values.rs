@@ -1,51 +1,43 @@
 //! From the figures of a lane to the values of a column.
 
 use super::{
-    cells::{Cell, NO_SLOT},
+    cells::Cell,
     column::{Column, Counts, Values},
 };
 use crate::{
     Error, Result,
-    lane::{Known, Lane, LaneKind},
+    lane::{Lane, LaneKind},
     operator::Figures,
     plan::Plan,
     select::{Function, Input, Item},
 };
 use oribi_model::{ColumnType, Value};
 
-/// The column that an item asks for, before its empty windows are filled.
+/// The column that an item asks for; a cell of `found` has a value of some input, which need not
+/// be that of the item.
 pub(super) fn item_column(
     plan: &Plan,
     item: &Item,
     figures: &mut Figures,
-    cells: &[Cell],
+    found: &[Cell],
 ) -> Result<Column> {
     let count_lane = plan.lane(item.input, LaneKind::Count);
-    let had: Vec<bool> = match &figures.lanes[count_lane] {
-        Lane::Count(counts) => cells
-            .iter()
-            .map(|cell| cell.slot != NO_SLOT && counts[cell.slot as usize] > 0)
-            .collect(),
-        _ => unreachable!("a count lane holds counts"),
+    let Lane::Count(counts) = &figures.lanes[count_lane] else {
+        unreachable!("a count lane holds counts")
     };
-    let count = |figures: &Figures, cell: &Cell| match &figures.lanes[count_lane] {
-        Lane::Count(counts) if cell.slot != NO_SLOT => counts[cell.slot as usize] as i64,
-        _ => 0,
-    };
+    let counts: Vec<i64> = found.iter().map(|cell| counts[cell.place as usize] as i64).collect();
     let Some(kind) = LaneKind::of(item.function) else {
-        let values = cells.iter().map(|cell| Some(count(figures, cell))).collect();
-        return Ok(Column { values: Values::Int(values), had, counts: Counts::Yes });
+        let values = counts.into_iter().map(Some).collect();
+        return Ok(Column { values: Values::Int(values), counts: Counts::Yes });
     };
-    let counts: Vec<i64> = cells.iter().map(|cell| count(figures, cell)).collect();
     let lane = plan.lane(item.input, kind);
-    let slots: Vec<Option<usize>> =
-        cells.iter().zip(&had).map(|(cell, had)| had.then_some(cell.slot as usize)).collect();
-    let values = lane_values(item, &mut figures.lanes[lane], &slots, &counts)?;
-    let values = match (item.input, values) {
+    let slot = |(cell, count): (&Cell, &i64)| (*count > 0).then_some(cell.place as usize);
+    let slots: Vec<Option<usize>> = found.iter().zip(&counts).map(slot).collect();
+    let values = match (item.input, lane_values(item, &mut figures.lanes[lane], &slots, &counts)?) {
         (Input::Time, Values::Int(times)) => Values::Time(times),
         (_, values) => values,
     };
-    Ok(Column { values, had, counts: Counts::No })
+    Ok(Column { values, counts: Counts::No })
 }
 
 fn lane_values(
@@ -71,7 +63,7 @@ fn lane_values(
             slots
                 .iter()
                 .zip(counts)
-                .map(|(slot, count)| slot.map(|slot| sums[slot] / *count as f64))
+                .map(|(slot, count)| slot.map(|slot| sums[slot].value() / *count as f64))
                 .collect(),
         ),
         Lane::SumInt(sums) => Values::Int(
@@ -80,11 +72,12 @@ fn lane_values(
                 .map(|slot| slot.map(|slot| fit(sums[slot])).transpose())
                 .collect::<Result<_>>()?,
         ),
-        Lane::SumFloat(sums) => each(&|slot| Some(sums[slot])),
+        Lane::SumFloat(sums) => each(&|slot| Some(sums[slot].value())),
         Lane::BestInt(_, best) => {
             Values::Int(slots.iter().map(|slot| slot.map(|slot| best[slot])).collect())
         }
-        Lane::BestFloat(_, best) => each(&|slot| Some(best[slot])),
+        // Of the two zeros, which compare equal, always the same.
+        Lane::BestFloat(_, best) => each(&|slot| Some(best[slot] + 0.0)),
         Lane::BestOther(_, best) => {
             typed(item, slots.iter().map(|slot| slot.and_then(|slot| best[slot].clone())))
         }
@@ -110,18 +103,16 @@ fn lane_values(
             slots
                 .iter()
                 .map(|slot| {
-                    let counter = slot.and_then(|slot| cells[slot]);
-                    let known = counter.filter(|counter| counter.known == Known::Yes);
-                    known.map(|counter| fit(counter.delta)).transpose()
+                    let totals = slot.and_then(|slot| cells[slot].as_ref()?.totals());
+                    totals.map(|totals| fit(totals.delta)).transpose()
                 })
                 .collect::<Result<_>>()?,
         ),
-        Lane::CounterInt(cells) => each(&|slot| {
-            cells[slot].filter(|counter| counter.known == Known::Yes).map(|counter| counter.rate)
-        }),
+        Lane::CounterInt(cells) => each(&|slot| Some(cells[slot].as_ref()?.totals()?.rate.value())),
         Lane::CounterFloat(cells) => each(&|slot| {
-            let counter = cells[slot].filter(|counter| counter.known == Known::Yes)?;
-            Some(if item.function == Function::Rate { counter.rate } else { counter.delta })
+            let totals = cells[slot].as_ref()?.totals()?;
+            let is_rate = item.function == Function::Rate;
+            Some(if is_rate { &totals.rate } else { &totals.delta }.value())
         }),
         Lane::Count(_) => unreachable!("counts are no lane of their own function"),
     })

@@ -1,40 +1,143 @@
-//! Figures for the standard deviation, which merge without loss: Chan, Golub and LeVeque, "Updating
-//! Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
+//! Figures for the standard deviation: exact sums of the values and of their squares.
 
-/// Running mean and squared deviations.
-#[derive(Debug, Clone, Copy, Default)]
+use crate::exact::{Exact, scaled, spread, units_of};
+use serde::{Deserialize, Serialize};
+
+/// Sums from which the deviation follows.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Moments {
-    /// Number of values.
-    pub(crate) count: u64,
-    mean: f64,
-    squares: f64,
+    count: u64,
+    sum: Exact,
+    squares: Exact,
 }
 
 impl Moments {
-    pub(super) fn of(values: impl Iterator<Item = f64> + Clone) -> Moments {
-        let count = values.clone().count();
-        let mean = values.clone().sum::<f64>() / count as f64;
-        let squares = values.map(|value| (value - mean) * (value - mean)).sum();
-        Moments { count: count as u64, mean, squares }
+    /// Takes floats; returns the bytes that are held in addition.
+    pub(super) fn add_floats(&mut self, values: &[f64]) -> usize {
+        self.count += values.len() as u64;
+        self.sum.add_all(values) + add_squares(&mut self.squares, values)
     }
 
-    pub(super) fn add(&mut self, other: &Moments) {
-        if other.count == 0 {
-            return;
+    /// Takes integers; returns the bytes that are held in addition.
+    pub(super) fn add_ints(&mut self, values: &[i64]) -> usize {
+        self.count += values.len() as u64;
+        let (mut sum, mut bytes) = (0i128, 0);
+        for value in values {
+            let value = i128::from(*value);
+            sum += value;
+            bytes += self.squares.add_units(value * value, 0);
         }
-        if self.count == 0 {
-            *self = *other;
-            return;
-        }
-        let (a, b) = (self.count as f64, other.count as f64);
-        let apart = other.mean - self.mean;
+        bytes + self.sum.add_units(sum, 0)
+    }
+
+    /// Takes other values; returns the bytes that are held in addition.
+    pub(super) fn merge(&mut self, other: &Moments) -> usize {
         self.count += other.count;
-        self.mean += apart * b / (a + b);
-        self.squares += other.squares + apart * apart * a * b / (a + b);
+        self.sum.merge(&other.sum) + self.squares.merge(&other.squares)
     }
 
     /// Sample standard deviation; `None` below two values.
     pub(crate) fn stddev(&self) -> Option<f64> {
-        (self.count > 1).then(|| (self.squares / (self.count - 1) as f64).sqrt())
+        if self.count < 2 {
+            return None;
+        }
+        let Some((spread, place)) = spread(self.count, &self.sum, &self.squares) else {
+            return Some(f64::NAN);
+        };
+        let count = self.count as f64;
+        let variance = spread / (count * (count - 1.0));
+        // The root of an even power of two is one, too.
+        let odd = place.rem_euclid(2);
+        Some(scaled((variance * f64::from(1 + odd)).sqrt(), (place - odd) / 2))
+    }
+}
+
+/// Adds the squares of floats, most of them as integers of one place.
+fn add_squares(squares: &mut Exact, values: &[f64]) -> usize {
+    /// Places by which a square of 106 bits may be shifted within 128 bits.
+    const SHIFT_MAX: i32 = 20;
+    let (mut low, mut high, mut place) = (0u128, 0i128, i32::MAX);
+    let mut bytes = 0;
+    let mut flush = |low: &mut u128, high: &mut i128, place: i32| {
+        let half = (*low & u128::from(u64::MAX)) as i128;
+        bytes += squares.add_units(half, place);
+        bytes += squares.add_units((*low >> 64) as i128, place + 64);
+        bytes += squares.add_units(*high, place + 128);
+        (*low, *high) = (0, 0);
+    };
+    for value in values {
+        if !value.is_finite() {
+            // The sum says what comes of it.
+            continue;
+        }
+        let (units, unit_place) = units_of(*value);
+        if units == 0 {
+            continue;
+        }
+        let square_place = 2 * unit_place;
+        if !(place..=place.saturating_add(SHIFT_MAX)).contains(&square_place) {
+            if place != i32::MAX {
+                flush(&mut low, &mut high, place);
+            }
+            place = square_place - SHIFT_MAX / 2;
+        }
+        let size = u128::from(units.unsigned_abs());
+        let square = (size * size) << (square_place - place);
+        let (sum, over) = low.overflowing_add(square);
+        low = sum;
+        high += i128::from(over);
+    }
+    if place != i32::MAX {
+        flush(&mut low, &mut high, place);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(parts: &[&[f64]]) -> Option<f64> {
+        let mut all = Moments::default();
+        for part in parts {
+            let mut one = Moments::default();
+            one.add_floats(part);
+            all.merge(&one);
+        }
+        all.stddev()
+    }
+
+    #[test]
+    fn deviations_do_not_cancel() {
+        let root = 2f64.sqrt();
+        for (values, expected) in [
+            (&[1.0, 3.0][..], root),
+            (&[1e15 + 1.0, 1e15 + 3.0], root),
+            (&[1e200, 3e200], 1e200 * root),
+            (&[1e-200, 3e-200], 1e-200 * root),
+            (&[0.1, 0.1, 0.1], 0.0),
+            (&[-1e300, 1e300, 0.0], 1e300),
+        ] {
+            let found = of(&[values]).unwrap();
+            assert!(
+                (found - expected).abs() <= 2.0 * f64::EPSILON * expected,
+                "{values:?} {found}"
+            );
+            let single: Vec<&[f64]> = values.chunks(1).rev().collect();
+            assert_eq!(of(&single), Some(found), "{values:?}");
+        }
+        assert_eq!(of(&[&[1.0]]), None);
+        assert!(of(&[&[1.0, f64::INFINITY]]).unwrap().is_nan());
+    }
+
+    #[test]
+    fn integers_deviate_as_floats_do() {
+        let (mut ints, mut floats) = (Moments::default(), Moments::default());
+        ints.add_ints(&[5, -7, 1 << 40, 12]);
+        floats.add_floats(&[5.0, -7.0, (1u64 << 40) as f64, 12.0]);
+        assert_eq!(ints.stddev(), floats.stddev());
+        let mut wide = Moments::default();
+        wide.add_ints(&[i64::MIN, i64::MAX, i64::MIN, i64::MAX]);
+        assert!(wide.stddev().is_some_and(|found| found > 1.06e19 && found < 1.07e19));
     }
 }

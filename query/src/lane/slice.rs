@@ -1,5 +1,6 @@
 //! What a lane takes in.
 
+use super::moments::Moments;
 use oribi_model::{ColumnValues, SeriesKey, Value};
 use std::ops::Range;
 
@@ -13,6 +14,8 @@ pub(crate) struct Slice<'a> {
     pub(crate) rows: Range<usize>,
     /// Whose rows.
     pub(crate) series: &'a SeriesKey,
+    /// The part of the scan that they come from, within which no row of the series is left out.
+    pub(crate) part: u32,
 }
 
 impl Slice<'_> {
@@ -48,6 +51,14 @@ impl Slice<'_> {
         match self.column {
             Some(column) => column.get(row),
             None => Some(Value::Int(self.times[row])),
+        }
+    }
+
+    /// Takes rows without nulls into the figures of a deviation.
+    pub(super) fn spread(&self, cell: &mut Moments, rows: Range<usize>) -> usize {
+        match self.column {
+            Some(ColumnValues::Float(array)) => cell.add_floats(&array.values()[rows]),
+            _ => cell.add_ints(&self.ints()[rows]),
         }
     }
 

@@ -118,7 +118,8 @@ impl TableProvider for Rows {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let pushed = pushdown::split(filters, &self.relation);
-        let series = filter::series_filter(&pushed, &self.relation)?;
+        let residual = filter::series_residual(&pushed, &self.relation)?;
+        let series = filter::series_filter(pushed.tags, residual, &self.source.watch);
         let relation = match projection {
             Some(places) => self.relation.project(places),
             None => self.relation.clone(),

@@ -6,16 +6,18 @@ use crate::{
     answer::{Answer, Stats},
     filter::{Filter, FilterCache},
     parallel,
+    plan::Order,
     relation::{Origin, Relation},
     watch::Watch,
 };
 use arrow_array::RecordBatch;
 use arrow_schema::{Field, Schema};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, LimitClause, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement,
-    TableFactor, Value,
+    Expr, GroupByExpr, Ident, LimitClause, ObjectName, ObjectNamePart, OrderBy, OrderByExpr,
+    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement, TableFactor,
+    TableWithJoins, Value, WildcardAdditionalOptions,
 };
-use oribi_model::{Block, ColumnRead, ReadPath, RowsWanted, ScanSpec, Table};
+use oribi_model::{Block, ColumnRead, ReadPath, RowsWanted, ScanSpec, Table, name::TIME_COLUMN};
 use std::{
     ops::ControlFlow,
     sync::{
@@ -25,12 +27,14 @@ use std::{
 };
 
 /// Rows of one table.
-pub(super) struct Plain {
-    table: Arc<Table>,
+pub(crate) struct Plain {
+    pub(super) table: Arc<Table>,
     /// Columns of the answer.
-    relation: Relation,
-    filter: Arc<Filter>,
+    pub(super) relation: Relation,
+    pub(super) filter: Arc<Filter>,
     limit: Option<usize>,
+    /// By time; there is a limit then.
+    order: Option<Order>,
 }
 
 impl Plain {
@@ -44,29 +48,25 @@ impl Plain {
         options: &QueryOptions,
     ) -> Option<Plain> {
         let Statement::Query(query) = statement else { return None };
-        let SetExpr::Select(select) = query.body.as_ref() else { return None };
-        let [from] = select.from.as_slice() else { return None };
-        let TableFactor::Table { name, .. } = &from.relation else { return None };
-        let limit = limit(query)?;
-        // Whatever else may stand in a SELECT shows up in its text.
-        let columns: Vec<String> = select.projection.iter().map(SelectItem::to_string).collect();
-        let mut known = format!("SELECT {} FROM {name}", columns.join(", "));
-        if let Some(predicate) = &select.selection {
-            known += &format!(" WHERE {predicate}");
-        }
-        if let Some(limit) = limit {
-            known += &format!(" LIMIT {limit}");
-        }
-        if known != query.to_string() {
-            return None;
-        }
+        let (select, order, limit) = only_select(query)?;
+        let (projection, name, selection) = only_columns(select)?;
         let table = find(name, db, read)?;
-        let relation = project(&Relation::of(&table), &select.projection)?;
-        let filter = match &select.selection {
+        let relation = project(&Relation::of(&table), projection)?;
+        let filter = match selection {
             Some(predicate) => filters.get(&predicate.to_string(), &table, options).ok()?,
             None => Arc::new(Filter::default()),
         };
-        Some(Plain { table, relation, filter, limit })
+        let order = match order {
+            Some(order) => Some(by_time(order, &relation).filter(|_| limit.is_some())?),
+            None => None,
+        };
+        Some(Plain { table, relation, filter, limit, order })
+    }
+
+    /// The order asked, which is that of the event time, and the limit, without which it is not
+    /// recognised.
+    pub(super) fn by_time(&self) -> Option<(Order, usize)> {
+        self.order.zip(self.limit)
     }
 
     /// The rows, by tablet, series and time.
@@ -77,17 +77,18 @@ impl Plain {
         &self,
         read: &dyn ReadPath,
         options: &QueryOptions,
-        watch: &Watch,
+        watch: &Arc<Watch>,
     ) -> Result<Answer> {
-        let spec = self.spec();
+        let spec = self.spec(watch);
         let mut parts = Vec::new();
         if !spec.time.is_empty() && self.limit != Some(0) {
             let tablets = read.scan(self.table.id, &spec, options.threads())?;
             parts.extend(tablets.into_iter().flat_map(|tablet| tablet.parts));
+            watch.check()?;
         }
         let held = Held::default();
         let take = |picked: &mut Vec<(usize, RecordBatch)>, part: usize, block: Block| {
-            let block = self.filter.apply(block, &spec.columns).map_err(as_sql)?;
+            let block = self.filter.apply(block, &spec.columns)?;
             if block.rows() > 0 {
                 let batch = self.relation.batch(&block, &spec.columns);
                 let batch = batch.map_err(|error| Error::Internal { detail: error.to_string() })?;
@@ -96,7 +97,7 @@ impl Plain {
             }
             Ok(ControlFlow::Continue(()))
         };
-        let picked = parallel::fold(parts, options.threads(), watch, Vec::new, take)?;
+        let picked = parallel::fold(parts, options.sharing(), watch, Vec::new, take)?;
         let mut picked: Vec<_> = picked.into_iter().flatten().collect();
         picked.sort_by_key(|(part, _)| *part);
         let mut batches: Vec<_> = picked.into_iter().map(|(_, batch)| batch).collect();
@@ -107,14 +108,15 @@ impl Plain {
         Ok(Answer { schema, batches, stats })
     }
 
-    fn spec(&self) -> ScanSpec {
+    /// What has to be read.
+    pub(super) fn spec(&self, watch: &Arc<Watch>) -> ScanSpec {
         let mut columns = self.relation.reads();
         for field in &self.filter.fields {
             if columns.iter().all(|read| read.id != field.id) {
                 columns.push(ColumnRead { id: field.id, column_type: field.column_type });
             }
         }
-        let (time, series) = (self.filter.time, self.filter.series.clone());
+        let (time, series) = (self.filter.time, self.filter.series(watch));
         ScanSpec { columns, time, series, rows: RowsWanted::All }
     }
 }
@@ -135,7 +137,7 @@ impl Held {
         options: &QueryOptions,
     ) -> Result<ControlFlow<()>> {
         /// A time, a view of a tag, or a number: what a cell holds at least.
-        const CELL_BYTES: usize = 12;
+        const CELL_BYTES: usize = 16;
         let fields: usize = block.columns.iter().map(oribi_model::ColumnValues::bytes).sum();
         let bytes = fields + block.rows() * relation.origins.len() * CELL_BYTES;
         let rows = self.rows.fetch_add(block.rows(), Ordering::Relaxed) + block.rows();
@@ -147,18 +149,129 @@ impl Held {
         if rows > options.answer_rows_max {
             return over("answer_rows_max", options.answer_rows_max);
         }
-        if bytes > options.answer_bytes_max {
-            return over("answer_bytes_max", options.answer_bytes_max);
+        if bytes > options.memory_bytes_max {
+            let memory_bytes_max = options.memory_bytes_max;
+            return Err(Error::MemoryLimit { memory_bytes_max });
         }
         Ok(ControlFlow::Continue(()))
     }
 }
 
+/// The SELECT of a query that is nothing else, its order and its limit. Whatever the parser may come to read
+/// besides must be named here before this compiles again.
+fn only_select(query: &Query) -> Option<(&Select, Option<&OrderBy>, Option<usize>)> {
+    let Query {
+        with: None,
+        body,
+        order_by,
+        limit_clause,
+        fetch: None,
+        locks,
+        for_clause: None,
+        settings: None,
+        format_clause: None,
+        pipe_operators,
+    } = query
+    else {
+        return None;
+    };
+    let SetExpr::Select(select) = body.as_ref() else { return None };
+    let plain = locks.is_empty() && pipe_operators.is_empty();
+    plain.then_some(())?;
+    Some((select, order_by.as_ref(), limit(limit_clause.as_ref())?))
+}
+
+/// The order, where it is that of the event time.
+fn by_time(order: &OrderBy, relation: &Relation) -> Option<Order> {
+    let OrderBy { kind: OrderByKind::Expressions(by), interpolate: None } = order else {
+        return None;
+    };
+    let [OrderByExpr { expr: Expr::Identifier(column), options, with_fill: None }] = by.as_slice()
+    else {
+        return None;
+    };
+    // Under the name of the time the answer may have another column.
+    let own = relation.schema.index_of(TIME_COLUMN).ok().map(|at| relation.origins[at]);
+    if column.value != TIME_COLUMN || own.is_some_and(|own| own != Origin::Time) {
+        return None;
+    }
+    match options.asc {
+        Some(false) => Some(Order::Descending),
+        _ => Some(Order::Ascending),
+    }
+}
+
+/// Columns, table and predicate of a SELECT that has nothing else.
+fn only_columns(select: &Select) -> Option<(&[SelectItem], &ObjectName, Option<&Expr>)> {
+    let Select {
+        select_token: _,
+        optimizer_hints,
+        distinct: None,
+        select_modifiers: None,
+        top: None,
+        top_before_distinct: _,
+        projection,
+        exclude: None,
+        into: None,
+        from,
+        lateral_views,
+        prewhere: None,
+        selection,
+        connect_by,
+        group_by: GroupByExpr::Expressions(group_by, group_modifiers),
+        cluster_by,
+        distribute_by,
+        sort_by,
+        having: None,
+        named_window,
+        qualify: None,
+        window_before_qualify: _,
+        value_table_mode: None,
+        flavor: SelectFlavor::Standard,
+    } = select
+    else {
+        return None;
+    };
+    let plain = optimizer_hints.is_empty()
+        && lateral_views.is_empty()
+        && connect_by.is_empty()
+        && group_by.is_empty()
+        && group_modifiers.is_empty()
+        && cluster_by.is_empty()
+        && distribute_by.is_empty()
+        && sort_by.is_empty()
+        && named_window.is_empty();
+    let [TableWithJoins { relation, joins }] = from.as_slice() else { return None };
+    let TableFactor::Table {
+        name,
+        alias: None,
+        args: None,
+        with_hints,
+        version: None,
+        with_ordinality: false,
+        partitions,
+        json_path: None,
+        sample: None,
+        index_hints,
+    } = relation
+    else {
+        return None;
+    };
+    let alone = joins.is_empty()
+        && with_hints.is_empty()
+        && partitions.is_empty()
+        && index_hints.is_empty();
+    (plain && alone).then_some((projection.as_slice(), name, selection.as_ref()))
+}
+
 /// The limit, if there is one; `None` where it is more than a number.
-fn limit(query: &Query) -> Option<Option<usize>> {
-    match &query.limit_clause {
+fn limit(clause: Option<&LimitClause>) -> Option<Option<usize>> {
+    match clause {
         None => Some(None),
-        Some(LimitClause::LimitOffset { limit: Some(Expr::Value(value)), .. }) => {
+        Some(LimitClause::LimitOffset { limit: Some(limit), offset: None, limit_by })
+            if limit_by.is_empty() =>
+        {
+            let Expr::Value(value) = limit else { return None };
             match &value.value {
                 Value::Number(number, _) => number.parse().ok().map(Some),
                 _ => None,
@@ -184,7 +297,19 @@ fn find(name: &ObjectName, db: &str, read: &dyn ReadPath) -> Option<Arc<Table>> 
 /// The columns asked for, under the names asked for; `None` for anything but columns that exist,
 /// and for names that stand twice.
 fn project(whole: &Relation, items: &[SelectItem]) -> Option<Relation> {
-    if let [SelectItem::Wildcard(_)] = items {
+    if let [SelectItem::Wildcard(options)] = items {
+        let WildcardAdditionalOptions {
+            wildcard_token: _,
+            opt_ilike: None,
+            opt_exclude: None,
+            opt_except: None,
+            opt_replace: None,
+            opt_rename: None,
+            opt_alias: None,
+        } = options
+        else {
+            return None;
+        };
         return Some(whole.clone());
     }
     let column = |item: &SelectItem| -> Option<(usize, String)> {
@@ -227,7 +352,7 @@ fn cut(batches: &mut Vec<RecordBatch>, limit: usize) {
 }
 
 /// A fault of the predicate as one of the SQL that holds it.
-fn as_sql(error: Error) -> Error {
+pub(super) fn as_sql(error: Error) -> Error {
     match error {
         Error::Parameter { detail, .. } => Error::Sql { detail },
         error => error,

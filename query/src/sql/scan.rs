@@ -1,6 +1,7 @@
 //! The leaf of an SQL plan: parts of tablets as streams of Arrow batches.
 
-use crate::{relation::Relation, watch::Watch};
+use crate::{Error, relation::Relation, watch::Watch};
+use arrow_array::RecordBatch;
 use datafusion::{
     common::{DataFusionError, tree_node::TreeNodeRecursion},
     execution::{SendableRecordBatchStream, TaskContext},
@@ -8,10 +9,11 @@ use datafusion::{
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
         execution_plan::{Boundedness, EmissionType},
-        stream::RecordBatchReceiverStreamBuilder,
+        stream::RecordBatchStreamAdapter,
     },
 };
-use oribi_model::{BlockIter, ScanSpec};
+use futures::TryStreamExt;
+use oribi_model::{BlockIter, ColumnRead, ScanSpec};
 use parking_lot::Mutex;
 use std::{fmt, sync::Arc};
 
@@ -109,35 +111,77 @@ impl ExecutionPlan for Scan {
         partition: usize,
         _: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream, DataFusionError> {
-        const BATCHES_AHEAD_MAX: usize = 2;
         let opened = self.partitions[partition].lock().take();
-        let (reopen, count) = (self.reopen.clone(), self.partitions.len());
-        let mut stream =
-            RecordBatchReceiverStreamBuilder::new(self.relation.schema.clone(), BATCHES_AHEAD_MAX);
-        let sender = stream.tx();
-        let (relation, columns, watch) =
-            (self.relation.clone(), self.spec.columns.clone(), self.watch.clone());
-        let mut left = self.limit.unwrap_or(usize::MAX);
-        let external = |error: crate::Error| DataFusionError::External(Box::new(error));
-        stream.spawn_blocking(move || {
-            let parts = match opened {
+        let reading = Reading {
+            opened,
+            reopen: self.reopen.clone(),
+            partition: (partition, self.partitions.len()),
+            blocks: None,
+            relation: self.relation.clone(),
+            columns: self.spec.columns.clone(),
+            left: self.limit.unwrap_or(usize::MAX),
+            watch: self.watch.clone(),
+        };
+        let batches = futures::stream::try_unfold(reading, |mut reading| async {
+            let read = move || reading.next().map(|batches| (batches, reading));
+            let (batches, reading) = tokio::task::spawn_blocking(read)
+                .await
+                .map_err(|error| DataFusionError::External(Box::new(error)))?
+                .map_err(external)?;
+            let some = (!batches.is_empty()).then_some((batches, reading));
+            Ok::<_, DataFusionError>(some)
+        });
+        let each = |batches: Vec<RecordBatch>| futures::stream::iter(batches.into_iter().map(Ok));
+        let batches = batches.map_ok(each).try_flatten();
+        let schema = self.relation.schema.clone();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+}
+
+fn external(error: crate::Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// Where the reading of a partition stands. It holds a thread only while blocks are read.
+struct Reading {
+    opened: Option<Vec<BlockIter>>,
+    reopen: Reopen,
+    /// Which of how many.
+    partition: (usize, usize),
+    blocks: Option<std::iter::Flatten<std::vec::IntoIter<BlockIter>>>,
+    relation: Relation,
+    columns: Vec<ColumnRead>,
+    /// Rows still wanted.
+    left: usize,
+    watch: Arc<Watch>,
+}
+
+impl Reading {
+    /// Some more rows; none at the end.
+    fn next(&mut self) -> crate::Result<Vec<RecordBatch>> {
+        /// Rows that are worth a change of threads.
+        const ROWS_AT_ONCE: usize = 8_192;
+        if self.blocks.is_none() {
+            let parts = match self.opened.take() {
                 Some(parts) => parts,
                 None => {
-                    let all = reopen().map_err(external)?.into_iter();
-                    all.skip(partition).step_by(count).collect()
+                    let (partition, count) = self.partition;
+                    (self.reopen)()?.into_iter().skip(partition).step_by(count).collect()
                 }
             };
-            for block in parts.into_iter().flatten() {
-                watch.check().map_err(external)?;
-                let block = block.map_err(|error| external(error.into()))?;
-                let batch = relation.batch(&block, &columns)?;
-                left = left.saturating_sub(batch.num_rows());
-                if sender.blocking_send(Ok(batch)).is_err() || left == 0 {
-                    break;
-                }
-            }
-            Ok(())
-        });
-        Ok(stream.build())
+            self.blocks = Some(parts.into_iter().flatten());
+        }
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        while self.left > 0 && rows < ROWS_AT_ONCE {
+            self.watch.check()?;
+            let Some(block) = self.blocks.as_mut().and_then(Iterator::next) else { break };
+            let batch = self.relation.batch(&block?, &self.columns);
+            let batch = batch.map_err(|error| Error::Internal { detail: error.to_string() })?;
+            rows += batch.num_rows();
+            self.left = self.left.saturating_sub(batch.num_rows());
+            batches.push(batch);
+        }
+        self.watch.check()?;
+        Ok(batches)
     }
 }

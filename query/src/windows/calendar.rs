@@ -34,6 +34,10 @@ impl Calendar {
         if sizes.iter().any(|size| size.abs() > UNITS_MAX) {
             return Err(Error::parameter("window", "the window or its offset is too long"));
         }
+        if length.months == 0 && offset.months != 0 {
+            let detail = "an offset in months or years needs a window in months or years";
+            return Err(Error::parameter("offset", detail));
+        }
         let unit = match (length.months, length.weeks) {
             (0, WeekUnit::Present) => Unit::Days { days: length.days, origin: MONDAY },
             (0, WeekUnit::Absent) => Unit::Days { days: length.days, origin: 0 },
@@ -67,10 +71,7 @@ impl Calendar {
         let local_ns = i128::from(time) + zone_ns - i128::from(self.offset.ns);
         let day = local_ns.div_euclid(NS_PER_DAY) as i64 - self.offset.days;
         match self.unit {
-            Unit::Days { days, origin } => {
-                // An offset in months has no meaning in days but its length.
-                (day - origin - self.offset.months * 30).div_euclid(days)
-            }
+            Unit::Days { days, origin } => (day - origin).div_euclid(days),
             Unit::Months(months) => (month_of(day) - self.offset.months).div_euclid(months),
         }
     }
@@ -79,9 +80,7 @@ impl Calendar {
     pub(super) fn start(&self, index: i64) -> i64 {
         let day = match self.unit {
             Unit::Days { days, origin } => {
-                i128::from(index) * i128::from(days)
-                    + i128::from(origin)
-                    + i128::from(self.offset.months) * 30
+                i128::from(index) * i128::from(days) + i128::from(origin)
             }
             Unit::Months(months) => {
                 let month = i128::from(index) * i128::from(months) + i128::from(self.offset.months);
@@ -95,8 +94,8 @@ impl Calendar {
         self.instant(day, of_day_ns)
     }
 
-    /// The instant of a local time; one that summer time skips is the first after the gap, one
-    /// that occurs twice the earlier.
+    /// The instant of a local time; one that summer time skips comes later by the length of the gap,
+    /// one that occurs twice is the earlier.
     fn instant(&self, day: i64, of_day_ns: i64) -> i64 {
         if self.zone == TimeZone::UTC {
             return saturate(i128::from(day) * NS_PER_DAY + i128::from(of_day_ns));

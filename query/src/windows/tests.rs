@@ -39,6 +39,14 @@ fn windows_start_where_the_calendar_says() {
         ),
         ("1d", "-2h", utc, "2024-03-31T23:00:00Z", "2024-03-31T22:00:00Z", "2024-04-01T22:00:00Z"),
         ("7d", "", utc, "1970-01-08T00:00:00Z", "1970-01-08T00:00:00Z", "1970-01-15T00:00:00Z"),
+        (
+            "1d",
+            "2h30m",
+            berlin,
+            "2024-03-31T12:00:00Z",
+            "2024-03-31T01:30:00Z",
+            "2024-04-01T00:30:00Z",
+        ),
         ("1w", "", utc, "2024-05-01T00:00:00Z", "2024-04-29T00:00:00Z", "2024-05-06T00:00:00Z"),
         ("1w", "", york, "2024-03-10T12:00:00Z", "2024-03-04T05:00:00Z", "2024-03-11T04:00:00Z"),
         ("1mo", "", utc, "2024-02-29T23:00:00Z", "2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"),
@@ -85,5 +93,33 @@ fn the_edges_of_time_have_windows() {
                 assert!(found.start <= time && time < found.end, "{window} {zone} {time}");
             }
         }
+    }
+}
+
+#[test]
+fn known_boundaries_are_those_of_the_calendar() {
+    for (window, zone) in [("1d", "Pacific/Apia"), ("1mo", "Europe/Berlin"), ("1w", "UTC")] {
+        let windows = Windows::parse(Some(window), None, Some(zone)).unwrap();
+        let (from, to) = (ns("2011-11-01T00:00:00Z"), ns("2012-04-01T00:00:00Z"));
+        let cuts = Cuts::new(&windows, Some((windows.at(from).index, windows.at(to).index)));
+        let day = 86_400_000_000_000;
+        for time in (from - 40 * day..to + 40 * day).step_by(7_200_000_000_001) {
+            assert_eq!(cuts.at(&windows, time), windows.at(time), "{window} {zone} {time}");
+        }
+    }
+}
+
+#[test]
+fn months_shift_months_only() {
+    let shifted = |window, offset| Windows::parse(Some(window), Some(offset), None).is_ok();
+    for (window, offset, fine) in [
+        ("1mo", "1mo", true),
+        ("1y", "3mo", true),
+        ("1mo", "2d", true),
+        ("1d", "1mo", false),
+        ("2w", "1y", false),
+        ("1h", "1mo", false),
+    ] {
+        assert_eq!(shifted(window, offset), fine, "{window} {offset}");
     }
 }

@@ -1,12 +1,19 @@
 //! An in-memory read path.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+use axum::{
+    body::Body,
+    http::{Request, header},
+};
+use http_body_util::BodyExt;
 use oribi_model::{
     Block, Column, ColumnId, ColumnKind, ColumnType, ColumnValues, Ints, Name, ReadPath, Run,
     ScanSpec, Schema, SeriesKey, Table, TableId, TableOptions, TableStats, TabletId, TabletScan,
     TimeRange, Value,
 };
+use serde_json::{Value as Json, json};
 use std::{collections::BTreeMap, sync::Arc};
+use tower::ServiceExt;
 
 /// A table's rows by key, cut into tablets of `range_ns`.
 pub struct MemoryTable {
@@ -151,4 +158,42 @@ impl ReadPath for Memory {
             })
             .collect())
     }
+}
+
+pub fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+                (byte as char).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+pub fn url(path: &str, pairs: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> =
+        pairs.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
+/// Asks a router; a long question goes as a body.
+pub async fn get(router: axum::Router, path: &str, pairs: &[(&str, &str)]) -> (u16, Json) {
+    const URL_BYTES_MAX: usize = 8_000;
+    let address = url(path, pairs);
+    let request = if address.len() < URL_BYTES_MAX {
+        Request::get(address).body(Body::empty()).unwrap()
+    } else {
+        let members: serde_json::Map<String, Json> =
+            pairs.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
+        Request::post(path).body(Body::from(Json::Object(members).to_string())).unwrap()
+    };
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+    if status != 200 {
+        assert_eq!(kind, "application/problem+json");
+    }
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap())
 }

@@ -94,7 +94,6 @@ fn http1(bounds: &Bounds) -> http1::Builder {
         .max_header_size(bounds.header_bytes_max)
         .max_buf_size(BUFFER_BYTES_MAX.max(2 * bounds.header_bytes_max))
         .header_read_timeout(None)
-        .half_close(true)
         .timer(TokioTimer::new());
     builder
 }
@@ -113,13 +112,26 @@ fn http2(bounds: &Bounds) -> http2::Builder<TokioExecutor> {
     builder
 }
 
-async fn answer(
+/// Questions, which nobody wants answered once the client is gone. Whatever else a request asks for
+/// is done to its end; some clients close their side as soon as they have sent it.
+const QUESTIONS: [&str; 2] = ["/api/v1/query", "/api/v1/sql"];
+
+fn answer(
     mut router: Router,
     progress: InProgress,
     request: Request<Incoming>,
-) -> Result<Response, Infallible> {
-    let answer = router.call(request.map(Body::new)).await.into_response();
-    Ok(answer.map(|body| Body::new(Answering { body, _progress: progress })))
+) -> impl Future<Output = Result<Response, Infallible>> {
+    let request = if QUESTIONS.contains(&request.uri().path()) {
+        request.map(Body::new)
+    } else {
+        // Said at once: the end of what the client sends may be met before the first poll.
+        progress.0.answers_anyway();
+        request.map(|body| Body::new(Arriving { body, progress: progress.0.clone() }))
+    };
+    async move {
+        let answer = router.call(request).await.into_response();
+        Ok(answer.map(|body| Body::new(Answering { body, _progress: progress })))
+    }
 }
 
 /// A request from its head to the end of its answer.
@@ -135,6 +147,40 @@ impl InProgress {
 impl Drop for InProgress {
     fn drop(&mut self) {
         self.0.request_ends();
+    }
+}
+
+/// The body of a request that is answered though the client has closed its side, unless that cut
+/// the body short.
+struct Arriving {
+    body: Incoming,
+    progress: Arc<Progress>,
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            // All that was sent has been passed on before its end is met.
+            Poll::Pending if self.progress.has_met_end() => {
+                let cut = std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+                Poll::Ready(Some(Err(axum::Error::new(cut))))
+            }
+            frame => frame.map(|frame| frame.map(|frame| frame.map_err(axum::Error::new))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

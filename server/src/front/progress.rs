@@ -1,8 +1,10 @@
 //! How a connection is getting on, and when it has to go.
 
 use super::Bounds;
+use futures::task::AtomicWaker;
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    task::Waker,
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -18,6 +20,12 @@ pub(super) struct Progress {
     /// When the client stopped taking bytes of an answer.
     stuck_since: AtomicU64,
     requests: AtomicUsize,
+    /// The request is answered even if the client closes its side.
+    anyway: AtomicBool,
+    /// The client has closed its side meanwhile.
+    met_end: AtomicBool,
+    /// Who is told of that when the request has ended.
+    reader: AtomicWaker,
     /// HTTP/2, where bytes without a request are no head but pings and the like.
     multiplexed: AtomicBool,
     close: CancellationToken,
@@ -43,6 +51,9 @@ impl Progress {
             idle_since: AtomicU64::new(1),
             stuck_since: AtomicU64::new(0),
             requests: AtomicUsize::new(0),
+            anyway: AtomicBool::new(false),
+            met_end: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
             multiplexed: AtomicBool::new(false),
             close: CancellationToken::new(),
         }
@@ -79,10 +90,34 @@ impl Progress {
         self.head_since.store(0, Ordering::Relaxed);
     }
 
+    /// The request that began is answered even if the client closes its side.
+    pub(super) fn answers_anyway(&self) {
+        self.anyway.store(true, Ordering::Relaxed);
+    }
+
+    /// The client sends no more. Whether this is kept from the request in progress, after which
+    /// `reader` is woken.
+    pub(super) fn meets_end(&self, reader: &Waker) -> bool {
+        let multiplexed = self.multiplexed.load(Ordering::Relaxed);
+        let kept = self.anyway.load(Ordering::Relaxed) && !multiplexed;
+        self.met_end.store(kept, Ordering::Relaxed);
+        if kept {
+            self.reader.register(reader);
+        }
+        kept
+    }
+
+    /// Whether the client has closed its side while its request was in progress.
+    pub(super) fn has_met_end(&self) -> bool {
+        self.met_end.load(Ordering::Relaxed)
+    }
+
     /// A request is answered, or given up.
     pub(super) fn request_ends(&self) {
+        self.anyway.store(false, Ordering::Relaxed);
         self.idle_since.store(self.now_ms(), Ordering::Relaxed);
         self.requests.fetch_sub(1, Ordering::Relaxed);
+        self.reader.wake();
     }
 
     /// Asks the connection's task to end.

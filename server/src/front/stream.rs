@@ -121,11 +121,14 @@ impl AsyncRead for Stream {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(context, buffer))?;
+        let read = ready!(Pin::new(&mut self.socket).poll_read(context, buffer));
         if buffer.filled().len() > before {
             self.progress.has_read();
+        } else if self.progress.meets_end(context.waker()) {
+            // Told once the answer is written: until then this would end the request.
+            return Poll::Pending;
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(read)
     }
 }
 

@@ -1,0 +1,72 @@
+//! Threads of queries, apart from those that serve everybody.
+
+use crate::QueryOptions;
+use std::sync::Arc;
+use tokio::{
+    runtime::Runtime,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+/// Enough for plans as deep as the guard lets through.
+const STACK_BYTES: usize = 32 << 20;
+
+/// One pool for each kind of work, so that none waits for another that waits for it.
+pub(crate) struct Pools {
+    /// Folds window questions.
+    windows: Option<Runtime>,
+    /// Runs plans of SQL and reads their scans.
+    sql: Option<Runtime>,
+    /// Plans that are made at once.
+    planning: Arc<Semaphore>,
+}
+
+impl Pools {
+    /// # Panics
+    /// If the system gives no threads.
+    pub(crate) fn new(options: &QueryOptions) -> Pools {
+        /// Scans read one block at a time, so that few threads serve many.
+        const READING_THREADS_MAX: usize = 64;
+        let threads = options.threads();
+        let runtime = |name: &str, workers: usize, blocking: usize| {
+            tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(workers)
+                .max_blocking_threads(blocking)
+                .thread_stack_size(STACK_BYTES)
+                .thread_name(name)
+                .enable_time()
+                .build()
+                .expect("the system gives threads at start")
+        };
+        // Those that were given up still end their block.
+        let windows = 2 * options.running_max;
+        let planning = options.running_max.min(2 * threads);
+        Pools {
+            windows: Some(runtime("oribi-windows", 1, windows)),
+            sql: Some(runtime("oribi-query", threads, READING_THREADS_MAX + 2 * planning)),
+            planning: Arc::new(Semaphore::new(planning)),
+        }
+    }
+
+    /// Where window questions are answered.
+    pub(crate) fn windows(&self) -> &Runtime {
+        self.windows.as_ref().expect("pools live as long as the engine")
+    }
+
+    /// Where SQL is answered.
+    pub(crate) fn sql(&self) -> &Runtime {
+        self.sql.as_ref().expect("pools live as long as the engine")
+    }
+
+    /// Leave to make a plan, which ends with the permit.
+    pub(crate) async fn planning(&self) -> Option<OwnedSemaphorePermit> {
+        self.planning.clone().acquire_owned().await.ok()
+    }
+}
+
+impl Drop for Pools {
+    fn drop(&mut self) {
+        for runtime in [self.windows.take(), self.sql.take()].into_iter().flatten() {
+            runtime.shutdown_background();
+        }
+    }
+}

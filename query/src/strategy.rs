@@ -1,0 +1,199 @@
+//! How a window question is read: as little of the table as can be told to be enough.
+
+use crate::{
+    QueryOptions, Result,
+    answer::Answer,
+    finish,
+    operator::{self, Limits},
+    parallel::Sharing,
+    plan::{Fill, Order, Plan},
+    select::Function,
+    watch::Watch,
+    windows::Windows,
+};
+use hashbrown::{HashMap, HashSet};
+use oribi_model::{
+    Block, BlockIter, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesKey, TabletScan,
+    TimeRange,
+};
+use std::sync::Arc;
+
+/// Scans, folds and finishes a plan; looks at the newest rows first where these may be enough.
+pub(crate) fn answer(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Answer> {
+    let stored = read.stats(plan.table.id).time;
+    let span = stored.map(|stored| plan.range.intersect(stored)).filter(|span| !span.is_empty());
+    if let Some(answer) = last_rows(read, plan, options, watch)? {
+        return Ok(answer);
+    }
+    if let Some(span) = span
+        && let Some(answer) = from_one_end(read, plan, span, options, watch)?
+    {
+        return Ok(answer);
+    }
+    scan(read, plan, plan.range, span, options, watch)
+}
+
+/// Answers a question for nothing but last values from the last row of each series. `None`: some
+/// series lacks a value there, so all must be read.
+fn last_rows(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Option<Answer>> {
+    let only_last = plan.items.iter().all(|item| item.function == Function::Last);
+    let whole = matches!(plan.windows, Windows::Whole) && plan.filter.is_of_series();
+    if !only_last || !whole || plan.range.is_empty() {
+        return Ok(None);
+    }
+    let mut found = LastRows::default();
+    for (range, unseen) in steps(read, plan, watch) {
+        let mut spec = spec(plan, range, RowsWanted::Last, watch);
+        if unseen == Unseen::Only {
+            let seen: HashSet<SeriesKey> = found.whole.keys().cloned().collect();
+            spec.series = SeriesFilter::Where(Arc::new(move |series| !seen.contains(series)));
+        }
+        found.read(read.scan(plan.table.id, &spec, 1)?, watch)?;
+        watch.check()?;
+    }
+    let LastRows { blocks, whole, tablets } = found;
+    if whole.values().any(|whole| !whole) {
+        return Ok(None);
+    }
+    let parts: Vec<BlockIter> = vec![Box::new(blocks.into_iter())];
+    let limits = Limits {
+        windows_max: options.windows_max,
+        sharing: Sharing { threads: 1, ..options.sharing() },
+    };
+    let figures = operator::run(plan, parts, Some((0, 0)), limits, watch)?;
+    let mut answer = finish::finish(plan, figures, options, watch)?;
+    answer.stats.tablets = Some(tablets);
+    Ok(Some(answer))
+}
+
+/// Which series a step reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unseen {
+    /// All that are wanted.
+    All,
+    /// Those that no step before has met.
+    Only,
+}
+
+/// The newest part of the range, in which most series have their last row, and then the rest for
+/// those that have none there.
+fn steps(read: &dyn ReadPath, plan: &Plan, watch: &Arc<Watch>) -> Vec<(TimeRange, Unseen)> {
+    const SHARE: i64 = 8;
+    let stored = read.stats(plan.table.id).time.map(|stored| stored.intersect(plan.range));
+    let everyone = matches!(plan.filter.series(watch), SeriesFilter::All);
+    let Some(span) = stored.filter(|span| everyone && !span.is_empty()) else {
+        return vec![(plan.range, Unseen::All)];
+    };
+    let cut = span.end - span.end.saturating_sub(span.start) / SHARE;
+    vec![
+        (TimeRange::new(cut, plan.range.end), Unseen::All),
+        (TimeRange::new(plan.range.start, cut), Unseen::Only),
+    ]
+}
+
+/// The last rows of series, as far as they were read.
+#[derive(Default)]
+struct LastRows {
+    blocks: Vec<oribi_model::Result<Block>>,
+    /// Whether each series' last row has all cells.
+    whole: HashMap<SeriesKey, bool>,
+    tablets: u64,
+}
+
+impl LastRows {
+    fn read(&mut self, tablets: Vec<TabletScan>, watch: &Watch) -> Result<()> {
+        self.tablets += tablets.len() as u64;
+        for block in tablets.into_iter().flat_map(|tablet| tablet.parts).flatten() {
+            watch.check()?;
+            let block = block?;
+            for (series, rows) in block.runs().filter(|(_, rows)| !rows.is_empty()) {
+                let whole = block.columns.iter().all(|column| !column.is_null(rows.end - 1));
+                self.whole.insert(series.clone(), whole);
+            }
+            self.blocks.push(Ok(block));
+        }
+        Ok(())
+    }
+}
+
+fn spec(plan: &Plan, time: TimeRange, rows: RowsWanted, watch: &Arc<Watch>) -> ScanSpec {
+    let (columns, series) = (plan.scan_columns.clone(), plan.filter.series(watch));
+    ScanSpec { columns, time, series, rows }
+}
+
+/// Answers a question with a limit from the end of the range that its order wants, in growing
+/// steps, as long as that reads but a part of it. `None`: all must be read.
+fn from_one_end(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    span: TimeRange,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Option<Answer>> {
+    /// How much longer each step is than the one before.
+    const GROWTH: i64 = 16;
+    let (Some(limit), Fill::None) = (plan.limit, plan.fill) else { return Ok(None) };
+    if matches!(plan.windows, Windows::Whole) || limit == 0 {
+        return Ok(None);
+    }
+    // Rows may have come since the statistics were taken, so the end stays open.
+    let last = plan.windows.at(span.end - 1).index;
+    let first = plan.windows.at(span.start).index;
+    let mut windows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    while windows < last.saturating_sub(first) / 4 {
+        let part = match plan.order {
+            Order::Descending => {
+                let start = plan.windows.start(last.saturating_sub(windows));
+                TimeRange::new(start.max(plan.range.start), plan.range.end)
+            }
+            Order::Ascending => {
+                let end = plan.windows.start(first.saturating_add(windows));
+                TimeRange::new(plan.range.start, end.min(plan.range.end))
+            }
+        };
+        let answer = scan(read, plan, part, Some(part.intersect(span)), options, watch)?;
+        if answer.rows() >= limit {
+            return Ok(Some(answer));
+        }
+        windows = windows.saturating_mul(GROWTH);
+    }
+    Ok(None)
+}
+
+fn scan(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    range: TimeRange,
+    span: Option<TimeRange>,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Answer> {
+    let hint = span
+        .filter(|span| !span.is_empty())
+        .map(|span| (plan.windows.at(span.start).index, plan.windows.at(span.end - 1).index));
+    let mut parts = Vec::new();
+    let mut tablets = 0;
+    if !range.is_empty() {
+        let spec = spec(plan, range, RowsWanted::All, watch);
+        for tablet in read.scan(plan.table.id, &spec, options.threads())? {
+            tablets += 1;
+            parts.extend(tablet.parts);
+        }
+        watch.check()?;
+    }
+    let limits = Limits { windows_max: options.windows_max, sharing: options.sharing() };
+    let figures = operator::run(plan, parts, hint, limits, watch)?;
+    let mut answer = finish::finish(plan, figures, options, watch)?;
+    answer.stats.tablets = Some(tablets);
+    Ok(answer)
+}
