@@ -128,10 +128,10 @@ impl Node {
     pub(crate) fn repair(
         &self,
         tablet: TabletId,
-        assume_order: bool,
+        consent: Consent,
         disk: &Arc<dyn Disk>,
     ) -> Result<Repaired> {
-        self.hosting.repair(tablet, assume_order, disk, &self.catalog())
+        self.hosting.repair(tablet, consent, disk, &self.catalog())
     }
 
     /// Reads every block of every segment, and gives what cannot be read. Blocks.

@@ -3,14 +3,14 @@
 use crate::{NodeOptions, Result, check::require_data_dir, node::Node};
 use oribi_model::{Clock, TabletId};
 use oribi_store::{
-    Repaired,
+    Consent, Repaired,
     disk::{Disk, view::ReadOnly},
 };
 use std::{path::Path, sync::Arc};
 
 /// Makes the manifest of a tablet again from its segments and from what the log says of it; the
 /// next start applies what the log has. Everything else in the directory stays as it is, and no
-/// file is removed. `assume_order`: see [`oribi_store::Repair`]. Blocks.
+/// file is removed. Blocks.
 ///
 /// # Errors
 /// [`crate::Error::InUse`] while a node runs on the directory, [`crate::Error::DataDir`] where it is none of a
@@ -19,7 +19,7 @@ use std::{path::Path, sync::Arc};
 pub fn repair(
     dir: &Path,
     tablet: TabletId,
-    assume_order: bool,
+    consent: Consent,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
 ) -> Result<Repaired> {
@@ -27,5 +27,5 @@ pub fn repair(
     let shown = Arc::new(ReadOnly(disk.clone()));
     // It holds the directory until the repair is done.
     let node = Node::look(dir.to_owned(), NodeOptions::default(), shown, clock)?;
-    node.repair(tablet, assume_order, &disk)
+    node.repair(tablet, consent, &disk)
 }

@@ -26,5 +26,5 @@ mod trash;
 pub use error::{Error, Result};
 pub use open_files::OpenFiles;
 pub use page_cache::PageCache;
-pub use tablet::{Flushed, Repair, Repaired, Tablet, TabletOptions, TabletStats};
+pub use tablet::{Consent, Flushed, Lost, Repair, Repaired, Tablet, TabletOptions, TabletStats};
 pub use trash::Trash;

@@ -12,7 +12,7 @@ mod tests;
 
 pub use crate::manifest::Flushed;
 pub use feed::SegmentRows;
-pub use repair::{Repair, Repaired};
+pub use repair::{Consent, Lost, Repair, Repaired};
 
 use crate::{
     Error, Result,

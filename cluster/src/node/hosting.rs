@@ -7,7 +7,7 @@ use crate::{
 };
 use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
 use oribi_store::{
-    Repair, Repaired, Tablet, TabletOptions,
+    Consent, Repair, Repaired, Tablet, TabletOptions,
     disk::Disk,
     log::{GroupId, Log, Op},
 };
@@ -168,13 +168,13 @@ impl Hosting {
     pub(super) fn repair(
         &self,
         id: TabletId,
-        assume_order: bool,
+        consent: Consent,
         disk: &Arc<dyn Disk>,
         catalog: &Catalog,
     ) -> Result<Repaired> {
         let spec = catalog.tablet(id).ok_or(Error::NoTablet(id))?;
         let purged = Replica::purged(self.node, group_of(id), &self.log)?;
-        let repair = Repair { purged, assume_order };
+        let repair = Repair { purged, consent };
         Ok(Tablet::repair(disk, &self.dir.tablet(id), spec, &self.options, &repair)?)
     }
 

@@ -4,7 +4,7 @@ use super::sql::print;
 use anyhow::Result;
 use clap::Args;
 use oribi_model::{SystemClock, TabletId};
-use oribi_store::{Repaired, disk::RealDisk};
+use oribi_store::{Consent, Repaired, disk::RealDisk};
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 /// Flags of `oribi repair`.
@@ -20,6 +20,10 @@ pub(crate) struct RepairArgs {
     /// the one with the higher number.
     #[arg(long)]
     assume_order: bool,
+    /// Where the manifest is whole and a segment that it names is missing or damaged, serve the rest
+    /// without it.
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 /// Makes the lost or damaged manifest of a tablet again, and says what it is made of. Removes
@@ -30,8 +34,10 @@ pub(crate) struct RepairArgs {
 /// whole, or that cannot be repaired.
 pub(crate) fn run(args: &RepairArgs) -> Result<ExitCode> {
     let (disk, clock) = (Arc::new(RealDisk), Arc::new(SystemClock));
-    let (tablet, assume_order) = (TabletId(args.tablet), args.assume_order);
-    let done = oribi_cluster::repair(&args.dir, tablet, assume_order, disk, clock)?;
+    let RepairArgs { dir, tablet, assume_order, accept_loss } = args;
+    let consent = Consent { assume_order: *assume_order, accept_loss: *accept_loss };
+    let tablet = TabletId(*tablet);
+    let done = oribi_cluster::repair(dir, tablet, consent, disk, clock)?;
     let mut text = format!("tablet {tablet}: {} segments, {} rows\n", done.segments, done.rows);
     notes(&done).iter().for_each(|note| text.push_str(&format!("{note}\n")));
     text.push_str("the next start adds what the log has; `oribi check` reads every block\n");
@@ -43,13 +49,16 @@ pub(crate) fn run(args: &RepairArgs) -> Result<ExitCode> {
 fn notes(done: &Repaired) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(kept) = &done.kept {
-        notes.push(format!("the damaged manifest is kept as {}", kept.display()));
+        notes.push(format!("the old manifest is kept as {}", kept.display()));
     }
     for path in &done.left_out {
-        notes.push(format!("left out, since it was merged: {}", path.display()));
+        notes.push(format!("left out, and kept: {}", path.display()));
     }
     for number in &done.missing {
         notes.push(format!("segment {number} of the damaged manifest is not there as it says"));
+    }
+    for lost in &done.lost {
+        notes.push(format!("lost: {lost} (ns since 1970)"));
     }
     for (older, newer) in &done.assumed {
         notes.push(format!("segments {older} and {newer} disagree; {newer} counts as newer"));

@@ -9,6 +9,7 @@
 mod agree;
 mod order;
 mod salvage;
+mod without;
 
 use super::{Tablet, TabletOptions, open::open_segment, open::segment_path};
 use crate::{
@@ -25,9 +26,20 @@ use oribi_model::{LogIndex, TabletSpec};
 use salvage::Salvaged;
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+/// What whoever asks for a repair agrees to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Consent {
+    /// Takes the segment with the higher number as the newer one where nothing says which is, and
+    /// it matters.
+    pub assume_order: bool,
+    /// Gives up the segments that a whole manifest names and that are missing or damaged.
+    pub accept_loss: bool,
+}
 
 /// What a repair needs besides the folder.
 #[derive(Debug, Clone)]
@@ -35,9 +47,26 @@ pub struct Repair {
     /// Up to where the log has let entries go, which is never beyond the last flush; `None` where
     /// it still has all of them.
     pub purged: Option<Flushed>,
-    /// Takes the segment with the higher number as the newer one where nothing says which is, and
-    /// it matters.
-    pub assume_order: bool,
+    /// What may be done about what nobody knows.
+    pub consent: Consent,
+}
+
+/// A segment that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Its number.
+    pub number: u64,
+    /// Rows that it held.
+    pub rows: u64,
+    /// Their smallest and largest time, ns since the Unix epoch.
+    pub time: (i64, i64),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lost { number, rows, time: (first, last) } = self;
+        write!(out, "segment {number} of {rows} rows from {first} to {last}")
+    }
 }
 
 /// What became of a repair.
@@ -47,12 +76,15 @@ pub struct Repaired {
     pub segments: usize,
     /// Their rows; a key that several hold counts several times.
     pub rows: u64,
-    /// Where the damaged manifest is kept, if there was one.
+    /// Where the old manifest is kept, if there was one.
     pub kept: Option<PathBuf>,
-    /// Where segments are kept that the damaged manifest did not name: they had been merged.
+    /// Where segments are kept that the new manifest does not name: they had been merged, or are
+    /// damaged.
     pub left_out: Vec<PathBuf>,
     /// Numbers of segments that the damaged manifest named and that are not there as it says.
     pub missing: Vec<u64>,
+    /// Segments that were given up, of a manifest that was whole.
+    pub lost: Vec<Lost>,
     /// Pairs (older, newer) of segments that disagree, taken by their numbers.
     pub assumed: Vec<(u64, u64)>,
     /// Deletes, as JSON, that were not carried out in all segments and are forgotten: what they
@@ -64,12 +96,12 @@ pub struct Repaired {
 type Found = BTreeMap<u64, (SegmentEntry, Arc<Segment>)>;
 
 impl Tablet {
-    /// Makes the manifest of the tablet in `dir` again, where it is missing or damaged. Nobody may
-    /// have the tablet open. Nothing is removed: the damaged manifest, and segments that it says
+    /// Makes the manifest of the tablet in `dir` again, where it is missing or damaged, or names
+    /// segments that are. Nobody may have the tablet open. Nothing is removed: the damaged manifest, and segments that it says
     /// were merged, are kept as `NAME.damaged-N`.
     ///
     /// # Errors
-    /// [`Error::Unrepairable`] where the manifest is whole, where a segment cannot be read, or
+    /// [`Error::Unrepairable`] where the manifest and its segments are whole, where a segment cannot be read, or
     /// where two disagree and nothing says which is newer; [`Error::FutureFormat`],
     /// [`Error::WrongTablet`]. Then nothing was changed. [`Error::Io`]; then the old manifest is
     /// in its place, or the new one, and the call may be made again.
@@ -80,7 +112,14 @@ impl Tablet {
         options: &TabletOptions,
         repair: &Repair,
     ) -> Result<Repaired> {
-        let damaged = damaged_manifest(&**disk, dir, spec)?;
+        let damaged = match old_manifest(&**disk, dir, spec)? {
+            Old::Whole(manifest, bytes) => {
+                let old = (manifest, bytes);
+                return without::without_lost(disk, dir, spec, options, old, repair);
+            }
+            Old::Damaged(bytes) => Some(bytes),
+            Old::Missing => None,
+        };
         let mut found = find_segments(disk, dir, spec, options, purged_index(repair))?;
         let old = damaged.as_deref().map(|bytes| salvage::salvage(bytes, spec.id));
         let Salvaged { entries, is_whole, deletes } = old.unwrap_or_default();
@@ -95,7 +134,7 @@ impl Tablet {
         let numbers: Vec<u64> = found.keys().copied().collect();
         let Order { numbers, assumed } = order::order(&numbers, &known);
         let assumed = disagreeing(dir, spec, &found, assumed)?;
-        if let Some((one, other)) = assumed.first().filter(|_| !repair.assume_order) {
+        if let Some((one, other)) = assumed.first().filter(|_| !repair.consent.assume_order) {
             let reason = format!(
                 "segments {one} and {other} hold different values for the same rows, and nothing \
                  says which is newer; with --assume-order the one with the higher number is"
@@ -134,24 +173,29 @@ fn purged_index(repair: &Repair) -> LogIndex {
     repair.purged.as_ref().map(|flushed| flushed.index).unwrap_or_default()
 }
 
-/// The bytes of the manifest, which is damaged; `None` where there is none.
-fn damaged_manifest(disk: &dyn Disk, dir: &Path, spec: &TabletSpec) -> Result<Option<Vec<u8>>> {
-    let unrepairable = |reason: &str| {
-        let (path, reason) = (dir.to_owned(), reason.to_owned());
-        Err(Error::Unrepairable { path, reason })
-    };
+/// The manifest that is there.
+enum Old {
+    Whole(Manifest, Vec<u8>),
+    Damaged(Vec<u8>),
+    Missing,
+}
+
+fn old_manifest(disk: &dyn Disk, dir: &Path, spec: &TabletSpec) -> Result<Old> {
     if !Tablet::exists(disk, dir)? {
-        return unrepairable("there is no such folder, and no segments to repair it from");
+        let reason = "there is no such folder, and no segments to repair it from".to_owned();
+        return Err(Error::Unrepairable { path: dir.to_owned(), reason });
     }
+    let path = dir.join(manifest::NAME);
+    let bytes = || -> Result<Vec<u8>> {
+        let file = disk.open(&path).map_err(Error::io("open", &path))?;
+        let mut bytes = vec![0; file.len().map_err(Error::io("measure", &path))? as usize];
+        file.read_at(&mut bytes, 0).map_err(Error::io("read", &path))?;
+        Ok(bytes)
+    };
     match Manifest::read(disk, dir, spec.id) {
-        Ok(_) => unrepairable("its manifest is whole"),
-        Err(Error::Missing { .. }) => Ok(None),
-        Err(Error::Corrupt { path, .. }) => {
-            let file = disk.open(&path).map_err(Error::io("open", &path))?;
-            let mut bytes = vec![0; file.len().map_err(Error::io("measure", &path))? as usize];
-            file.read_at(&mut bytes, 0).map_err(Error::io("read", &path))?;
-            Ok(Some(bytes))
-        }
+        Ok(manifest) => Ok(Old::Whole(manifest, bytes()?)),
+        Err(Error::Missing { .. }) => Ok(Old::Missing),
+        Err(Error::Corrupt { .. }) => Ok(Old::Damaged(bytes()?)),
         Err(other) => Err(other),
     }
 }

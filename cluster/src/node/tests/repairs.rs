@@ -1,15 +1,17 @@
 //! A tablet whose manifest was lost or damaged, and made again.
 
 use super::*;
-use oribi_store::Repaired;
+use oribi_store::{Consent, Repaired};
 use std::path::{Path, PathBuf};
 
 fn manifest(tablet: TabletId) -> PathBuf {
     Path::new("/data/tablets").join(tablet.to_string()).join("MANIFEST")
 }
 
+const ORDER: Consent = Consent { assume_order: true, accept_loss: false };
+
 fn repair(disk: &SimDisk, tablet: TabletId) -> Result<Repaired> {
-    crate::repair(Path::new("/data"), tablet, false, Arc::new(disk.clone()), clock())
+    crate::repair(Path::new("/data"), tablet, Consent::default(), Arc::new(disk.clone()), clock())
 }
 
 fn troubles(disk: &SimDisk) -> Vec<Trouble> {
@@ -89,7 +91,7 @@ async fn a_lost_manifest_is_made_again() {
     assert!(refused.contains("--assume-order"), "{refused}");
     assert_eq!(disk.list(manifest(tablet).parent().unwrap()).unwrap(), before);
     let disk_of = || Arc::new(disk.clone());
-    let done = crate::repair(Path::new("/data"), tablet, true, disk_of(), clock()).unwrap();
+    let done = crate::repair(Path::new("/data"), tablet, ORDER, disk_of(), clock()).unwrap();
     assert_eq!((done.segments, done.kept, done.forgotten_deletes), (2, None, None));
     is_whole(&disk, table).await;
 }

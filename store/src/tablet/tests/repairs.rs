@@ -33,8 +33,9 @@ fn repair(disk: &SimDisk, purged: u64, assume_order: bool) -> Result<Repaired> {
     let flushed =
         || Flushed { index: LogIndex(purged), raft_state: vec![7], marks: Marks::default() };
     let purged = (purged > 0).then(flushed);
+    let consent = Consent { assume_order, ..Consent::default() };
     let (folder, options): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), options(disk));
-    Tablet::repair(&folder, Path::new(DIR), &spec(), &options, &Repair { purged, assume_order })
+    Tablet::repair(&folder, Path::new(DIR), &spec(), &options, &Repair { purged, consent })
 }
 
 /// What the tablet gives once the log, which begins behind `purged`, was applied again.
@@ -212,5 +213,33 @@ fn a_repair_that_is_cut_short_may_be_made_again() {
             assert!(at > 5);
             return;
         }
+    }
+}
+
+#[test]
+fn a_segment_that_is_gone_may_be_given_up_and_costs_its_rows_alone() {
+    let remove = |disk: &SimDisk, path: &Path| disk.remove(path).unwrap();
+    let cut = |disk: &SimDisk, path: &Path| disk.open(path).unwrap().set_len(50).unwrap();
+    for damage in [remove as fn(&SimDisk, &Path), cut] {
+        let disk = SimDisk::new();
+        let entries = fill(&disk, 5, 60);
+        let manifest = Manifest::read(&disk, Path::new(DIR), spec().id).unwrap();
+        assert!(repair(&disk, 0, true).unwrap_err().to_string().contains("whole"));
+        let gone = manifest.segments.last().unwrap().clone();
+        damage(&disk, &segment_path(Path::new(DIR), gone.number));
+        let refused = repair(&disk, 0, true).unwrap_err().to_string();
+        assert!(refused.contains(&format!("{} rows", gone.rows)), "{refused}");
+        let consent = Consent { accept_loss: true, ..Consent::default() };
+        let (folder, options): (Arc<dyn Disk>, _) = (Arc::new(disk.clone()), options(&disk));
+        let asked = Repair { purged: None, consent };
+        let done = Tablet::repair(&folder, Path::new(DIR), &spec(), &options, &asked).unwrap();
+        assert_eq!(done.lost.iter().map(|lost| lost.number).collect::<Vec<_>>(), [gone.number]);
+        assert_eq!(done.segments, manifest.segments.len() - 1);
+        let tablet = open(&disk).unwrap();
+        tablet.verify().unwrap();
+        let known: Vec<_> = expected(&entries).into_iter().map(|(key, _)| key).collect();
+        let held = scanned(&tablet, &everything(), 1);
+        assert!(held.iter().all(|(key, _)| known.contains(key)));
+        assert_eq!(tablet.stats().rows, done.rows);
     }
 }
