@@ -1,8 +1,8 @@
 //! Where assigned partitions are read on, asked for all of them at once.
 
 use super::{
-    assignment::{self, Gap, Known, Life, Reached},
-    consumer::{Consumer, Place},
+    assignment::{self, Gap, Known, Life, MADE, Reached},
+    consumer::{ANSWER_WAIT, Consumer, Place},
     partition::Begin,
     topics::TopicIds,
 };
@@ -14,12 +14,9 @@ use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::atomic::Ordering,
-    time::Duration,
 };
 use tokio::runtime::Handle;
 
-/// How long the broker may take to answer a question.
-pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Among the places kept of a connector: that it has had an assignment. What it finds later, and has
 /// not read yet, is new at the broker too.
 const BEGAN: &str = "began";
@@ -45,7 +42,7 @@ impl Placing<'_> {
     /// [`Error::Broker`], [`Error::Store`].
     pub(super) fn begin(&self, places: &[Place], ids: &mut TopicIds) -> Result<Vec<Begin>> {
         let saved = self.context.parts.store.cursors(&self.context.name);
-        let is_new = !saved.contains_key(BEGAN) && saved.contains_key(super::MADE);
+        let is_new = !saved.contains_key(BEGAN) && saved.contains_key(MADE);
         ids.learn(self.consumer, places).map_err(|wrong| self.broken(wrong))?;
         let lives: Vec<Life> = places.iter().map(|place| self.life(place, ids, &saved)).collect();
         let (low, high) = match places {
