@@ -243,7 +243,9 @@ impl Batch {
             // A letter of a time to come would not be found among those of late.
             let latest_ns = arrival.now_ns().saturating_add(AHEAD_NS_MAX);
             let time_ns = kept.time_ns.filter(|time| *time <= latest_ns);
-            let time_ns = time_ns.unwrap_or_else(|| arrival.next_ns());
+            // Were it replayed, its rows would come one ns later each; they are fewer than its bytes.
+            let rows_max = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+            let time_ns = time_ns.unwrap_or_else(|| arrival.next_of_ns(rows_max));
             dead.push(&letter, time_ns, *at as u32);
         }
         dead.finish()
