@@ -20,12 +20,9 @@ use crate::{
     kafka,
     mapping::Decoder,
 };
+use assignment::MADE;
 use reader::Reader;
 use std::{collections::BTreeMap, sync::Arc};
-
-/// Among the places kept of a connector, the number by which tablets tell it from one of its name
-/// that was deleted; it goes with the places.
-const MADE: &str = "made";
 
 /// Reads until the context says stop, or something goes wrong that a new start may heal.
 pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {

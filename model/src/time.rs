@@ -90,13 +90,19 @@ impl ArrivalClock {
 
     /// The arrival time of one row, at least 1 ns after every earlier one.
     pub fn next_ns(&self) -> i64 {
+        self.next_of_ns(1)
+    }
+
+    /// The first of so many arrival times in a row, 1 ns apart, which no other row gets.
+    pub fn next_of_ns(&self, count: u32) -> i64 {
+        let more_ns = i64::from(count.max(1) - 1);
         let now_ns = self.clock.now_ns();
         let mut last_ns = self.last_ns.load(Ordering::Relaxed);
         loop {
             let next_ns = now_ns.max(last_ns.saturating_add(1));
             match self.last_ns.compare_exchange_weak(
                 last_ns,
-                next_ns,
+                next_ns.saturating_add(more_ns),
                 Ordering::Relaxed,
                 Ordering::Relaxed,
             ) {
@@ -121,6 +127,13 @@ mod tests {
         fn now_ns(&self) -> i64 {
             7
         }
+    }
+
+    #[test]
+    fn times_that_are_reserved_are_nobody_elses() {
+        let clock = ArrivalClock::new(Arc::new(Stopped));
+        assert_eq!((clock.next_of_ns(3), clock.next_ns(), clock.next_of_ns(0)), (7, 10, 11));
+        assert_eq!(clock.next_ns(), 12);
     }
 
     #[test]

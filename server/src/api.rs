@@ -115,6 +115,7 @@ fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions, reach: R
         .layer(from_fn(problem::reshape))
         .layer(from_fn(drain::rest))
         .layer(from_fn_with_state(Arc::new(Doors::new(options, reach)), guard::doors))
+        .layer(from_fn_with_state(options.header_bytes_max, guard::head))
         .layer(compression());
     let routes = match cors(&options.cors_origins) {
         Some(cors) => routes.layer(cors),

@@ -357,6 +357,29 @@ fn pages_of_other_sites_change_nothing_unless_they_may() {
 }
 
 #[test]
+fn who_asks_for_leave_to_send_too_much_is_told_not_to() {
+    let (oribi, _dir) = start();
+    let request = "POST /write?db=default HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\
+        Expect: 100-continue\r\nConnection: close\r\n\r\n";
+    let mut socket = TcpStream::connect(&oribi.http).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut first = [0; 12];
+    socket.read_exact(&mut first).unwrap();
+    assert_eq!(std::str::from_utf8(&first), Ok("HTTP/1.1 413"));
+}
+
+#[test]
+fn a_question_that_is_too_long_for_a_url_is_told_so() {
+    let (oribi, _dir) = start();
+    let path = format!("/api/v1/sql?q=SELECT%20{}", "1".repeat(20_000));
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let answer = raw(&oribi, request.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    assert!(answer.contains("application/problem+json") && answer.contains("POST"), "{answer}");
+}
+
+#[test]
 fn a_name_that_a_page_made_lead_here_is_refused() {
     let (oribi, _dir) = start();
     let ask = |host: &str| {

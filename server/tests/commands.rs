@@ -89,6 +89,106 @@ fn rejected_rows_are_told_by_their_line() {
 }
 
 #[test]
+fn the_time_of_a_file_is_found_or_asked_for() {
+    let dir = tempdir().unwrap();
+    let node = Oribi::start(&dir.path().join("data"), &[]);
+    let file = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let in_2014 = |table: &str| {
+        let where_ = "start=2014-01-01T00:00:00Z&end=2014-01-02T00:00:00Z";
+        node.rows(&format!("table={table}&select=count(*),sum(v)&{where_}"))
+    };
+    for (at, (text, args)) in [
+        ("Time,v\n2014-01-01T00:00:00Z,1\n2014-01-01T00:10:00Z,2\n", &[][..]),
+        ("time;v\n2014-01-01T00:00:00Z;1\n2014-01-01T00:10:00Z;2\n", &[]),
+        ("\u{feff}v\t\"Date Time\"\r\n1\t2014-01-01 00:00:00\r\n2\t2014-01-01 00:10:00\r\n", &[]),
+        ("made by a logger\n;\nTimestamp|v\n1388534400|1\n1388535000|2\n", &["--skip-lines", "2"]),
+        (
+            "when,v\n01.01.2014 00:00,1\n01.01.2014 00:10,2\n",
+            &["--time", "when", "--time-format", "%d.%m.%Y %H:%M"],
+        ),
+        (
+            "time,v\n2014-01-01 01:00 +0100,1\n2014-01-01 01:10 +0100,2\n",
+            &["--time-format", "%Y-%m-%d %H:%M %z"],
+        ),
+        ("time#v\n1388534400#1\n1388535000#2\n", &["--delimiter", "#"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let table = format!("t{at}");
+        let done = import(&node, &file("rows.csv", text), &[&["--table", &table], args].concat());
+        assert!(done.status.success(), "{text}: {}", stderr(&done));
+        assert_eq!(in_2014(&table), json!([["2014-01-01T00:00:00Z", 2, 3]]), "{text}");
+    }
+    for (name, text) in [
+        (
+            "rows.ndjson",
+            "{\"Timestamp\":\"2014-01-01T00:00:00Z\",\"v\":1}\n{\"Timestamp\":1388535000,\"v\":2}\n",
+        ),
+        ("rows.json", "[{\"Timestamp\":1388534400,\"v\":1},{\"Timestamp\":1388535000,\"v\":2}]"),
+    ] {
+        let table = name.replace('.', "_");
+        let done = import(&node, &file(name, text), &["--table", &table]);
+        assert!(done.status.success(), "{text}: {}", stderr(&done));
+        assert_eq!(in_2014(&table), json!([["2014-01-01T00:00:00Z", 2, 3]]), "{text}");
+    }
+}
+
+#[test]
+fn a_file_without_a_time_is_refused_unless_told() {
+    let dir = tempdir().unwrap();
+    let node = Oribi::start(&dir.path().join("data"), &[]);
+    for (name, text, columns) in [
+        ("rows.csv", "when,v\n2014-01-01T00:00:00Z,1\n", "when, v"),
+        ("wide.csv", "a~b~c\n1~2~3\n", "--delimiter"),
+        ("rows.ndjson", "{\"when\":1,\"v\":1}\n", "v"),
+        ("rows.json", "[{\"v\":1}]", "v"),
+    ] {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let done = import(&node, &file, &["--table", "n"]);
+        assert!(!done.status.success(), "{name}");
+        let said = stderr(&done);
+        assert!(said.contains(columns) && said.contains("--time now"), "{name}: {said}");
+        let done = import(&node, &file, &["--table", "n", "--time", "nothing"]);
+        assert!(stderr(&done).contains("there is no column"), "{name}: {}", stderr(&done));
+    }
+    assert_eq!(node.get("/api/v1/query?table=n&select=count(*)").status, 404);
+    let done = import(&node, &dir.path().join("rows.csv"), &["--table", "n", "--time", "now"]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    assert_eq!(node.rows("table=n&select=count(*),sum(v)"), json!([[null, 1, 1]]));
+}
+
+#[test]
+fn texts_come_back_as_texts() {
+    let dir = tempdir().unwrap();
+    let node = Oribi::start(&dir.path().join("data"), &[]);
+    let texts =
+        ["plain", "1e5", "true", "", "NULL", "12", "0012", " x", "-1", "+5", ".5", "2024-01-01"];
+    let lines = texts.iter().enumerate();
+    let lines: String =
+        lines.map(|(at, text)| format!("src s=\"{text}\",k={at}i {at}000000000\n")).collect();
+    assert_eq!(node.post("/write", &lines).status, 204);
+    let out = oribi(&node, &["export", "--table", "src", "--format", "csv"]);
+    let file = dir.path().join("src.csv");
+    std::fs::write(&file, &out.stdout).unwrap();
+    let done = import(&node, &file, &["--table", "dst"]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    let of = |table: &str| {
+        stdout(&oribi(
+            &node,
+            &["sql", &format!("SELECT s, k FROM {table} ORDER BY k"), "--format", "ndjson"],
+        ))
+    };
+    assert_eq!(of("dst"), of("src"));
+    assert_eq!(of("dst").lines().count(), texts.len());
+}
+
+#[test]
 fn sql_and_status_are_readable() {
     let dir = tempdir().unwrap();
     let node = Oribi::start(dir.path(), &[]);

@@ -18,6 +18,9 @@ from parts import kafka, own_kafka, secure_kafka  # noqa: F401  fixtures
 
 CLASSIC = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "500"}
 
+# Records that are stamped years ago would be deleted at once.
+FOR_EVER = {"retention.ms": "-1"}
+
 
 def source(broker, topics, routes="", name="stream", more="", options=CLASSIC):
     options = ", ".join(f'"{name}" = "{value}"' for name, value in options.items())
@@ -74,7 +77,7 @@ def test_records_of_four_partitions_become_rows(kafka, make_oribi):
 
 
 def test_defaults_keys_tombstones_times_and_poison(kafka, make_oribi):
-    topic = kafka.topic()
+    topic = kafka.topic(**FOR_EVER)
     kafka.send(topic, [b'{"v":1}', b'{"v":2}'], key="k1", timestamp=1_700_000_000_000)
     kafka.send(topic, [None], key="k1")
     kafka.send(topic, [b"{broken", b'{"v":3}'], timestamp=1_700_000_000_000)
@@ -96,9 +99,6 @@ def container(rows):
     fastavro.writer(written, schema, [{"v": row} for row in rows])
     return written.getvalue()
 
-
-# Records that are stamped years ago would be deleted at once.
-FOR_EVER = {"retention.ms": "-1"}
 
 WITHOUT_TIME = {
     "json": lambda rows: json.dumps([{"v": row} for row in rows]),

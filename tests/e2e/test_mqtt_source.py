@@ -1,6 +1,7 @@
 """An external MQTT broker into tables: acks only after the rows are safe."""
 
 import json
+import socket
 import subprocess
 import threading
 
@@ -183,6 +184,69 @@ def test_statestream_which_publishes_all_with_the_retain_flag_is_stored(mosquitt
     running(node)
     broker.send([("homeassistant/sensor/attic/state", "21.5")], retain=True)
     wait_for(lambda: node.count("home") == 1, f"a state, {status(node)}")
+
+
+def packet(kind, body):
+    length, left = b"", len(body)
+    while True:
+        left, byte = divmod(left, 128)
+        length += bytes([byte | (128 if left else 0)])
+        if not left:
+            return bytes([kind]) + length + body
+
+
+class LooseBroker:
+    """Speaks just enough of MQTT 3.1.1 to pass on messages whose topics no broker should take."""
+
+    def __init__(self, messages):
+        self.messages, self.acked = messages, set()
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client.makefile("rwb", buffering=0),), daemon=True).start()
+
+    def serve(self, client):
+        answers = {0x10: lambda _: b"\x20\x02\0\0", 0x82: lambda body: packet(0x90, body[:2] + b"\x01"), 0xC0: lambda _: b"\xd0\0"}
+        try:
+            while head := client.read(1):
+                length = shift = 0
+                while True:
+                    byte = client.read(1)[0]
+                    length, shift = length | (byte & 127) << shift, shift + 7
+                    if byte < 128:
+                        break
+                body = client.read(length) if length else b""
+                if answer := answers.get(head[0]):
+                    client.write(answer(body))
+                if head[0] == 0x40:
+                    self.acked.add(int.from_bytes(body[:2], "big"))
+                if head[0] == 0x82:
+                    for at, (topic, payload) in enumerate(self.messages, 1):
+                        if at not in self.acked:
+                            name = len(topic).to_bytes(2, "big") + topic
+                            client.write(packet(0x32, name + at.to_bytes(2, "big") + payload))
+        except (OSError, IndexError):
+            pass
+
+
+def test_a_message_that_cannot_be_read_does_not_stop_its_source(make_oribi):
+    row = lambda at: json.dumps({"ts": 1_700_000_000_000 + at, "v": at}).encode()
+    topics = [b"site/a/dev/1", b"site/a/dev/\xff\xfe", b"site/a/dev/3"]
+    broker = LooseBroker([(topic, row(at)) for at, topic in enumerate(topics, 1)])
+    node = make_oribi(source(broker.port, more='protocol = "3.1.1"')).start()
+    wait_for(lambda: node.count("sensors") == 2, f"the good ones, {status(node)}")
+    wait_for(lambda: broker.acked == {1, 2, 3}, f"all acks, {broker.acked}")
+    (letter,) = node.sql("SELECT reason, topic, payload FROM _dead_letters")
+    assert letter["reason"] == "syntax" and letter["payload"] == row(2).decode(), letter
+    assert total(node) == (2, 4) and status(node)["state"] == "running"
+    broker.socket.close()
 
 
 def test_shared_subscriptions_divide_messages(mosquitto, make_oribi):

@@ -5,6 +5,7 @@ mod canonical;
 mod container;
 mod read;
 mod schema;
+mod snappy;
 
 use super::{Fault, binary::Reader, document::Document};
 use read::Datum;

@@ -9,8 +9,9 @@ pub const PLACES: i64 = 1_000_000;
 /// The tag that keeps apart what came by different partitions of a Kafka topic.
 const PARTITION_TAG: &str = "kafka_partition";
 
-/// The time of a message: each row without a time gets another nanosecond of its millisecond, so
-/// that no two of one source meet, and the same one whenever the message is read again.
+/// The time of a message: each row without a time gets a nanosecond of its own, the same one whenever
+/// the message is read again. Those of a Kafka record stay within its millisecond, in which its
+/// partition numbers all rows; those of other messages follow one another.
 #[derive(Debug)]
 pub struct MessageTime {
     first_ns: i64,
@@ -47,6 +48,9 @@ impl MessageTime {
             return Err(Fault::new(RejectReason::Limit, detail));
         }
         self.given.set(given + 1);
+        if self.partition.is_none() {
+            return Ok(self.first_ns.saturating_add(given));
+        }
         let place = self.first_ns.rem_euclid(PLACES);
         Ok(self.first_ns - place + (place + given) % PLACES)
     }
@@ -68,8 +72,10 @@ mod tests {
         let times: Vec<i64> = (0..4).map(|_| time.next_ns().unwrap()).collect();
         assert_eq!(times, [5_999_998, 5_999_999, 5_000_000, 5_000_001]);
         assert_eq!(time.tag(), Some(("kafka_partition", "3")));
-        let before = MessageTime::new(-1, None, 0, 0);
+        let before = MessageTime::new(-1, Some(0), 0, 0);
         assert_eq!([before.next_ns(), before.next_ns()], [Ok(-1), Ok(-1_000_000)]);
+        let before = MessageTime::new(-1, None, 0, 0);
+        assert_eq!([before.next_ns(), before.next_ns()], [Ok(-1), Ok(0)]);
         assert_eq!(before.tag(), None);
     }
 

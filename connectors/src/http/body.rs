@@ -9,9 +9,9 @@ use flate2::write::MultiGzDecoder;
 use http_body_util::BodyExt;
 use std::{io::Write, time::Duration};
 
-/// Decompressed bytes before the ratio counts.
 /// What is reserved for a body before it comes; untouched memory of it costs nothing.
 const CAPACITY_BYTES_MAX: usize = 4 << 20;
+/// Decompressed bytes before the ratio counts.
 const RATIO_FREE_BYTES: usize = 1 << 20;
 /// After a refusal, so much of the body is still read so that the client sees the answer.
 const DRAIN_BYTES_MAX: usize = 32 << 20;
@@ -34,7 +34,16 @@ pub(super) async fn read(
     mut body: Body,
     options: &WriteOptions,
 ) -> Result<Vec<u8>, Refused> {
-    match read_bounded(headers, &mut body, options).await {
+    let head = match Head::of(headers, options) {
+        Ok(head) => head,
+        // Whoever waits for leave to send has sent nothing, and is told not to.
+        Err(wrong) if headers.contains_key(header::EXPECT) => return Err(wrong),
+        Err(wrong) => {
+            drain(body).await;
+            return Err(wrong);
+        }
+    };
+    match read_bounded(&head, &mut body, options).await {
         Ok(bytes) => Ok(bytes),
         Err(wrong) => {
             if wrong.status != StatusCode::REQUEST_TIMEOUT {
@@ -45,23 +54,35 @@ pub(super) async fn read(
     }
 }
 
+/// What headers say of a body.
+struct Head {
+    is_gzip: bool,
+    /// Bytes that come, as far as they are known.
+    bytes: usize,
+}
+
+impl Head {
+    fn of(headers: &HeaderMap, options: &WriteOptions) -> Result<Head, Refused> {
+        let is_gzip = is_gzip(headers)?;
+        let declared = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if declared.is_some_and(|length| length > options.body_bytes_max as u64) {
+            return Err(too_large(options));
+        }
+        Ok(Head { is_gzip, bytes: declared.unwrap_or(0) as usize })
+    }
+}
+
 async fn read_bounded(
-    headers: &HeaderMap,
+    head: &Head,
     body: &mut Body,
     options: &WriteOptions,
 ) -> Result<Vec<u8>, Refused> {
-    let gzip = is_gzip(headers)?;
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > options.body_bytes_max as u64) {
-        return Err(too_large(options));
-    }
-    let capacity = declared.unwrap_or(0).min(options.body_bytes_max as u64) as usize;
-    if gzip {
+    if head.is_gzip {
         return read_gzip(body, options).await;
     }
-    let mut bytes = Vec::with_capacity(capacity.min(CAPACITY_BYTES_MAX));
+    let mut bytes = Vec::with_capacity(head.bytes.min(CAPACITY_BYTES_MAX));
     while let Some(chunk) = next_chunk(body, options).await? {
         if bytes.len() + chunk.len() > options.body_bytes_max {
             return Err(too_large(options));

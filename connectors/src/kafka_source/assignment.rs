@@ -3,6 +3,10 @@
 use crate::decode::untimed::PLACES;
 use std::collections::BTreeMap;
 
+/// Among the places kept of a connector, the number by which tablets tell it from one of its name
+/// that was deleted; it goes with the places.
+pub(super) const MADE: &str = "made";
+
 /// A partition as long as its offsets mean the same records. One that was shortened gives offsets
 /// away again: from then on it is another source, or tablets would take new records for old ones.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,7 +16,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
+
+/// How long the broker may take to answer a question.
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// Topic and partition.
 pub(super) type Place = (String, i32);

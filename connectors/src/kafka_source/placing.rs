@@ -1,8 +1,8 @@
 //! Where assigned partitions are read on, asked for all of them at once.
 
 use super::{
-    assignment::{self, Gap, Known, Life, Reached},
-    consumer::{Consumer, Place},
+    assignment::{self, Gap, Known, Life, MADE, Reached},
+    consumer::{ANSWER_WAIT, Consumer, Place},
     partition::Begin,
     topics::TopicIds,
 };
@@ -10,16 +10,20 @@ use crate::{
     Error, Result,
     connector::{Beginning, RunContext},
 };
-use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _};
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::Consumer as _,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::atomic::Ordering,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
 
-/// How long the broker may take to answer a question.
-pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// How long a leader is given to be known.
+const EARLY_PAUSE: Duration = Duration::from_millis(50);
 /// Among the places kept of a connector: that it has had an assignment. What it finds later, and has
 /// not read yet, is new at the broker too.
 const BEGAN: &str = "began";
@@ -45,7 +49,7 @@ impl Placing<'_> {
     /// [`Error::Broker`], [`Error::Store`].
     pub(super) fn begin(&self, places: &[Place], ids: &mut TopicIds) -> Result<Vec<Begin>> {
         let saved = self.context.parts.store.cursors(&self.context.name);
-        let is_new = !saved.contains_key(BEGAN) && saved.contains_key(super::MADE);
+        let is_new = !saved.contains_key(BEGAN) && saved.contains_key(MADE);
         ids.learn(self.consumer, places).map_err(|wrong| self.broken(wrong))?;
         let lives: Vec<Life> = places.iter().map(|place| self.life(place, ids, &saved)).collect();
         let (low, high) = match places {
@@ -150,18 +154,21 @@ impl Placing<'_> {
         for (topic, number) in places {
             list.add_partition_offset(topic, *number, of).map_err(|wrong| self.broken(wrong))?;
         }
-        let found = self.consumer.offsets_for_times(list, ANSWER_WAIT);
-        let mut offsets = Offsets::new();
-        for one in found.map_err(|wrong| self.broken(wrong))?.elements() {
-            one.error().map_err(|wrong| self.broken(format!("{}: {wrong}", one.topic())))?;
-            let offset = match one.offset() {
-                Offset::Offset(offset) => u64::try_from(offset).unwrap_or(0),
-                // No record is so late.
-                _ => u64::MAX,
-            };
-            offsets.insert((one.topic().to_owned(), one.partition()), offset);
+        let deadline = Instant::now() + ANSWER_WAIT;
+        loop {
+            let found = self.consumer.offsets_for_times(list.clone(), ANSWER_WAIT);
+            match found.and_then(|found| read_offsets(&found)) {
+                Ok(offsets) => return Ok(offsets),
+                // A topic that was made just now has its leaders soon.
+                Err(wrong) if is_early(&wrong) && Instant::now() < deadline => {
+                    std::thread::sleep(EARLY_PAUSE);
+                }
+                Err(wrong) => return Err(self.broken(wrong)),
+            }
+            if self.context.stop.is_cancelled() {
+                return Err(self.broken("the node stops"));
+            }
         }
-        Ok(offsets)
     }
 
     /// What the group has committed, where it has: another member has stored what lies before.
@@ -185,6 +192,38 @@ impl Placing<'_> {
     fn broken(&self, reason: impl std::fmt::Display) -> Error {
         broken(self.url, reason)
     }
+}
+
+fn read_offsets(list: &TopicPartitionList) -> KafkaResult<Offsets> {
+    let mut offsets = Offsets::new();
+    for one in list.elements() {
+        one.error()?;
+        let offset = match one.offset() {
+            Offset::Offset(offset) => u64::try_from(offset).unwrap_or(0),
+            // No record is so late.
+            _ => u64::MAX,
+        };
+        offsets.insert((one.topic().to_owned(), one.partition()), offset);
+    }
+    Ok(offsets)
+}
+
+/// Whether the leader of a partition is not known yet.
+fn is_early(wrong: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        LeaderNotAvailable, NotLeaderForPartition, UnknownPartition, UnknownTopic,
+        UnknownTopicOrPartition,
+    };
+    matches!(
+        wrong.rdkafka_error_code(),
+        Some(
+            LeaderNotAvailable
+                | NotLeaderForPartition
+                | UnknownPartition
+                | UnknownTopic
+                | UnknownTopicOrPartition
+        )
+    )
 }
 
 pub(super) fn broken(url: &str, reason: impl std::fmt::Display) -> Error {

@@ -2,9 +2,9 @@
 
 use super::{
     assignment::Reached,
-    consumer::{Consumer, Events, Place, Rebalance},
+    consumer::{ANSWER_WAIT, Consumer, Events, Place, Rebalance},
     partition::{Partition, Waited},
-    placing::{ANSWER_WAIT, Placing, broken, renew},
+    placing::{Placing, broken, renew},
     subscription,
     topics::TopicIds,
 };

@@ -1,10 +1,7 @@
 //! Whether topics are still those that they were: one that was deleted and made anew has another id,
 //! and its offsets mean other records.
 
-use super::{
-    consumer::{Consumer, Place},
-    placing::ANSWER_WAIT,
-};
+use super::consumer::{ANSWER_WAIT, Consumer, Place};
 use crate::kafka::native;
 use std::{
     collections::{BTreeSet, HashMap},

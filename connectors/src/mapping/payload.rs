@@ -201,7 +201,7 @@ pub(crate) fn read_rows(
         ahead_ns_max: context.ahead_ns_max,
         ..RowRules::new_at(context.arrival, context.now_ns)
     };
-    let series = route.has_one_series().then_some(place.series);
+    let series = route.has_one_series(message).then_some(place.series);
     let builder = tables.at(place.table);
     let mut sink = RowSink::new(&rules, builder, series, *origin);
     if let Err(fault) = read(message.payload, route, &mut sink) {

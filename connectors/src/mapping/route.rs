@@ -84,9 +84,12 @@ impl Route {
         Cow::Owned(tags)
     }
 
-    /// Whether all messages of the topic have the same tags, and none come from the payload.
-    pub(crate) fn has_one_series(&self) -> bool {
-        self.picks.record_tags.is_empty() && self.picks.tag_names.is_empty()
+    /// Whether all rows of messages such as this one have the same tags: none come from the payload,
+    /// from the record around it, or with the message's time.
+    pub(crate) fn has_one_series(&self, message: &Message<'_>) -> bool {
+        self.picks.record_tags.is_empty()
+            && self.picks.tag_names.is_empty()
+            && message.time_ns.is_none()
     }
 }
 

@@ -192,6 +192,18 @@ fn rows_without_a_time_never_meet_whatever_the_format() {
 }
 
 #[test]
+fn no_series_without_rows_comes_along() {
+    let routes = "[[routes]]\ntopics = [\"t\"]\ntags = { plant = \"=north\" }\n";
+    let mut router = router(routes, TopicStyle::Kafka);
+    let (time_ns, partition) = (Some(5), Some(7));
+    let message = Message { time_ns, partition, ..Message::new("t", br#"{"v":1}"#) };
+    let mut batch = Batch::new(u64::MAX);
+    router.add(&mut batch, &message, &Origin::Kafka { partition: 7, offset: 0 }, 0);
+    let points = batch.take_points();
+    assert_eq!(points[0].series.len(), 1);
+}
+
+#[test]
 fn rows_with_a_time_of_their_own_have_no_tag_of_their_partition() {
     let mut router = router("routes = []", TopicStyle::Kafka);
     let payload = br#"[{"v":1,"time":1700000000},{"v":2}]"#;

@@ -23,9 +23,20 @@ pub(crate) enum Origin<'a> {
 
 #[derive(Debug, Clone)]
 enum KeptOrigin {
-    Mqtt { client_id: Arc<str>, packet_id: u16 },
-    Kafka { partition: i32, offset: i64, around: Option<Box<Around>> },
+    Mqtt {
+        client_id: Arc<str>,
+        packet_id: u16,
+    },
+    /// The key lies with the payloads; headers, which are rare, do not.
+    Kafka {
+        partition: i32,
+        offset: i64,
+        key: Option<(usize, usize)>,
+        headers: Option<Headers>,
+    },
 }
+
+type Headers = Box<[(String, Vec<u8>)]>;
 
 /// A message whose rows are in the batch.
 struct Kept {
@@ -112,16 +123,22 @@ impl Batch {
         });
         let start = self.raw.len();
         self.raw.extend_from_slice(message.payload);
+        let payload = (start, self.raw.len());
         let origin = match *origin {
             Origin::Mqtt { client_id, packet_id } => {
                 KeptOrigin::Mqtt { client_id: client_id.clone(), packet_id }
             }
             Origin::Kafka { partition, offset } => {
-                let around = around(message).map(Box::new);
-                KeptOrigin::Kafka { partition, offset, around }
+                let key = message.key.map(|key| {
+                    self.raw.extend_from_slice(key);
+                    (self.raw.len() - key.len(), self.raw.len())
+                });
+                let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
+                let headers = (!message.headers.is_empty())
+                    .then(|| message.headers.iter().map(owned).collect());
+                KeptOrigin::Kafka { partition, offset, key, headers }
             }
         };
-        let payload = (start, self.raw.len());
         let time_ns = message.time_ns;
         self.kept.push(Kept { topic, payload, payload_bytes, origin, time_ns, first_row });
     }
@@ -251,17 +268,18 @@ impl Batch {
         arrival: &ArrivalClock,
     ) -> Points {
         let mut dead = DeadLetters::new();
-        let bare = Around::default();
         for (at, fault) in faults {
             let kept = &self.kept[*at];
             let topic = &self.raw[kept.topic.0..kept.topic.1];
             let payload = &self.raw[kept.payload.0..kept.payload.1];
             let (client_id, packet_id, place, around) = match &kept.origin {
                 KeptOrigin::Mqtt { client_id, packet_id } => {
-                    (&**client_id, *packet_id, None, &bare)
+                    (&**client_id, *packet_id, None, Around::default())
                 }
-                KeptOrigin::Kafka { partition, offset, around } => {
-                    ("", 0, Some((*partition, *offset)), around.as_deref().unwrap_or(&bare))
+                KeptOrigin::Kafka { partition, offset, key, headers } => {
+                    let key = key.map(|(start, end)| self.raw[start..end].to_vec());
+                    let headers = headers.as_deref().unwrap_or_default().to_vec();
+                    ("", 0, Some((*partition, *offset)), Around { key, headers })
                 }
             };
             let letter = DeadLetter {
@@ -274,26 +292,18 @@ impl Batch {
                 client_id,
                 packet_id,
                 place,
-                around,
+                around: &around,
             };
             // A letter of a time to come would not be found among those of late.
             let latest_ns = arrival.now_ns().saturating_add(AHEAD_NS_MAX);
             let time_ns = kept.time_ns.filter(|time| *time <= latest_ns);
-            let time_ns = time_ns.unwrap_or_else(|| arrival.next_ns());
+            // Were it replayed, its rows would come one ns later each; they are fewer than its bytes.
+            let rows_max = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+            let time_ns = time_ns.unwrap_or_else(|| arrival.next_of_ns(rows_max));
             dead.push(&letter, time_ns, *at as u32);
         }
         dead.finish()
     }
-}
-
-/// What a record has around its payload.
-fn around(message: &Message<'_>) -> Option<Around> {
-    if message.key.is_none() && message.headers.is_empty() {
-        return None;
-    }
-    let owned = |(name, value): &(&str, &[u8])| ((*name).to_owned(), value.to_vec());
-    let headers = message.headers.iter().map(owned).collect();
-    Some(Around { key: message.key.map(<[u8]>::to_vec), headers })
 }
 
 /// As much of a topic that is too long as shows that it is: replayed, it is refused again.

@@ -147,7 +147,7 @@ impl Router {
         if remembered.number != batch.number {
             let table = tables.table_in(&route.db, &route.table)?;
             let mut series = 0;
-            if route.has_one_series() {
+            if route.has_one_series(message) {
                 let tags = route.tags_of(message);
                 let tags: Vec<_> = tags.iter().map(|(k, v)| (&**k, &**v)).collect();
                 series = tables.at(table).series(&tags)?;

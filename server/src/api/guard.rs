@@ -44,6 +44,24 @@ pub(super) async fn count(
     answer
 }
 
+/// Refuses requests whose line and headers are longer than `bytes_max`.
+pub(super) async fn head(State(bytes_max): State<usize>, request: Request, next: Next) -> Response {
+    let headers = request.headers().iter();
+    let headers: usize = headers.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let uri = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    let bytes = request.method().as_str().len() + uri + headers;
+    if bytes <= bytes_max {
+        return next.run(request).await;
+    }
+    let detail = format!(
+        "request line and headers of {bytes} bytes; at most {bytes_max} are taken \
+         (http.header_bytes_max). A long question goes in the body of a POST"
+    );
+    // The whole of it would only stand there again.
+    let path = request.uri().path().parse().unwrap_or_default();
+    problem::refuse(&path, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", detail)
+}
+
 /// Who may come in while there is no authentication: without it any web page that a user of this
 /// network opens could ask this node, in the user's name and from the user's machine.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! Container files ("Object Container Files"), which bring their schema along.
 
-use super::{AvroSchema, FORMAT, read::Datum};
+use super::{AvroSchema, FORMAT, read::Datum, snappy};
 use crate::decode::{
     Fault,
     binary::{Budget, Reader},
@@ -24,8 +24,8 @@ pub(super) fn is_container(bytes: &[u8]) -> bool {
 /// Reads a container whole: the list of its objects.
 ///
 /// # Errors
-/// Bytes that are no container, compressions other than `deflate` and `zstandard`, and values that
-/// cannot be kept.
+/// Bytes that are no container, compressions other than `deflate`, `snappy` and `zstandard`, and
+/// values that cannot be kept.
 pub fn read_container(bytes: &[u8]) -> Result<Document, Fault> {
     let mut reader = Reader::new(bytes, FORMAT);
     if reader.array()? != MAGIC {
@@ -86,6 +86,7 @@ fn header(reader: &mut Reader<'_>) -> Result<(AvroSchema, Codec), Fault> {
 enum Codec {
     Null,
     Deflate,
+    Snappy,
     Zstandard,
 }
 
@@ -94,6 +95,7 @@ impl Codec {
         Ok(match name {
             "null" => Codec::Null,
             "deflate" => Codec::Deflate,
+            "snappy" => Codec::Snappy,
             "zstandard" => Codec::Zstandard,
             other => {
                 let other = excerpt(other, 32);
@@ -106,11 +108,18 @@ impl Codec {
     fn decompress(self, block: &[u8], room: usize) -> Result<Vec<u8>, Fault> {
         let broken = |wrong| Fault::syntax(format!("a block cannot be decompressed: {wrong}"));
         let limit = room as u64 + 1;
+        let too_long = || {
+            let detail = format!("a container of more than {CONTAINER_BYTES_MAX} bytes");
+            Fault::new(RejectReason::Limit, detail)
+        };
         let mut plain = Vec::new();
         match self {
             Codec::Null => block.take(limit).read_to_end(&mut plain),
             Codec::Deflate => {
                 flate2::read::DeflateDecoder::new(block).take(limit).read_to_end(&mut plain)
+            }
+            Codec::Snappy => {
+                return snappy::decompress(block, room)?.ok_or_else(too_long);
             }
             Codec::Zstandard => {
                 let mut decoder = zstd::stream::read::Decoder::new(block).map_err(broken)?;
@@ -120,8 +129,7 @@ impl Codec {
         }
         .map_err(broken)?;
         if plain.len() > room {
-            let detail = format!("a container of more than {CONTAINER_BYTES_MAX} bytes");
-            return Err(Fault::new(RejectReason::Limit, detail));
+            return Err(too_long());
         }
         Ok(plain)
     }

@@ -162,6 +162,21 @@ fn a_container_that_would_burst_is_refused() {
     assert!(read_container(&bytes).unwrap_err().detail.contains("a container of more than"));
 }
 
+#[test]
+fn a_container_compressed_with_snappy() {
+    let mut bytes = b"Obj\x01\x04\x16avro.schema\x0c\"long\"\x14avro.codec\x0csnappy\x00".to_vec();
+    bytes.extend(*b"0123456789abcdef");
+    // Two objects, 1 and -1, in a block of a literal and its sum.
+    let mut crc = flate2::Crc::new();
+    crc.update(b"\x02\x01");
+    let block = [&b"\x02\x04\x02\x01"[..], &crc.sum().to_be_bytes()].concat();
+    bytes.extend([4, 2 * block.len() as u8]);
+    bytes.extend(block);
+    bytes.extend(*b"0123456789abcdef");
+    let expected = Document::List(vec![Document::Int(1), Document::Int(-1)]);
+    assert_eq!(read_container(&bytes), Ok(expected));
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -8,7 +8,10 @@ use crate::decode::{
 };
 use oribi_model::RejectReason;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
-use std::collections::BTreeMap;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry},
+};
 
 const FORMAT: &str = "the Protobuf message";
 
@@ -64,13 +67,30 @@ impl Decoder {
     ) -> Result<BTreeMap<u32, Slot>, Fault> {
         self.budget.begin_value(depth)?;
         let mut slots = BTreeMap::new();
+        let mut inner: BTreeMap<u32, Cow<'_, [u8]>> = BTreeMap::new();
         let mut wire = Wire::new(bytes, FORMAT);
         while let Some((number, value)) = wire.field()? {
             let Some(field) = message.get_field(number) else { continue };
-            let named = |fault: Fault| {
-                Fault::new(fault.reason, format!("{:?}: {}", field.name(), fault.detail))
-            };
-            self.field(&field, value, &mut slots, depth).map_err(named)?;
+            let is_inner = matches!(field.kind(), Kind::Message(_));
+            match value {
+                // Of two messages in one place the later one goes on where the first one ends.
+                Value::Bytes(bytes) if is_inner && !field.is_list() && !field.is_map() => {
+                    match inner.entry(number) {
+                        Entry::Vacant(free) => drop(free.insert(Cow::Borrowed(bytes))),
+                        Entry::Occupied(mut first) => {
+                            first.get_mut().to_mut().extend_from_slice(bytes);
+                        }
+                    }
+                }
+                value => self
+                    .field(&field, value, &mut slots, depth)
+                    .map_err(|fault| within(&field, fault))?,
+            }
+        }
+        for (number, bytes) in inner {
+            let Some(field) = message.get_field(number) else { continue };
+            let value = self.value(&field.kind(), Value::Bytes(&bytes), depth);
+            slots.insert(number, Slot::One(value.map_err(|fault| within(&field, fault))?));
         }
         Ok(slots)
     }
@@ -183,6 +203,11 @@ impl Slot {
             Slot::Map(members) => Document::Map(members.into_iter().collect()),
         }
     }
+}
+
+/// A fault with the field in which it is.
+fn within(field: &FieldDescriptor, fault: Fault) -> Fault {
+    Fault::new(fault.reason, format!("{:?}: {}", field.name(), fault.detail))
 }
 
 fn wrong_type() -> Fault {

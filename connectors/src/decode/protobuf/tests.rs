@@ -136,6 +136,32 @@ fn the_later_value_counts_and_unknown_fields_do_not() {
 }
 
 #[test]
+fn a_message_in_parts_is_one() {
+    let schema = compiled(
+        "syntax = \"proto3\"; message M { I i = 1; } message I { int32 a = 1; repeated int32 b = 2; I c = 3; }",
+    );
+    let part = |field: u32, value: u64, inner: &[u8]| {
+        let (mut of, mut whole) = (inner.to_vec(), Vec::new());
+        put_number(field, value, &mut of);
+        put_bytes(1, &of, &mut whole);
+        whole
+    };
+    let deep = |value: u64| {
+        let (mut of, mut inner) = (Vec::new(), Vec::new());
+        put_number(2, value, &mut of);
+        put_bytes(3, &of, &mut inner);
+        inner
+    };
+    let bytes = [part(2, 1, &deep(7)), part(1, 5, &[]), part(2, 2, &deep(8))].concat();
+    let shown = show(&schema.decode(&bytes).unwrap());
+    assert_eq!(
+        shown,
+        "i=Map([(\"a\", Int(5)), (\"b\", List([Int(1), Int(2)])), \
+         (\"c\", Map([(\"a\", Int(0)), (\"b\", List([Int(7), Int(8)]))]))])\n"
+    );
+}
+
+#[test]
 fn values_that_cannot_be_kept_are_faults_that_name_the_field() {
     let schema =
         compiled("syntax = \"proto3\"; message M { uint64 u = 1; string s = 2; M m = 3; }");
