@@ -53,8 +53,8 @@ pub enum Error {
         /// The limit.
         windows_max: u64,
     },
-    /// An integer beyond 64 bits.
-    #[error("cannot compute {column}: the integer does not fit into 64 bits")]
+    /// A whole number or decimal beyond its type, which is 64 bits for integers.
+    #[error("cannot compute {column}: the number does not fit into its type, such as 64 bits")]
     Overflow {
         /// The column of the answer, or what was computed.
         column: String,

@@ -203,6 +203,13 @@ async fn answers_are_those_of_the_standard() {
             "SELECT n, sum(n) OVER (ORDER BY n ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM m ORDER BY n",
             json!([[1, 1], [2, 3], [3, 5], [4, 7]]),
         ),
+        ("SELECT sum(CAST(n AS DECIMAL(20, 2))) FROM m", json!([[10.00]])),
+        ("SELECT sum(CAST(n AS BIGINT UNSIGNED)) FROM m", json!([[10]])),
+        ("SELECT sum(CAST(n AS SMALLINT)) FROM m", json!([[10]])),
+        (
+            "SELECT n FROM m WHERE n > 2 UNION ALL SELECT n FROM m WHERE n > 3 ORDER BY n",
+            json!([[3], [4], [4]]),
+        ),
         ("SELECT sum(i) FROM most WHERE i > 9 AND i < 9", json!([[null]])),
         // Subqueries where unknown and false are one.
         ("SELECT n FROM m WHERE n NOT IN (SELECT i FROM most) ORDER BY n", json!([[2], [3], [4]])),
@@ -242,6 +249,9 @@ async fn what_would_be_wrong_is_refused_by_name() {
         ("SELECT s FROM texts WHERE d > 5", 400, "'5'"),
         ("SELECT n FROM m TABLESAMPLE BERNOULLI (10)", 400, "TABLESAMPLE"),
         ("SELECT n FROM m FOR UPDATE", 400, "FOR UPDATE"),
+        ("SELECT n FROM m INTERSECT ALL SELECT i FROM most", 400, "ALL"),
+        ("SELECT 1 UNION (SELECT n FROM m EXCEPT ALL SELECT i FROM most)", 400, "ALL"),
+        ("SELECT sum(CAST(repeat('9', 38) AS DECIMAL(38, 0)) + n - n) FROM m", 422, "64 bits"),
         ("SELECT n FROM m FETCH FIRST 1 ROWS ONLY", 400, "FETCH"),
     ] {
         let (found, detail) = sql(&engine, text).await;

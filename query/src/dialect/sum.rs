@@ -2,10 +2,9 @@
 
 use crate::Error;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, Int64Array, PrimitiveArray, UInt64Array,
-    cast::AsArray,
-    types::{Decimal128Type, Int64Type, UInt64Type},
+    Array, ArrayRef, BooleanArray, Decimal128Array, cast::AsArray, types::Int64Type,
 };
+use arrow_cast::CastOptions;
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion::{
     common::{DataFusionError, Result, ScalarValue, not_impl_err},
@@ -18,10 +17,7 @@ use datafusion::{
 };
 use std::sync::Arc;
 
-/// Integers are summed in this type, which holds more of them than can be stored.
-const WIDE: DataType = DataType::Decimal128(38, 0);
-
-/// DataFusion's `sum`, whose integers are summed in 128 bits.
+/// DataFusion's `sum`, whose integers are summed in 128 bits, and decimals in 256.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CheckedSum {
     inner: Arc<AggregateUDF>,
@@ -35,18 +31,25 @@ impl CheckedSum {
     }
 }
 
-fn is_narrow(of: &DataType) -> bool {
-    matches!(of, DataType::Int64 | DataType::UInt64)
+/// The type in which numbers of this one are summed; it holds more of them than can be stored.
+/// `None`: they are summed as they are.
+fn wide_type(of: &DataType) -> Option<DataType> {
+    match of {
+        DataType::Int64 | DataType::UInt64 => Some(DataType::Decimal128(38, 0)),
+        DataType::Decimal128(_, scale) => Some(DataType::Decimal256(76, *scale)),
+        _ => None,
+    }
 }
 
-fn wide_field(of: &FieldRef) -> FieldRef {
-    Arc::new(Field::new(of.name(), WIDE, true))
-}
-
-/// Calls `make` with arguments that say the type is the wide one.
-fn widened<T>(args: AccumulatorArgs<'_>, make: impl FnOnce(AccumulatorArgs<'_>) -> T) -> T {
-    let fields: Vec<FieldRef> = args.expr_fields.iter().map(wide_field).collect();
-    let return_field = wide_field(&args.return_field);
+/// Calls `make` with arguments that say the type is `wide`.
+fn widened<T>(
+    args: AccumulatorArgs<'_>,
+    wide: &DataType,
+    make: impl FnOnce(AccumulatorArgs<'_>) -> T,
+) -> T {
+    let field = |of: &FieldRef| Arc::new(Field::new(of.name(), wide.clone(), true));
+    let fields: Vec<FieldRef> = args.expr_fields.iter().map(field).collect();
+    let return_field = field(&args.return_field);
     make(AccumulatorArgs { return_field, expr_fields: &fields, ..args })
 }
 
@@ -65,18 +68,16 @@ impl AggregateUDFImpl for CheckedSum {
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         let of = args.return_field.data_type().clone();
-        if !is_narrow(&of) {
-            return self.inner.accumulator(args);
-        }
-        let inner = widened(args, |args| self.inner.accumulator(args))?;
-        Ok(Box::new(Narrow { inner, of }))
+        let Some(wide) = wide_type(&of) else { return self.inner.accumulator(args) };
+        let inner = widened(args, &wide, |args| self.inner.accumulator(args))?;
+        Ok(Box::new(Narrow { inner, of, wide }))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        if !is_narrow(args.return_field.data_type()) {
+        let Some(wide) = wide_type(args.return_field.data_type()) else {
             return self.inner.state_fields(args);
-        }
-        let return_field = wide_field(&args.return_field);
+        };
+        let return_field = Arc::new(Field::new(args.return_field.name(), wide, true));
         self.inner.state_fields(StateFieldsArgs { return_field, ..args })
     }
 
@@ -89,11 +90,9 @@ impl AggregateUDFImpl for CheckedSum {
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
         let of = args.return_field.data_type().clone();
-        if !is_narrow(&of) {
-            return self.inner.create_groups_accumulator(args);
-        }
-        let inner = widened(args, |args| self.inner.create_groups_accumulator(args))?;
-        Ok(Box::new(NarrowGroups { inner, of }))
+        let Some(wide) = wide_type(&of) else { return self.inner.create_groups_accumulator(args) };
+        let inner = widened(args, &wide, |args| self.inner.create_groups_accumulator(args))?;
+        Ok(Box::new(NarrowGroups { inner, of, wide }))
     }
 
     fn create_sliding_accumulator(
@@ -101,14 +100,12 @@ impl AggregateUDFImpl for CheckedSum {
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
         let of = args.return_field.data_type().clone();
-        if !is_narrow(&of) {
-            return self.inner.create_sliding_accumulator(args);
-        }
+        let Some(wide) = wide_type(&of) else { return self.inner.create_sliding_accumulator(args) };
         if args.is_distinct {
             return not_impl_err!("sum(DISTINCT ...) over a window that moves");
         }
-        let inner = widened(args, |args| self.inner.create_sliding_accumulator(args))?;
-        Ok(Box::new(Narrow { inner, of }))
+        let inner = widened(args, &wide, |args| self.inner.create_sliding_accumulator(args))?;
+        Ok(Box::new(Narrow { inner, of, wide }))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -120,16 +117,17 @@ impl AggregateUDFImpl for CheckedSum {
     }
 }
 
-/// Integers in, integers out, wide ones in between.
+/// Numbers of a type in and out, wide ones in between.
 #[derive(Debug)]
 struct Narrow {
     inner: Box<dyn Accumulator>,
     of: DataType,
+    wide: DataType,
 }
 
 impl Accumulator for Narrow {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.inner.update_batch(&wide(values)?)
+        self.inner.update_batch(&wide(values, &self.wide)?)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
@@ -150,7 +148,7 @@ impl Accumulator for Narrow {
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.inner.retract_batch(&wide(values)?)
+        self.inner.retract_batch(&wide(values, &self.wide)?)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -161,6 +159,7 @@ impl Accumulator for Narrow {
 struct NarrowGroups {
     inner: Box<dyn GroupsAccumulator>,
     of: DataType,
+    wide: DataType,
 }
 
 impl GroupsAccumulator for NarrowGroups {
@@ -171,7 +170,12 @@ impl GroupsAccumulator for NarrowGroups {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        self.inner.update_batch(&wide(values)?, group_indices, opt_filter, total_num_groups)
+        self.inner.update_batch(
+            &wide(values, &self.wide)?,
+            group_indices,
+            opt_filter,
+            total_num_groups,
+        )
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -196,7 +200,7 @@ impl GroupsAccumulator for NarrowGroups {
         values: &[ArrayRef],
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
-        self.inner.convert_to_state(&wide(values)?, opt_filter)
+        self.inner.convert_to_state(&wide(values, &self.wide)?, opt_filter)
     }
 
     fn size(&self) -> usize {
@@ -204,34 +208,23 @@ impl GroupsAccumulator for NarrowGroups {
     }
 }
 
-fn wide(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+fn wide(values: &[ArrayRef], to: &DataType) -> Result<Vec<ArrayRef>> {
     let each = |array: &ArrayRef| -> Result<ArrayRef> {
-        let wide: Decimal128Array = match array.data_type() {
-            DataType::Int64 => array.as_primitive::<Int64Type>().unary(i128::from),
-            DataType::UInt64 => array.as_primitive::<UInt64Type>().unary(i128::from),
-            other => {
-                return Err(DataFusionError::Internal(format!("sum met {other}")));
+        Ok(match array.data_type() {
+            DataType::Int64 => {
+                let wide: Decimal128Array = array.as_primitive::<Int64Type>().unary(i128::from);
+                Arc::new(wide.with_data_type(to.clone()))
             }
-        };
-        Ok(Arc::new(wide.with_data_type(WIDE)))
+            _ => arrow_cast::cast(array, to)?,
+        })
     };
     values.iter().map(each).collect()
 }
 
 fn narrow(sums: &dyn Array, of: &DataType) -> Result<ArrayRef> {
-    let sums: &PrimitiveArray<Decimal128Type> = sums.as_primitive();
-    let too_large = |_| {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    arrow_cast::cast_with_options(sums, of, &options).map_err(|_| {
         let column = "sum".to_owned();
         DataFusionError::External(Box::new(Error::Overflow { column }))
-    };
-    Ok(match of {
-        DataType::UInt64 => {
-            let sums: UInt64Array = sums.try_unary(|sum| u64::try_from(sum).map_err(too_large))?;
-            Arc::new(sums)
-        }
-        _ => {
-            let sums: Int64Array = sums.try_unary(|sum| i64::try_from(sum).map_err(too_large))?;
-            Arc::new(sums)
-        }
     })
 }
