@@ -207,6 +207,10 @@ async fn answers_are_those_of_the_standard() {
         ("SELECT sum(CAST(n AS BIGINT UNSIGNED)) FROM m", json!([[10]])),
         ("SELECT sum(CAST(n AS SMALLINT)) FROM m", json!([[10]])),
         (
+            "SELECT CAST(n AS DECIMAL(10, 2)) * CAST(n AS DECIMAL(20, 1)) - 1 FROM m WHERE n = 3",
+            json!([[8.000]]),
+        ),
+        (
             "SELECT n FROM m WHERE n > 2 UNION ALL SELECT n FROM m WHERE n > 3 ORDER BY n",
             json!([[3], [4], [4]]),
         ),
@@ -233,6 +237,11 @@ async fn what_would_be_wrong_is_refused_by_name() {
         ("SELECT i + 1 FROM most", 422, "64 bits"),
         ("SELECT i * 2 FROM most", 422, "64 bits"),
         ("SELECT i - 2 FROM most", 422, "64 bits"),
+        (
+            "SELECT CAST(repeat('9', 38) AS DECIMAL(38, 0)) + CAST(repeat('9', 38) AS DECIMAL(38, 0))",
+            422,
+            "64 bits",
+        ),
         ("SELECT -i FROM most", 422, "64 bits"),
         ("SELECT 9223372036854775807 + 1", 422, "64 bits"),
         ("SELECT time, n, i FROM m FULL JOIN most USING (time)", 400, "USING"),

@@ -263,11 +263,18 @@ fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if checked::may_overflow(op) => {
-            let (of, other) = (left.get_type(schema)?, right.get_type(schema)?);
-            if of.is_integer() && of == other {
-                return Ok(Transformed::yes(checked::arithmetic(*left, op, *right, of)));
+            let of = (left.get_type(schema)?, right.get_type(schema)?);
+            let whole = of.0.is_integer() && of.0 == of.1;
+            let plain = Expr::BinaryExpr(BinaryExpr { left, op, right });
+            if whole || (of.0.is_decimal() && of.1.is_decimal()) {
+                let returns = plain.get_type(schema)?;
+                let Expr::BinaryExpr(BinaryExpr { left, op, right }) = plain else {
+                    return Ok(Transformed::no(plain));
+                };
+                let done = checked::arithmetic(*left, op, *right, of, returns);
+                return Ok(Transformed::yes(done));
             }
-            Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+            Ok(Transformed::no(plain))
         }
         Expr::Negative(inner) => {
             let of = inner.get_type(schema)?;
@@ -275,7 +282,13 @@ fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 return Ok(Transformed::no(Expr::Negative(inner)));
             }
             let zero = Expr::Literal(ScalarValue::new_zero(&of)?, None);
-            Ok(Transformed::yes(checked::arithmetic(zero, Operator::Minus, *inner, of)))
+            Ok(Transformed::yes(checked::arithmetic(
+                zero,
+                Operator::Minus,
+                *inner,
+                (of.clone(), of.clone()),
+                of,
+            )))
         }
         other => Ok(Transformed::no(other)),
     }
