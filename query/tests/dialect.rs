@@ -185,6 +185,13 @@ async fn answers_are_those_of_the_standard() {
         ),
         ("SELECT count(*) FROM m WHERE time BETWEEN '1000-01-01' AND '3000-01-01'", json!([[4]])),
         ("SELECT count(*) FROM m WHERE NOT (time < '3000-01-01')", json!([[0]])),
+        ("SELECT count(*) FROM m WHERE time < DATE '3000-01-01'", json!([[4]])),
+        ("SELECT count(*) FROM m WHERE time < CAST('3000-01-01' AS TIMESTAMP)", json!([[4]])),
+        ("SELECT count(*) FROM m WHERE time IN ('3000-01-01')", json!([[0]])),
+        (
+            "SELECT count(*) FROM m WHERE time NOT IN ('3000-01-01', '1970-01-01T00:00:00.000000001Z')",
+            json!([[3]]),
+        ),
         // Stars with additions.
         ("SELECT * EXCLUDE (time) FROM m WHERE n = 2", json!([["s", 2]])),
         ("SELECT * EXCEPT (time, site) FROM m WHERE n = 2", json!([[2]])),
