@@ -329,3 +329,46 @@ async fn errors_are_in_the_words_of_who_asks() {
         assert!(!is_rust && detail.len() < 300, "{predicate}: {detail}");
     }
 }
+
+/// Sums and means of floats have one last digit, in SQL as in windows, on any number of threads.
+#[tokio::test]
+async fn sums_of_floats_do_not_depend_on_who_sums_them() {
+    let fields = [("f", ColumnType::Float)];
+    let mut table = MemoryTable::new(1, "default", "t", &["d"], &fields);
+    table.range_ns = 50;
+    for time in 0..2_000i64 {
+        let value = f64::from((time * 7_919 % 1_000) as i32) * 0.1 - 31.7;
+        let cell = (time % 11 != 0).then_some(Value::Float(value));
+        table.put(&[["a", "b", "c"][time as usize % 3]], time, &[cell]);
+    }
+    let memory = Arc::new(Memory(vec![table]));
+    let mut answers = Vec::new();
+    for threads_max in [1, 4] {
+        let options = QueryOptions { threads_max, rows_alone_max: 0, ..QueryOptions::default() };
+        let engine = QueryEngine::new(memory.clone(), options);
+        for text in [
+            "SELECT d, sum(f), avg(f) FROM t GROUP BY d ORDER BY d",
+            "SELECT d, sum(g) FILTER (WHERE g IS NOT NULL), mean(g) FROM \
+             (SELECT d, f AS g FROM t ORDER BY f DESC) AS s GROUP BY d ORDER BY d",
+        ] {
+            answers.push(sql(&engine, text).await.1);
+        }
+        let pairs = [("table", "t"), ("select", "sum(f), mean(f)"), ("group_by", "d")];
+        let (_, answer) = get(router(engine.clone()), "/api/v1/query", &pairs).await;
+        let without_time = answer["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| json!(row.as_array().unwrap()[1..]));
+        answers.push(without_time.collect());
+        let (_, whole) = sql(&engine, "SELECT sum(f), avg(f) FROM t").await;
+        let (_, all) = get(router(engine), "/api/v1/query", &pairs[..2]).await;
+        assert_eq!(whole[0], json!(all["rows"][0].as_array().unwrap()[1..]));
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
+    let engine = QueryEngine::new(memory, QueryOptions::default());
+    let text = "SELECT sum(f), avg(f), sum(DISTINCT f) IS NULL FROM t WHERE f > 1e9";
+    assert_eq!(sql(&engine, text).await, (200, json!([[null, null, true]])));
+    let text = "SELECT time, sum(f) OVER (ORDER BY time ROWS 1 PRECEDING) FROM t LIMIT 3";
+    assert_eq!(sql(&engine, text).await.0, 200);
+}

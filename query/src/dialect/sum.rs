@@ -1,5 +1,7 @@
-//! `sum` that tells when integers do not fit, instead of wrapping around.
+//! `sum` that tells when integers do not fit, instead of wrapping around; and with `avg` one in which
+//! no order of floats shows.
 
+use super::float_sum::{self, Figure};
 use crate::Error;
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Decimal128Array, cast::AsArray, types::Int64Type,
@@ -21,24 +23,34 @@ use std::sync::Arc;
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CheckedSum {
     inner: Arc<AggregateUDF>,
+    figure: Figure,
 }
 
 impl CheckedSum {
-    /// The function as it is registered.
-    pub(crate) fn function() -> Arc<AggregateUDF> {
-        let inner = datafusion::functions_aggregate::sum::sum_udaf();
-        Arc::new(AggregateUDF::new_from_impl(CheckedSum { inner }))
+    /// The functions as they are registered.
+    pub(crate) fn functions() -> [Arc<AggregateUDF>; 2] {
+        use datafusion::functions_aggregate::{average::avg_udaf, sum::sum_udaf};
+        let each =
+            |(inner, figure)| Arc::new(AggregateUDF::new_from_impl(CheckedSum { inner, figure }));
+        [(sum_udaf(), Figure::Sum), (avg_udaf(), Figure::Mean)].map(each)
+    }
+
+    /// The type in which numbers of this one are summed; it holds more of them than can be stored.
+    /// `None`: DataFusion sums them.
+    fn wide_type(&self, of: &DataType) -> Option<DataType> {
+        match of {
+            _ if self.figure == Figure::Mean => None,
+            DataType::Int64 | DataType::UInt64 => Some(DataType::Decimal128(38, 0)),
+            DataType::Decimal128(_, scale) => Some(DataType::Decimal256(76, *scale)),
+            _ => None,
+        }
     }
 }
 
-/// The type in which numbers of this one are summed; it holds more of them than can be stored.
-/// `None`: they are summed as they are.
-fn wide_type(of: &DataType) -> Option<DataType> {
-    match of {
-        DataType::Int64 | DataType::UInt64 => Some(DataType::Decimal128(38, 0)),
-        DataType::Decimal128(_, scale) => Some(DataType::Decimal256(76, *scale)),
-        _ => None,
-    }
+/// Whether floats are summed, each as often as it occurs.
+fn is_of_floats(args: &AccumulatorArgs<'_>) -> bool {
+    let floats = args.expr_fields.iter().all(|field| *field.data_type() == DataType::Float64);
+    floats && *args.return_field.data_type() == DataType::Float64 && !args.is_distinct
 }
 
 /// Calls `make` with arguments that say the type is `wide`.
@@ -66,15 +78,30 @@ impl AggregateUDFImpl for CheckedSum {
         self.inner.return_type(arg_types)
     }
 
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(arg_types)
+    }
+
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        if is_of_floats(&args) {
+            return Ok(Box::new(float_sum::One::new(self.figure)));
+        }
         let of = args.return_field.data_type().clone();
-        let Some(wide) = wide_type(&of) else { return self.inner.accumulator(args) };
+        let Some(wide) = self.wide_type(&of) else { return self.inner.accumulator(args) };
         let inner = widened(args, &wide, |args| self.inner.accumulator(args))?;
         Ok(Box::new(Narrow { inner, of, wide }))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        let Some(wide) = wide_type(args.return_field.data_type()) else {
+        let float = |field: &FieldRef| *field.data_type() == DataType::Float64;
+        if args.input_fields.iter().all(float) && float(&args.return_field) && !args.is_distinct {
+            return Ok(float_sum::state_fields(args.name));
+        }
+        let Some(wide) = self.wide_type(args.return_field.data_type()) else {
             return self.inner.state_fields(args);
         };
         let return_field = Arc::new(Field::new(args.return_field.name(), wide, true));
@@ -82,6 +109,9 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
+        if is_of_floats(&args) {
+            return true;
+        }
         self.inner.groups_accumulator_supported(args)
     }
 
@@ -89,8 +119,13 @@ impl AggregateUDFImpl for CheckedSum {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
+        if is_of_floats(&args) {
+            return Ok(Box::new(float_sum::Many::new(self.figure)));
+        }
         let of = args.return_field.data_type().clone();
-        let Some(wide) = wide_type(&of) else { return self.inner.create_groups_accumulator(args) };
+        let Some(wide) = self.wide_type(&of) else {
+            return self.inner.create_groups_accumulator(args);
+        };
         let inner = widened(args, &wide, |args| self.inner.create_groups_accumulator(args))?;
         Ok(Box::new(NarrowGroups { inner, of, wide }))
     }
@@ -100,7 +135,9 @@ impl AggregateUDFImpl for CheckedSum {
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
         let of = args.return_field.data_type().clone();
-        let Some(wide) = wide_type(&of) else { return self.inner.create_sliding_accumulator(args) };
+        let Some(wide) = self.wide_type(&of) else {
+            return self.inner.create_sliding_accumulator(args);
+        };
         if args.is_distinct {
             return not_impl_err!("sum(DISTINCT ...) over a window that moves");
         }
