@@ -119,6 +119,12 @@ fn in_words(text: &str) -> String {
     while let Some(rest) = KINDS.iter().find_map(|kind| line.strip_prefix(kind)) {
         line = rest;
     }
+    if let Some((function, reasons)) = line.split_once(" failed to match any signature") {
+        let function = function.rsplit("Function ").next().unwrap_or_default();
+        let (_, received) = reasons.split_once("but received ").unwrap_or_default();
+        let received = received.split(['(', ',', ';']).next().unwrap_or_default().trim();
+        return format!("{function} takes no values of type {received}");
+    }
     line.chars().take(CHARS_SHOWN).collect()
 }
 

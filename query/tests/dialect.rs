@@ -263,6 +263,7 @@ async fn what_would_be_wrong_is_refused_by_name() {
         ("SELECT id, lead(v, 2) IGNORE NULLS OVER (ORDER BY id) FROM gaps", 400, "IGNORE NULLS"),
         ("SELECT id, lag(v) IGNORE NULLS OVER (ORDER BY id) FROM gaps", 400, "IGNORE NULLS"),
         ("SELECT s FROM texts WHERE d > 5", 400, "'5'"),
+        ("SELECT sum(s) FROM texts", 400, "'sum' takes no values of type String"),
         ("SELECT n FROM m TABLESAMPLE BERNOULLI (10)", 400, "TABLESAMPLE"),
         ("SELECT n FROM m FOR UPDATE", 400, "FOR UPDATE"),
         ("SELECT n FROM m INTERSECT ALL SELECT i FROM most", 400, "ALL"),
