@@ -4,6 +4,7 @@
 //! `syntax` looks at the text's tree, before anything is planned; `rules` at expressions with types.
 
 mod checked;
+mod float_sum;
 mod in_set;
 mod joined;
 mod rules;

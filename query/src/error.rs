@@ -53,8 +53,8 @@ pub enum Error {
         /// The limit.
         windows_max: u64,
     },
-    /// An integer beyond 64 bits.
-    #[error("cannot compute {column}: the integer does not fit into 64 bits")]
+    /// A whole number or decimal beyond its type, which is 64 bits for integers.
+    #[error("cannot compute {column}: the number does not fit into its type, such as 64 bits")]
     Overflow {
         /// The column of the answer, or what was computed.
         column: String,
@@ -118,6 +118,12 @@ fn in_words(text: &str) -> String {
     let mut line = text.lines().next().unwrap_or_default();
     while let Some(rest) = KINDS.iter().find_map(|kind| line.strip_prefix(kind)) {
         line = rest;
+    }
+    if let Some((function, reasons)) = line.split_once(" failed to match any signature") {
+        let function = function.rsplit("Function ").next().unwrap_or_default();
+        let (_, received) = reasons.split_once("but received ").unwrap_or_default();
+        let received = received.split(['(', ',', ';']).next().unwrap_or_default().trim();
+        return format!("{function} takes no values of type {received}");
     }
     line.chars().take(CHARS_SHOWN).collect()
 }

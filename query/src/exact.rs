@@ -5,6 +5,7 @@
 //! two parts, whose sums as floats are exact: the first step of Demmel and Nguyen, "Fast
 //! Reproducible Floating-Point Summation", 2013. What spans too many places goes value by value.
 
+mod bytes;
 mod wide;
 
 use serde::{Deserialize, Serialize};

@@ -195,10 +195,16 @@ pub(crate) fn series_filter(
     residual: Option<Arc<Residual>>,
     watch: &Arc<Watch>,
 ) -> SeriesFilter {
-    let Some(residual) = residual else { return SeriesFilter::of(tags, None) };
+    if residual.is_none() && tags == TagPredicate::Always {
+        return SeriesFilter::All;
+    }
     let watch = watch.clone();
+    // Among many series the looking itself takes time.
     let test = move |series: &SeriesKey| {
-        let wanted = watch.check().and_then(|()| residual.wants(series).map_err(failed));
+        let wanted = watch.check().and_then(|()| match &residual {
+            Some(residual) => residual.wants(series).map_err(failed),
+            None => Ok(true),
+        });
         wanted.unwrap_or_else(|error| {
             watch.fail(error);
             false

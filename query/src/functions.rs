@@ -39,8 +39,9 @@ pub(crate) fn session_state() -> &'static SessionState {
             .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rules(physical.collect());
         let aggregates = builder.aggregate_functions().get_or_insert_default();
-        aggregates.retain(|function| function.name() != "sum");
-        aggregates.push(CheckedSum::function());
+        let own = CheckedSum::functions();
+        aggregates.retain(|theirs| own.iter().all(|ours| ours.name() != theirs.name()));
+        aggregates.extend(own);
         let functions = builder.scalar_functions().get_or_insert_default();
         functions.retain(|function| !REFUSED.contains(&function.name()));
         for function in functions.iter_mut() {

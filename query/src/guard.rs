@@ -56,7 +56,7 @@ pub(crate) fn check(text: &str, options: &QueryOptions) -> Result<Vec<Token>, St
 
 /// Words and signs that are no value of a list. What is selected is compared with all else that is
 /// selected, so that a plan takes time by the square of them.
-const WORDS_MAX: usize = 20_000;
+const WORDS_MAX: usize = 12_000;
 
 /// Where in a text the values of IN lists and VALUES stand.
 #[derive(Default)]

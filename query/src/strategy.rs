@@ -142,8 +142,8 @@ fn from_one_end(
 ) -> Result<Option<Answer>> {
     /// How much longer each step is than the one before.
     const GROWTH: i64 = 16;
-    let (Some(limit), Fill::None) = (plan.limit, plan.fill) else { return Ok(None) };
-    if matches!(plan.windows, Windows::Whole) || limit == 0 {
+    let Some(limit) = plan.limit else { return Ok(None) };
+    if matches!(plan.windows, Windows::Whole) || limit == 0 || !is_told_by_a_part(plan) {
         return Ok(None);
     }
     // Rows may have come since the statistics were taken, so the end stays open.
@@ -168,6 +168,18 @@ fn from_one_end(
         windows = windows.saturating_mul(GROWTH);
     }
     Ok(None)
+}
+
+/// Whether the windows of a part of the range are what they are among all: not where other groups
+/// may turn up, and not where windows are filled from further on.
+fn is_told_by_a_part(plan: &Plan) -> bool {
+    match (plan.fill, plan.order) {
+        (Fill::None, _) => true,
+        (Fill::Null | Fill::Number(_), _) | (Fill::Previous, Order::Ascending) => {
+            plan.group.is_empty()
+        }
+        (Fill::Previous, Order::Descending) | (Fill::Linear, _) => false,
+    }
 }
 
 fn scan(

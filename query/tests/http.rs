@@ -238,6 +238,45 @@ async fn a_limit_ends_the_reading_from_either_end() {
 }
 
 #[tokio::test]
+async fn a_limit_ends_the_reading_of_filled_windows_too() {
+    let engine = engine();
+    for (order, fill, bounds, rows, scanned) in [
+        ("asc", "null", vec![], json!([[at(0), 0], ["1970-01-01T00:00:01Z", null]]), 10),
+        ("asc", "previous", vec![], json!([[at(0), 0], ["1970-01-01T00:00:01Z", 0]]), 10),
+        ("desc", "7", vec![], json!([[at(6), 120], ["1970-01-01T00:05:59Z", 7]]), 10),
+        (
+            "desc",
+            "null",
+            vec![("end", "420s")],
+            json!([["1970-01-01T00:06:59Z", null], ["1970-01-01T00:06:58Z", null]]),
+            2,
+        ),
+        (
+            "asc",
+            "5",
+            vec![("start", "1969-12-31T23:59:00Z"), ("end", "420s")],
+            json!([["1969-12-31T23:59:00Z", 5], ["1969-12-31T23:59:01Z", 5]]),
+            2,
+        ),
+        ("desc", "previous", vec![], json!([[at(6), 120], ["1970-01-01T00:05:59Z", 100]]), 10),
+        ("asc", "linear", vec![], json!([[at(0), 0.0], ["1970-01-01T00:00:01Z", 1.0 / 3.0]]), 10),
+    ] {
+        let mut pairs = vec![
+            ("table", "sensors"),
+            ("select", "sum(n) as s"),
+            ("window", "1s"),
+            ("order", order),
+            ("fill", fill),
+            ("limit", "2"),
+        ];
+        pairs.extend(bounds);
+        let (_, answer) = get(&engine, "/api/v1/query", &pairs).await;
+        assert_eq!(answer["rows"], rows, "{order} {fill}");
+        assert_eq!(answer["stats"]["rows_scanned"], scanned, "{order} {fill}");
+    }
+}
+
+#[tokio::test]
 async fn a_grid_is_as_long_as_its_limit() {
     let options = QueryOptions { answer_rows_max: 50, ..QueryOptions::default() };
     let engine = QueryEngine::new(Arc::new(sensors()), options);

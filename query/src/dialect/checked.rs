@@ -1,4 +1,4 @@
-//! Arithmetic of integers that tells an overflow instead of wrapping around.
+//! Arithmetic of integers and decimals that tells an overflow instead of wrapping around.
 
 use crate::Error;
 use arrow_array::{ArrayRef, Datum};
@@ -14,15 +14,22 @@ use datafusion::{
 };
 use std::sync::Arc;
 
-/// `left op right` of two integers of one type, where `op` is one that may overflow.
-pub(super) fn arithmetic(left: Expr, op: Operator, right: Expr, of: DataType) -> Expr {
+/// `left op right` of two integers or decimals of the types `of`, where `op` is one that may
+/// overflow.
+pub(super) fn arithmetic(
+    left: Expr,
+    op: Operator,
+    right: Expr,
+    of: (DataType, DataType),
+    returns: DataType,
+) -> Expr {
     let op = match op {
         Operator::Plus => Op::Add,
         Operator::Minus => Op::Subtract,
         _ => Op::Multiply,
     };
-    let signature = Signature::exact(vec![of.clone(), of.clone()], Volatility::Immutable);
-    let function = ScalarUDF::new_from_impl(Checked { op, of, signature });
+    let signature = Signature::exact(vec![of.0, of.1], Volatility::Immutable);
+    let function = ScalarUDF::new_from_impl(Checked { op, returns, signature });
     let args = vec![left, right];
     Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(function), args))
 }
@@ -42,7 +49,7 @@ enum Op {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
     op: Op,
-    of: DataType,
+    returns: DataType,
     signature: Signature,
 }
 
@@ -70,7 +77,7 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(self.of.clone())
+        Ok(self.returns.clone())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {

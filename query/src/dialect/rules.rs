@@ -114,6 +114,18 @@ fn texts(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             let (low, high) = (Box::new(bound(*low)), Box::new(bound(*high)));
             Ok(Transformed::yes(Expr::Between(Between { expr, negated, low, high })))
         }
+        Expr::InList(InList { expr, list, negated })
+            if is_time(&expr, schema) && list.iter().any(|item| far(item).is_some()) =>
+        {
+            // No time is any of those.
+            let list: Vec<Expr> = list.into_iter().filter(|item| far(item).is_none()).collect();
+            if !list.is_empty() {
+                return Ok(Transformed::yes(Expr::InList(InList { expr, list, negated })));
+            }
+            let (op, right) = (Operator::Gt, Box::new(Far::Above.edge()));
+            let none = Expr::BinaryExpr(BinaryExpr { left: expr, op, right });
+            Ok(Transformed::yes(if negated { Expr::Not(Box::new(none)) } else { none }))
+        }
         Expr::InList(InList { expr, list, negated }) if is_text(&expr, schema) == Some(true) => {
             let list = list.into_iter().map(|item| beside_text(item, Operator::Eq));
             let list = list.collect::<Result<Vec<_>>>()?;
@@ -169,9 +181,7 @@ impl Far {
 fn far(expr: &Expr) -> Option<Far> {
     let text = match expr {
         Expr::Literal(value, _) => value.try_as_str()??,
-        Expr::Cast(cast) if matches!(cast.field.data_type(), DataType::Timestamp(..)) => {
-            return far(&cast.expr);
-        }
+        Expr::Cast(cast) if cast.field.data_type().is_temporal() => return far(&cast.expr),
         _ => return None,
     };
     let text = text.trim();
@@ -263,11 +273,18 @@ fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if checked::may_overflow(op) => {
-            let (of, other) = (left.get_type(schema)?, right.get_type(schema)?);
-            if of.is_integer() && of == other {
-                return Ok(Transformed::yes(checked::arithmetic(*left, op, *right, of)));
+            let of = (left.get_type(schema)?, right.get_type(schema)?);
+            let whole = of.0.is_integer() && of.0 == of.1;
+            let plain = Expr::BinaryExpr(BinaryExpr { left, op, right });
+            if whole || (of.0.is_decimal() && of.1.is_decimal()) {
+                let returns = plain.get_type(schema)?;
+                let Expr::BinaryExpr(BinaryExpr { left, op, right }) = plain else {
+                    return Ok(Transformed::no(plain));
+                };
+                let done = checked::arithmetic(*left, op, *right, of, returns);
+                return Ok(Transformed::yes(done));
             }
-            Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+            Ok(Transformed::no(plain))
         }
         Expr::Negative(inner) => {
             let of = inner.get_type(schema)?;
@@ -275,7 +292,13 @@ fn exact(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 return Ok(Transformed::no(Expr::Negative(inner)));
             }
             let zero = Expr::Literal(ScalarValue::new_zero(&of)?, None);
-            Ok(Transformed::yes(checked::arithmetic(zero, Operator::Minus, *inner, of)))
+            Ok(Transformed::yes(checked::arithmetic(
+                zero,
+                Operator::Minus,
+                *inner,
+                (of.clone(), of.clone()),
+                of,
+            )))
         }
         other => Ok(Transformed::no(other)),
     }

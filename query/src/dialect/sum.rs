@@ -1,11 +1,12 @@
-//! `sum` that tells when integers do not fit, instead of wrapping around.
+//! `sum` that tells when integers do not fit, instead of wrapping around; and with `avg` one in which
+//! no order of floats shows.
 
+use super::float_sum::{self, Figure};
 use crate::Error;
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Decimal128Array, Int64Array, PrimitiveArray, UInt64Array,
-    cast::AsArray,
-    types::{Decimal128Type, Int64Type, UInt64Type},
+    Array, ArrayRef, BooleanArray, Decimal128Array, cast::AsArray, types::Int64Type,
 };
+use arrow_cast::CastOptions;
 use arrow_schema::{DataType, Field, FieldRef};
 use datafusion::{
     common::{DataFusionError, Result, ScalarValue, not_impl_err},
@@ -18,35 +19,49 @@ use datafusion::{
 };
 use std::sync::Arc;
 
-/// Integers are summed in this type, which holds more of them than can be stored.
-const WIDE: DataType = DataType::Decimal128(38, 0);
-
-/// DataFusion's `sum`, whose integers are summed in 128 bits.
+/// DataFusion's `sum`, whose integers are summed in 128 bits, and decimals in 256.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CheckedSum {
     inner: Arc<AggregateUDF>,
+    figure: Figure,
 }
 
 impl CheckedSum {
-    /// The function as it is registered.
-    pub(crate) fn function() -> Arc<AggregateUDF> {
-        let inner = datafusion::functions_aggregate::sum::sum_udaf();
-        Arc::new(AggregateUDF::new_from_impl(CheckedSum { inner }))
+    /// The functions as they are registered.
+    pub(crate) fn functions() -> [Arc<AggregateUDF>; 2] {
+        use datafusion::functions_aggregate::{average::avg_udaf, sum::sum_udaf};
+        let each =
+            |(inner, figure)| Arc::new(AggregateUDF::new_from_impl(CheckedSum { inner, figure }));
+        [(sum_udaf(), Figure::Sum), (avg_udaf(), Figure::Mean)].map(each)
+    }
+
+    /// The type in which numbers of this one are summed; it holds more of them than can be stored.
+    /// `None`: DataFusion sums them.
+    fn wide_type(&self, of: &DataType) -> Option<DataType> {
+        match of {
+            _ if self.figure == Figure::Mean => None,
+            DataType::Int64 | DataType::UInt64 => Some(DataType::Decimal128(38, 0)),
+            DataType::Decimal128(_, scale) => Some(DataType::Decimal256(76, *scale)),
+            _ => None,
+        }
     }
 }
 
-fn is_narrow(of: &DataType) -> bool {
-    matches!(of, DataType::Int64 | DataType::UInt64)
+/// Whether floats are summed, each as often as it occurs.
+fn is_of_floats(args: &AccumulatorArgs<'_>) -> bool {
+    let floats = args.expr_fields.iter().all(|field| *field.data_type() == DataType::Float64);
+    floats && *args.return_field.data_type() == DataType::Float64 && !args.is_distinct
 }
 
-fn wide_field(of: &FieldRef) -> FieldRef {
-    Arc::new(Field::new(of.name(), WIDE, true))
-}
-
-/// Calls `make` with arguments that say the type is the wide one.
-fn widened<T>(args: AccumulatorArgs<'_>, make: impl FnOnce(AccumulatorArgs<'_>) -> T) -> T {
-    let fields: Vec<FieldRef> = args.expr_fields.iter().map(wide_field).collect();
-    let return_field = wide_field(&args.return_field);
+/// Calls `make` with arguments that say the type is `wide`.
+fn widened<T>(
+    args: AccumulatorArgs<'_>,
+    wide: &DataType,
+    make: impl FnOnce(AccumulatorArgs<'_>) -> T,
+) -> T {
+    let field = |of: &FieldRef| Arc::new(Field::new(of.name(), wide.clone(), true));
+    let fields: Vec<FieldRef> = args.expr_fields.iter().map(field).collect();
+    let return_field = field(&args.return_field);
     make(AccumulatorArgs { return_field, expr_fields: &fields, ..args })
 }
 
@@ -63,24 +78,40 @@ impl AggregateUDFImpl for CheckedSum {
         self.inner.return_type(arg_types)
     }
 
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(arg_types)
+    }
+
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
-        let of = args.return_field.data_type().clone();
-        if !is_narrow(&of) {
-            return self.inner.accumulator(args);
+        if is_of_floats(&args) {
+            return Ok(Box::new(float_sum::One::new(self.figure)));
         }
-        let inner = widened(args, |args| self.inner.accumulator(args))?;
-        Ok(Box::new(Narrow { inner, of }))
+        let of = args.return_field.data_type().clone();
+        let Some(wide) = self.wide_type(&of) else { return self.inner.accumulator(args) };
+        let inner = widened(args, &wide, |args| self.inner.accumulator(args))?;
+        Ok(Box::new(Narrow { inner, of, wide }))
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        if !is_narrow(args.return_field.data_type()) {
-            return self.inner.state_fields(args);
+        let float = |field: &FieldRef| *field.data_type() == DataType::Float64;
+        if args.input_fields.iter().all(float) && float(&args.return_field) && !args.is_distinct {
+            return Ok(float_sum::state_fields(args.name));
         }
-        let return_field = wide_field(&args.return_field);
+        let Some(wide) = self.wide_type(args.return_field.data_type()) else {
+            return self.inner.state_fields(args);
+        };
+        let return_field = Arc::new(Field::new(args.return_field.name(), wide, true));
         self.inner.state_fields(StateFieldsArgs { return_field, ..args })
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
+        if is_of_floats(&args) {
+            return true;
+        }
         self.inner.groups_accumulator_supported(args)
     }
 
@@ -88,12 +119,15 @@ impl AggregateUDFImpl for CheckedSum {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        let of = args.return_field.data_type().clone();
-        if !is_narrow(&of) {
-            return self.inner.create_groups_accumulator(args);
+        if is_of_floats(&args) {
+            return Ok(Box::new(float_sum::Many::new(self.figure)));
         }
-        let inner = widened(args, |args| self.inner.create_groups_accumulator(args))?;
-        Ok(Box::new(NarrowGroups { inner, of }))
+        let of = args.return_field.data_type().clone();
+        let Some(wide) = self.wide_type(&of) else {
+            return self.inner.create_groups_accumulator(args);
+        };
+        let inner = widened(args, &wide, |args| self.inner.create_groups_accumulator(args))?;
+        Ok(Box::new(NarrowGroups { inner, of, wide }))
     }
 
     fn create_sliding_accumulator(
@@ -101,14 +135,14 @@ impl AggregateUDFImpl for CheckedSum {
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
         let of = args.return_field.data_type().clone();
-        if !is_narrow(&of) {
+        let Some(wide) = self.wide_type(&of) else {
             return self.inner.create_sliding_accumulator(args);
-        }
+        };
         if args.is_distinct {
             return not_impl_err!("sum(DISTINCT ...) over a window that moves");
         }
-        let inner = widened(args, |args| self.inner.create_sliding_accumulator(args))?;
-        Ok(Box::new(Narrow { inner, of }))
+        let inner = widened(args, &wide, |args| self.inner.create_sliding_accumulator(args))?;
+        Ok(Box::new(Narrow { inner, of, wide }))
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -120,16 +154,17 @@ impl AggregateUDFImpl for CheckedSum {
     }
 }
 
-/// Integers in, integers out, wide ones in between.
+/// Numbers of a type in and out, wide ones in between.
 #[derive(Debug)]
 struct Narrow {
     inner: Box<dyn Accumulator>,
     of: DataType,
+    wide: DataType,
 }
 
 impl Accumulator for Narrow {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.inner.update_batch(&wide(values)?)
+        self.inner.update_batch(&wide(values, &self.wide)?)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
@@ -150,7 +185,7 @@ impl Accumulator for Narrow {
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.inner.retract_batch(&wide(values)?)
+        self.inner.retract_batch(&wide(values, &self.wide)?)
     }
 
     fn supports_retract_batch(&self) -> bool {
@@ -161,6 +196,7 @@ impl Accumulator for Narrow {
 struct NarrowGroups {
     inner: Box<dyn GroupsAccumulator>,
     of: DataType,
+    wide: DataType,
 }
 
 impl GroupsAccumulator for NarrowGroups {
@@ -171,7 +207,12 @@ impl GroupsAccumulator for NarrowGroups {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        self.inner.update_batch(&wide(values)?, group_indices, opt_filter, total_num_groups)
+        self.inner.update_batch(
+            &wide(values, &self.wide)?,
+            group_indices,
+            opt_filter,
+            total_num_groups,
+        )
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -196,7 +237,7 @@ impl GroupsAccumulator for NarrowGroups {
         values: &[ArrayRef],
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
-        self.inner.convert_to_state(&wide(values)?, opt_filter)
+        self.inner.convert_to_state(&wide(values, &self.wide)?, opt_filter)
     }
 
     fn size(&self) -> usize {
@@ -204,34 +245,23 @@ impl GroupsAccumulator for NarrowGroups {
     }
 }
 
-fn wide(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+fn wide(values: &[ArrayRef], to: &DataType) -> Result<Vec<ArrayRef>> {
     let each = |array: &ArrayRef| -> Result<ArrayRef> {
-        let wide: Decimal128Array = match array.data_type() {
-            DataType::Int64 => array.as_primitive::<Int64Type>().unary(i128::from),
-            DataType::UInt64 => array.as_primitive::<UInt64Type>().unary(i128::from),
-            other => {
-                return Err(DataFusionError::Internal(format!("sum met {other}")));
+        Ok(match array.data_type() {
+            DataType::Int64 => {
+                let wide: Decimal128Array = array.as_primitive::<Int64Type>().unary(i128::from);
+                Arc::new(wide.with_data_type(to.clone()))
             }
-        };
-        Ok(Arc::new(wide.with_data_type(WIDE)))
+            _ => arrow_cast::cast(array, to)?,
+        })
     };
     values.iter().map(each).collect()
 }
 
 fn narrow(sums: &dyn Array, of: &DataType) -> Result<ArrayRef> {
-    let sums: &PrimitiveArray<Decimal128Type> = sums.as_primitive();
-    let too_large = |_| {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    arrow_cast::cast_with_options(sums, of, &options).map_err(|_| {
         let column = "sum".to_owned();
         DataFusionError::External(Box::new(Error::Overflow { column }))
-    };
-    Ok(match of {
-        DataType::UInt64 => {
-            let sums: UInt64Array = sums.try_unary(|sum| u64::try_from(sum).map_err(too_large))?;
-            Arc::new(sums)
-        }
-        _ => {
-            let sums: Int64Array = sums.try_unary(|sum| i64::try_from(sum).map_err(too_large))?;
-            Arc::new(sums)
-        }
     })
 }

@@ -6,7 +6,7 @@ mod scans;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArguments, JoinConstraint, JoinOperator, NullTreatment, Query, Select,
-    SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -111,6 +111,7 @@ impl VisitorMut for Settle {
             (settings.is_some(), "SETTINGS"),
             (format_clause.is_some(), "FORMAT: the parameter format chooses it"),
             (matches!(body.as_ref(), SetExpr::Table(_)), "TABLE: SELECT * FROM says the same"),
+            (counts_copies(body), "INTERSECT ALL and EXCEPT ALL: without ALL, or by row_number()"),
         ];
         refuse(&ignored)
     }
@@ -188,6 +189,18 @@ fn refuse(ignored: &[(bool, &str)]) -> ControlFlow<String> {
     match ignored.iter().find(|(stands_there, _)| *stands_there) {
         Some((_, what)) => ControlFlow::Break(format!("not answered here is {what}")),
         None => ControlFlow::Continue(()),
+    }
+}
+
+/// DataFusion joins the two sides, which does not count how often a row stands on the other.
+fn counts_copies(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::SetOperation { left, op, set_quantifier, right } => {
+            let plain = matches!(set_quantifier, SetQuantifier::None | SetQuantifier::Distinct);
+            let own = !plain && *op != SetOperator::Union;
+            own || counts_copies(left) || counts_copies(right)
+        }
+        _ => false,
     }
 }
 

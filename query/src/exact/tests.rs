@@ -49,6 +49,7 @@ proptest! {
             single.add(*value);
         }
         prop_assert_eq!(single.value().to_bits(), whole.to_bits());
+        prop_assert_eq!(Exact::from_bytes(&single.to_bytes()), Some(single.clone()));
         let text = serde_json::to_string(&single).unwrap();
         let back: Exact = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(back, single);
@@ -95,6 +96,19 @@ fn sums_are_rounded_once() {
     }
     assert!(sum_of(&[&[f64::INFINITY], &[1.0, f64::NEG_INFINITY]]).value().is_nan());
     assert!(sum_of(&[&[2.0, f64::NAN, 1.0]]).value().is_nan());
+}
+
+#[test]
+fn bytes_that_are_no_sum_are_told() {
+    for values in [&[f64::INFINITY][..], &[f64::NEG_INFINITY], &[f64::NAN], &[1e300, 1e-300]] {
+        let bytes = sum_of(&[values]).to_bytes();
+        let back = Exact::from_bytes(&bytes).unwrap();
+        assert_eq!(back.to_bytes(), bytes);
+        assert!(Exact::from_bytes(&[&bytes[..], &[0]].concat()).is_none());
+    }
+    for bytes in [&[][..], &[0, 1], &[9; 21], &[0; 20], &[1, 0, 0]] {
+        assert!(Exact::from_bytes(bytes).is_none(), "{bytes:?}");
+    }
 }
 
 #[test]

@@ -13,6 +13,16 @@ pub(crate) struct Wide {
 }
 
 impl Wide {
+    /// Place and limbs, the least first.
+    pub(super) fn parts(&self) -> (i32, &[u64]) {
+        (self.place, &self.limbs)
+    }
+
+    /// The number of these parts.
+    pub(super) fn of_parts(place: i32, limbs: Vec<u64>) -> Wide {
+        Wide { place, limbs }
+    }
+
     /// Bytes on the heap.
     pub(super) fn bytes(&self) -> usize {
         self.limbs.capacity() * size_of::<u64>()
