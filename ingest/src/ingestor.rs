@@ -29,7 +29,7 @@ use std::sync::{
 const TRIES_MAX: usize = 5;
 /// Tables of one write for which ranges are made at once: writes take turns, so that one with
 /// thousands of new tables does not make another with a single one wait for all of them.
-const MAKING_MAX: usize = 4;
+const MAKING_MAX: usize = 16;
 /// Ranges of one table that are made, and written to for the first time, at once, since that takes
 /// time of those who write meanwhile.
 const RANGES_AT_ONCE_MAX: usize = 8;
@@ -140,7 +140,10 @@ impl Ingestor {
             return Ok(receipt);
         }
         let turn = self.budget.turn();
-        let make = async |points| {
+        let make = async |points: Points| {
+            if turn.is_spent() && !points.table.is_system() && self.is_new(&points) {
+                return Ok(Receipt { deferred: vec![points], ..Receipt::default() });
+            }
             let (is_taken, ranges_left) = (AtomicBool::new(false), Mutex::new(None));
             let making = Making { turn: &turn, is_taken, ranges_left };
             self.write_table(points, Missing::Make(&making)).await
@@ -151,6 +154,10 @@ impl Ingestor {
             receipt.add(part);
         }
         Ok(receipt)
+    }
+
+    fn is_new(&self, points: &Points) -> bool {
+        self.node.catalog().table(&points.db, &points.table).is_none()
     }
 
     async fn write_those_present(&self, points: Vec<Points>) -> Result<Receipt> {
