@@ -207,8 +207,9 @@ impl Shard {
         for held in held {
             let (client, messages) = (held.client.clone(), held.messages());
             match self.holds.add(held, open.opened) {
-                Added::Queued => {}
+                Added::Queued => self.wait(messages),
                 Added::First => {
+                    self.wait(messages);
                     let (shard, ingest, stop) = (self.clone(), ingest.clone(), stop.clone());
                     holders.spawn(async move { shard.hold(&client, ingest.as_ref(), &stop).await });
                 }
@@ -229,8 +230,13 @@ impl Shard {
             let messages = waiting.held.messages();
             let sender = self.sender(ingest, stop);
             let Some(stored) = sender.store_held(waiting.held).await else { return };
+            self.counters.waiting.fetch_sub(messages as u64, Ordering::Relaxed);
             self.count(stored, messages, waiting.since);
         }
+    }
+
+    fn wait(&self, messages: usize) {
+        self.counters.waiting.fetch_add(messages as u64, Ordering::Relaxed);
     }
 
     fn sender<'a>(&'a self, ingest: &'a dyn Ingest, stop: &'a CancellationToken) -> Sender<'a> {
