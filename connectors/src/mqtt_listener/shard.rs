@@ -206,14 +206,16 @@ impl Shard {
         self.count(stored, messages.saturating_sub(waiting), open.opened);
         for held in held {
             let (client, messages) = (held.client.clone(), held.messages());
+            let waiting = &self.counters.waiting;
+            waiting.fetch_add(messages as u64, Ordering::Relaxed);
             match self.holds.add(held, open.opened) {
-                Added::Queued => self.wait(messages),
+                Added::Queued => {}
                 Added::First => {
-                    self.wait(messages);
                     let (shard, ingest, stop) = (self.clone(), ingest.clone(), stop.clone());
                     holders.spawn(async move { shard.hold(&client, ingest.as_ref(), &stop).await });
                 }
                 Added::Full(held) => {
+                    waiting.fetch_sub(messages as u64, Ordering::Relaxed);
                     let Some(stored) = sender.give_up(*held).await else { return };
                     self.count(stored, messages, open.opened);
                 }
@@ -233,10 +235,6 @@ impl Shard {
             self.counters.waiting.fetch_sub(messages as u64, Ordering::Relaxed);
             self.count(stored, messages, waiting.since);
         }
-    }
-
-    fn wait(&self, messages: usize) {
-        self.counters.waiting.fetch_add(messages as u64, Ordering::Relaxed);
     }
 
     fn sender<'a>(&'a self, ingest: &'a dyn Ingest, stop: &'a CancellationToken) -> Sender<'a> {
