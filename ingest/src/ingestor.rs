@@ -25,7 +25,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 
 /// How often a write starts over because its table or tablets changed under it.
-const TRIES_MAX: usize = 5;
+const TRIES_MAX: usize = 16;
 /// Tables of one write for which ranges are made at once: writes take turns, so that one with
 /// thousands of new tables does not make another with a single one wait for all of them.
 const MAKING_MAX: usize = 16;
