@@ -95,8 +95,8 @@ async fn aliases_go_with_the_connection_that_used_them_least_lately() {
     for at in 0..10 {
         let mut client = door.send(&connect(&format!("alias{at}"))).await;
         assert_eq!(read(&mut client).await[0], 0x20);
-        for alias in 1..=4 {
-            let topic = format!("t{alias}/{}", "x".repeat(60_000));
+        for alias in 1..=100 {
+            let topic = format!("t{alias}/{}", "x".repeat(4_000));
             let packet = publish_with(1, alias, &topic, &[3, 35, 0, alias as u8], b"1");
             client.write_all(&packet).await.unwrap();
             assert_eq!(read(&mut client).await, [0x40, 2, 0, alias as u8]);
