@@ -28,7 +28,7 @@ use maintain::blocking;
 use oribi_model::{
     Clock, NodeId, RowBatch, TableId, TabletId, TagPredicate, TimeRange, time::NS_PER_SECOND,
 };
-use oribi_store::{Repaired, disk::Disk, log::GroupId};
+use oribi_store::{Consent, Repaired, disk::Disk, log::GroupId};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeSet,

@@ -9,7 +9,7 @@ mod topics;
 mod waiting;
 mod write;
 
-pub(crate) use batch::{Batch, Origin};
+pub(crate) use batch::{Batch, Origin, head_of};
 pub(crate) use held::Held;
 pub(crate) use router::{Router, Wanted};
 pub(crate) use store::{Sender, Stored};

@@ -48,6 +48,13 @@ pub(crate) struct Turn {
     tables: AtomicUsize,
 }
 
+impl Turn {
+    /// Whether no further table may be made.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.tables.load(Ordering::Relaxed) == 0
+    }
+}
+
 fn share(left: f64) -> usize {
     if left < 1.0 { 0 } else { ((left / 2.0) as usize).max(1) }
 }

@@ -1,9 +1,11 @@
 //! The write path on this node: admit, fit to the schema, cut by tablet, commit, answer.
 
+mod making;
+
 use crate::{
     Error, Ingest, Receipt, Result,
     admission::Admission,
-    budget::{Budget, Turn},
+    budget::Budget,
     fit,
     reject::Rejects,
     split::{self, Split},
@@ -13,26 +15,20 @@ use futures::{
     future::{BoxFuture, try_join_all},
     stream,
 };
-use oribi_cluster::{Change, ColumnSpec, Node, RangesWanted};
+use making::{Covered, Making, Missing};
+use oribi_cluster::{Change, ColumnSpec, Node};
 use oribi_model::{
     Column, ColumnId, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
     RowsWanted, ScanSpec, Schema, SeriesFilter, Table, TableId, TableOptions, TabletId, TimeRange,
 };
-use parking_lot::Mutex;
 use serde::Deserialize;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 /// How often a write starts over because its table or tablets changed under it.
-const TRIES_MAX: usize = 5;
+const TRIES_MAX: usize = 16;
 /// Tables of one write for which ranges are made at once: writes take turns, so that one with
 /// thousands of new tables does not make another with a single one wait for all of them.
-const MAKING_MAX: usize = 4;
-/// Ranges of one table that are made, and written to for the first time, at once, since that takes
-/// time of those who write meanwhile.
-const RANGES_AT_ONCE_MAX: usize = 8;
+const MAKING_MAX: usize = 16;
 
 /// Bounds of the write path, `[ingest]` in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -80,31 +76,6 @@ pub struct Ingestor {
     budget: Budget,
 }
 
-/// What a write does about tables and ranges that are not there.
-#[derive(Clone, Copy)]
-enum Missing<'a> {
-    Defer,
-    Make(&'a Making<'a>),
-}
-
-/// What a write may make for one table.
-struct Making<'a> {
-    turn: &'a Turn,
-    /// Whether the table was taken from the budget.
-    is_taken: AtomicBool,
-    /// How many ranges may still be made, once that was asked for.
-    ranges_left: Mutex<Option<usize>>,
-}
-
-/// What was made for the rows of a table.
-enum Covered {
-    Some,
-    /// No more may be made now.
-    Nothing,
-    /// The table was dropped meanwhile.
-    TableGone,
-}
-
 /// A table as a write found it.
 enum Grown {
     /// With every column that the rows need.
@@ -140,9 +111,11 @@ impl Ingestor {
             return Ok(receipt);
         }
         let turn = self.budget.turn();
-        let make = async |points| {
-            let (is_taken, ranges_left) = (AtomicBool::new(false), Mutex::new(None));
-            let making = Making { turn: &turn, is_taken, ranges_left };
+        let make = async |points: Points| {
+            if turn.is_spent() && !points.table.is_system() && self.is_new(&points) {
+                return Ok(Receipt { deferred: vec![points], ..Receipt::default() });
+            }
+            let making = Making::new(&turn);
             self.write_table(points, Missing::Make(&making)).await
         };
         let made = missing.into_iter().map(make);
@@ -151,6 +124,10 @@ impl Ingestor {
             receipt.add(part);
         }
         Ok(receipt)
+    }
+
+    fn is_new(&self, points: &Points) -> bool {
+        self.node.catalog().table(&points.db, &points.table).is_none()
     }
 
     async fn write_those_present(&self, points: Vec<Points>) -> Result<Receipt> {
@@ -358,39 +335,6 @@ impl Ingestor {
             Err(oribi_cluster::Error::NoTablet(_)) => Ok(false),
             Err(error) => Err(translate(error)),
         }
-    }
-
-    /// Whether a table may be made, or get its first range.
-    fn may_make(&self, table: &Name, making: &Making<'_>) -> bool {
-        // Oribi's own tables are few, and no dead letter may wait for a client's tables.
-        if table.is_system() || making.is_taken.load(Ordering::Relaxed) {
-            return true;
-        }
-        let is_taken = self.budget.take_table(making.turn);
-        making.is_taken.store(is_taken, Ordering::Relaxed);
-        is_taken
-    }
-
-    /// Makes some ranges for these times.
-    async fn cover(&self, table: TableId, times: &[i64], making: &Making<'_>) -> Result<Covered> {
-        let catalog = self.node.catalog();
-        let Some(found) = catalog.table_by_id(table) else { return Ok(Covered::TableGone) };
-        let is_refused = AtomicBool::new(false);
-        let grant = |wanted: RangesWanted| {
-            let may = !wanted.is_first || self.may_make(&found.name, making);
-            let mut left = making.ranges_left.lock();
-            let left = left.get_or_insert_with(|| self.budget.share_of_ranges(table));
-            let most = if may { wanted.count.min(RANGES_AT_ONCE_MAX).min(*left) } else { 0 };
-            let granted = self.budget.take_ranges(table, most);
-            *left -= granted;
-            is_refused.store(granted == 0, Ordering::Relaxed);
-            granted
-        };
-        match self.node.cover(table, times, grant).await {
-            Err(oribi_cluster::Error::Refused(_)) => return Ok(Covered::TableGone),
-            outcome => outcome.map_err(translate)?,
-        };
-        Ok(if is_refused.into_inner() { Covered::Nothing } else { Covered::Some })
     }
 }
 

@@ -47,6 +47,7 @@ impl Common {
     /// Has owners give their memory back.
     pub(super) fn evict(&self, owners: Vec<Owner>) {
         if !owners.is_empty() {
+            self.counters.evicted.fetch_add(owners.len() as u64, Ordering::Relaxed);
             self.sessions.evict(owners, &|client, will| self.publish_will(client, &will));
         }
     }

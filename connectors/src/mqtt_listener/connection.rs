@@ -137,10 +137,10 @@ impl Connection {
     }
 
     async fn run(&mut self, stream: &mut TcpStream) -> End {
-        let mut heard = Instant::now();
+        let (mut heard, mut reads) = (Instant::now(), true);
         let mut progress = self.process();
         loop {
-            let reads = match progress {
+            let has_room = match progress {
                 Ok(Progress::NeedsBytes) => true,
                 Ok(Progress::NeedsRoom) => false,
                 Err(end) => return end,
@@ -153,12 +153,12 @@ impl Connection {
             if let Some(reason) = self.live.ended() {
                 return End::Refused(reason);
             }
-            let reads = reads && leave.may_read;
-            if !reads {
+            let did_read = std::mem::replace(&mut reads, has_room && leave.may_read);
+            if !(reads && did_read) {
+                // Nobody is silent whom nobody listened to.
                 heard = Instant::now();
             }
-            let silent = self.keep_alive.unwrap_or(Duration::from_secs(86_400));
-            let is_timed = reads && self.keep_alive.is_some();
+            let silent_at = self.keep_alive.filter(|_| reads).map(|limit| heard + limit);
             progress = tokio::select! {
                 biased;
                 () = self.common.shutdown.cancelled() => return End::Refused(reason::SHUTTING_DOWN),
@@ -173,7 +173,7 @@ impl Connection {
                         Err(_) => return End::Lost,
                     }
                 }
-                () = tokio::time::sleep_until(heard + silent), if is_timed => {
+                () = tokio::time::sleep_until(silent_at.unwrap_or(heard)), if silent_at.is_some() => {
                     return End::Refused(reason::KEEP_ALIVE);
                 }
             };

@@ -9,7 +9,7 @@ use std::{
 pub const ACK_BOUNDS_US: [u64; 10] =
     [500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 2_000_000];
 
-/// Counts since the start of the listener; all only grow but `connections`.
+/// Counts since the start of the listener; all only grow but `connections` and `waiting`.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Messages taken in.
@@ -22,6 +22,10 @@ pub struct Counters {
     pub connections: AtomicU64,
     /// Messages that became dead letters.
     pub dead_letters: AtomicU64,
+    /// Messages that wait for tables or time ranges now.
+    pub waiting: AtomicU64,
+    /// Connections and sessions that ended to give their memory back.
+    pub evicted: AtomicU64,
     /// Messages stored and acked.
     pub acks: AtomicU64,
     /// Sum over them of the time from the start of their batch to its end, µs.

@@ -134,3 +134,45 @@ impl Holds {
         Leave { acked, may_read: hold.bytes < READ_BYTES_MAX, is_held: true }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leave(holds: &Holds, client: &str, completed: u64) -> (u64, bool) {
+        let leave = holds.leave(&client.into(), completed, &Arc::default());
+        (leave.acked, leave.may_read)
+    }
+
+    #[test]
+    fn a_client_is_acked_up_to_its_first_waiting_batch_and_others_as_ever() {
+        let holds = Holds::default();
+        let client: Arc<str> = "a".into();
+        assert!(matches!(holds.add(Held::of("a", 5, 10), None), Added::First));
+        assert!(matches!(holds.add(Held::of("a", 7, 20), None), Added::Queued));
+        assert_eq!((leave(&holds, "a", 9), leave(&holds, "b", 9)), ((4, true), (9, true)));
+        assert_eq!(leave(&holds, "a", 3), (3, true), "no more than is done at all");
+        assert_eq!(holds.next(&client, 0).unwrap().held.number(), 5);
+        assert_eq!(leave(&holds, "a", 9), (4, true), "it is being written");
+        assert_eq!(holds.next(&client, 10).unwrap().held.number(), 7);
+        assert_eq!(leave(&holds, "a", 9), (6, true));
+        assert!(holds.next(&client, 20).is_none() && holds.is_empty());
+        assert_eq!(leave(&holds, "a", 9), (9, true));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_a_client_with_little_finds_room() {
+        let holds = Holds::default();
+        assert!(matches!(holds.add(Held::of("large", 1, BYTES_MAX / 2), None), Added::First));
+        assert_eq!(leave(&holds, "large", 9), (0, false), "it is not read from");
+        assert!(matches!(holds.add(Held::of("other", 1, SMALL_BYTES + 1), None), Added::Full(_)));
+        assert!(matches!(holds.add(Held::of("large", 2, 1), None), Added::Full(_)));
+        let small =
+            (0..1_000).map(|at| holds.add(Held::of(&format!("s{at}"), 1, SMALL_BYTES), None));
+        let taken = small.filter(|added| matches!(added, Added::First)).count();
+        assert_eq!(taken, BYTES_MAX / 2 / SMALL_BYTES);
+        assert!(holds.next(&"large".into(), 0).is_some());
+        assert!(holds.next(&"large".into(), BYTES_MAX / 2).is_none());
+        assert!(matches!(holds.add(Held::of("small", 1, SMALL_BYTES), None), Added::First));
+    }
+}

@@ -206,6 +206,8 @@ impl Shard {
         self.count(stored, messages.saturating_sub(waiting), open.opened);
         for held in held {
             let (client, messages) = (held.client.clone(), held.messages());
+            let waiting = &self.counters.waiting;
+            waiting.fetch_add(messages as u64, Ordering::Relaxed);
             match self.holds.add(held, open.opened) {
                 Added::Queued => {}
                 Added::First => {
@@ -213,6 +215,7 @@ impl Shard {
                     holders.spawn(async move { shard.hold(&client, ingest.as_ref(), &stop).await });
                 }
                 Added::Full(held) => {
+                    waiting.fetch_sub(messages as u64, Ordering::Relaxed);
                     let Some(stored) = sender.give_up(*held).await else { return };
                     self.count(stored, messages, open.opened);
                 }
@@ -229,6 +232,7 @@ impl Shard {
             let messages = waiting.held.messages();
             let sender = self.sender(ingest, stop);
             let Some(stored) = sender.store_held(waiting.held).await else { return };
+            self.counters.waiting.fetch_sub(messages as u64, Ordering::Relaxed);
             self.count(stored, messages, waiting.since);
         }
     }

@@ -305,6 +305,7 @@ async fn a_client_that_waits_for_tables_holds_up_nobody_else() {
         publish_in_turn(&mut good, "sensors/s/good", 20).await;
     }
     assert_eq!(memory.rows("new"), 0);
+    assert_eq!(door.listener.counters().waiting.load(Ordering::Relaxed), 1);
     // What it sends meanwhile queues behind, so that its own rows keep their order.
     bad.write_all(&publish(1, 4, "sensors/s/late", b"{\"v\":4}")).await.unwrap();
     bad.write_all(&[0xc0, 0]).await.unwrap();
@@ -317,6 +318,7 @@ async fn a_client_that_waits_for_tables_holds_up_nobody_else() {
     assert_eq!(read(&mut bad).await, [0x40, 2, 0, 4]);
     assert_eq!((memory.rows("new"), memory.rows("sensors")), (1, 3 + 8 * 20 + 5));
     assert_eq!(memory.rows("_dead_letters"), 0);
+    assert_eq!(door.listener.counters().waiting.load(Ordering::Relaxed), 0);
     door.close().await;
 }
 

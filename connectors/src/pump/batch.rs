@@ -307,7 +307,7 @@ impl Batch {
 }
 
 /// As much of a topic that is too long as shows that it is: replayed, it is refused again.
-fn head_of(topic: &str) -> &str {
+pub(crate) fn head_of(topic: &str) -> &str {
     let end = (TOPIC_BYTES_MAX + 1..topic.len()).find(|at| topic.is_char_boundary(*at));
     end.map_or(topic, |end| &topic[..end])
 }

@@ -17,6 +17,13 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// Messages that hold so many bytes, of which there are none.
+    #[cfg(test)]
+    pub(crate) fn of(client: &str, number: u64, bytes: usize) -> Held {
+        let (client, points) = (client.into(), Vec::new());
+        Held { client, messages: Batch::new(number), points, bytes }
+    }
+
     /// The number of the batch.
     pub(crate) fn number(&self) -> u64 {
         self.messages.number

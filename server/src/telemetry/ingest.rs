@@ -57,6 +57,11 @@ impl<I: Ingest> CountedIngest<I> {
         let started = Instant::now();
         let written = write.await;
         match &written {
+            // Nothing but rows that come again.
+            Ok(receipt)
+                if receipt.rows == 0
+                    && receipt.rejected.is_empty()
+                    && !receipt.deferred.is_empty() => {}
             Ok(receipt) => self.counters.acked(receipt, started.elapsed()),
             Err(_) => {
                 self.counters.failures.fetch_add(1, Ordering::Relaxed);

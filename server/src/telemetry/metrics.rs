@@ -231,6 +231,10 @@ impl Sources {
         page.counter("oribi_mqtt_rows", "Rows stored by MQTT", now(&mqtt.rows))?;
         page.counter("oribi_mqtt_received_bytes", "Bytes from MQTT clients", now(&mqtt.bytes))?;
         page.counter("oribi_mqtt_dead_letters", "Dead letters", now(&mqtt.dead_letters))?;
+        let waiting = "MQTT messages that wait for new tables or time ranges";
+        page.gauge("oribi_mqtt_waiting_messages", waiting, now(&mqtt.waiting))?;
+        let evicted = "MQTT connections and sessions ended to give their memory back";
+        page.counter("oribi_mqtt_evicted", evicted, now(&mqtt.evicted))?;
         page.counter("oribi_mqtt_acks", "MQTT messages stored and acked", now(&mqtt.acks))?;
         page.times(
             "oribi_mqtt_ack",

@@ -11,7 +11,7 @@ use crate::{
         packets::{self, reason},
         qos2::Known,
     },
-    pump::Origin,
+    pump::{Origin, head_of},
 };
 use oribi_model::RejectReason;
 use std::{collections::HashMap, sync::atomic::Ordering};
@@ -220,8 +220,9 @@ impl Aliases {
                 self.topics.get(&alias).map(|topic| &**topic).ok_or(End::Refused(reason::PROTOCOL))
             }
             Some(alias) => {
-                let before = self.topics.insert(alias, topic.into());
-                self.bytes += topic.len();
+                let kept = head_of(topic);
+                let before = self.topics.insert(alias, kept.into());
+                self.bytes += kept.len();
                 self.bytes -= before.map_or(0, |topic| topic.len());
                 Ok(topic)
             }

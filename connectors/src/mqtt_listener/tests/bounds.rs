@@ -95,8 +95,8 @@ async fn aliases_go_with_the_connection_that_used_them_least_lately() {
     for at in 0..10 {
         let mut client = door.send(&connect(&format!("alias{at}"))).await;
         assert_eq!(read(&mut client).await[0], 0x20);
-        for alias in 1..=4 {
-            let topic = format!("t{alias}/{}", "x".repeat(60_000));
+        for alias in 1..=100 {
+            let topic = format!("t{alias}/{}", "x".repeat(4_000));
             let packet = publish_with(1, alias, &topic, &[3, 35, 0, alias as u8], b"1");
             client.write_all(&packet).await.unwrap();
             assert_eq!(read(&mut client).await, [0x40, 2, 0, alias as u8]);
@@ -155,5 +155,29 @@ async fn a_publish_with_endless_properties_is_acked_and_kept() {
     client.write_all(&packet).await.unwrap();
     assert_eq!(read(&mut client).await, [0x40, 2, 0, 7]);
     assert_eq!(memory.rows("_dead_letters"), 1);
+    door.close().await;
+}
+
+/// A client that is not read from cannot be heard: its keep-alive does not run meanwhile.
+#[tokio::test]
+async fn a_client_that_waits_for_room_is_not_taken_for_silent() {
+    let memory = Memory::gated(0);
+    let door = open_with(&memory, MqttListenerOptions { batch_rows_max: 1, ..Default::default() });
+    let connect = |id: u8| [b"\x10\x0d\0\x04MQTT\x04\x02\0\x01\0\x01", &[id][..]].concat();
+    let mut packets = connect(b'a');
+    packets.extend((1..=3).flat_map(|id| publish(1, id, "sensors/s/d", b"1")));
+    let mut client = door.send(&packets).await;
+    assert_eq!(read(&mut client).await, [0x20, 2, 0, 0]);
+    // One message is being written, one fills the batch, one has no room.
+    while door.listener.counters().messages.load(Ordering::Relaxed) < 2 {
+        tokio::task::yield_now().await;
+    }
+    // By the time that one with the same keep-alive, who came later, is found silent.
+    let silent = door.send(&connect(b'b')).await;
+    assert_eq!(closed(silent).await, [0x20, 2, 0, 0]);
+    memory.gate.add_permits(10);
+    for id in 1..=3 {
+        assert_eq!(read(&mut client).await, [0x40, 2, 0, id]);
+    }
     door.close().await;
 }
