@@ -226,7 +226,7 @@ fn a_segment_that_is_gone_may_be_given_up_and_costs_its_rows_alone() {
         let manifest = Manifest::read(&disk, Path::new(DIR), spec().id).unwrap();
         assert!(repair(&disk, 0, true).unwrap_err().to_string().contains("whole"));
         let gone = manifest.segments.last().unwrap().clone();
-        damage(&disk, &segment_path(Path::new(DIR), gone.number));
+        damage(&disk, &crate::tablet::open::segment_path(Path::new(DIR), gone.number));
         let refused = repair(&disk, 0, true).unwrap_err().to_string();
         assert!(refused.contains(&format!("{} rows", gone.rows)), "{refused}");
         let consent = Consent { accept_loss: true, ..Consent::default() };
