@@ -348,7 +348,7 @@ fn pages_of_other_sites_change_nothing_unless_they_may() {
     assert_eq!(asked("/api/v1/sql?q=SELECT%201", "cross-site"), 403);
     assert_eq!(asked("/api/v1/query?table=m&select=count(*)", "same-site"), 403);
     assert_eq!(asked("/api/v1/sql?q=SELECT%201", "same-origin"), 200);
-    assert_eq!(asked("/health", "cross-site"), 200);
+    assert_eq!(asked("/health", "cross-site"), 403);
     let request = "POST /write?db=site HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\n\
         Origin: http://good\r\nContent-Length: 5\r\nConnection: close\r\n\r\nm v=1";
     let answer = raw(&oribi, request.as_bytes());

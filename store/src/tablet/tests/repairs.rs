@@ -203,7 +203,7 @@ fn a_repair_that_is_cut_short_may_be_made_again() {
             match repair(&disk, purged, false) {
                 Ok(_) => {}
                 Err(Error::Unrepairable { reason, .. }) => {
-                    assert_eq!(reason, "its manifest is whole")
+                    assert_eq!(reason, "its manifest is whole, and its segments are there")
                 }
                 Err(other) => panic!("{other}"),
             }
