@@ -284,8 +284,10 @@ fn what_a_library_refuses_is_a_problem_too() {
     let long = format!("{{\"tags\":[\"{}\"]}}", "x".repeat(2 << 20));
     oribi.put("/api/v1/tables/long", &long).problem(413);
     oribi.put("/api/v1/tables/long", "{").problem(400);
-    let too_long =
-        format!("GET /health HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(20 << 10));
+    let too_long = format!(
+        "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nA: {}\r\n\r\n",
+        "a".repeat(20 << 10)
+    );
     assert!(raw(&oribi, too_long.as_bytes()).starts_with("HTTP/1.1 431"), "headers beyond 16 KiB");
     let smuggled = b"POST /write HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\
         Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
