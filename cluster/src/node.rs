@@ -423,6 +423,7 @@ impl Node {
         self.stopping.store(true, Ordering::Release);
         self.stop.notify_waiters();
         self.room.notify_waiters();
+        self.hosting.instances.close();
         let mut ending = std::pin::pin!(self.end_work());
         loop {
             tokio::select! {

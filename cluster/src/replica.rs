@@ -16,6 +16,7 @@ mod types;
 
 use crate::{Error, Result, command::Command, machine::Machine};
 use applied::Applied;
+use instances::Place;
 pub(crate) use instances::{Instances, Usage, to_rest};
 use log_store::GroupLog;
 use machine::MachineAdapter;
@@ -63,7 +64,7 @@ enum Instance {
     /// None runs; the next write starts one.
     #[default]
     Resting,
-    Running(Raft),
+    Running(Raft, Place),
     /// None will ever run.
     Closed,
 }
@@ -115,7 +116,7 @@ impl Replica {
         loop {
             let guard = self.instance.read().await;
             let raft = match &*guard {
-                Instance::Running(raft) => raft,
+                Instance::Running(raft, _) => raft,
                 Instance::Closed => return Err(Error::Closed { group: self.group.0 }),
                 Instance::Resting => {
                     drop(guard);
@@ -200,7 +201,7 @@ impl Replica {
             return Ok(Purge::Done);
         }
         match &*self.instance.read().await {
-            Instance::Running(raft) => self.purge_running(raft, upto).await,
+            Instance::Running(raft, _) => self.purge_running(raft, upto).await,
             Instance::Closed => Ok(Purge::Done),
             Instance::Resting => {
                 let applied = Applied::decode(&flushed.raft_state);
@@ -256,12 +257,10 @@ impl Replica {
         if matches!(*instance, Instance::Closed) {
             return;
         }
-        if let Instance::Running(raft) = std::mem::replace(&mut *instance, next) {
-            if let Err(error) = raft.shutdown().await {
-                let group = self.group.0;
-                tracing::error!(group, %error, "a consensus instance ended abnormally");
-            }
-            self.instances.ended();
+        if let Instance::Running(raft, _place) = std::mem::replace(&mut *instance, next)
+            && let Err(error) = raft.shutdown().await
+        {
+            tracing::error!(group = self.group.0, %error, "a consensus instance ended abnormally");
         }
     }
 
@@ -272,7 +271,7 @@ impl Replica {
 
     /// Whether a consensus instance runs, as far as can be told without waiting.
     pub(crate) fn is_running(&self) -> bool {
-        self.instance.try_read().is_ok_and(|instance| matches!(*instance, Instance::Running(_)))
+        self.instance.try_read().is_ok_and(|instance| matches!(*instance, Instance::Running(..)))
     }
 
     async fn start(&self) -> Result<()> {
@@ -280,6 +279,8 @@ impl Replica {
         if !matches!(*instance, Instance::Resting) {
             return Ok(());
         }
+        let place =
+            self.instances.place().await.ok_or_else(|| self.unavailable("the node stops"))?;
         let log = GroupLog::new(self.group, self.log.clone());
         let machine = MachineAdapter::new(self.machine.clone(), self.applied.clone(), log.clone());
         let config = Arc::new(config());
@@ -293,9 +294,8 @@ impl Replica {
         } else if !raft.is_leader() {
             raft.trigger().elect(false).await.map_err(|error| self.unavailable(error))?;
         }
-        *instance = Instance::Running(raft);
+        *instance = Instance::Running(raft, place);
         *self.usage.lock() = Usage::begin();
-        self.instances.started();
         Ok(())
     }
 

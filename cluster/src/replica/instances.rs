@@ -6,14 +6,18 @@
 
 use std::{
     cmp::Reverse,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Beyond so many running instances some rest at once.
+/// How many instances run at once.
 const RUNNING_MAX: usize = 1_024;
-/// How many run on once some had to rest, so that it does not come to that with every start.
+/// How many run on where others wait for a place, so that it does not come to that with every
+/// start.
 const RUNNING_KEPT: usize = RUNNING_MAX - RUNNING_MAX / 8;
 /// An instance without a write for so long rests.
 const IDLE_MAX: Duration = Duration::from_secs(10);
@@ -22,26 +26,64 @@ const WRITES_MAX: u64 = 512;
 const WORN_KEPT: usize = 16;
 
 /// The instances of one node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Instances {
-    running: AtomicUsize,
+    places: Arc<Semaphore>,
+    /// Instances that wait for a place.
+    waiting: AtomicUsize,
     crowded: Notify,
 }
 
+/// What an instance holds while it runs.
+pub(super) type Place = OwnedSemaphorePermit;
+
+impl Default for Instances {
+    fn default() -> Instances {
+        let places = Arc::new(Semaphore::new(RUNNING_MAX));
+        Instances { places, waiting: AtomicUsize::new(0), crowded: Notify::new() }
+    }
+}
+
 impl Instances {
-    /// Told when there are too many.
+    /// Told when one waits for a place.
     pub(crate) fn crowded(&self) -> &Notify {
         &self.crowded
     }
 
-    pub(super) fn started(&self) {
-        if self.running.fetch_add(1, Ordering::Relaxed) >= RUNNING_MAX {
-            self.crowded.notify_one();
-        }
+    /// Whether one waits for a place.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    pub(super) fn ended(&self) {
-        self.running.fetch_sub(1, Ordering::Relaxed);
+    /// Lets no more start; those that wait for a place get none.
+    pub(crate) fn close(&self) {
+        self.places.close();
+    }
+
+    /// A place for one more, once there is one; `None` after [`Instances::close`].
+    pub(super) async fn place(&self) -> Option<Place> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        let _waiting = Waiting::new(&self.waiting);
+        self.crowded.notify_one();
+        self.places.clone().acquire_owned().await.ok()
+    }
+}
+
+/// Counted for as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    fn new(count: &AtomicUsize) -> Waiting<'_> {
+        count.fetch_add(1, Ordering::Relaxed);
+        Waiting(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -67,8 +109,9 @@ impl Usage {
 }
 
 /// Which of the running instances should rest, as places in `usages`: those without a write for a
-/// while, those that are worn, and where too many are left, those whose last write is oldest.
-pub(crate) fn to_rest(now: Instant, usages: &[Usage]) -> Vec<usize> {
+/// while, those that are worn, and where others wait and too many are left, those whose last write
+/// is oldest.
+pub(crate) fn to_rest(now: Instant, usages: &[Usage], instances: &Instances) -> Vec<usize> {
     let many = usages.len() > WORN_KEPT;
     let is_due = |usage: &Usage| {
         now.saturating_duration_since(usage.last) >= IDLE_MAX
@@ -77,7 +120,7 @@ pub(crate) fn to_rest(now: Instant, usages: &[Usage]) -> Vec<usize> {
     let places = 0..usages.len();
     let (mut resting, mut staying): (Vec<usize>, Vec<usize>) =
         places.partition(|place| is_due(&usages[*place]));
-    if staying.len() > RUNNING_MAX {
+    if instances.is_crowded() && staying.len() > RUNNING_KEPT {
         staying.sort_unstable_by_key(|place| Reverse(usages[*place].last));
         resting.extend(staying.drain(RUNNING_KEPT..));
     }
@@ -93,25 +136,41 @@ mod tests {
         (0..count).map(usage).collect()
     }
 
-    #[test]
-    fn the_oldest_of_too_many_rest() {
+    #[tokio::test]
+    async fn the_oldest_make_room_where_one_waits() {
         let now = Instant::now();
-        assert!(to_rest(now, &usages(RUNNING_MAX, now)).is_empty());
-        let mut resting = to_rest(now, &usages(RUNNING_MAX + 1, now));
+        let instances = Arc::new(Instances::default());
+        let mut places = Vec::new();
+        for _ in 0..RUNNING_MAX {
+            places.push(instances.place().await.unwrap());
+        }
+        let usages = usages(RUNNING_MAX, now);
+        assert!(to_rest(now, &usages, &instances).is_empty());
+        let waiting = tokio::spawn({
+            let instances = instances.clone();
+            async move { instances.place().await.is_some() }
+        });
+        instances.crowded().notified().await;
+        let mut resting = to_rest(now, &usages, &instances);
         resting.sort_unstable();
-        assert_eq!(resting, (RUNNING_KEPT..=RUNNING_MAX).collect::<Vec<_>>());
+        assert_eq!(resting, (RUNNING_KEPT..RUNNING_MAX).collect::<Vec<_>>());
+        places.pop();
+        assert!(waiting.await.unwrap());
+        assert!(!instances.is_crowded());
+        instances.close();
+        assert!(instances.place().await.is_none());
     }
 
     #[test]
     fn idle_and_worn_ones_rest() {
-        let now = Instant::now() + IDLE_MAX;
+        let (now, nobody) = (Instant::now() + IDLE_MAX, Instances::default());
         let mut few = usages(WORN_KEPT, now);
         few[3].last = now - IDLE_MAX;
         few[5].writes = WRITES_MAX;
-        assert_eq!(to_rest(now, &few), [3]);
+        assert_eq!(to_rest(now, &few, &nobody), [3]);
         let mut many = [few, usages(1, now)].concat();
-        assert_eq!(to_rest(now, &many), [3, 5]);
+        assert_eq!(to_rest(now, &many, &nobody), [3, 5]);
         many[3].last = now;
-        assert_eq!(to_rest(now, &many), [5]);
+        assert_eq!(to_rest(now, &many, &nobody), [5]);
     }
 }
