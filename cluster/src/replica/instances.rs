@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// How many instances run at once.
-const RUNNING_MAX: usize = 1_024;
+const RUNNING_MAX: usize = 768;
 /// How many run on where others wait for a place, so that it does not come to that with every
 /// start.
 const RUNNING_KEPT: usize = RUNNING_MAX - RUNNING_MAX / 8;
