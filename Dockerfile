@@ -5,8 +5,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
-# Where the linker is LLD, the compiler's own, functions that are the same become one, which needs
-# no time and makes the program a tenth smaller.
+# Where the linker is LLD, the compiler's own, functions that are the same become one and
+# relocations are packed.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     flags="-C strip=symbols"; \
     if [ "$(uname -m)" = x86_64 ]; then \
