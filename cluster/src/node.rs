@@ -331,7 +331,8 @@ impl Node {
         Ok(())
     }
 
-    /// Flushes and compacts every tablet, then rotates and purges the log.
+    /// Flushes and compacts every tablet, then rotates, purges and trims the log: what lies on the
+    /// disk afterwards is data, and little else.
     ///
     /// # Errors
     /// What the disk answers.
@@ -350,6 +351,7 @@ impl Node {
         let now_ms = self.life_ms();
         blocking(move || {
             log.rotate()?;
+            log.trim()?;
             trash.empty(now_ms, Duration::ZERO)?;
             Ok(())
         })

@@ -187,6 +187,8 @@ enum Action {
     },
     /// Begins a new file.
     Rotate,
+    /// Gives back to the disk what is only kept for later.
+    Trim,
 }
 
 #[derive(Default)]
@@ -282,6 +284,20 @@ impl Log {
     /// [`Error::Stalled`] where that is not possible now, [`Error::Poisoned`] where the log has
     /// stopped.
     pub fn rotate(&self) -> Result<()> {
+        self.ask(Action::Rotate)
+    }
+
+    /// Gives back to the disk what is only kept so that later writes are quicker: spare files, and
+    /// what is allocated behind the last frame. The next writes make it again.
+    ///
+    /// # Errors
+    /// As [`Log::rotate`].
+    pub fn trim(&self) -> Result<()> {
+        self.ask(Action::Trim)
+    }
+
+    /// Has the writer do something that goes alone, and waits for it.
+    fn ask(&self, action: Action) -> Result<()> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let done: Done = Box::new(move |outcome| drop(sender.send(outcome)));
         {
@@ -290,7 +306,7 @@ impl Log {
                 return Err(Error::Poisoned(reason));
             }
             queue.urgent = true;
-            queue.waiting.push(Waiting { group: GroupId(0), action: Action::Rotate, done });
+            queue.waiting.push(Waiting { group: GroupId(0), action, done });
         }
         self.shared.work.notify_one();
         loop {

@@ -124,6 +124,19 @@ pub(super) fn let_go(
     Ok(())
 }
 
+/// Removes every spare file. After a failure, those that are left are kept.
+pub(super) fn remove_spares(disk: &dyn Disk, spares: &mut Vec<Spare>) -> Outcome {
+    while let Some(Spare { path, .. }) = spares.last() {
+        match disk.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Failure::of("remove", path, error));
+            }
+            _ => spares.pop(),
+        };
+    }
+    Ok(())
+}
+
 /// What else is in the folder: removes files that were being made, and spare ones that are too
 /// many or of a log that is gone. Gives those that are left.
 pub(super) fn find_spares(

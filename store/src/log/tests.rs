@@ -128,6 +128,7 @@ fn the_log_holds_what_a_map_would() {
                     log = open(&disk).unwrap();
                 }
                 1 => log.rotate().unwrap(),
+                2 => log.trim().unwrap(),
                 _ => {
                     let (group, op) = model.random_op(&mut random);
                     model.apply(group, &op);
@@ -212,6 +213,32 @@ fn files_are_made_of_others_and_only_what_is_new_is_written() {
     drop(log);
     let held = open(&disk).unwrap();
     assert_eq!(held.group(GroupId(1)).unwrap().entries, 70..70);
+}
+
+#[test]
+fn a_trimmed_log_holds_its_frames_and_nothing_else() {
+    let disk = SimDisk::new();
+    let log = open(&disk).unwrap();
+    let append = |first| Op::Append { first, entries: vec![vec![1; 8].into()] };
+    let purge = |upto| Op::Purge { upto, mark: b"m"[..].into() };
+    for first in 0..3 {
+        log.submit_and_wait(GroupId(1), append(first)).unwrap();
+        log.rotate().unwrap();
+        log.submit_and_wait(GroupId(1), purge(first)).unwrap();
+    }
+    log.submit_and_wait(GroupId(1), append(3)).unwrap();
+    assert!(spares(&disk) > 0);
+    log.trim().unwrap();
+    let held: u64 = disk
+        .list(Path::new(DIR))
+        .unwrap()
+        .iter()
+        .map(|name| disk.bytes(&Path::new(DIR).join(name)).unwrap().len() as u64)
+        .sum();
+    assert_eq!((spares(&disk), held), (0, log.stats().bytes));
+    log.submit_and_wait(GroupId(1), append(4)).unwrap();
+    drop(log);
+    assert_eq!(open(&disk).unwrap().group(GroupId(1)).unwrap().entries, 3..5);
 }
 
 #[test]

@@ -84,8 +84,8 @@ impl Writer {
         }
     }
 
-    /// Writes a batch, however often that takes; answers what became of it. Only a rotation is
-    /// given up where it fails: nobody's rows depend on it. An error is final.
+    /// Writes a batch, however often that takes; answers what became of it. Only what goes alone
+    /// is given up where it fails: nobody's rows depend on it. An error is final.
     fn write_until_done(&mut self, batch: &[Waiting]) -> Result<Result<(), String>, String> {
         loop {
             match self.write(batch) {
@@ -94,7 +94,7 @@ impl Writer {
                     return Ok(Ok(()));
                 }
                 Err(Failure::Passing(error))
-                    if matches!(batch, [Waiting { action: Action::Rotate, .. }]) =>
+                    if matches!(batch, [Waiting { action: Action::Rotate | Action::Trim, .. }]) =>
                 {
                     return Ok(Err(error.to_string()));
                 }
@@ -132,7 +132,7 @@ impl Writer {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// How many of `batch` go into the next frame; a rotation always goes alone.
+    /// How many of `batch` go into the next frame; what is no op always goes alone.
     fn take(&self, batch: &[Waiting]) -> usize {
         let mut bytes = 0;
         let fits = |one: &&Waiting| {
@@ -161,6 +161,7 @@ impl Writer {
                     self.rotate()?;
                     frees = true;
                 }
+                Action::Trim => self.trim()?,
             }
         }
         if !self.frame.is_empty() {
@@ -238,6 +239,18 @@ impl Writer {
         }
         (self.file, self.end, self.allocated) = (file, end, allocated);
         self.sequence += 1;
+        Ok(())
+    }
+
+    /// Removes the spare files, and cuts off what is allocated behind the last frame.
+    fn trim(&mut self) -> Outcome {
+        let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
+        files::remove_spares(disk, &mut self.spares)?;
+        disk.sync_dir(dir).map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
+        let path = &self.file.path;
+        let cut = self.file.file.set_len(self.end);
+        cut.map_err(|error| Failure::of("cut", path, error))?;
+        self.allocated = self.end;
         Ok(())
     }
 
