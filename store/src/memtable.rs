@@ -9,7 +9,7 @@ mod cells;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use block::{Block, gather};
+pub(crate) use block::{Block, gather, rows_within};
 
 use hashbrown::HashTable;
 use oribi_model::{ColumnId, ColumnType, LogIndex, RowBatch, SeriesFilter, SeriesKey, TimeRange};

@@ -101,6 +101,32 @@ impl Block {
     }
 }
 
+/// How many of the picked rows, from the first on, have at most `bytes_max` bytes of text in these
+/// columns together; at least one.
+pub(crate) fn rows_within(
+    blocks: &[Arc<Block>],
+    columns: &[ColumnRead],
+    picks: &Picks,
+    bytes_max: usize,
+) -> usize {
+    let mut bytes: Vec<usize> = Vec::new();
+    for read in columns.iter().filter(|read| read.column_type == ColumnType::Text) {
+        bytes.resize(picks.rows(), 0);
+        let mut sums = bytes.iter_mut();
+        Column { blocks, id: read.id, at: 0 }.each(picks, Cells::text, |text| {
+            if let Some(sum) = sums.next() {
+                *sum += text.map_or(0, str::len);
+            }
+        });
+    }
+    let mut left = bytes_max;
+    let fits = |bytes: &&usize| left.checked_sub(**bytes).inspect(|rest| left = *rest).is_some();
+    match bytes.iter().take_while(fits).count() {
+        fit if fit == bytes.len() => picks.rows(),
+        fit => fit.max(1),
+    }
+}
+
 /// The picked cells, of (block, row), as one column.
 pub(crate) fn gather(blocks: &[Arc<Block>], read: ColumnRead, picks: &Picks) -> ColumnValues {
     count::cells(picks.cells.len());

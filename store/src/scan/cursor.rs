@@ -314,22 +314,29 @@ impl MemoryCursor {
     }
 
     fn next(&mut self) -> Option<Piece> {
-        let rows = self.next..self.times.len().min(self.next + MEMORY_PIECE_ROWS);
-        if rows.is_empty() {
+        let end = self.times.len().min(self.next + MEMORY_PIECE_ROWS);
+        if self.next == end {
             return None;
         }
-        self.next = rows.end;
-        let picks = match &self.ends {
-            None => Picks { cells: self.cells[rows.clone()].to_vec(), ends: None },
-            Some(ends) => {
-                let first = if rows.start == 0 { 0 } else { ends[rows.start - 1] };
-                let cells = self.cells[first as usize..ends[rows.end - 1] as usize].to_vec();
-                let ends = ends[rows.clone()].iter().map(|end| end - first).collect();
-                Picks { cells, ends: Some(ends) }
-            }
-        };
+        let mut picks = self.picks(self.next..end);
+        let fit = memtable::rows_within(&self.view.blocks, &self.columns, &picks, WINDOW_BYTES);
+        if fit < picks.rows() {
+            picks = self.picks(self.next..self.next + fit);
+        }
         let column = |read: &ColumnRead| memtable::gather(&self.view.blocks, *read, &picks);
         let columns = self.columns.iter().map(column).collect();
-        Some(Piece { columns, times: self.times[rows].to_vec().into() })
+        let times = self.times[self.next..self.next + fit].to_vec().into();
+        self.next += fit;
+        Some(Piece { columns, times })
+    }
+
+    fn picks(&self, rows: Range<usize>) -> Picks {
+        let Some(ends) = &self.ends else {
+            return Picks { cells: self.cells[rows].to_vec(), ends: None };
+        };
+        let first = if rows.start == 0 { 0 } else { ends[rows.start - 1] };
+        let cells = self.cells[first as usize..ends[rows.end - 1] as usize].to_vec();
+        let ends = ends[rows].iter().map(|end| end - first).collect();
+        Picks { cells, ends: Some(ends) }
     }
 }

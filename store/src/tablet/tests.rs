@@ -8,9 +8,10 @@ use crate::{
     disk::sim::SimDisk,
     testing::{Random, device, random_batch},
 };
+use arrow_array::StringArray;
 use oribi_model::{
-    Bucket, ColumnId, ColumnRead, ColumnType, Cursor, RowsWanted, SeriesKey, TableId, TabletId,
-    Value,
+    Bucket, ColumnId, ColumnRead, ColumnType, ColumnValues, Cursor, RowsWanted, SeriesKey,
+    SeriesKeys, TableId, TabletId, Value,
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -289,4 +290,31 @@ fn records_that_come_again_change_nothing_even_after_reopening() {
     assert_eq!((tablet.stats().memtable_rows, tablet.next_of("topic/0")), (10, 40));
     tablet.apply(LogIndex(5), log[0].clone());
     assert_eq!(tablet.stats().memtable_rows, 10);
+}
+
+#[test]
+fn blocks_of_long_texts_out_of_memory_are_bounded_in_bytes() {
+    let disk = SimDisk::new();
+    let tablet = open(&disk).unwrap();
+    let (batches, rows) = (60, 20);
+    for at in 0..batches {
+        let mut series = SeriesKeys::default();
+        series.push_bytes(device(1).as_bytes());
+        let texts: StringArray = (0..rows).map(|row| Some("x".repeat(40_000 + row))).collect();
+        let times = (0..rows as i64).map(|row| at as i64 * 1_000 + row).collect();
+        let columns = vec![(ColumnId(13), ColumnValues::Text(texts))];
+        let row_series = vec![0; rows];
+        let (table, schema_version, cursor) = (TableId(3), 2, None);
+        let batch = RowBatch { table, schema_version, series, row_series, times, columns, cursor };
+        tablet.apply(LogIndex(at as u64 + 1), Arc::new(batch));
+    }
+    let (mut found, mut largest) = (0, 0);
+    for block in tablet.scan(&everything(), 1).unwrap().into_iter().flatten() {
+        let block = block.unwrap();
+        found += block.times.len();
+        let bytes = block.columns.iter().map(|values| values.bytes()).sum();
+        largest = largest.max(bytes);
+    }
+    assert_eq!(found, batches * rows);
+    assert!(largest < 40 << 20, "a block of {largest} bytes");
 }
