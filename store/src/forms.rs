@@ -172,9 +172,10 @@ mod tests {
 
     #[test]
     fn segments_with_right_checksums_that_nobody_wrote_are_survived() {
-        let fixtures: [&[u8]; 2] = [
+        let fixtures: [&[u8]; 3] = [
             include_bytes!("../tests/fixtures/segment-v1.seg"),
             include_bytes!("../tests/fixtures/segment-v2.seg"),
+            include_bytes!("../tests/fixtures/segment-v3.seg"),
         ];
         survive(Form::Segment, &fixtures.map(<[u8]>::to_vec), 600);
     }

@@ -6,6 +6,7 @@ mod layout;
 mod page;
 mod reader;
 mod series;
+mod validity;
 mod writer;
 
 pub(crate) use reader::Segment;
@@ -14,7 +15,7 @@ pub(crate) use writer::{Kept, SegmentWriter};
 pub(crate) const MAGIC: [u8; 8] = *b"ORIBISEG";
 pub(crate) const END_MAGIC: [u8; 8] = *b"ORIBIEND";
 /// The newest layout.
-pub(crate) const FORMAT_VERSION: u32 = 2;
+pub(crate) const FORMAT_VERSION: u32 = 3;
 pub(crate) const HEADER_BYTES: usize = 32;
 pub(crate) const TRAILER_BYTES: usize = 24;
 /// Rows of a page, the unit of decoding, at most.

@@ -1,11 +1,14 @@
 //! How the cells of a chunk become a header and pages, and back.
 
-use super::index::{Chunk, extent};
+use super::{
+    index::{Chunk, extent},
+    validity,
+};
 use crate::bits::{POWERS, Reader, decimals, pack, put_varint, unpack, unzigzag, width_of, zigzag};
 use arrow_array::{
     Array, ArrowPrimitiveType, BooleanArray, Float64Array, Int64Array, PrimitiveArray, StringArray,
 };
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
+use arrow_buffer::{BooleanBuffer, NullBuffer};
 use hashbrown::HashTable;
 use oribi_model::{ColumnType, ColumnValues};
 use pco::{ChunkConfig, DeltaSpec, ModeSpec, PagingSpec, data_types::Number, wrapped};
@@ -56,11 +59,7 @@ pub(super) fn encode(values: &ColumnValues, pages: &[Range<usize>], out: &mut Ve
     for (page, body) in pages.iter().zip(bodies) {
         let start = out.len();
         if page.null_count() < page.len() {
-            let nulls = page.as_array().nulls().filter(|nulls| nulls.null_count() > 0);
-            out.push(u8::from(nulls.is_some()));
-            if let Some(nulls) = nulls {
-                pack(nulls.iter().map(u64::from), 1, out);
-            }
+            validity::encode(page.as_array().nulls(), out);
             out.extend_from_slice(&body);
         }
         extents.push(extent(&out[start..]));
@@ -254,7 +253,7 @@ pub(super) fn decode(
                     cells.resize(cells.len() + rows, None);
                     continue;
                 };
-                let bits = bitmap(&mut body, *rows)?;
+                let bits = validity::bitmap(&mut body, *rows)?;
                 let valid = |row| nulls.as_ref().is_none_or(|nulls| nulls.value(row));
                 cells.extend((0..*rows).map(|row| valid(row).then(|| bits.value(row))));
             }
@@ -265,10 +264,6 @@ pub(super) fn decode(
     })
 }
 
-fn bitmap(reader: &mut Reader<'_>, rows: usize) -> Option<BooleanBuffer> {
-    Some(BooleanBuffer::new(Buffer::from(reader.bytes(rows.div_ceil(8))?), 0, rows))
-}
-
 type Body<'a> = (Reader<'a>, Option<BooleanBuffer>);
 
 /// A page's body and validity; `Some(None)` for a page of nulls.
@@ -277,11 +272,7 @@ fn split(page: &[u8], rows: usize) -> Option<Option<Body<'_>>> {
         return Some(None);
     }
     let mut reader = Reader(page);
-    let nulls = match reader.u8()? {
-        0 => None,
-        1 => Some(bitmap(&mut reader, rows)?),
-        _ => return None,
-    };
+    let nulls = validity::decode(&mut reader, rows)?;
     Some(Some((reader, nulls)))
 }
 

@@ -127,15 +127,23 @@ fn a_segment_of_version_2_stays_readable() {
 }
 
 #[test]
+fn a_segment_of_version_3_stays_readable() {
+    let disk = SimDisk::new();
+    let bytes = include_bytes!("../../tests/fixtures/segment-v3.seg");
+    disk.put(Path::new("/d/1.seg"), bytes.to_vec());
+    check(&disk);
+}
+
+#[test]
 fn a_future_version_is_refused_by_name() {
     let disk = written();
     let path = Path::new("/d/1.seg");
     let mut bytes = disk.bytes(path).unwrap();
-    bytes[8] = 3;
+    bytes[8] = 4;
     let crc = crc32c::crc32c(&bytes[..28]);
     bytes[28..32].copy_from_slice(&crc.to_le_bytes());
     disk.put(path, bytes);
-    assert!(matches!(open(&disk), Err(crate::Error::FutureFormat { found: 3, known: 2, .. })));
+    assert!(matches!(open(&disk), Err(crate::Error::FutureFormat { found: 4, known: 3, .. })));
 }
 
 #[test]
