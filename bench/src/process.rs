@@ -52,12 +52,13 @@ impl Process {
         Ok(self.number("status", "VmRSS:")? * 1024)
     }
 
-    /// What it gave the file system to write so far, bytes.
+    /// What it gave to write calls so far, bytes. What it writes through mapped memory is not seen;
+    /// the kernel's own count of written bytes takes a whole folio for each page in it.
     ///
     /// # Errors
     /// As [`Process::cpu_s`].
     pub(crate) fn written_bytes(self) -> Result<u64> {
-        self.number("io", "write_bytes:")
+        self.number("io", "wchar:")
     }
 
     /// The number after a name at the start of a line.
