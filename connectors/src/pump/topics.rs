@@ -1,15 +1,15 @@
-//! What topics mean, remembered within a bound on their number and on their bytes; those that were
-//! used least lately are forgotten.
+//! What topics mean, remembered within a bound on their number and on their bytes. Where there is
+//! no room, one that was not used lately is forgotten, as by CLOCK (Corbato 1968).
 
 use crate::{decode::Fault, mapping::Place, mapping::Route};
 use hashbrown::HashTable;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Topics that are remembered, in two halves.
-const TOPICS_MAX: usize = 65_536;
-/// What they and their routes hold, in two halves, bytes.
-const BYTES_MAX: usize = 16 << 20;
+/// Topics that are remembered.
+const TOPICS_MAX: usize = 131_072;
+/// What they and their routes hold, bytes.
+const BYTES_MAX: usize = 24 << 20;
 /// What a topic takes beside the copies of its name.
 const TOPIC_BYTES: usize = 256;
 /// The name itself, and in the route its levels as tags, table or field.
@@ -18,10 +18,13 @@ const COPIES: usize = 3;
 /// A topic and what it means.
 pub(super) struct Remembered {
     topic: Box<str>,
+    hash: u64,
     pub(super) route: Result<Arc<Route>, Fault>,
     /// The batch for which `place` holds.
     pub(super) number: u64,
     pub(super) place: Place,
+    /// Since the hand last came by.
+    is_used: bool,
 }
 
 impl Remembered {
@@ -30,39 +33,17 @@ impl Remembered {
     }
 }
 
-#[derive(Default)]
-struct Half {
-    /// Emptied where a topic went to the other half.
-    entries: Vec<Option<Remembered>>,
-    /// Places in `entries`.
-    places: HashTable<usize>,
-    bytes: usize,
-}
-
-impl Half {
-    fn find(&self, topic: &str, hash: u64) -> Option<usize> {
-        let is = |at: &usize| self.entries[*at].as_ref().is_some_and(|one| *one.topic == *topic);
-        self.places.find(hash, is).copied()
-    }
-
-    fn push(&mut self, hash: u64, remembered: Remembered) -> usize {
-        let at = self.entries.len();
-        self.bytes += remembered.bytes();
-        self.entries.push(Some(remembered));
-        let entries = &self.entries;
-        let hash_of =
-            |at: &usize| entries[*at].as_ref().map_or(0, |one| xxh3_64(one.topic.as_bytes()));
-        self.places.insert_unique(hash, at, hash_of);
-        at
-    }
-}
-
-/// Topics seen lately, and those before them.
+/// The topics that were seen lately.
 #[derive(Default)]
 pub(super) struct Topics {
-    young: Half,
-    old: Half,
-    /// The place of the topic that came last, which is often the next one too.
+    slots: Vec<Option<Remembered>>,
+    /// Slots of topics by their names.
+    places: HashTable<u32>,
+    free: Vec<u32>,
+    bytes: usize,
+    /// The slot that is looked at next where room is wanted.
+    hand: usize,
+    /// The slot of the topic that came last, which is often the next one too.
     last: usize,
 }
 
@@ -74,40 +55,72 @@ impl Topics {
         topic: &str,
         route: impl FnOnce() -> Result<Arc<Route>, Fault>,
     ) -> &mut Remembered {
-        let last = self.young.entries.get(self.last).and_then(Option::as_ref);
+        let last = self.slots.get(self.last).and_then(Option::as_ref);
         if last.is_none_or(|known| *known.topic != *topic) {
             let hash = xxh3_64(topic.as_bytes());
-            self.last = match self.young.find(topic, hash) {
-                Some(at) => at,
-                None => self.make_young(topic, hash, route),
-            };
+            self.last = self.find(topic, hash).unwrap_or_else(|| {
+                let place = Place { table: 0, series: 0 };
+                let (topic, route) = (topic.into(), route());
+                self.insert(Remembered { topic, hash, route, number: 0, place, is_used: false })
+            });
         }
-        self.young.entries[self.last].as_mut().expect("a young topic stays where it is")
+        self.slots[self.last].as_mut().expect("the slot was found or filled")
     }
 
-    fn make_young(
-        &mut self,
-        topic: &str,
-        hash: u64,
-        route: impl FnOnce() -> Result<Arc<Route>, Fault>,
-    ) -> usize {
-        let known = self.old.find(topic, hash).and_then(|at| self.old.entries[at].take());
-        let remembered = known.unwrap_or_else(|| {
-            let place = Place { table: 0, series: 0 };
-            Remembered { topic: topic.into(), route: route(), number: 0, place }
-        });
-        let bytes = self.young.bytes + remembered.bytes();
-        if self.young.entries.len() >= TOPICS_MAX / 2 || bytes > BYTES_MAX / 2 {
-            self.old = std::mem::take(&mut self.young);
+    fn find(&mut self, topic: &str, hash: u64) -> Option<usize> {
+        let is = |at: &u32| {
+            let known = self.slots[*at as usize].as_ref();
+            known.is_some_and(|known| known.hash == hash && *known.topic == *topic)
+        };
+        let at = *self.places.find(hash, is)? as usize;
+        self.slots[at].as_mut()?.is_used = true;
+        Some(at)
+    }
+
+    fn insert(&mut self, remembered: Remembered) -> usize {
+        let (bytes, hash) = (remembered.bytes(), remembered.hash);
+        while !self.places.is_empty()
+            && (self.places.len() >= TOPICS_MAX || self.bytes + bytes > BYTES_MAX)
+        {
+            self.forget_one();
         }
-        self.young.push(hash, remembered)
+        self.bytes += bytes;
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        self.slots[at as usize] = Some(remembered);
+        let slots = &self.slots;
+        let hash_of = |at: &u32| slots[*at as usize].as_ref().map_or(0, |known| known.hash);
+        self.places.insert_unique(hash, at, hash_of);
+        at as usize
+    }
+
+    /// Forgets the next topic that was not used since the hand was there before.
+    fn forget_one(&mut self) {
+        loop {
+            self.hand = (self.hand + 1) % self.slots.len();
+            let slot = &mut self.slots[self.hand];
+            let Some(known) = slot else { continue };
+            if std::mem::take(&mut known.is_used) {
+                continue;
+            }
+            let hand = self.hand as u32;
+            if let Ok(place) = self.places.find_entry(known.hash, |at| *at == hand) {
+                place.remove();
+            }
+            self.bytes -= known.bytes();
+            *slot = None;
+            return self.free.push(hand);
+        }
     }
 
     #[cfg(test)]
     fn held(&self) -> (usize, usize) {
-        let of = |half: &Half| (half.entries.iter().flatten().count(), half.bytes);
-        let ((young, young_bytes), (old, old_bytes)) = (of(&self.young), of(&self.old));
-        (young + old, young_bytes + old_bytes)
+        let known = self.slots.iter().flatten();
+        assert_eq!(known.clone().count(), self.places.len());
+        assert_eq!(known.clone().map(Remembered::bytes).sum::<usize>(), self.bytes);
+        (self.places.len(), self.bytes)
     }
 }
 
@@ -133,6 +146,16 @@ mod tests {
         }
         let (_, bytes) = topics.held();
         assert!(bytes <= BYTES_MAX, "{bytes}");
+    }
+
+    #[test]
+    fn as_many_topics_in_turn_as_there_is_room_for_are_all_remembered() {
+        let mut topics = Topics::default();
+        for turn in 0..3 {
+            for at in 0..70_000 {
+                assert_eq!(get(&mut topics, &format!("plant/device{at}")), turn == 0);
+            }
+        }
     }
 
     #[test]
