@@ -1,5 +1,6 @@
 //! The write path on this node: admit, fit to the schema, cut by tablet, commit, answer.
 
+mod beside;
 mod making;
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     reject::Rejects,
     split::{self, Split},
 };
+use beside::beside_others;
 use futures::{
     StreamExt, TryStreamExt,
     future::{BoxFuture, try_join_all},
@@ -160,7 +162,8 @@ impl Ingestor {
                     return Ok(Receipt { deferred: vec![points], ..Receipt::default() });
                 }
             };
-            let Fitted { batch, kept, rejected } = self.fit(&points, &table);
+            let fit = || self.fit(&points, &table);
+            let Fitted { batch, kept, rejected } = beside_others(points.rows(), fit);
             let rows = batch.rows() as u64;
             let put_off = if rows == 0 {
                 Vec::new()
@@ -306,12 +309,13 @@ impl Ingestor {
         // Which rows of the whole batch those are that are not written yet.
         let mut rows: Option<Vec<u32>> = None;
         loop {
-            let (same, parts, uncovered) = match split::split(batch, &self.node.catalog()) {
-                Split::Whole(parts) => {
-                    return Ok(self.write_parts(parts).await?.then(Vec::new));
-                }
-                Split::Partly(same, parts, uncovered) => (same, parts, uncovered),
-            };
+            let (same, parts, uncovered) =
+                match beside_others(batch.rows(), || split::split(batch, &self.node.catalog())) {
+                    Split::Whole(parts) => {
+                        return Ok(self.write_parts(parts).await?.then(Vec::new));
+                    }
+                    Split::Partly(same, parts, uncovered) => (same, parts, uncovered),
+                };
             if !self.write_parts(parts).await? {
                 return Ok(None);
             }

@@ -51,7 +51,7 @@ async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Respons
     let bytes = Bytes::from(bytes);
     let (body, decoding) = (bytes.clone(), writer.clone());
     let decode = move || decode(&decoding, &body, (db, precision));
-    let decoded = writer.aside.run(bytes.len(), decode).await;
+    let (decoded, _turn) = writer.aside.run(bytes.len(), decode).await;
     let mut rejected = decoded.rejected;
     let mut stored = 0;
     if !decoded.points.is_empty() {

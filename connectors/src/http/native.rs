@@ -61,7 +61,8 @@ pub(super) async fn write(State(writer): State<Writer>, request: Request) -> Res
     };
     let (body_bytes, decoding) = (bytes.len(), writer.clone());
     let decode = move || decode(&decoding, &question, &bytes);
-    let Decoded { points, mut rejected } = writer.aside.run(body_bytes, decode).await;
+    let (decoded, _turn) = writer.aside.run(body_bytes, decode).await;
+    let Decoded { points, mut rejected } = decoded;
     let mut stored = 0;
     if !points.is_empty() {
         match writer.ingest.write(points).await {
