@@ -281,6 +281,36 @@ mod tests {
         assert_eq!(later.tablets_at(table, 10)[0].id, TabletId(10));
     }
 
+    /// Bytes that a change allocates.
+    fn cost(catalog: &Catalog, change: &Change) -> u64 {
+        allocation_counter::measure(|| drop(catalog.apply(change).unwrap())).bytes_total
+    }
+
+    #[test]
+    fn a_change_costs_its_own_size_whatever_the_catalog_holds() {
+        let of_table = |at: usize, columns| {
+            let (db, table) = (name("default"), name(&format!("t{at}")));
+            Change::EnsureColumns { db, table, columns }
+        };
+        let columns = || vec![spec("v", ColumnKind::Field, ColumnType::Int)];
+        let mut catalog = Catalog::default();
+        let mut grow = |upto: usize| {
+            for at in catalog.tables().count()..upto {
+                catalog = catalog.apply(&of_table(at, columns())).unwrap();
+            }
+            let new = of_table(upto, columns());
+            let wider = of_table(3, vec![spec("w", ColumnKind::Field, ColumnType::Text)]);
+            let table = catalog.table("default", "t3").unwrap().id;
+            let ranges = vec![TimeRange::new(0, 10)];
+            let tablets = Change::CreateTablets { table, ranges, buckets: 1 };
+            [new, wider, tablets].map(|change| cost(&catalog, &change))
+        };
+        let (small, large) = (grow(100), grow(10_000));
+        for (small, large) in small.into_iter().zip(large) {
+            assert!(large <= small * 3, "{small} bytes among 100 tables, {large} among 10,000");
+        }
+    }
+
     /// Look-ups that changes keep must be those that a reader of the file makes.
     #[test]
     fn look_ups_follow_every_change() {

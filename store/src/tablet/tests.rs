@@ -318,3 +318,27 @@ fn blocks_of_long_texts_out_of_memory_are_bounded_in_bytes() {
     assert_eq!(found, batches * rows);
     assert!(largest < 40 << 20, "a block of {largest} bytes");
 }
+
+#[test]
+fn a_small_write_costs_the_same_however_much_is_held() {
+    let disk = SimDisk::new();
+    let tablet = open(&disk).unwrap();
+    let (mut random, mut index) = (Random(5), 0);
+    let mut write = |batches: usize| {
+        let batches: Vec<_> =
+            (0..batches).map(|_| Arc::new(random_batch(&mut random, 3))).collect();
+        let first = index + 1;
+        index += batches.len() as u64;
+        let work = || {
+            (first..)
+                .zip(&batches)
+                .for_each(|(at, batch)| tablet.apply(LogIndex(at), batch.clone()));
+        };
+        allocation_counter::measure(work).count_total
+    };
+    write(1_000);
+    let few_held = write(1_000);
+    write(20_000);
+    let many_held = write(1_000);
+    assert!(many_held <= few_held * 2, "{few_held} allocations, then {many_held}");
+}
