@@ -1,6 +1,9 @@
 //! Rows of a memtable that lie together, column by column.
 
-use super::{cells::Cells, count};
+use super::{
+    cells::{Cells, Plain},
+    count,
+};
 use crate::gather::Picks;
 use arrow_array::{
     ArrowPrimitiveType, PrimitiveArray,
@@ -189,7 +192,7 @@ impl<'a> Column<'a> {
 fn numbers<T: ArrowPrimitiveType>(
     mut column: Column<'_>,
     picks: &Picks,
-    plain: impl Fn(&Cells) -> Option<(u32, &[T::Native])>,
+    plain: impl Fn(&Cells) -> Option<Plain<'_, T::Native>>,
     cell: impl Fn(&Cells, u32) -> Option<T::Native>,
 ) -> PrimitiveArray<T> {
     let mut values: Vec<T::Native> = Vec::with_capacity(picks.rows());
@@ -205,19 +208,19 @@ fn numbers<T: ArrowPrimitiveType>(
         column.each(picks, &cell, |value| put(&mut values, value));
     } else {
         for run in picks.cells.chunk_by(|a, b| a.0 == b.0) {
-            let cells = column.of(run[0].0);
-            let slice = cells.and_then(&plain).filter(|(first, slice)| {
-                let end = *first as usize + slice.len();
-                run.iter().all(|(_, row)| row >= first && (*row as usize) < end)
-            });
-            match (slice, cells) {
-                (Some((first, slice)), _) => {
-                    values.extend(run.iter().map(|(_, row)| slice[(row - first) as usize]));
+            let Some(cells) = column.of(run[0].0) else {
+                run.iter().for_each(|_| put(&mut values, None));
+                continue;
+            };
+            let covers = |plain: &Plain<'_, _>| run.iter().all(|(_, row)| plain.has(*row));
+            match plain(cells).filter(covers) {
+                Some(Plain { first, values: all, nulls: None }) => {
+                    values.extend(run.iter().map(|(_, row)| all[(row - first) as usize]));
                 }
-                (None, Some(cells)) => {
-                    run.iter().for_each(|(_, row)| put(&mut values, cell(cells, *row)));
+                Some(plain) => {
+                    run.iter().for_each(|(_, row)| put(&mut values, plain.get(*row)));
                 }
-                (None, None) => run.iter().for_each(|_| put(&mut values, None)),
+                None => run.iter().for_each(|(_, row)| put(&mut values, cell(cells, *row))),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The cells of one column in one block.
 
-use arrow_array::Array;
+use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray};
+use arrow_buffer::{ArrowNativeType, NullBuffer};
 use oribi_model::{ColumnType, ColumnValues};
 
 /// A column of a block.
@@ -26,6 +27,33 @@ pub(super) enum Values {
     Float(Vec<f64>),
     Bool(Vec<bool>),
     Text { bytes: String, ends: Vec<u32> },
+}
+
+/// Numbers of consecutive rows as they lie in memory.
+pub(super) struct Plain<'a, T> {
+    /// The row of the first value.
+    pub(super) first: u32,
+    pub(super) values: &'a [T],
+    /// Which of them are null, where some are.
+    pub(super) nulls: Option<&'a NullBuffer>,
+}
+
+impl<'a, T: ArrowNativeType> Plain<'a, T> {
+    fn of<A: ArrowPrimitiveType<Native = T>>(array: &'a PrimitiveArray<A>) -> Plain<'a, T> {
+        let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
+        Plain { first: 0, values: array.values(), nulls }
+    }
+
+    /// Whether a row is one of these.
+    pub(super) fn has(&self, row: u32) -> bool {
+        row.checked_sub(self.first).is_some_and(|at| (at as usize) < self.values.len())
+    }
+
+    /// The number of a row that is one of these.
+    pub(super) fn get(&self, row: u32) -> Option<T> {
+        let at = (row - self.first) as usize;
+        self.nulls.is_none_or(|nulls| nulls.is_valid(at)).then(|| self.values[at])
+    }
 }
 
 impl Cells {
@@ -77,24 +105,24 @@ impl Cells {
         }
     }
 
-    /// Integers of consecutive rows with the first of these rows, where none is null.
-    pub(super) fn plain_ints(&self) -> Option<(u32, &[i64])> {
+    /// Integers of rows that follow one another.
+    pub(super) fn plain_ints(&self) -> Option<Plain<'_, i64>> {
         match self {
-            Cells::Array(ColumnValues::Int(array)) if array.null_count() == 0 => {
-                Some((0, array.values()))
+            Cells::Array(ColumnValues::Int(array)) => Some(Plain::of(array)),
+            Cells::Present(Rows::From(first), Values::Int(values)) => {
+                Some(Plain { first: *first, values, nulls: None })
             }
-            Cells::Present(Rows::From(first), Values::Int(values)) => Some((*first, values)),
             _ => None,
         }
     }
 
     /// As [`Cells::plain_ints`], for floats.
-    pub(super) fn plain_floats(&self) -> Option<(u32, &[f64])> {
+    pub(super) fn plain_floats(&self) -> Option<Plain<'_, f64>> {
         match self {
-            Cells::Array(ColumnValues::Float(array)) if array.null_count() == 0 => {
-                Some((0, array.values()))
+            Cells::Array(ColumnValues::Float(array)) => Some(Plain::of(array)),
+            Cells::Present(Rows::From(first), Values::Float(values)) => {
+                Some(Plain { first: *first, values, nulls: None })
             }
-            Cells::Present(Rows::From(first), Values::Float(values)) => Some((*first, values)),
             _ => None,
         }
     }

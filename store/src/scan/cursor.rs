@@ -310,7 +310,8 @@ impl MemoryCursor {
             self.cells.extend(same.iter().map(|(_, cell)| *cell));
             ends.push(self.cells.len() as u32);
         }
-        self.ends = Some(ends);
+        // Rows that only came late are one cell each, as others are.
+        self.ends = (self.cells.len() > self.times.len()).then_some(ends);
     }
 
     fn next(&mut self) -> Option<Piece> {
