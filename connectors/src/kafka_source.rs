@@ -18,16 +18,16 @@ use crate::{
     Error, Result,
     connector::{ConnectorSpec, RunContext},
     kafka,
-    mapping::Decoder,
 };
 use assignment::MADE;
+use oribi_decode::mapping::Decoder;
 use reader::Reader;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Reads until the context says stop, or something goes wrong that a new start may heal.
 pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
     let config = kafka::config::consumer(spec)?;
-    let routes = Arc::new(spec.routes("connector")?);
+    let routes = spec.routes("connector")?;
     let label = label(context).await?;
     if spec.routes.iter().any(|route| route.decoder == Decoder::SparkplugB) {
         context.nodes.load(context.parts.feed.clone(), &context.name).await?;

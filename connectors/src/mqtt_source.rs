@@ -13,13 +13,12 @@ mod transport;
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, RunContext, State},
-    decode::sparkplug::rebirth_command,
-    mapping::Decoder,
 };
 pub(crate) use transport::{network, transport};
 
 use client::{Connection, Event};
 use intake::Intake;
+use oribi_decode::{mapping::Decoder, sparkplug::rebirth_command};
 use relay::Relay;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::{JoinError, JoinHandle};

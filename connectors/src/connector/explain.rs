@@ -3,9 +3,10 @@
 use super::ConnectorSpec;
 use crate::{
     Result,
-    mapping::Message,
-    pump::{Batch, Origin, Router},
+    births::EdgeNodes,
+    pump::{Batch, Intake, Origin},
 };
+use oribi_decode::Message;
 use oribi_model::{ArrivalClock, Points, Value};
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
@@ -35,14 +36,14 @@ pub async fn explain(
     arrival: &ArrivalClock,
     ahead_ns_max: i64,
 ) -> Result<Explained> {
-    let routes = Arc::new(spec.routes("connector")?);
-    let mut router = Router::new(routes, arrival.clone(), ahead_ns_max);
-    if let Some(wanted) = router.wanted(message) {
+    let (routes, nodes) = (spec.routes("connector")?, Arc::new(EdgeNodes::forgetful()));
+    let mut intake = Intake::new(routes, nodes, arrival.clone(), ahead_ns_max);
+    if let Some(wanted) = intake.wanted(message) {
         wanted.fetch().await?;
     }
     let mut batch = Batch::new(1);
     let origin = Origin::Kafka { partition: 0, offset: 0 };
-    router.add(&mut batch, message, &origin, arrival.now_ns());
+    intake.add(&mut batch, message, &origin, arrival.now_ns());
     let rows = batch.take_points().iter().flat_map(rows_of).collect();
     let fault = batch.take_faults().into_iter().next().map(|(_, fault)| fault);
     let reason = fault.as_ref().map(|fault| fault.reason.as_str());

@@ -6,10 +6,8 @@ use super::{
     secret::{REDACTED, Secret, is_secret, password},
     start::{Beginning, Start},
 };
-use crate::{
-    Error, Result,
-    mapping::{RouteSpec, Routes, TopicStyle},
-};
+use crate::{Error, Result, pump::CompiledRoutes};
+use oribi_decode::{RouteSpec, mapping::TopicStyle};
 use oribi_model::Name;
 use serde::{Deserialize, Serialize, Serializer};
 use std::{collections::BTreeMap, path::PathBuf};
@@ -249,10 +247,10 @@ impl ConnectorSpec {
     }
 
     /// The compiled routes.
-    pub(crate) fn routes(&self, key: &str) -> Result<Routes> {
+    pub(crate) fn routes(&self, key: &str) -> Result<CompiledRoutes> {
         let registry = self.registry.as_ref();
         let registry = registry.map(|spec| spec.open(&format!("{key}.registry"))).transpose()?;
-        Routes::new(&self.routes, self.style(), registry.as_ref(), &format!("{key}.routes"))
+        CompiledRoutes::new(&self.routes, self.style(), registry, &format!("{key}.routes"))
     }
 
     /// The hosts and ports of the URL.

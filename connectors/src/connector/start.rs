@@ -1,6 +1,6 @@
 //! Where a Kafka source begins.
 
-use crate::decode::time::parse_text;
+use oribi_decode::time::parse_text;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -5,18 +5,18 @@ use super::{
     influx::{no_content, retry_after_s},
     params::Params,
 };
-use crate::decode::{
+use axum::{
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use oribi_decode::{
     Decoded, Fault, arrow, avro, cbor, csv,
     document::{self, Document},
     json, msgpack,
     row::{RowRules, RowSink, TimeRule},
     table::TableBuilder,
     time::{self, Precision},
-};
-use axum::{
-    extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
 };
 use oribi_model::{ColumnKind, Name, Points, Rejection, name::DEFAULT_DB};
 use serde_json::{Value, json};

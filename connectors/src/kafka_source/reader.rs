@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     connector::{Beginning, ConnectorSpec, PartitionLag, RunContext, State},
     kafka::native::{self, Queue, Record},
-    mapping::Routes,
+    pump::CompiledRoutes,
 };
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -40,7 +40,7 @@ pub(super) struct Reader {
     topic_ids: TopicIds,
     queue: Queue,
     consumer: Arc<Consumer>,
-    routes: Arc<Routes>,
+    routes: CompiledRoutes,
     /// How the partitions' sources begin.
     label: String,
     url: String,
@@ -60,7 +60,7 @@ impl Reader {
         config: &ClientConfig,
         spec: &ConnectorSpec,
         context: &RunContext,
-        routes: Arc<Routes>,
+        routes: CompiledRoutes,
         label: String,
         runtime: Handle,
     ) -> Result<Reader> {

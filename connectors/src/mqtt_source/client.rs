@@ -7,9 +7,9 @@ use super::{
 use crate::{
     Error, Result,
     connector::{ConnectorSpec, Protocol, Retained},
-    decode::sparkplug::Command,
 };
 use bytes::Bytes;
+use oribi_decode::sparkplug::Command;
 use rumqttc::{AsyncClient as ClientV4, v5::AsyncClient as ClientV5};
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! Records in Avro. All tables have one schema; a reader finds tags and fields by name.
 
 use super::broken;
-use crate::{Error, Result, connector::ConnectorSpec, decode::avro::AvroSchema};
+use crate::{Error, Result, connector::ConnectorSpec};
+use oribi_decode::avro::AvroSchema;
 use oribi_model::Value;
 use tokio::runtime::Handle;
 
@@ -121,7 +122,7 @@ fn long(out: &mut Vec<u8>, value: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::document::Document;
+    use oribi_decode::document::Document;
 
     #[test]
     fn what_is_written_is_read_by_the_schema() {

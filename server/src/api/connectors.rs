@@ -10,9 +10,8 @@ use axum::{
     http::StatusCode,
 };
 use oribi_connectors::{
-    ConnectorSpec, Described, Error,
+    ConnectorSpec, Described, Error, Message,
     connector::{Explained, explain},
-    mapping::Message,
 };
 use oribi_query::http::Problem;
 use serde::{Deserialize, Serialize};

@@ -9,8 +9,8 @@ use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampNanosecondT
 use axum::{Json, extract::State, http::StatusCode};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use oribi_connectors::{
+    TopicStyle,
     dead_letter::{Around, DEAD_LETTER_TABLE},
-    mapping::TopicStyle,
     replay::{Letter, Replayed, SourceRoutes, replay},
 };
 use oribi_model::{ReadPath, TagPredicate, TimeRange, name::DEFAULT_DB};

@@ -9,7 +9,7 @@ use super::{
 use crate::config::{self, Sources};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use oribi_connectors::{connector::explain, mapping::Message};
+use oribi_connectors::{Message, connector::explain};
 use oribi_model::{ArrivalClock, SystemClock};
 use serde_json::{Value, json};
 use std::{fs, io::Read, path::PathBuf, process::ExitCode, sync::Arc};
