@@ -3,10 +3,13 @@
 
 use crate::{Error, Result};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use oribi_decode::sparkplug::{EdgeNode, LastBirth, SharedNodes};
+use oribi_decode::{
+    points::PointsBuilder,
+    sparkplug::{EdgeNode, LastBirth, SharedNodes},
+};
 use oribi_model::{
-    ColumnRead, ColumnType, Name, Points, PointsBuilder, ReadPath, RowsWanted, ScanSpec,
-    SeriesFilter, SeriesKey, Table, TimeRange, Value, name::DEFAULT_DB,
+    ColumnRead, ColumnType, Name, Points, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesKey,
+    Table, TimeRange, Value, name::DEFAULT_DB,
 };
 use std::{io::Read, sync::Arc};
 use tokio::sync::OnceCell;

@@ -3,8 +3,8 @@
 use oribi_decode::{
     json,
     line_protocol::{HeadPool, Options, decode_with},
+    points::PointsBuilder,
     row::{RowRules, RowSink, TimeRule},
-    table::TableBuilder,
     time::Precision,
 };
 use oribi_model::{ArrivalClock, Name, SystemClock};
@@ -57,8 +57,8 @@ fn json(arrival: &ArrivalClock) {
     let fixed = [("site".to_owned(), "s".to_owned())];
     let rules = RowRules { fixed: &fixed, ..RowRules::new(arrival) };
     fastest("json", 5_000, || {
-        let mut builder = TableBuilder::new(name("default"), name("sensors"));
-        let series = builder.series(&[("site", "s")]).expect("the tag is legal");
+        let mut builder = PointsBuilder::new(name("default"), name("sensors"));
+        let series = builder.checked_series(&[("site", "s")]).expect("the tag is legal");
         for row in 0..5_000 {
             let mut sink = RowSink::new(&rules, &mut builder, Some(series), row);
             json::read_rows(MESSAGE, &mut sink).expect("the message is JSON");
@@ -74,7 +74,7 @@ fn tagged_json(arrival: &ArrivalClock) {
         (["device".to_owned()], TimeRule::Column("time".into(), Some(Precision::Ms)));
     let rules = RowRules { tags: &tags, time: &time, ..RowRules::new(arrival) };
     fastest("json with a tag and a time", messages.len(), || {
-        let mut builder = TableBuilder::new(name("default"), name("sensors"));
+        let mut builder = PointsBuilder::new(name("default"), name("sensors"));
         for (row, message) in messages.iter().enumerate() {
             let mut sink = RowSink::new(&rules, &mut builder, None, row as u32);
             json::read_rows(message, &mut sink).expect("the message is JSON");

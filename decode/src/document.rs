@@ -153,14 +153,14 @@ fn set<'a, 'b>(
 mod tests {
     use super::*;
     use crate::testing::arrival;
-    use crate::{json, row::RowRules, table::TableBuilder};
+    use crate::{json, points::PointsBuilder, row::RowRules};
     use oribi_model::{Name, Points};
 
     fn points(read: impl FnOnce(&mut RowSink<'_, '_>) -> Result<(), Fault>) -> Points {
         let arrival = arrival();
         let rules = RowRules::new(&arrival);
         let name = |text| Name::new(text).unwrap();
-        let mut builder = TableBuilder::new(name("default"), name("t"));
+        let mut builder = PointsBuilder::new(name("default"), name("t"));
         let mut sink = RowSink::new(&rules, &mut builder, None, 1);
         read(&mut sink).unwrap();
         assert!(sink.rejected.is_empty(), "{:?}", sink.rejected);

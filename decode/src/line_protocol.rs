@@ -12,7 +12,7 @@ mod heads;
 pub use heads::{HeadPool, Heads};
 
 use super::{
-    AHEAD_NS_MAX, Decoded, Fault, ROW_BYTES_MAX, excerpt, table::no_room, tables::Tables, time,
+    AHEAD_NS_MAX, Decoded, Fault, ROW_BYTES_MAX, excerpt, points::no_room, tables::Tables, time,
 };
 use crate::{time::Precision, untimed::MessageTime};
 use heads::Seed;
@@ -226,7 +226,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         }
         let known = self.heads.get(head);
         let place = self.tables.table_in(&self.options.db, &known.measurement)?;
-        let series = self.tables.at(place).checked_series(known.tags())?;
+        let series = self.tables.at(place).counted_series(known.tags())?;
         self.heads.place(head, place, series);
         Ok((place, series))
     }
@@ -240,7 +240,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             return Err(no_room());
         }
         let tags: Vec<_> = line.tags.iter().map(|(k, v)| (&**k, &**v)).collect();
-        let series = builder.series(&tags)?;
+        let series = builder.checked_series(&tags)?;
         if !text.is_empty() {
             self.heads.add(self.seed, db, text, &line.measurement, &tags, (place, series));
         }
@@ -274,7 +274,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         if !builder.has_room() {
             return Err(no_room());
         }
-        Ok((place, builder.series(&tags)?))
+        Ok((place, builder.checked_series(&tags)?))
     }
 
     /// Where a known head of the line is remembered, and its bytes.

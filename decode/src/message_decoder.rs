@@ -128,7 +128,7 @@ impl MessageDecoder {
             if route.has_one_series(message) {
                 let tags = route.tags_of(message);
                 let tags: Vec<_> = tags.iter().map(|(k, v)| (&**k, &**v)).collect();
-                series = tables.at(table).series(&tags)?;
+                series = tables.at(table).checked_series(&tags)?;
             }
             remembered.slot = BatchSlot { table, series };
             remembered.number = rows.number;

@@ -2,7 +2,7 @@
 
 use super::{AHEAD_NS_MAX, CELL_BYTES_MAX, Fault, excerpt};
 use crate::{
-    table::{Duplicate, TableBuilder, no_room},
+    points::{Duplicate, PointsBuilder, no_room},
     time::{self, Precision},
     untimed::MessageTime,
 };
@@ -103,7 +103,7 @@ enum Candidate {
 /// Puts rows into one table.
 pub struct RowSink<'a, 'b> {
     rules: &'b RowRules<'a>,
-    builder: &'b mut TableBuilder,
+    builder: &'b mut PointsBuilder,
     /// The series of all rows where there are no tag columns.
     series: Option<u32>,
     times: [Option<Candidate>; 3],
@@ -120,7 +120,7 @@ impl<'a, 'b> RowSink<'a, 'b> {
     /// caller knows it.
     pub fn new(
         rules: &'b RowRules<'a>,
-        builder: &'b mut TableBuilder,
+        builder: &'b mut PointsBuilder,
         series: Option<u32>,
         origin: u32,
     ) -> Self {

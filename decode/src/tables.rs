@@ -1,6 +1,9 @@
 //! Rows of several tables under construction.
 
-use super::{CELLS_MAX, Fault, cells::CellBudget, table::TableBuilder};
+use super::{
+    CELLS_MAX, Fault,
+    points::{CellBudget, PointsBuilder},
+};
 use hashbrown::HashMap;
 use oribi_model::{Name, Points, RejectReason};
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
@@ -8,7 +11,7 @@ use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 /// Rows of several tables.
 #[derive(Debug)]
 pub struct Tables {
-    builders: Vec<TableBuilder>,
+    builders: Vec<PointsBuilder>,
     /// Databases, of which there are few, with their tables.
     databases: Vec<(Name, HashMap<Name, usize, Xxh3DefaultBuilder>)>,
     cells: CellBudget,
@@ -38,25 +41,25 @@ impl Tables {
         }
         let name = Name::user_table(name)
             .map_err(|wrong| Fault::new(RejectReason::Name, wrong.to_string()))?;
-        self.builders.push(TableBuilder::within(&self.cells, db.clone(), name.clone()));
+        self.builders.push(PointsBuilder::within(&self.cells, db.clone(), name.clone()));
         tables.insert(name, self.builders.len() - 1);
         Ok(self.builders.len() - 1)
     }
 
     /// The builder at a place that [`Tables::table_in`] gave.
     #[inline]
-    pub fn at(&mut self, place: usize) -> &mut TableBuilder {
+    pub fn at(&mut self, place: usize) -> &mut PointsBuilder {
         &mut self.builders[place]
     }
 
     /// Number of finished rows.
     pub fn rows(&self) -> usize {
-        self.builders.iter().map(TableBuilder::rows).sum()
+        self.builders.iter().map(PointsBuilder::rows).sum()
     }
 
     /// Bytes held, roughly.
     pub fn bytes(&self) -> usize {
-        self.builders.iter().map(TableBuilder::bytes).sum()
+        self.builders.iter().map(PointsBuilder::bytes).sum()
     }
 
     /// Whether so many cells are taken that further messages belong into another batch.
@@ -68,7 +71,7 @@ impl Tables {
     /// The rows of tables that have some.
     pub fn finish(self) -> Vec<Points> {
         let with_rows = self.builders.into_iter().filter(|builder| builder.rows() > 0);
-        with_rows.map(TableBuilder::finish).collect()
+        with_rows.map(PointsBuilder::finish).collect()
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{row::RowRules, table::TableBuilder};
+use crate::{points::PointsBuilder, row::RowRules};
 use arrow_array::TimestampMillisecondArray;
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use oribi_model::{ArrivalClock, Name, Points, Rejection, SystemClock};
@@ -24,7 +24,7 @@ fn read(body: &[u8]) -> (Points, Vec<Rejection>, bool) {
     let tags = ["site".to_owned()];
     let rules = RowRules { tags: &tags, ..RowRules::new(&arrival) };
     let name = |name| Name::new(name).unwrap();
-    let mut builder = TableBuilder::new(name("default"), name("m"));
+    let mut builder = PointsBuilder::new(name("default"), name("m"));
     let mut sink = RowSink::new(&rules, &mut builder, None, 1);
     let failed = read_rows(body, &mut sink).is_err();
     let rejected = std::mem::take(&mut sink.rejected);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{row::RowRules, table::TableBuilder};
+use crate::{points::PointsBuilder, row::RowRules};
 use oribi_model::{ArrivalClock, Name, Points, Rejection, SystemClock, Value};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ fn read(body: &[u8]) -> (Points, Vec<Rejection>, Result<(), Fault>) {
     let arrival = ArrivalClock::new(Arc::new(SystemClock));
     let rules = RowRules::new(&arrival);
     let name = |name| Name::new(name).unwrap();
-    let mut builder = TableBuilder::new(name("default"), name("m"));
+    let mut builder = PointsBuilder::new(name("default"), name("m"));
     let mut sink = RowSink::new(&rules, &mut builder, None, 1);
     let outcome = read_rows(body, DELIMITER, &mut sink);
     let rejected = std::mem::take(&mut sink.rejected);

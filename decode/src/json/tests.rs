@@ -1,6 +1,6 @@
 use super::*;
 use crate::excerpt;
-use crate::{row::RowRules, table::TableBuilder};
+use crate::{points::PointsBuilder, row::RowRules};
 use oribi_model::{ArrivalClock, Name, Points, Rejection, SystemClock, Value};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ fn read(text: &str) -> (Points, Vec<Rejection>) {
     let arrival = ArrivalClock::new(Arc::new(SystemClock));
     let rules = RowRules::new(&arrival);
     let name = |name| Name::new(name).unwrap();
-    let mut builder = TableBuilder::new(name("default"), name("m"));
+    let mut builder = PointsBuilder::new(name("default"), name("m"));
     let mut sink = RowSink::new(&rules, &mut builder, None, 1);
     if let Err(fault) = read_rows(text, &mut sink) {
         sink.refuse(fault);

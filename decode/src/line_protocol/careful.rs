@@ -3,7 +3,7 @@
 use crate::{
     Fault, TAGS_MAX, excerpt,
     number::{parse_float, parse_int},
-    table::{Duplicate, TableBuilder},
+    points::{Duplicate, PointsBuilder},
 };
 use memchr::memchr;
 use oribi_model::RejectReason;
@@ -265,7 +265,7 @@ fn parse_fields<'a>(cursor: &mut Cursor<'a>) -> Result<Vec<(Cow<'a, str>, FieldT
 
 /// Sets the cells of a row; of two with one name the later one stands.
 pub(super) fn set_fields(
-    builder: &mut TableBuilder,
+    builder: &mut PointsBuilder,
     fields: &[(Cow<'_, str>, FieldText<'_>)],
 ) -> Result<(), Fault> {
     const RULE: Duplicate = Duplicate::Replace;

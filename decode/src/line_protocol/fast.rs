@@ -1,9 +1,9 @@
 //! Lines whose parts were seen before.
 
 use super::{Decoder, next_origin};
-use crate::{CELL_BYTES_MAX, ROW_BYTES_MAX, table::TableBuilder, time};
+use crate::points::FieldRef;
+use crate::{CELL_BYTES_MAX, ROW_BYTES_MAX, points::PointsBuilder, time};
 use memchr::{memchr, memchr3};
-use oribi_model::points::FieldRef;
 
 /// Longest number read here; longer ones go to the careful parser.
 const DIGITS_MAX: usize = 18;
@@ -47,7 +47,7 @@ impl Decoder<'_, '_, '_> {
 /// Sets the fields of a line; answers its time and where the next line starts.
 #[inline]
 fn read_fields(
-    builder: &mut TableBuilder,
+    builder: &mut PointsBuilder,
     line: &[u8],
     mut at: usize,
 ) -> Option<(Option<i64>, usize)> {
@@ -82,7 +82,7 @@ fn read_fields(
 
 #[inline]
 fn read_value(
-    builder: &mut TableBuilder,
+    builder: &mut PointsBuilder,
     field: FieldRef,
     line: &[u8],
     start: usize,
@@ -90,7 +90,7 @@ fn read_value(
     if let Some((value, end)) = read_int(line, start)
         && line.get(end) == Some(&b'i')
     {
-        builder.points().set_int(field, value);
+        builder.set_int(field, value);
         return Some(end + 1);
     }
     let value = &line[start..];
@@ -106,23 +106,23 @@ fn read_value(
         .position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'))
         .unwrap_or(value.len());
     let number: f64 = fast_float2::parse(&value[..length]).ok().filter(|n: &f64| n.is_finite())?;
-    builder.points().set_float(field, number);
+    builder.set_float(field, number);
     Some(start + length)
 }
 
 /// Sets a text without line breaks and escapes; answers its bytes with the quotes.
-fn read_text(builder: &mut TableBuilder, field: FieldRef, value: &[u8]) -> Option<usize> {
+fn read_text(builder: &mut PointsBuilder, field: FieldRef, value: &[u8]) -> Option<usize> {
     let end = 1 + memchr3(b'"', b'\\', b'\n', &value[1..])?;
     let text = std::str::from_utf8(&value[1..end]).ok()?;
     if value[end] != b'"' || text.len() > CELL_BYTES_MAX {
         return None;
     }
-    builder.points().set_text(field, text);
+    builder.set_text(field, text);
     Some(end + 1)
 }
 
 /// Sets a boolean; answers its bytes.
-fn read_bool(builder: &mut TableBuilder, field: FieldRef, value: &[u8]) -> Option<usize> {
+fn read_bool(builder: &mut PointsBuilder, field: FieldRef, value: &[u8]) -> Option<usize> {
     // Of two that start alike the longer one comes first.
     const SPELLINGS: [(&[u8], bool); 10] = [
         (b"true", true),
@@ -137,7 +137,7 @@ fn read_bool(builder: &mut TableBuilder, field: FieldRef, value: &[u8]) -> Optio
         (b"F", false),
     ];
     let (text, truth) = SPELLINGS.iter().find(|(text, _)| value.starts_with(text))?;
-    builder.points().set_bool(field, *truth);
+    builder.set_bool(field, *truth);
     Some(text.len())
 }
 

@@ -1,6 +1,6 @@
 //! The bound on what one batch may hold while it is decoded.
 
-use super::CELLS_MAX;
+use crate::CELLS_MAX;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -12,7 +12,7 @@ const AHEAD_MAX: usize = 4_096;
 /// Cells, rows times fields, that the tables of one batch have taken together. Clones count
 /// together.
 #[derive(Debug, Clone, Default)]
-pub(super) struct CellBudget(Arc<AtomicUsize>);
+pub(crate) struct CellBudget(Arc<AtomicUsize>);
 
 /// A table's part of a budget.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct CellShare {
 impl CellBudget {
     /// Cells taken.
     #[inline]
-    pub(super) fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 

@@ -1,7 +1,10 @@
 //! Series of a batch by their tags.
 
-use crate::{ColumnId, SeriesKeys, series::push_tag};
 use hashbrown::{HashMap, HashTable};
+use oribi_model::{
+    ColumnId, SeriesKeys,
+    series::{push_tag, tags},
+};
 use std::sync::Arc;
 use xxhash_rust::xxh3::{Xxh3DefaultBuilder, xxh3_64};
 
@@ -130,7 +133,7 @@ impl SeriesIndex {
 
 /// A key whose tags do not ascend, put in order.
 fn sorted(key: &[u8]) -> Vec<u8> {
-    let mut tags: Vec<_> = crate::series::tags(key).collect();
+    let mut tags: Vec<_> = tags(key).collect();
     tags.sort_unstable_by_key(|(id, _)| *id);
     let mut key = Vec::with_capacity(key.len());
     tags.iter().for_each(|(id, value)| push_tag(&mut key, *id, value.as_bytes()));
