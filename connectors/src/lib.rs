@@ -10,19 +10,22 @@ mod error;
 pub mod http;
 mod kafka;
 mod kafka_source;
+mod mqtt;
 pub mod mqtt_listener;
 mod mqtt_source;
 mod pump;
 mod registry;
 pub mod replay;
 mod sink;
+mod spec;
 mod supervisor;
 #[cfg(test)]
 mod testing;
 
-pub use connector::{ConnectorSpec, ConnectorStore, Described, FeedSpec};
+pub use connector::{ConnectorStore, FeedSpec};
 pub use error::{Error, Result};
 pub use http::{WriteOptions, write_router};
 pub use mqtt_listener::{MqttListener, MqttListenerOptions};
 pub use oribi_decode::{Message, RouteSpec, mapping::TopicStyle};
+pub use spec::{ConnectorSpec, Described, Explained, KindSpec, Shown, explain};
 pub use supervisor::Connectors;

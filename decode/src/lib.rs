@@ -24,6 +24,7 @@ pub mod points;
 pub mod preset;
 pub mod protobuf;
 pub mod row;
+mod schema_files;
 pub mod sparkplug;
 pub mod tables;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod wire;
 
 pub use mapping::{Message, RouteError, RouteSpec, Routes};
 pub use message_decoder::{MessageDecoder, OpenRows, TOPIC_BYTES_MAX};
+pub use schema_files::{FileError, SchemaFiles};
 
 use oribi_model::{Points, RejectReason, Rejection};
 

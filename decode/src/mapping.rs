@@ -14,7 +14,7 @@ mod tests;
 pub use error::RouteError;
 pub use pattern::TopicStyle;
 pub use route::Routes;
-pub use schema::{FileError, SchemaFiles, SchemaPlaces, SchemasById};
+pub use schema::{SchemaPlaces, SchemasById};
 pub use spec::{Decoder, RouteSpec};
 
 pub(crate) use payload::{

@@ -8,7 +8,7 @@ use super::{
     Fault,
     document::Document,
     excerpt,
-    mapping::{FileError, SchemaFiles},
+    schema_files::{FileError, SchemaFiles},
 };
 use oribi_model::RejectReason;
 use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};

@@ -1,6 +1,6 @@
 //! What tests work with.
 
-use crate::mapping::{FileError, SchemaFiles, SchemaPlaces};
+use crate::{FileError, SchemaFiles, mapping::SchemaPlaces};
 use oribi_model::{ArrivalClock, SystemClock};
 use std::{
     io::ErrorKind,

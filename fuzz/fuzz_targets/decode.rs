@@ -8,8 +8,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use oribi_decode::{
-    Message, MessageDecoder, OpenRows, RouteSpec, Routes, avro,
-    mapping::{FileError, SchemaFiles, SchemaPlaces, TopicStyle},
+    FileError, Message, MessageDecoder, OpenRows, RouteSpec, Routes, SchemaFiles, avro,
+    mapping::{SchemaPlaces, TopicStyle},
     sparkplug::SparkplugNodes,
 };
 use oribi_model::{ArrivalClock, SystemClock};

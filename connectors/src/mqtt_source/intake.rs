@@ -3,14 +3,15 @@
 use super::{
     client::{Ack, Acks, Publish},
     relay::MARK,
+    spec::{MqttSource, Retained},
 };
 use crate::{
     Result,
-    connector::{ConnectorSpec, Progress, Retained, RunContext},
+    connector::{Common, Progress, RunContext},
     dead_letter::PAYLOAD_BYTES_MAX,
     pump::{self, Batch, Origin, Sender, Wanted},
 };
-use oribi_decode::{Fault, Message, sparkplug::EdgeNode};
+use oribi_decode::{Fault, Message, mapping::TopicStyle, sparkplug::EdgeNode};
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, RejectReason};
 use parking_lot::Mutex;
@@ -52,8 +53,8 @@ enum Offer {
 }
 
 impl Intake {
-    pub(super) fn new(spec: &ConnectorSpec, context: &RunContext) -> Result<Intake> {
-        let routes = spec.routes("connector")?;
+    pub(super) fn new(spec: &MqttSource, common: &Common, context: &RunContext) -> Result<Intake> {
+        let routes = common.compile(&spec.routes, TopicStyle::Mqtt, "connector")?;
         let arrival = context.parts.arrival.clone();
         let (nodes, ahead_ns_max) = (context.nodes.clone(), context.parts.ahead_ns_max);
         let intake = pump::Intake::new(routes, nodes, arrival.clone(), ahead_ns_max);
@@ -63,7 +64,7 @@ impl Intake {
             taken: Notify::new(),
             closed: CancellationToken::new(),
             name: context.name.clone(),
-            client_id: spec.client_id().into(),
+            client_id: spec.client_id(common).into(),
             retained: spec.retained(),
             message_bytes_max: spec.message_bytes_max(),
             arrival,

@@ -2,8 +2,8 @@
 
 use crate::{Result, registry::SchemaRegistry};
 use oribi_decode::{
-    RouteSpec, Routes,
-    mapping::{FileError, SchemaFiles, SchemaPlaces, SchemasById, TopicStyle},
+    FileError, RouteSpec, Routes, SchemaFiles,
+    mapping::{SchemaPlaces, SchemasById, TopicStyle},
 };
 use std::{fs::File, io, io::Read, path::Path, sync::Arc};
 

@@ -117,9 +117,10 @@ fn sources(admin: &Admin) -> HashMap<String, SourceRoutes> {
     let mut sources = HashMap::from([("mqtt".to_owned(), listener)]);
     for connector in admin.connectors.list() {
         let Some(spec) = connector.spec() else { continue };
-        let (routes, style) = (spec.routes.clone(), spec.style());
-        let registry = spec.registry.clone();
-        sources.insert(spec.name.clone(), SourceRoutes { routes, style, registry });
+        let outline = spec.describe();
+        let (routes, style) = (outline.routes.to_vec(), outline.style);
+        let registry = spec.common.registry.clone();
+        sources.insert(spec.name().to_owned(), SourceRoutes { routes, style, registry });
     }
     sources
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, Transport, read_file},
+    connector::{Common, Transport, read_file},
 };
 use native_tls::{Certificate, Identity, TlsConnector};
 use rumqttc::{NetworkOptions, TlsConfiguration};
@@ -20,11 +20,11 @@ pub(crate) fn network() -> NetworkOptions {
 ///
 /// # Errors
 /// [`Error::Config`]: files that cannot be read, or hold something else.
-pub(crate) fn transport(spec: &ConnectorSpec, transport: Transport) -> Result<rumqttc::Transport> {
+pub(crate) fn transport(common: &Common, transport: Transport) -> Result<rumqttc::Transport> {
     if transport == Transport::Plain {
         return Ok(rumqttc::Transport::tcp());
     }
-    let configuration = TlsConfiguration::NativeConnector(tls(spec)?);
+    let configuration = TlsConfiguration::NativeConnector(tls(common)?);
     Ok(rumqttc::Transport::tls_with_config(configuration))
 }
 
@@ -32,14 +32,14 @@ pub(crate) fn transport(spec: &ConnectorSpec, transport: Transport) -> Result<ru
 ///
 /// # Errors
 /// [`Error::Config`]: files that cannot be read, or hold something else.
-pub(super) fn tls(spec: &ConnectorSpec) -> Result<TlsConnector> {
+pub(crate) fn tls(common: &Common) -> Result<TlsConnector> {
     let wrong = |key: &'static str| {
         move |wrong: native_tls::Error| {
             Error::config(key, format!("the file holds something else: {wrong}"))
         }
     };
     let mut builder = TlsConnector::builder();
-    if let Some(path) = &spec.ca_file {
+    if let Some(path) = &common.ca_file {
         builder.disable_built_in_roots(true);
         let pem = read_file(path, "ca_file")?;
         const END: &str = "-----END CERTIFICATE-----";
@@ -48,7 +48,7 @@ pub(super) fn tls(spec: &ConnectorSpec) -> Result<TlsConnector> {
             builder.add_root_certificate(certificate);
         }
     }
-    if let (Some(cert), Some(key)) = (&spec.cert_file, &spec.key_file) {
+    if let (Some(cert), Some(key)) = (&common.cert_file, &common.key_file) {
         let (cert, key) = (read_file(cert, "cert_file")?, read_file(key, "key_file")?);
         let identity = Identity::from_pkcs8(cert.as_bytes(), key.as_bytes());
         builder.identity(identity.map_err(wrong("key_file"))?);

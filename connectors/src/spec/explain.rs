@@ -36,7 +36,9 @@ pub async fn explain(
     arrival: &ArrivalClock,
     ahead_ns_max: i64,
 ) -> Result<Explained> {
-    let (routes, nodes) = (spec.routes("connector")?, Arc::new(EdgeNodes::forgetful()));
+    let outline = spec.describe();
+    let routes = spec.common.compile(outline.routes, outline.style, "connector")?;
+    let nodes = Arc::new(EdgeNodes::forgetful());
     let mut intake = Intake::new(routes, nodes, arrival.clone(), ahead_ns_max);
     if let Some(wanted) = intake.wanted(message) {
         wanted.fetch().await?;

@@ -2,14 +2,11 @@
 //! service's. Whoever may make connectors shall not read what else lies on the machine.
 
 use super::ConnectorSpec;
-use crate::{Error, Result};
+use crate::{Error, Result, connector::FileMember};
 use std::{
     net::IpAddr,
     path::{Component, Path, PathBuf},
 };
-
-/// Ends of names of librdkafka's options that hold the path of a file.
-const FILE_OPTIONS: [&str; 4] = [".location", ".file", ".keytab", ".stores"];
 
 /// The entry with the folder before the files that it names.
 ///
@@ -20,8 +17,8 @@ pub(crate) fn placed(mut spec: ConnectorSpec, folder: &Path, key: &str) -> Resul
     for (member, file) in files(&mut spec) {
         let place = |path: &Path| place(path, folder);
         let placed = match file {
-            File::Path(path) => place(path).map(|placed| *path = placed),
-            File::Option(text) => place(Path::new(text)).map(|placed| {
+            FileMember::Path(path) => place(path).map(|placed| *path = placed),
+            FileMember::Text(text) => place(Path::new(text)).map(|placed| {
                 *text = placed.to_string_lossy().into_owned();
             }),
         };
@@ -38,8 +35,8 @@ pub(crate) fn check(spec: &ConnectorSpec, folder: &Path, key: &str) -> Result<()
     let mut spec = spec.clone();
     for (member, file) in files(&mut spec) {
         let path = match file {
-            File::Path(path) => path.clone(),
-            File::Option(text) => PathBuf::from(&*text),
+            FileMember::Path(path) => path.clone(),
+            FileMember::Text(text) => PathBuf::from(&*text),
         };
         let is_there = folder.canonicalize().is_ok_and(|root| {
             let inside = path.strip_prefix(folder).map(|inside| root.join(inside));
@@ -53,41 +50,28 @@ pub(crate) fn check(spec: &ConnectorSpec, folder: &Path, key: &str) -> Result<()
     Ok(())
 }
 
-enum File<'a> {
-    Path(&'a mut PathBuf),
-    Option(&'a mut String),
-}
-
 /// All files that an entry names, with the members that do.
-fn files(spec: &mut ConnectorSpec) -> Vec<(String, File<'_>)> {
-    let mut found: Vec<(String, File<'_>)> = Vec::new();
+fn files(spec: &mut ConnectorSpec) -> Vec<(String, FileMember<'_>)> {
+    let mut found: Vec<(String, FileMember<'_>)> = Vec::new();
+    let common = &mut spec.common;
     let members = [
-        ("password_file", &mut spec.password_file),
-        ("ca_file", &mut spec.ca_file),
-        ("cert_file", &mut spec.cert_file),
-        ("key_file", &mut spec.key_file),
+        ("password_file", &mut common.password_file),
+        ("ca_file", &mut common.ca_file),
+        ("cert_file", &mut common.cert_file),
+        ("key_file", &mut common.key_file),
     ];
     for (member, path) in members {
-        found.extend(path.as_mut().map(|path| (member.to_owned(), File::Path(path))));
+        found.extend(path.as_mut().map(|path| (member.to_owned(), FileMember::Path(path))));
     }
-    if let Some(registry) = &mut spec.registry {
+    if let Some(registry) = &mut common.registry {
         let members =
             [("password_file", &mut registry.password_file), ("ca_file", &mut registry.ca_file)];
         for (member, path) in members {
-            found
-                .extend(path.as_mut().map(|path| (format!("registry.{member}"), File::Path(path))));
+            let path = path.as_mut();
+            found.extend(path.map(|path| (format!("registry.{member}"), FileMember::Path(path))));
         }
     }
-    for (at, route) in spec.routes.iter_mut().enumerate() {
-        let path = route.schema_file.as_mut();
-        found.extend(path.map(|path| (format!("routes[{at}].schema_file"), File::Path(path))));
-    }
-    let options = spec.options.iter_mut();
-    for (name, text) in
-        options.filter(|(name, _)| FILE_OPTIONS.iter().any(|end| name.ends_with(end)))
-    {
-        found.push((format!("options.{name}"), File::Option(text)));
-    }
+    found.extend(spec.kind.of_mut().files());
     found
 }
 
@@ -107,9 +91,9 @@ fn barred(key: &str, member: &str) -> Error {
 
 fn check_addresses(spec: &ConnectorSpec, key: &str) -> Result<()> {
     let mut hosts: Vec<(&str, String)> = Vec::new();
-    let addresses = spec.addresses(key)?.hosts;
+    let addresses = spec.common.addresses(spec.describe().style, key)?.hosts;
     hosts.extend(addresses.into_iter().map(|(host, _)| ("url", host)));
-    if let Some(registry) = &spec.registry {
+    if let Some(registry) = &spec.common.registry {
         let rest = registry.url.split_once("://").map_or(&*registry.url, |(_, rest)| rest);
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let host = host.rsplit('@').next().unwrap_or_default();
@@ -160,7 +144,7 @@ mod tests {
             placed.and_then(|spec| check(&spec, &folder, "connector").map(|()| spec))
         };
         let placed = judge("password_file = \"in/p\"").unwrap();
-        assert_eq!(placed.password_file, Some(folder.join("in/p")));
+        assert_eq!(placed.common.password_file, Some(folder.join("in/p")));
         let whole = folder.join("in/p").display().to_string();
         assert!(judge(&format!("password_file = \"{whole}\"")).is_ok());
         let mut texts = std::collections::BTreeSet::new();
@@ -185,7 +169,8 @@ mod tests {
     fn link_local_addresses_are_refused() {
         let judge = |url: &str, registry: &str| {
             let registry = format!("registry = {{ url = \"{registry}\" }}");
-            let spec = ConnectorSpec { url: url.into(), ..spec(&registry) };
+            let mut spec = spec(&registry);
+            spec.common.url = url.into();
             placed(spec, Path::new("/none"), "connector").is_ok()
         };
         assert!(judge("kafka://10.0.0.1:9092,h", "http://r:8080/x"));
