@@ -1,16 +1,16 @@
 //! What Sparkplug's births said, kept as rows of the table `_sparkplug_births`: one for each node
 //! and device of a source, all at time 0, so that a later birth replaces the one before.
 
-use crate::{
-    Error, Result,
-    decode::sparkplug::{EdgeNode, LastBirth, SparkplugNodes},
-};
+use crate::{Error, Result};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use oribi_model::{
-    ColumnRead, ColumnType, Name, Points, PointsBuilder, ReadPath, RowsWanted, ScanSpec,
-    SeriesFilter, SeriesKey, Table, TimeRange, Value, name::DEFAULT_DB,
+use oribi_decode::{
+    points::PointsBuilder,
+    sparkplug::{EdgeNode, LastBirth, SharedNodes},
 };
-use parking_lot::{Mutex, MutexGuard};
+use oribi_model::{
+    ColumnRead, ColumnType, Name, Points, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesKey,
+    Table, TimeRange, Value, name::DEFAULT_DB,
+};
 use std::{io::Read, sync::Arc};
 use tokio::sync::OnceCell;
 
@@ -29,7 +29,7 @@ const ZSTD_LEVEL: i32 = 3;
 pub(crate) struct EdgeNodes {
     /// `None`: nothing of it is kept.
     source: Option<Arc<str>>,
-    nodes: Mutex<SparkplugNodes>,
+    nodes: Arc<SharedNodes>,
     loaded: OnceCell<()>,
 }
 
@@ -41,11 +41,11 @@ impl EdgeNodes {
 
     /// Nodes of which nothing is kept.
     pub(crate) fn forgetful() -> EdgeNodes {
-        EdgeNodes { source: None, nodes: Mutex::default(), loaded: OnceCell::new() }
+        EdgeNodes { source: None, nodes: Arc::default(), loaded: OnceCell::new() }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, SparkplugNodes> {
-        self.nodes.lock()
+    pub(crate) fn shared(&self) -> &Arc<SharedNodes> {
+        &self.nodes
     }
 
     /// The source under whose name births are kept.
@@ -66,7 +66,7 @@ impl EdgeNodes {
             let (nodes, source) = (self.clone(), source.to_owned());
             let loading = tokio::task::spawn_blocking(move || {
                 for birth in kept(&*read, &source)? {
-                    if let Err(wrong) = nodes.lock().restore(&birth) {
+                    if let Err(wrong) = nodes.nodes.restore(&birth) {
                         tracing::warn!(source, edge = ?birth.edge, detail = wrong.detail, "a kept birth cannot be used");
                     }
                 }

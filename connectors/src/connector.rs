@@ -1,28 +1,30 @@
-//! What a connector is: its configuration, its status, and what it runs with.
+//! What connectors of all kinds have: members of their configuration, status, and what they run with.
 
+mod common;
 mod context;
-mod explain;
 mod feed;
-pub(crate) mod files;
+mod kind;
+mod members;
 mod registry;
 mod secret;
-mod spec;
-mod start;
 mod status;
 mod store;
 
+pub use common::Common;
 pub use context::Parts;
-pub use explain::{Explained, explain};
 pub use feed::{FeedSpec, RecordFormat};
+pub use kind::Outline;
+pub use members::members_of;
 pub use registry::RegistrySpec;
 pub use secret::Secret;
-pub use spec::{ConnectorSpec, Kind, Protocol, Retained};
-pub use start::Start;
-pub use status::{Described, PartitionLag, Shown, State};
+pub use status::{PartitionLag, State};
 pub use store::ConnectorStore;
 
+pub(crate) use common::Transport;
 pub(crate) use context::RunContext;
-pub(crate) use secret::read_file;
-pub(crate) use spec::Transport;
-pub(crate) use start::Beginning;
+pub(crate) use kind::{
+    FileMember, Kind, MESSAGE_BYTES_MAX, check_feeds, check_message_bytes_max, check_routes,
+    option_files, schema_files,
+};
+pub(crate) use secret::{read_file, redacted};
 pub(crate) use status::Progress;

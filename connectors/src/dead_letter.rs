@@ -7,7 +7,8 @@ pub use read::WithDeadLetters;
 pub use record::Around;
 
 use base64::Engine;
-use oribi_model::{ColumnType, Name, Points, PointsBuilder, RejectReason, name::DEFAULT_DB};
+use oribi_decode::points::PointsBuilder;
+use oribi_model::{ColumnType, Name, Points, RejectReason, name::DEFAULT_DB};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The table of dead letters, in database `default`.

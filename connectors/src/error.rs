@@ -51,5 +51,11 @@ impl Error {
     }
 }
 
+impl From<oribi_decode::RouteError> for Error {
+    fn from(wrong: oribi_decode::RouteError) -> Error {
+        Error::config(wrong.key, wrong.reason)
+    }
+}
+
 /// The result of an operation of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -8,12 +8,12 @@ mod native;
 mod params;
 mod statements;
 
-use crate::decode::line_protocol::HeadPool;
 use aside::Aside;
 use axum::{
     Router,
     routing::{get, post},
 };
+use oribi_decode::line_protocol::HeadPool;
 use oribi_ingest::Ingest;
 use oribi_model::ArrivalClock;
 use std::{sync::Arc, time::Duration};
@@ -40,7 +40,7 @@ impl Default for WriteOptions {
             decompressed_bytes_max: 64 << 20,
             ratio_max: 100,
             idle_timeout: Duration::from_secs(30),
-            ahead_ns_max: crate::decode::AHEAD_NS_MAX,
+            ahead_ns_max: oribi_decode::AHEAD_NS_MAX,
         }
     }
 }

@@ -11,31 +11,34 @@ mod consumer;
 mod partition;
 mod placing;
 mod reader;
+mod spec;
+mod start;
 mod subscription;
 mod topics;
 
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, RunContext},
+    connector::{Common, RunContext},
     kafka,
-    mapping::Decoder,
 };
+pub(crate) use spec::KafkaSource;
+
 use assignment::MADE;
+use oribi_decode::mapping::{Decoder, TopicStyle};
 use reader::Reader;
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 /// Reads until the context says stop, or something goes wrong that a new start may heal.
-pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
-    let config = kafka::config::consumer(spec)?;
-    let routes = Arc::new(spec.routes("connector")?);
+async fn run(spec: &KafkaSource, common: &Common, context: &RunContext) -> Result<()> {
+    let config = kafka::config::consumer(common, &spec.options)?;
+    let routes = common.compile(&spec.routes, TopicStyle::Kafka, "connector")?;
     let label = label(context).await?;
     if spec.routes.iter().any(|route| route.decoder == Decoder::SparkplugB) {
         context.nodes.load(context.parts.feed.clone(), &context.name).await?;
     }
-    let mut reader =
-        Reader::open(&config, spec, context, routes, label, tokio::runtime::Handle::current())?;
+    let mut reader = Reader::open(&config, spec, common, context, routes, label)?;
     let (done, ended) = tokio::sync::oneshot::channel();
-    let name = format!("oribi-kafka-{}", spec.name);
+    let name = format!("oribi-kafka-{}", common.name);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         let outcome = reader.run();
         // The group knows that this member has left before another one joins.
@@ -45,11 +48,11 @@ pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()
     });
     thread.map_err(|wrong| Error::Broker {
         action: "read from",
-        target: spec.url.clone(),
+        target: common.url.clone(),
         reason: format!("the system gives no thread: {wrong}"),
     })?;
     ended.await.unwrap_or_else(|_| {
-        let (target, reason) = (spec.url.clone(), "the reading thread panicked".to_owned());
+        let (target, reason) = (common.url.clone(), "the reading thread panicked".to_owned());
         Err(Error::Broker { action: "read from", target, reason })
     })
 }

@@ -1,4 +1,4 @@
-//! Every way in and out: decoders, HTTP writes, the MQTT listener, connectors, dead letters.
+//! Every way in and out: HTTP writes, the MQTT listener, connectors, dead letters.
 //!
 //! Rows leave this crate through [`oribi_ingest::Ingest`] and come back through [`oribi_model::Feed`]; what
 //! is underneath is not known here.
@@ -6,25 +6,26 @@
 mod births;
 pub mod connector;
 pub mod dead_letter;
-pub mod decode;
 mod error;
 pub mod http;
 mod kafka;
 mod kafka_source;
-pub mod mapping;
+mod mqtt;
 pub mod mqtt_listener;
 mod mqtt_source;
-pub mod preset;
 mod pump;
+mod registry;
 pub mod replay;
 mod sink;
+mod spec;
 mod supervisor;
 #[cfg(test)]
 mod testing;
 
-pub use connector::{ConnectorSpec, ConnectorStore, Described, FeedSpec};
+pub use connector::{ConnectorStore, FeedSpec};
 pub use error::{Error, Result};
 pub use http::{WriteOptions, write_router};
-pub use mapping::RouteSpec;
 pub use mqtt_listener::{MqttListener, MqttListenerOptions};
+pub use oribi_decode::{Message, RouteSpec, mapping::TopicStyle};
+pub use spec::{ConnectorSpec, Described, Explained, KindSpec, Shown, explain};
 pub use supervisor::Connectors;

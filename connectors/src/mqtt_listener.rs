@@ -22,15 +22,12 @@ mod shard;
 pub use counters::{ACK_BOUNDS_US, Counters};
 pub use options::MqttListenerOptions;
 
-use crate::{
-    Error, Result,
-    births::EdgeNodes,
-    mapping::{Decoder, Routes, TopicStyle},
-};
+use crate::{Error, Result, births::EdgeNodes, pump::CompiledRoutes};
 use common::Common;
 use connect::Will;
 use ledger::Ledger;
 use live::Greetings;
+use oribi_decode::mapping::{Decoder, TopicStyle};
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, ReadPath};
 use session::Sessions;
@@ -82,7 +79,7 @@ impl MqttListener {
         let listener = TcpListener::from_std(listener).map_err(refused("register"))?;
         let address = listener.local_addr().map_err(refused("name"))?;
         let counters = Arc::new(Counters::default());
-        let routes = Arc::new(Routes::new(&options.topics, TopicStyle::Mqtt, None, "mqtt.topics")?);
+        let routes = CompiledRoutes::new(&options.topics, TopicStyle::Mqtt, None, "mqtt.topics")?;
         let options = Arc::new(options);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let nodes = Arc::new(EdgeNodes::of(shard::SOURCE.into()));

@@ -8,18 +8,17 @@
 mod client;
 mod intake;
 mod relay;
-mod transport;
+mod spec;
 
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, RunContext, State},
-    decode::sparkplug::rebirth_command,
-    mapping::Decoder,
+    connector::{Common, RunContext, State},
 };
-pub(crate) use transport::{network, transport};
+pub(crate) use spec::MqttSource;
 
 use client::{Connection, Event};
 use intake::Intake;
+use oribi_decode::{mapping::Decoder, sparkplug::rebirth_command};
 use relay::Relay;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::task::{JoinError, JoinHandle};
@@ -43,29 +42,30 @@ enum Ended {
 
 /// Runs one connection until it ends or the context says stop; another one by a relay where the
 /// client cannot read what comes.
-pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
-    if connect(spec, context, None).await? == Ended::Stopped {
+async fn run(spec: &MqttSource, common: &Common, context: &RunContext) -> Result<()> {
+    if connect(spec, common, context, None).await? == Ended::Stopped {
         return Ok(());
     }
     tracing::warn!(connector = %context.name, "a message came that MQTT does not allow; it goes aside");
-    let relay = Relay::open(spec).await?;
-    match connect(spec, context, Some(&relay)).await? {
+    let relay = Relay::open(common, spec.protocol()).await?;
+    match connect(spec, common, context, Some(&relay)).await? {
         Ended::Stopped => Ok(()),
         Ended::Unreadable => Err(Error::Broker {
             action: "stay connected to",
-            target: spec.url.clone(),
+            target: common.url.clone(),
             reason: "it sends packets that are none of MQTT".to_owned(),
         }),
     }
 }
 
 async fn connect(
-    spec: &ConnectorSpec,
+    spec: &MqttSource,
+    common: &Common,
     context: &RunContext,
     relay: Option<&Relay>,
 ) -> Result<Ended> {
-    let mut connection = Connection::open(spec, relay)?;
-    let intake = Arc::new(Intake::new(spec, context)?);
+    let mut connection = Connection::open(spec, common, relay)?;
+    let intake = Arc::new(Intake::new(spec, common, context)?);
     if spec.routes.iter().any(|route| route.decoder == Decoder::SparkplugB) {
         let read = context.parts.feed.clone();
         context.nodes.load(read, &context.name).await?;
@@ -77,9 +77,9 @@ async fn connect(
     ));
     let outcome = tokio::select! {
         biased;
-        outcome = poll(spec, context, &mut connection, &intake) => outcome,
+        outcome = poll(spec, common, context, &mut connection, &intake) => outcome,
         // It ends by itself only where the node stops or it has panicked.
-        ended = &mut writing => return unwritten(spec, context, ended),
+        ended = &mut writing => return unwritten(common, context, ended),
     };
     intake.close();
     let is_open = matches!(outcome, Ok(Ended::Stopped));
@@ -89,7 +89,7 @@ async fn connect(
 
 /// What it means that the writer has ended before the connection.
 fn unwritten(
-    spec: &ConnectorSpec,
+    common: &Common,
     context: &RunContext,
     ended: std::result::Result<(), JoinError>,
 ) -> Result<Ended> {
@@ -100,7 +100,7 @@ fn unwritten(
         Ok(()) => "the writer has ended".to_owned(),
         Err(wrong) => format!("the writer ended abnormally: {wrong}"),
     };
-    Err(Error::Broker { action: "store messages of", target: spec.url.clone(), reason })
+    Err(Error::Broker { action: "store messages of", target: common.url.clone(), reason })
 }
 
 /// Waits for the writer. Acks of what it still writes go out on the connection, if that holds; one
@@ -129,7 +129,8 @@ async fn finish(
 }
 
 async fn poll(
-    spec: &ConnectorSpec,
+    spec: &MqttSource,
+    common: &Common,
     context: &RunContext,
     connection: &mut Connection,
     intake: &Intake,
@@ -157,7 +158,7 @@ async fn poll(
                 if let Some((filter, reason)) = refused.first() {
                     return Err(Error::Broker {
                         action: "subscribe at",
-                        target: spec.url.clone(),
+                        target: common.url.clone(),
                         reason: format!("{filter:?} was refused: {reason}"),
                     });
                 }
@@ -183,7 +184,7 @@ async fn poll(
 }
 
 /// Names the filters and how they are subscribed to.
-fn fingerprint(spec: &ConnectorSpec) -> u64 {
+fn fingerprint(spec: &MqttSource) -> u64 {
     let mut text = format!("{} {}", SUBSCRIPTION_OPTIONS, spec.qos());
     for filter in client::filters(spec) {
         text.push('\n');

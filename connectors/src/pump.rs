@@ -3,13 +3,14 @@
 
 mod batch;
 mod held;
-mod router;
+mod intake;
+mod routes;
 mod store;
-mod topics;
 mod waiting;
 mod write;
 
 pub(crate) use batch::{Batch, Origin, head_of};
 pub(crate) use held::Held;
-pub(crate) use router::{Router, Wanted};
+pub(crate) use intake::{Intake, Wanted};
+pub(crate) use routes::CompiledRoutes;
 pub(crate) use store::{Sender, Stored};

@@ -5,10 +5,9 @@ use crate::{
     births::EdgeNodes,
     connector::RegistrySpec,
     dead_letter::Around,
-    decode::Fault,
-    mapping::{Message, RouteSpec, Routes, TopicStyle},
-    pump::{Batch, Origin, Router},
+    pump::{Batch, CompiledRoutes, Intake, Origin},
 };
+use oribi_decode::{Fault, Message, RouteSpec, mapping::TopicStyle};
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, ReadPath, RejectReason};
 use std::{
@@ -71,19 +70,19 @@ pub async fn replay(
     ahead_ns_max: i64,
 ) -> Result<Vec<Replayed>> {
     static NUMBER: AtomicU64 = AtomicU64::new(1);
-    let mut routers: HashMap<&str, Router> = HashMap::new();
+    let mut intakes: HashMap<&str, Intake> = HashMap::new();
     for (name, source) in sources {
         let registry = source.registry.as_ref().map(|spec| spec.open(name)).transpose()?;
-        let routes = Routes::new(&source.routes, source.style, registry.as_ref(), name)?;
+        let routes = CompiledRoutes::new(&source.routes, source.style, registry, name)?;
         let nodes = Arc::new(EdgeNodes::forgetful());
         nodes.load(read.clone(), name).await?;
-        let router = Router::new(Arc::new(routes), arrival.clone(), ahead_ns_max);
-        routers.insert(name, router.with_nodes(nodes));
+        let intake = Intake::new(routes, nodes, arrival.clone(), ahead_ns_max);
+        intakes.insert(name, intake);
     }
     let mut outcomes = Vec::with_capacity(letters.len());
     let nobody: Arc<str> = "".into();
     for letter in letters {
-        let Some(router) = routers.get_mut(letter.source.as_str()) else {
+        let Some(intake) = intakes.get_mut(letter.source.as_str()) else {
             outcomes.push(Replayed::Refused(format!("there is no source {:?}", letter.source)));
             continue;
         };
@@ -101,11 +100,11 @@ pub async fn replay(
             around.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
         (message.key, message.headers) = (around.key.as_deref(), &headers);
         (message.time_ns, message.partition) = (Some(letter.time_ns), letter.partition);
-        if let Some(wanted) = router.wanted(&message) {
+        if let Some(wanted) = intake.wanted(&message) {
             wanted.fetch().await?;
         }
         let origin = Origin::Mqtt { client_id: &nobody, packet_id: 0 };
-        router.add(&mut batch, &message, &origin, arrival.now_ns());
+        intake.add(&mut batch, &message, &origin, arrival.now_ns());
         let fault = match batch.take_faults().pop() {
             Some((_, fault)) => Some(fault),
             None => refusal(&mut batch, ingest).await?,

@@ -15,13 +15,18 @@ mod pass;
 mod places;
 mod record;
 mod sent;
+mod spec;
 mod window_record;
 mod windows;
 
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, Kind, RunContext},
+    connector::{Common, FeedSpec, RunContext},
 };
+
+pub(crate) use spec::{KafkaSink, MqttSink};
+
+use tokio::runtime::Handle;
 
 /// Where records go.
 trait Outlet {
@@ -50,20 +55,20 @@ trait Outlet {
     fn settle(&mut self) -> Result<()>;
 }
 
-/// Runs until the context says stop, or something goes wrong that a new start may heal.
-pub(crate) async fn run(spec: &ConnectorSpec, context: &RunContext) -> Result<()> {
-    let (spec, context) = (spec.clone(), context.clone());
-    let url = spec.url.clone();
-    let runtime = tokio::runtime::Handle::current();
-    let passing = tokio::task::spawn_blocking(move || match spec.kind {
-        Kind::MqttSink => {
-            let outlet = mqtt::MqttOutlet::connect(&spec, &context, &runtime)?;
-            pass::run(&spec, &context, &runtime, outlet)
-        }
-        _ => {
-            let outlet = kafka::KafkaOutlet::new(&spec, &context)?;
-            pass::run(&spec, &context, &runtime, outlet)
-        }
+/// Runs until the context says stop, or something goes wrong that a new start may heal. `open` opens
+/// the way out on a thread that may wait.
+async fn run<O: Outlet>(
+    feeds: &[FeedSpec],
+    common: &Common,
+    context: &RunContext,
+    open: impl FnOnce(&Common, &RunContext, &Handle) -> Result<O> + Send + 'static,
+) -> Result<()> {
+    let (feeds, common, context) = (feeds.to_vec(), common.clone(), context.clone());
+    let url = common.url.clone();
+    let runtime = Handle::current();
+    let passing = tokio::task::spawn_blocking(move || {
+        let outlet = open(&common, &context, &runtime)?;
+        pass::run(&feeds, &common, &context, &runtime, outlet)
     });
     passing.await.unwrap_or_else(|wrong| Err(broken(&url, wrong)))
 }

@@ -1,13 +1,12 @@
 //! Starts connectors, starts them again when they fail, and stops them.
 
 mod entry;
-mod kinds;
 
 use crate::{
     Error, Result,
     births::EdgeNodes,
-    connector::{ConnectorSpec, Described, Parts, Progress, RunContext, State, files},
-    kafka,
+    connector::{Parts, Progress, RunContext, State},
+    spec::{ConnectorSpec, Described, files},
 };
 use entry::{Entry, Origin};
 use parking_lot::Mutex;
@@ -59,12 +58,13 @@ impl Connectors {
         let mut entries: BTreeMap<String, (Entry, Origin)> = BTreeMap::new();
         for (at, spec) in file.into_iter().enumerate() {
             let key = format!("connectors[{at}]");
-            check(&parts, &spec, &key)?;
-            if entries.contains_key(&spec.name) {
-                let reason = format!("{:?} names two connectors", spec.name);
+            spec.validate_with(&*parts.windows, &key)?;
+            if entries.contains_key(&spec.common.name) {
+                let reason = format!("{:?} names two connectors", spec.common.name);
                 return Err(Error::config(format!("{key}.name"), reason));
             }
-            entries.insert(spec.name.clone(), (Entry::Readable(Arc::new(spec)), Origin::File));
+            entries
+                .insert(spec.common.name.clone(), (Entry::Readable(Arc::new(spec)), Origin::File));
         }
         for (name, json) in parts.store.connectors() {
             let entry = match entries.remove(&name) {
@@ -120,9 +120,9 @@ impl Connectors {
         let spec: ConnectorSpec = serde_json::from_str(json)
             .map_err(|wrong| Error::config("connector", wrong.to_string()))?;
         let spec = self.placed(spec)?;
-        check(&self.inner.parts, &spec, "connector")?;
+        spec.validate_with(&*self.inner.parts.windows, "connector")?;
         let _one = self.inner.changing.lock().await;
-        let name = spec.name.clone();
+        let name = spec.common.name.clone();
         let count = {
             let running = self.inner.running.lock();
             if running.get(&name).is_some_and(|running| running.origin == Origin::File) {
@@ -280,12 +280,6 @@ impl Running {
     }
 }
 
-fn check(parts: &Parts, spec: &ConnectorSpec, key: &str) -> Result<()> {
-    parts.check(spec, key)?;
-    // There are none where librdkafka is not asked.
-    kafka::config::options(spec, key).map(drop)
-}
-
 async fn end(stop: CancellationToken, task: JoinHandle<()>) {
     stop.cancel();
     if let Err(wrong) = task.await {
@@ -326,8 +320,8 @@ async fn run_once(spec: Arc<ConnectorSpec>, origin: Origin, context: RunContext)
         // What lies in the folder may have changed.
         files::check(&spec, &context.parts.files, "connector")?;
     }
-    let target = spec.url.clone();
-    let run = tokio::spawn(async move { kinds::run(&spec, &context).await });
+    let target = spec.common.url.clone();
+    let run = tokio::spawn(async move { spec.run(&context).await });
     run.await.unwrap_or_else(|wrong| {
         Err(Error::Broker { action: "work with", target, reason: panic_text(wrong) })
     })

@@ -148,14 +148,6 @@ pub(crate) fn sample(path: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|wrong| panic!("cannot read {}: {wrong}", path.display()))
 }
 
-/// Compares what became of a sample with the file of rows beside it, whose name ends in `.rows`.
-pub(crate) fn assert_rows(sample: &str, shown: &str) {
-    let path = samples_dir().join(sample).with_extension("rows");
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    let (shown, expected) = (shown.trim_end(), expected.trim_end());
-    assert!(shown == expected, "{} differs; now it is\n{shown}", path.display());
-}
-
 fn samples_dir() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/payloads")
 }

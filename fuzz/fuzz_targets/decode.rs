@@ -1,5 +1,5 @@
 //! Messages of any bytes through the decoder or preset that `ORIBI_FUZZ_DECODER` names, by the way that
-//! `oribi connectors test` goes: routes, decoder, mapping, rows. Nothing may panic or grow without bound.
+//! messages go: routes, decoder, mapping, rows. Nothing may panic or grow without bound.
 //!
 //! Messages of presets are `TOPIC LF PAYLOAD`. Those of Sparkplug B are several, each a byte for the topic, two for
 //! the length (big-endian) and the payload. Arrow is not here: its own reader panics, which the decoder catches and a
@@ -7,15 +7,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oribi_connectors::{
-    ConnectorSpec,
-    connector::explain,
-    decode::{avro, sparkplug::SparkplugNodes},
-    mapping::Message,
+use oribi_decode::{
+    FileError, Message, MessageDecoder, OpenRows, RouteSpec, Routes, SchemaFiles, avro,
+    mapping::{SchemaPlaces, TopicStyle},
+    sparkplug::SparkplugNodes,
 };
 use oribi_model::{ArrivalClock, SystemClock};
 use std::{
-    cell::RefCell,
+    path::Path,
     sync::{Arc, OnceLock},
 };
 
@@ -45,7 +44,7 @@ const SPARKPLUG_TOPICS: [&str; 6] = [
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/data/payloads");
 
 enum Target {
-    Route { spec: Box<ConnectorSpec>, has_topic: bool },
+    Route { routes: Arc<Routes>, has_topic: bool },
     Sparkplug,
     AvroContainer,
 }
@@ -63,17 +62,22 @@ impl Target {
             decoder if DECODERS.contains(&decoder) => format!(r#""decoder": "{decoder}""#),
             other => panic!("ORIBI_FUZZ_DECODER names {other:?}, which is no decoder"),
         };
-        let spec = format!(
-            r##"{{"name": "f", "kind": "mqtt", "url": "mqtt://h", "routes": [{{"topics": ["#"], {reading}}}]}}"##
-        );
-        let spec = serde_json::from_str(&spec).expect("the connector is one");
-        Target::Route { spec: Box::new(spec), has_topic: PRESETS.contains(&name) }
+        let spec = format!(r##"{{"topics": ["#"], {reading}}}"##);
+        let spec: RouteSpec = serde_json::from_str(&spec).expect("the route is one");
+        let places = SchemaPlaces { files: Arc::new(Disk), registry: None };
+        let routes = Routes::new(&[spec], TopicStyle::Mqtt, &places, "routes");
+        let routes = Arc::new(routes.expect("the route is right"));
+        Target::Route { routes, has_topic: PRESETS.contains(&name) }
     }
 }
 
-thread_local! {
-    static RUNTIME: RefCell<tokio::runtime::Runtime> =
-        RefCell::new(tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts"));
+/// Samples as they lie there.
+struct Disk;
+
+impl SchemaFiles for Disk {
+    fn read(&self, path: &Path, _: u64) -> Result<Vec<u8>, FileError> {
+        std::fs::read(path).map_err(|wrong| FileError::Missing(wrong.to_string()))
+    }
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -84,22 +88,23 @@ fuzz_target!(|data: &[u8]| {
         )
     });
     match target {
-        Target::Route { spec, has_topic } => route(spec, *has_topic, data),
+        Target::Route { routes, has_topic } => route(routes, *has_topic, data),
         Target::Sparkplug => sparkplug(data),
         Target::AvroContainer => drop(avro::read_container(data)),
     }
 });
 
-fn route(spec: &ConnectorSpec, has_topic: bool, data: &[u8]) {
+fn route(routes: &Arc<Routes>, has_topic: bool, data: &[u8]) {
     let (topic, payload) = match data.iter().position(|byte| *byte == b'\n') {
         Some(at) if has_topic => (std::str::from_utf8(&data[..at]).unwrap_or("t"), &data[at + 1..]),
         _ => ("site/a/dev/b", data),
     };
     let arrival = ArrivalClock::new(Arc::new(SystemClock));
-    let message = Message::new(topic, payload);
-    let explained = RUNTIME
-        .with_borrow(|runtime| runtime.block_on(explain(spec, &message, &arrival, i64::MAX / 2)));
-    drop(explained.expect("the routes are right"));
+    let now_ns = arrival.now_ns();
+    let mut decoder = MessageDecoder::new(routes.clone(), Arc::default(), arrival, i64::MAX / 2);
+    let mut rows = OpenRows::new(1);
+    drop(decoder.decode(&mut rows, &Message::new(topic, payload), now_ns));
+    drop(rows.tables.finish());
 }
 
 fn sparkplug(mut data: &[u8]) {

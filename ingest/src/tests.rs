@@ -2,9 +2,10 @@
 
 use super::*;
 use oribi_cluster::{Node, NodeOptions};
+use oribi_decode::points::PointsBuilder;
 use oribi_model::{
-    ColumnRead, ColumnType, Name, Points, PointsBuilder, ReadPath, RejectReason, RowsWanted,
-    ScanSpec, SeriesFilter, SystemClock, TimeRange, Value, time::NS_PER_DAY,
+    ColumnRead, ColumnType, Name, Points, ReadPath, RejectReason, RowsWanted, ScanSpec,
+    SeriesFilter, SystemClock, TimeRange, Value, time::NS_PER_DAY,
 };
 use oribi_store::disk::sim::SimDisk;
 use std::{collections::BTreeMap, sync::Arc};

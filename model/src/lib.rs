@@ -27,7 +27,7 @@ pub use error::{Error, Result};
 pub use feed::{BatchIter, Committed, Feed, WindowFeed, WindowQuestion, WindowRow, WrongMember};
 pub use id::{ColumnId, LogIndex, NodeId, TableId, TabletId};
 pub use name::Name;
-pub use points::{Points, PointsBuilder, RejectReason, Rejection};
+pub use points::{Points, RejectReason, Rejection};
 pub use predicate::{TagPredicate, TagValues};
 pub use read::{
     BlockIter, ColumnRead, NamedSeries, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesTest,

@@ -1,14 +1,9 @@
 //! Rows as a decoder saw them: tables, tags and fields by name, types as written.
 //!
-//! A decoder fills a [`PointsBuilder`]; the write path checks the [`Points`] against the schema
-//! and turns them into [`crate::RowBatch`]es.
+//! The write path checks the [`Points`] of a decoder against the schema and turns them into
+//! [`crate::RowBatch`]es.
 
-mod builder;
-mod cells;
-mod series_index;
 mod take;
-
-pub use builder::{FieldRef, PointsBuilder};
 
 use crate::{ColumnValues, Cursor, Name, SeriesKeys, Value};
 

@@ -59,6 +59,7 @@ impl fmt::Debug for SeriesKey {
 }
 
 /// Appends one tag to the bytes of a key under construction; an empty value is left out.
+#[inline]
 pub fn push_tag(key: &mut Vec<u8>, id: ColumnId, value: &[u8]) {
     if value.is_empty() {
         return;
@@ -77,7 +78,8 @@ pub(crate) fn split_tag(bytes: &[u8]) -> Option<(ColumnId, &[u8], &[u8])> {
     Some((ColumnId(id), value, rest))
 }
 
-pub(crate) fn tags(mut bytes: &[u8]) -> impl Iterator<Item = (ColumnId, &str)> {
+/// The tags of a key's bytes, in the order in which they stand.
+pub fn tags(mut bytes: &[u8]) -> impl Iterator<Item = (ColumnId, &str)> {
     std::iter::from_fn(move || {
         let (id, value, rest) = split_tag(bytes)?;
         bytes = rest;

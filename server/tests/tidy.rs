@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CRATES: [&str; 7] = ["model", "store", "cluster", "ingest", "connectors", "query", "server"];
+const CRATES: [&str; 8] =
+    ["model", "store", "cluster", "ingest", "decode", "connectors", "query", "server"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")
@@ -52,7 +53,7 @@ fn what_only_one_place_may_name_stands_only_there() {
         ("std::fs", &["store/disk.rs"], &["model", "store", "cluster", "ingest", "query"]),
         ("SystemTime::now", &["model/time.rs"], &["model", "store", "cluster", "ingest", "query"]),
         ("tokio::", &[], &["model", "store"]),
-        ("datafusion", &[], &["model", "store", "cluster", "ingest", "connectors"]),
+        ("datafusion", &[], &["model", "store", "cluster", "ingest", "decode", "connectors"]),
     ];
     for (word, allowed, crates) in rules {
         for name in crates {
@@ -62,6 +63,36 @@ fn what_only_one_place_may_name_stands_only_there() {
                 assert!(may || !code.contains(word), "{place} names {word}");
             }
         }
+    }
+}
+
+/// What bytes mean depends on nothing but them and the arguments beside them.
+#[test]
+fn decoders_reach_for_nothing() {
+    const WORDS: [&str; 12] = [
+        "tokio",
+        "std::fs",
+        "fs::",
+        "std::net",
+        "net::",
+        "std::env",
+        "std::process",
+        "std::thread",
+        "SystemTime",
+        "SystemClock",
+        "Instant",
+        "async ",
+    ];
+    let files = code_of("decode");
+    assert!(!files.is_empty());
+    for (path, code) in files {
+        let named = WORDS.iter().find(|word| code.contains(**word));
+        assert_eq!(named, None, "decode/{} names it", path.display());
+    }
+    let manifest = fs::read_to_string(root().join("decode/Cargo.toml")).unwrap();
+    let needed = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+    for package in ["tokio", "ureq", "rdkafka", "rumqttc", "native-tls", "axum", "oribi-ingest"] {
+        assert!(!needed.contains(package), "decode depends on {package}");
     }
 }
 

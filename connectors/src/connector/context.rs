@@ -1,7 +1,7 @@
 //! What connectors run with.
 
-use super::{ConnectorSpec, ConnectorStore, status::Progress};
-use crate::{Error, Result, births::EdgeNodes};
+use super::{ConnectorStore, status::Progress};
+use crate::births::EdgeNodes;
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Feed, WindowFeed};
 use std::{path::PathBuf, sync::Arc};
@@ -24,25 +24,6 @@ pub struct Parts {
     pub ahead_ns_max: i64,
     /// The folder of the files that entries made over HTTP may name.
     pub files: PathBuf,
-}
-
-impl Parts {
-    /// Checks a connector as configured. `key` is how the configuration calls it.
-    ///
-    /// # Errors
-    /// [`Error::Config`] names the key and what was expected.
-    pub(crate) fn check(&self, spec: &ConnectorSpec, key: &str) -> Result<()> {
-        spec.validate(key)?;
-        for (at, feed) in spec.feeds.iter().enumerate() {
-            if let Some(question) = feed.question() {
-                self.windows.check(&question).map_err(|wrong| {
-                    let key = format!("{key}.feeds[{at}].{}", wrong.member);
-                    Error::config(key, wrong.reason)
-                })?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What one connector runs with.

@@ -3,7 +3,7 @@
 use super::secret::{Secret, password, read_file};
 use crate::{
     Error, Result,
-    decode::confluent::{Credentials, RegistryOptions, SchemaRegistry},
+    registry::{Credentials, RegistryOptions, SchemaRegistry},
 };
 use serde::{Deserialize, Serialize};
 use std::{path::PathBuf, sync::Arc};

@@ -2,10 +2,10 @@
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize, Serializer};
-use std::{fmt, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 /// What stands in the place of a secret.
-pub(super) const REDACTED: &str = "***";
+const REDACTED: &str = "***";
 
 /// A password or the like; shown and serialised as `***`.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -32,8 +32,20 @@ impl Serialize for Secret {
 }
 
 /// Whether an option of this name holds a secret.
-pub(super) fn is_secret(name: &str) -> bool {
+fn is_secret(name: &str) -> bool {
     ["password", "secret", "jaas", "token", "key.pem"].iter().any(|word| name.contains(word))
+}
+
+/// Options as they are shown: secrets among them are not.
+pub(crate) fn redacted<S: Serializer>(
+    options: &BTreeMap<String, String>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_map(
+        options
+            .iter()
+            .map(|(name, value)| (name, if is_secret(name) { REDACTED } else { value.as_str() })),
+    )
 }
 
 /// A password, read from its file where it is not given itself; `key` is how the configuration

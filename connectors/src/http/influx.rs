@@ -2,16 +2,16 @@
 //! an error, never 200 or 429.
 
 use super::{Writer, body, deferred, params::Params};
-use crate::decode::{
-    Decoded,
-    line_protocol::{self, Options, original_line},
-    time::Precision,
-};
 use axum::{
     body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
+};
+use oribi_decode::{
+    Decoded,
+    line_protocol::{self, Options, original_line},
+    time::Precision,
 };
 use oribi_ingest::Error;
 use oribi_model::{Name, Points, RejectReason, Rejection, name::DEFAULT_DB};

@@ -5,18 +5,18 @@ use super::{
     influx::{no_content, retry_after_s},
     params::Params,
 };
-use crate::decode::{
-    Decoded, Fault, arrow, avro, cbor, csv,
-    document::{self, Document},
-    json, msgpack,
-    row::{RowRules, RowSink, TimeRule},
-    table::TableBuilder,
-    time::{self, Precision},
-};
 use axum::{
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
+};
+use oribi_decode::{
+    Decoded, Fault, arrow, avro, cbor, csv,
+    document::{self, Document},
+    json, msgpack,
+    points::PointsBuilder,
+    row::{RowRules, RowSink, TimeRule},
+    time::{self, Precision},
 };
 use oribi_model::{ColumnKind, Name, Points, Rejection, name::DEFAULT_DB};
 use serde_json::{Value, json};
@@ -162,7 +162,7 @@ fn decode(writer: &Writer, question: &Question, bytes: &[u8]) -> Decoded {
         now_ns: writer.arrival.now_ns(),
         ahead_ns_max: writer.options.ahead_ns_max,
     };
-    let mut builder = TableBuilder::new(question.db.clone(), question.table.clone());
+    let mut builder = PointsBuilder::new(question.db.clone(), question.table.clone());
     let rejected = {
         let mut sink = RowSink::new(&rules, &mut builder, None, 1);
         let read = match question.format {

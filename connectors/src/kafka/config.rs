@@ -1,8 +1,9 @@
 //! librdkafka's configuration out of a connector's.
 
-use crate::{Error, Result, connector::ConnectorSpec};
+use crate::{Error, Result, connector::Common};
+use oribi_decode::mapping::TopicStyle;
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError};
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Options that no entry may set: the connector's promises rest on them, or they would run foreign
 /// code. A name that ends in a dot stands for the whole family.
@@ -25,13 +26,16 @@ const OWNED: [(&str, &str); 16] = [
     ("acks", "a sink waits for all replicas"),
 ];
 
+/// Options of librdkafka by its own names.
+type Options = BTreeMap<String, String>;
+
 /// The configuration of a consumer.
 ///
 /// # Errors
 /// [`Error::Config`] names the option.
-pub(crate) fn consumer(spec: &ConnectorSpec) -> Result<ClientConfig> {
-    let mut config = common(spec)?;
-    let group_id = format!("oribi-{}", spec.name);
+pub(crate) fn consumer(common: &Common, options: &Options) -> Result<ClientConfig> {
+    let mut config = shared(common, options)?;
+    let group_id = format!("oribi-{}", common.name);
     let defaults = [
         ("group.id", group_id.as_str()),
         ("check.crcs", "true"),
@@ -61,8 +65,8 @@ pub(crate) fn consumer(spec: &ConnectorSpec) -> Result<ClientConfig> {
 ///
 /// # Errors
 /// [`Error::Config`] names the option.
-pub(crate) fn producer(spec: &ConnectorSpec) -> Result<ClientConfig> {
-    let mut config = common(spec)?;
+pub(crate) fn producer(common: &Common, options: &Options) -> Result<ClientConfig> {
+    let mut config = shared(common, options)?;
     for (name, value) in [("linger.ms", "10"), ("compression.type", "lz4")] {
         if config.get(name).is_none() {
             config.set(name, value);
@@ -76,9 +80,9 @@ pub(crate) fn producer(spec: &ConnectorSpec) -> Result<ClientConfig> {
 ///
 /// # Errors
 /// [`Error::Config`] names the option and what was expected.
-pub(crate) fn options(spec: &ConnectorSpec, key: &str) -> Result<ClientConfig> {
+pub(crate) fn options(given: &Options, key: &str) -> Result<ClientConfig> {
     let mut config = ClientConfig::new();
-    for (name, value) in &spec.options {
+    for (name, value) in given {
         let wrong = |reason: String| Err(Error::config(format!("{key}.options.{name}"), reason));
         if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| is_named(owned, name)) {
             return wrong(format!("it is not yours to set: {reason}"));
@@ -94,21 +98,21 @@ pub(crate) fn options(spec: &ConnectorSpec, key: &str) -> Result<ClientConfig> {
     Ok(config)
 }
 
-fn common(spec: &ConnectorSpec) -> Result<ClientConfig> {
-    let mut config = options(spec, "connector")?;
+fn shared(common: &Common, given: &Options) -> Result<ClientConfig> {
+    let mut config = options(given, "connector")?;
     // What it would log it also reports as errors, which stand in the connector's status.
     config.set_log_level(RDKafkaLogLevel::Emerg);
-    let hosts = spec.addresses("connector")?.hosts;
+    let hosts = common.addresses(TopicStyle::Kafka, "connector")?.hosts;
     let hosts: Vec<String> = hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
     config.set("bootstrap.servers", hosts.join(","));
     let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let members = [
-        ("client.id", Some(format!("oribi-{}", spec.name))),
-        ("sasl.username", spec.username.clone()),
-        ("sasl.password", spec.secret()?),
-        ("ssl.ca.location", path(&spec.ca_file)),
-        ("ssl.certificate.location", path(&spec.cert_file)),
-        ("ssl.key.location", path(&spec.key_file)),
+        ("client.id", Some(format!("oribi-{}", common.name))),
+        ("sasl.username", common.username.clone()),
+        ("sasl.password", common.secret()?),
+        ("ssl.ca.location", path(&common.ca_file)),
+        ("ssl.certificate.location", path(&common.cert_file)),
+        ("ssl.key.location", path(&common.key_file)),
     ];
     for (name, value) in members {
         if let (None, Some(value)) = (config.get(name), value) {
@@ -126,20 +130,18 @@ fn is_named(owned: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn spec(options: &str) -> ConnectorSpec {
-        toml::from_str(&format!(
-            "name = \"s\"\nkind = \"kafka\"\nurl = \"kafka://a,b:1\"\noptions = {{ {options} }}\n[[routes]]\ntopics = [\"t\"]\n"
-        ))
-        .unwrap()
+    fn configured(options: &str) -> Result<ClientConfig> {
+        let common: Common = toml::from_str("name = \"s\"\nurl = \"kafka://a,b:1\"").unwrap();
+        consumer(&common, &toml::from_str(options).unwrap())
     }
 
     #[test]
     fn options_are_checked_by_name_and_value() {
-        let config = consumer(&spec("\"group.id\" = \"mine\", \"session.timeout.ms\" = \"7000\""));
+        let config = configured("\"group.id\" = \"mine\"\n\"session.timeout.ms\" = \"7000\"");
         let config = config.unwrap();
         assert_eq!(config.get("bootstrap.servers"), Some("a:9092,b:1"));
         assert_eq!(config.get("group.id"), Some("mine"));
-        assert_eq!(consumer(&spec("")).unwrap().get("group.id"), Some("oribi-s"));
+        assert_eq!(configured("").unwrap().get("group.id"), Some("oribi-s"));
         for (options, part) in [
             ("\"enable.auto.commit\" = \"true\"", "options.enable.auto.commit"),
             (
@@ -150,7 +152,7 @@ mod tests {
             ("\"no.such.option\" = \"1\"", "no.such.option"),
             ("\"session.timeout.ms\" = \"soon\"", "session.timeout.ms"),
         ] {
-            let wrong = consumer(&spec(options)).err().unwrap().to_string();
+            let wrong = configured(options).err().unwrap().to_string();
             assert!(wrong.contains(part), "{wrong}");
         }
     }

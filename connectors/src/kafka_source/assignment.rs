@@ -1,6 +1,6 @@
 //! Where a partition goes on.
 
-use crate::decode::untimed::PLACES;
+use oribi_decode::untimed::PLACES;
 use std::collections::BTreeMap;
 
 /// Among the places kept of a connector, the number by which tablets tell it from one of its name

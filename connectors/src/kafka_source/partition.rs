@@ -8,11 +8,10 @@ use crate::{
     Result,
     connector::{Progress, RunContext},
     dead_letter::PAYLOAD_BYTES_MAX,
-    decode::Fault,
     kafka::native::Record,
-    mapping::{Message, Routes},
-    pump::{Batch, Origin, Router, Sender, Stored},
+    pump::{Batch, CompiledRoutes, Intake, Origin, Sender, Stored},
 };
+use oribi_decode::{Fault, Message};
 use oribi_model::{ArrivalClock, RejectReason};
 use rdkafka::{TopicPartitionList, consumer::Consumer as _, error::KafkaResult};
 use std::{
@@ -56,7 +55,7 @@ pub(super) struct Partition {
     pub(super) kept: Reached,
     /// After the last record taken.
     next: Reached,
-    router: Router,
+    intake: Intake,
     batch: Batch,
     arrival: ArrivalClock,
     message_bytes_max: usize,
@@ -79,7 +78,7 @@ pub(super) struct Begin {
 impl Partition {
     pub(super) fn new(
         begin: Begin,
-        routes: Arc<Routes>,
+        routes: CompiledRoutes,
         context: &RunContext,
         message_bytes_max: usize,
     ) -> Partition {
@@ -92,8 +91,12 @@ impl Partition {
             done: begin.at,
             kept: begin.at,
             next: begin.at,
-            router: Router::new(routes, arrival.clone(), context.parts.ahead_ns_max)
-                .with_nodes(context.nodes.clone()),
+            intake: Intake::new(
+                routes,
+                context.nodes.clone(),
+                arrival.clone(),
+                context.parts.ahead_ns_max,
+            ),
             batch: Batch::new(1),
             arrival,
             message_bytes_max,
@@ -109,7 +112,7 @@ impl Partition {
     /// [`crate::Error::Broker`]: a schema registry that does not answer.
     pub(super) fn prepare(&mut self, record: Record<'_>, runtime: &Handle) -> Result<()> {
         let Some(payload) = record.payload() else { return Ok(()) };
-        match self.router.wanted(&Message::new(&self.topic, payload)) {
+        match self.intake.wanted(&Message::new(&self.topic, payload)) {
             Some(wanted) => runtime.block_on(wanted.fetch()),
             None => Ok(()),
         }
@@ -154,7 +157,7 @@ impl Partition {
             self.batch.add_dead(&message, bytes as u64, &origin, fault);
         } else {
             let rows = self.batch.rows();
-            self.router.add(&mut self.batch, &message, &origin, now_ns);
+            self.intake.add(&mut self.batch, &message, &origin, now_ns);
             self.next.more_rows += (self.batch.rows() - rows).saturating_sub(1) as u64;
         }
     }

@@ -4,12 +4,10 @@ use super::{
     assignment::{self, Gap, Known, Life, MADE, Reached},
     consumer::{ANSWER_WAIT, Consumer, Place},
     partition::Begin,
+    start::Beginning,
     topics::TopicIds,
 };
-use crate::{
-    Error, Result,
-    connector::{Beginning, RunContext},
-};
+use crate::{Error, Result, connector::RunContext};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::Consumer as _,

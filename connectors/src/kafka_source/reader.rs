@@ -5,14 +5,16 @@ use super::{
     consumer::{ANSWER_WAIT, Consumer, Events, Place, Rebalance},
     partition::{Partition, Waited},
     placing::{Placing, broken, renew},
+    spec::KafkaSource,
+    start::Beginning,
     subscription,
     topics::TopicIds,
 };
 use crate::{
     Error, Result,
-    connector::{Beginning, ConnectorSpec, PartitionLag, RunContext, State},
+    connector::{Common, PartitionLag, RunContext, State},
     kafka::native::{self, Queue, Record},
-    mapping::Routes,
+    pump::CompiledRoutes,
 };
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -40,7 +42,7 @@ pub(super) struct Reader {
     topic_ids: TopicIds,
     queue: Queue,
     consumer: Arc<Consumer>,
-    routes: Arc<Routes>,
+    routes: CompiledRoutes,
     /// How the partitions' sources begin.
     label: String,
     url: String,
@@ -58,17 +60,17 @@ impl Reader {
     /// [`Error::Config`]: options that librdkafka refuses together.
     pub(super) fn open(
         config: &ClientConfig,
-        spec: &ConnectorSpec,
+        spec: &KafkaSource,
+        common: &Common,
         context: &RunContext,
-        routes: Arc<Routes>,
+        routes: CompiledRoutes,
         label: String,
-        runtime: Handle,
     ) -> Result<Reader> {
         let events = Events::new(context.progress.clone());
         let refused =
             |wrong: rdkafka::error::KafkaError| Error::config("options", wrong.to_string());
         let consumer: Consumer = config.create_with_context(events).map_err(refused)?;
-        let topics = subscription::topics(spec);
+        let topics = subscription::topics(&spec.routes);
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&topics).map_err(refused)?;
         let consumer = Arc::new(consumer);
@@ -81,10 +83,10 @@ impl Reader {
             consumer,
             routes,
             label,
-            url: spec.url.clone(),
+            url: common.url.clone(),
             message_bytes_max: spec.message_bytes_max(),
             context: context.clone(),
-            runtime,
+            runtime: Handle::current(),
             kept: Instant::now(),
             beginning,
         })

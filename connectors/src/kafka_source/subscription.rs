@@ -1,10 +1,10 @@
 //! Topics as a group subscribes to them.
 
-use crate::connector::ConnectorSpec;
+use oribi_decode::RouteSpec;
 
 /// The topics of all routes, a leading `^` being a regular expression as librdkafka knows them.
-pub(super) fn topics(spec: &ConnectorSpec) -> Vec<String> {
-    spec.routes.iter().flat_map(|route| &route.topics).map(|topic| unnamed(topic)).collect()
+pub(super) fn topics(routes: &[RouteSpec]) -> Vec<String> {
+    routes.iter().flat_map(|route| &route.topics).map(|topic| unnamed(topic)).collect()
 }
 
 /// librdkafka's own regular expressions have no names.

@@ -9,7 +9,8 @@ use super::{
     session::Sessions,
     shard::Shard,
 };
-use crate::{mapping::Message, pump::Origin};
+use crate::pump::Origin;
+use oribi_decode::Message;
 use oribi_model::ArrivalClock;
 use std::sync::{Arc, atomic::Ordering};
 use tokio_util::sync::CancellationToken;

@@ -1,6 +1,7 @@
 //! Configuration of the MQTT listener.
 
-use crate::{Error, Result, mapping::RouteSpec};
+use crate::{Error, Result};
+use oribi_decode::RouteSpec;
 use serde::Deserialize;
 
 /// Configuration of the listener, `[mqtt]` in the configuration file.
@@ -47,7 +48,7 @@ impl Default for MqttListenerOptions {
             sessions_max: 100_000,
             memory_bytes_max: 48 << 20,
             connect_timeout_ms: 10_000,
-            ahead_ns_max: crate::decode::AHEAD_NS_MAX,
+            ahead_ns_max: oribi_decode::AHEAD_NS_MAX,
         }
     }
 }

@@ -11,10 +11,9 @@ use super::{
 };
 use crate::{
     births::EdgeNodes,
-    decode::Fault,
-    mapping::{Message, Routes},
-    pump::{Batch, Held, Origin, Router, Sender, Stored},
+    pump::{Batch, CompiledRoutes, Held, Intake, Origin, Sender, Stored},
 };
+use oribi_decode::{Fault, Message};
 use oribi_ingest::Ingest;
 use oribi_model::ArrivalClock;
 use parking_lot::{Mutex, MutexGuard};
@@ -45,7 +44,7 @@ impl OpenBatch {
     }
 
     pub(super) fn number(&self) -> u64 {
-        self.batch.number
+        self.batch.number()
     }
 
     /// Has `waker` called once this batch is stored.
@@ -59,7 +58,7 @@ impl OpenBatch {
 /// What the lock of a shard protects.
 pub(super) struct ShardState {
     pub(super) open: OpenBatch,
-    router: Router,
+    intake: Intake,
 }
 
 /// A share of all connections and their batches.
@@ -77,15 +76,15 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new(
-        routes: Arc<Routes>,
+        routes: CompiledRoutes,
         options: Arc<MqttListenerOptions>,
         arrival: ArrivalClock,
         counters: Arc<Counters>,
         nodes: Arc<EdgeNodes>,
     ) -> Shard {
-        let router = Router::new(routes, arrival.clone(), options.ahead_ns_max).with_nodes(nodes);
+        let intake = Intake::new(routes, nodes, arrival.clone(), options.ahead_ns_max);
         Shard {
-            state: Mutex::new(ShardState { open: OpenBatch::new(Batch::new(1)), router }),
+            state: Mutex::new(ShardState { open: OpenBatch::new(Batch::new(1)), intake }),
             completed: AtomicU64::new(0),
             holds: Holds::default(),
             ready: Notify::new(),
@@ -134,9 +133,9 @@ impl Shard {
         origin: &Origin<'_>,
         now_ns: i64,
     ) {
-        state.router.add(&mut state.open.batch, message, origin, now_ns);
+        state.intake.add(&mut state.open.batch, message, origin, now_ns);
         // Nobody here can be asked for anything: clients of the listener have no subscriptions.
-        drop(state.router.take_rebirths());
+        drop(state.intake.take_rebirths());
     }
 
     /// Puts a message into the batch as a dead letter.

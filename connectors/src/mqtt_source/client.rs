@@ -2,14 +2,15 @@
 
 use super::{
     relay::{MARK, Relay},
-    transport::{network, transport},
+    spec::{MqttSource, Protocol, Retained},
 };
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, Protocol, Retained},
-    decode::sparkplug::Command,
+    connector::Common,
+    mqtt::{network, transport},
 };
 use bytes::Bytes;
+use oribi_decode::{mapping::TopicStyle, sparkplug::Command};
 use rumqttc::{AsyncClient as ClientV4, v5::AsyncClient as ClientV5};
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ pub(super) struct Connection {
 pub(super) struct Acks(Client);
 
 /// All filters, in the order of the routes.
-pub(super) fn filters(spec: &ConnectorSpec) -> impl Iterator<Item = &str> {
+pub(super) fn filters(spec: &MqttSource) -> impl Iterator<Item = &str> {
     spec.routes.iter().flat_map(|route| route.topics.iter().map(String::as_str))
 }
 
@@ -88,18 +89,22 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Config`]: files that cannot be read, or hold no certificates.
-    pub(super) fn open(spec: &ConnectorSpec, relay: Option<&Relay>) -> Result<Connection> {
-        let addresses = spec.addresses("connector")?;
+    pub(super) fn open(
+        spec: &MqttSource,
+        common: &Common,
+        relay: Option<&Relay>,
+    ) -> Result<Connection> {
+        let addresses = common.addresses(TopicStyle::Mqtt, "connector")?;
         let (host, port, transport) = match relay {
             Some(relay) => ("127.0.0.1".to_owned(), relay.port, rumqttc::Transport::tcp()),
             None => {
                 let (host, port) = addresses.hosts[0].clone();
-                (host, port, transport(spec, addresses.transport)?)
+                (host, port, transport(common, addresses.transport)?)
             }
         };
-        let login = spec.username.clone().map(|user| Ok::<_, Error>((user, spec.secret()?)));
+        let login = common.username.clone().map(|user| Ok::<_, Error>((user, common.secret()?)));
         let login = login.transpose()?.map(|(user, secret)| (user, secret.unwrap_or_default()));
-        let id = spec.client_id();
+        let id = spec.client_id(common);
         let (events, client) = match spec.protocol() {
             Protocol::V311 => {
                 let mut options = rumqttc::MqttOptions::new(id, host, port);
@@ -118,7 +123,7 @@ impl Connection {
                     let publish = v4_publish(Ack { packet_id, qos: 2 });
                     let seen =
                         events.state.handle_incoming_packet(rumqttc::Packet::Publish(publish));
-                    seen.map_err(|wrong| unseeded(spec, &wrong))?;
+                    seen.map_err(|wrong| unseeded(common, &wrong))?;
                     events.state.events.clear();
                 }
                 (EventLoop::V4(Box::new(events)), Client::V4(client))
@@ -142,14 +147,14 @@ impl Connection {
                     use rumqttc::v5::mqttbytes::v5::Packet;
                     let publish = v5_publish(Ack { packet_id, qos: 2 });
                     let seen = events.state.handle_incoming_packet(Packet::Publish(publish));
-                    seen.map_err(|wrong| unseeded(spec, &wrong))?;
+                    seen.map_err(|wrong| unseeded(common, &wrong))?;
                     events.state.events.clear();
                 }
                 (EventLoop::V5(Box::new(events)), Client::V5(client))
             }
         };
         let filters = filters(spec).map(str::to_owned).collect();
-        Ok(Connection { events, client, url: spec.url.clone(), filters, is_up: false })
+        Ok(Connection { events, client, url: common.url.clone(), filters, is_up: false })
     }
 
     /// What acks are sent with.
@@ -192,7 +197,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::Broker`]: the connection is clogged.
-    pub(super) fn subscribe(&self, spec: &ConnectorSpec) -> Result<()> {
+    pub(super) fn subscribe(&self, spec: &MqttSource) -> Result<()> {
         let asked = match &self.client {
             Client::V4(client) => {
                 let filter = |filter: &String| {
@@ -277,8 +282,8 @@ fn v5_publish(ack: Ack) -> rumqttc::v5::mqttbytes::v5::Publish {
     publish
 }
 
-fn unseeded(spec: &ConnectorSpec, wrong: &dyn std::fmt::Display) -> Error {
-    let (target, reason) = (spec.url.clone(), wrong.to_string());
+fn unseeded(common: &Common, wrong: &dyn std::fmt::Display) -> Error {
+    let (target, reason) = (common.url.clone(), wrong.to_string());
     Error::Broker { action: "prepare a connection to", target, reason }
 }
 

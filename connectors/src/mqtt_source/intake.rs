@@ -3,15 +3,15 @@
 use super::{
     client::{Ack, Acks, Publish},
     relay::MARK,
+    spec::{MqttSource, Retained},
 };
 use crate::{
     Result,
-    connector::{ConnectorSpec, Progress, Retained, RunContext},
+    connector::{Common, Progress, RunContext},
     dead_letter::PAYLOAD_BYTES_MAX,
-    decode::{Fault, sparkplug::EdgeNode},
-    mapping::Message,
-    pump::{Batch, Origin, Router, Sender, Wanted},
+    pump::{self, Batch, Origin, Sender, Wanted},
 };
+use oribi_decode::{Fault, Message, mapping::TopicStyle, sparkplug::EdgeNode};
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, RejectReason};
 use parking_lot::Mutex;
@@ -41,7 +41,7 @@ pub(super) struct Intake {
 struct Open {
     batch: Batch,
     acks: Vec<Ack>,
-    router: Router,
+    intake: pump::Intake,
 }
 
 /// What became of a message that was offered.
@@ -53,18 +53,18 @@ enum Offer {
 }
 
 impl Intake {
-    pub(super) fn new(spec: &ConnectorSpec, context: &RunContext) -> Result<Intake> {
-        let routes = Arc::new(spec.routes("connector")?);
+    pub(super) fn new(spec: &MqttSource, common: &Common, context: &RunContext) -> Result<Intake> {
+        let routes = common.compile(&spec.routes, TopicStyle::Mqtt, "connector")?;
         let arrival = context.parts.arrival.clone();
-        let router = Router::new(routes, arrival.clone(), context.parts.ahead_ns_max)
-            .with_nodes(context.nodes.clone());
+        let (nodes, ahead_ns_max) = (context.nodes.clone(), context.parts.ahead_ns_max);
+        let intake = pump::Intake::new(routes, nodes, arrival.clone(), ahead_ns_max);
         Ok(Intake {
-            state: Mutex::new(Open { batch: Batch::new(1), acks: Vec::new(), router }),
+            state: Mutex::new(Open { batch: Batch::new(1), acks: Vec::new(), intake }),
             ready: Notify::new(),
             taken: Notify::new(),
             closed: CancellationToken::new(),
             name: context.name.clone(),
-            client_id: spec.client_id().into(),
+            client_id: spec.client_id(common).into(),
             retained: spec.retained(),
             message_bytes_max: spec.message_bytes_max(),
             arrival,
@@ -89,7 +89,7 @@ impl Intake {
 
     fn offer(&self, publish: &Publish) -> Offer {
         let mut state = self.state.lock();
-        let Open { batch, acks, router } = &mut *state;
+        let Open { batch, acks, intake } = &mut *state;
         let is_full = batch.rows() >= BATCH_ROWS_MAX
             || batch.bytes() >= BATCH_BYTES_MAX
             || batch.holds_enough();
@@ -98,7 +98,7 @@ impl Intake {
         }
         let message = Message::new(&publish.topic, &publish.payload);
         if !publish.topic.starts_with(MARK)
-            && let Some(wanted) = router.wanted(&message)
+            && let Some(wanted) = intake.wanted(&message)
         {
             return Offer::Wants(wanted);
         }
@@ -122,13 +122,13 @@ impl Intake {
             let fault = Fault::new(RejectReason::Limit, detail);
             batch.add_dead(&message, payload_bytes as u64, &origin, fault);
         } else {
-            router.add(batch, &message, &origin, self.arrival.now_ns());
+            intake.add(batch, &message, &origin, self.arrival.now_ns());
         }
         if publish.ack.qos > 0 {
             acks.push(publish.ack);
             progress.in_flight.fetch_add(1, Ordering::Relaxed);
         }
-        let rebirths = router.take_rebirths();
+        let rebirths = intake.take_rebirths();
         drop(state);
         // The writer takes all there is at once.
         if is_first {

@@ -3,12 +3,14 @@
 //! it was, and the broker sends the same one again, for ever. This relay, which is entered only then,
 //! marks the topics of such messages and leaves out the properties of all.
 
-use super::transport;
+use super::spec::Protocol;
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, Protocol, Transport},
+    connector::{Common, Transport},
+    mqtt,
 };
 use bytes::{Buf, BufMut, BytesMut};
+use oribi_decode::mapping::TopicStyle;
 use std::net::Ipv4Addr;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -35,21 +37,21 @@ impl Relay {
     ///
     /// # Errors
     /// [`Error::Broker`]: the system gives no port; [`Error::Config`]: files that cannot be read.
-    pub(super) async fn open(spec: &ConnectorSpec) -> Result<Relay> {
-        let addresses = spec.addresses("connector")?;
+    pub(super) async fn open(common: &Common, protocol: Protocol) -> Result<Relay> {
+        let addresses = common.addresses(TopicStyle::Mqtt, "connector")?;
         let (host, port) = addresses.hosts[0].clone();
         let tls = match addresses.transport {
             Transport::Plain => None,
-            Transport::Tls => Some(TlsConnector::from(transport::tls(spec)?)),
+            Transport::Tls => Some(TlsConnector::from(mqtt::tls(common)?)),
         };
         let broken = |wrong: std::io::Error| Error::Broker {
             action: "open a relay to",
-            target: spec.url.clone(),
+            target: common.url.clone(),
             reason: wrong.to_string(),
         };
         let entrance = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(broken)?;
         let entered = entrance.local_addr().map_err(broken)?.port();
-        let (protocol, url) = (spec.protocol(), spec.url.clone());
+        let url = common.url.clone();
         let passing = tokio::spawn(async move {
             let passed = async {
                 let (client, _) = entrance.accept().await?;

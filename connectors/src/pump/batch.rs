@@ -3,14 +3,10 @@
 use crate::{
     births::Births,
     dead_letter::{Around, DeadLetter, DeadLetters},
-    decode::{AHEAD_NS_MAX, Fault, tables::Tables},
-    mapping::Message,
 };
+use oribi_decode::{AHEAD_NS_MAX, Fault, Message, OpenRows, TOPIC_BYTES_MAX};
 use oribi_model::{ArrivalClock, Points, Rejection};
 use std::{collections::BTreeSet, sync::Arc};
-
-/// Longest topic, bytes: it becomes a tag of every row, and is remembered.
-pub(super) const TOPIC_BYTES_MAX: usize = 4 * 1024;
 
 /// Who sent a message, for its dead letter.
 #[derive(Debug, Clone, Copy)]
@@ -51,13 +47,9 @@ struct Kept {
 
 /// Rows of several messages.
 pub(crate) struct Batch {
-    /// Number of this batch, from 1: another one for each batch of one [`super::Router`].
-    pub(crate) number: u64,
-    pub(super) tables: Tables,
+    pub(super) rows: OpenRows,
     /// What Sparkplug's births said, to be kept with the rows.
     pub(super) births: Births,
-    /// The origin of the next row.
-    pub(super) row: u32,
     raw: Vec<u8>,
     kept: Vec<Kept>,
     /// Messages that could not be decoded, by ascending place in `kept`.
@@ -65,25 +57,29 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// An empty batch; of one [`super::Intake`] each has another number, from 1.
     pub(crate) fn new(number: u64) -> Batch {
         Batch {
-            number,
-            tables: Tables::new(),
+            rows: OpenRows::new(number),
             births: Births::default(),
-            row: 1,
             raw: Vec::new(),
             kept: Vec::new(),
             faults: Vec::new(),
         }
     }
 
-    /// The next batch of the same router, with room for as many messages as this one has.
+    /// The next batch of the same intake, with room for as many messages as this one has.
     pub(crate) fn following(&self) -> Batch {
         Batch {
             raw: Vec::with_capacity(self.raw.len()),
             kept: Vec::with_capacity(self.kept.len()),
-            ..Batch::new(self.number + 1)
+            ..Batch::new(self.number() + 1)
         }
+    }
+
+    /// Number of this batch.
+    pub(crate) fn number(&self) -> u64 {
+        self.rows.number
     }
 
     /// Messages, those without rows included.
@@ -93,7 +89,7 @@ impl Batch {
 
     /// Rows, a message without any counting as one.
     pub(crate) fn rows(&self) -> usize {
-        self.row as usize - 1
+        self.rows.next_origin as usize - 1
     }
 
     /// Bytes of the messages.
@@ -103,7 +99,7 @@ impl Batch {
 
     /// Whether its rows take so much memory that further messages belong into the next batch.
     pub(crate) fn holds_enough(&self) -> bool {
-        self.tables.hold_enough()
+        self.rows.tables.hold_enough()
     }
 
     /// Remembers a message whose rows begin with `first_row`, as dead-lettering takes it.
@@ -146,7 +142,7 @@ impl Batch {
     /// Marks the message kept last as one that cannot be decoded.
     pub(super) fn fail(&mut self, fault: Fault) {
         // A row of its own keeps the numbers of messages apart.
-        self.row += 1;
+        self.rows.next_origin += 1;
         self.faults.push((self.kept.len() - 1, fault));
     }
 
@@ -158,13 +154,13 @@ impl Batch {
         origin: &Origin<'_>,
         fault: Fault,
     ) {
-        self.keep(message, payload_bytes, origin, self.row);
+        self.keep(message, payload_bytes, origin, self.rows.next_origin);
         self.fail(fault);
     }
 
     /// Takes out the rows.
     pub(crate) fn take_points(&mut self) -> Vec<Points> {
-        let mut points = std::mem::take(&mut self.tables).finish();
+        let mut points = std::mem::take(&mut self.rows.tables).finish();
         points.extend(std::mem::take(&mut self.births).finish());
         points
     }
@@ -207,7 +203,7 @@ impl Batch {
         let origins = points.iter().flat_map(|points| &points.origins);
         let found: BTreeSet<usize> =
             origins.filter_map(|origin| self.message_of(*origin)).collect();
-        let mut part = Batch::new(self.number);
+        let mut part = Batch::new(self.number());
         for kept in found.into_iter().filter_map(|at| self.kept.get(at)) {
             let mut copy = |(start, end): (usize, usize)| {
                 let begin = part.raw.len();

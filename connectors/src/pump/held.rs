@@ -26,7 +26,7 @@ impl Held {
 
     /// The number of the batch.
     pub(crate) fn number(&self) -> u64 {
-        self.messages.number
+        self.messages.number()
     }
 
     /// Number of messages.

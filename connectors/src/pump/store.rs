@@ -5,7 +5,7 @@ use super::{
     held::{self, Held, rows_of_users},
     write::{Until, write_points},
 };
-use crate::decode::Fault;
+use oribi_decode::Fault;
 use oribi_ingest::{Ingest, Receipt};
 use oribi_model::{ArrivalClock, Cursor, Points};
 use std::sync::Arc;
@@ -113,20 +113,22 @@ impl Sender<'_> {
 mod tests {
     use super::*;
     use crate::{
-        mapping::{Message, RouteSpec, Routes, TopicStyle},
-        pump::{Origin, Router},
+        births::EdgeNodes,
+        pump::{CompiledRoutes, Intake, Origin},
         testing::{Memory, arrival},
     };
+    use oribi_decode::{Message, mapping::TopicStyle};
 
     /// A batch of Kafka records with one row each, from offset 1 on, to these tables.
     fn batch(tables: &[&str]) -> Batch {
-        let routes = Routes::new(&[] as &[RouteSpec], TopicStyle::Mqtt, None, "test").unwrap();
-        let mut router = Router::new(Arc::new(routes), arrival(), i64::MAX / 2);
+        let routes = CompiledRoutes::new(&[], TopicStyle::Mqtt, None, "test").unwrap();
+        let nodes = Arc::new(EdgeNodes::forgetful());
+        let mut intake = Intake::new(routes, nodes, arrival(), i64::MAX / 2);
         let mut batch = Batch::new(1);
         for (offset, table) in (1..).zip(tables) {
             let topic = format!("{table}/x");
             let origin = Origin::Kafka { partition: 0, offset };
-            router.add(&mut batch, &Message::new(&topic, b"{\"v\":1}"), &origin, 1);
+            intake.add(&mut batch, &Message::new(&topic, b"{\"v\":1}"), &origin, 1);
         }
         batch
     }

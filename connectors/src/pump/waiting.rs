@@ -5,7 +5,7 @@ use super::{
     store::{Sender, Stored},
     write::{Until, wait_for_room},
 };
-use crate::decode::Fault;
+use oribi_decode::Fault;
 use oribi_model::RejectReason;
 
 impl Sender<'_> {

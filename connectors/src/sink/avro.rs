@@ -1,7 +1,8 @@
 //! Records in Avro. All tables have one schema; a reader finds tags and fields by name.
 
 use super::broken;
-use crate::{Error, Result, connector::ConnectorSpec, decode::avro::AvroSchema};
+use crate::{Error, Result, connector::Common};
+use oribi_decode::avro::AvroSchema;
 use oribi_model::Value;
 use tokio::runtime::Handle;
 
@@ -12,12 +13,12 @@ const SCHEMA: &str = r#"{"type":"record","name":"Row","namespace":"oribi","field
 ///
 /// # Errors
 /// [`Error::Broker`]: a registry that is away or refuses.
-pub(super) fn prefix(spec: &ConnectorSpec, topic: &str, runtime: &Handle) -> Result<Vec<u8>> {
-    match &spec.registry {
+pub(super) fn prefix(common: &Common, topic: &str, runtime: &Handle) -> Result<Vec<u8>> {
+    match &common.registry {
         Some(registry) => {
             let registry = registry.open("connector.registry")?;
             let id = runtime.block_on(registry.register(&format!("{topic}-value"), SCHEMA));
-            let id = id.map_err(|wrong| broken(&spec.url, wrong))?;
+            let id = id.map_err(|wrong| broken(&common.url, wrong))?;
             Ok([&[0][..], &id.to_be_bytes()].concat())
         }
         None => {
@@ -121,7 +122,7 @@ fn long(out: &mut Vec<u8>, value: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::document::Document;
+    use oribi_decode::document::Document;
 
     #[test]
     fn what_is_written_is_read_by_the_schema() {

@@ -3,7 +3,7 @@
 use super::{Outlet, broken};
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, Progress, RunContext},
+    connector::{Common, Progress, RunContext},
     kafka::config,
 };
 use parking_lot::{Condvar, Mutex};
@@ -14,7 +14,7 @@ use rdkafka::{
     producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
     types::RDKafkaRespErr,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How long a full queue is left alone.
@@ -72,15 +72,19 @@ pub(super) struct KafkaOutlet {
 impl KafkaOutlet {
     /// # Errors
     /// [`Error::Config`]: options that librdkafka refuses together.
-    pub(super) fn new(spec: &ConnectorSpec, context: &RunContext) -> Result<KafkaOutlet> {
+    pub(super) fn new(
+        options: &BTreeMap<String, String>,
+        common: &Common,
+        context: &RunContext,
+    ) -> Result<KafkaOutlet> {
         let confirmations = Confirmations {
             counts: Mutex::default(),
             changed: Condvar::new(),
             progress: context.progress.clone(),
         };
-        let producer = config::producer(spec)?.create_with_context(confirmations);
+        let producer = config::producer(common, options)?.create_with_context(confirmations);
         let producer = producer.map_err(|wrong| Error::config("options", wrong.to_string()))?;
-        let (url, stop) = (spec.url.clone(), context.stop.clone());
+        let (url, stop) = (common.url.clone(), context.stop.clone());
         Ok(KafkaOutlet { producer, sent: 0, url, stop })
     }
 }

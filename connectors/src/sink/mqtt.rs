@@ -3,9 +3,10 @@
 use super::{Outlet, broken};
 use crate::{
     Result,
-    connector::{ConnectorSpec, RunContext},
-    mqtt_source::{network, transport},
+    connector::{Common, RunContext},
+    mqtt::{network, transport},
 };
+use oribi_decode::mapping::TopicStyle;
 use parking_lot::{Condvar, Mutex};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use std::{sync::Arc, time::Duration};
@@ -50,26 +51,27 @@ impl MqttOutlet {
     /// # Errors
     /// [`crate::Error::Config`]: files that cannot be read.
     pub(super) fn connect(
-        spec: &ConnectorSpec,
+        client_id: String,
+        common: &Common,
         context: &RunContext,
         runtime: &Handle,
     ) -> Result<MqttOutlet> {
-        let addresses = spec.addresses("connector")?;
+        let addresses = common.addresses(TopicStyle::Mqtt, "connector")?;
         let (host, port) = addresses.hosts[0].clone();
-        let mut options = MqttOptions::new(spec.client_id(), host, port);
+        let mut options = MqttOptions::new(client_id, host, port);
         options
             .set_keep_alive(KEEP_ALIVE)
             .set_inflight(IN_FLIGHT_MAX)
             .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
-            .set_transport(transport(spec, addresses.transport)?);
-        if let Some(user) = &spec.username {
-            options.set_credentials(user, spec.secret()?.unwrap_or_default());
+            .set_transport(transport(common, addresses.transport)?);
+        if let Some(user) = &common.username {
+            options.set_credentials(user, common.secret()?.unwrap_or_default());
         }
         let (client, mut events) = AsyncClient::new(options, QUEUE_MAX);
         events.set_network_options(network());
         let answers = Arc::new(Answers::default());
         let polling = runtime.spawn(poll(events, answers.clone()));
-        let (url, stop) = (spec.url.clone(), context.stop.clone());
+        let (url, stop) = (common.url.clone(), context.stop.clone());
         Ok(MqttOutlet { client, answers, polling, sent: 0, url, runtime: runtime.clone(), stop })
     }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    connector::{ConnectorSpec, FeedSpec, RecordFormat, RunContext, State},
+    connector::{Common, FeedSpec, RecordFormat, RunContext, State},
 };
 use oribi_model::{RowBatch, Table, TabletId};
 use std::{
@@ -32,23 +32,23 @@ const IDLE_PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 /// [`Error::Broker`], [`Error::Store`]: what was not confirmed is sent again after a new start.
 pub(super) fn run(
-    spec: &ConnectorSpec,
+    feeds: &[FeedSpec],
+    common: &Common,
     context: &RunContext,
     runtime: &Handle,
     mut outlet: impl Outlet,
 ) -> Result<()> {
     let form = |feed: &FeedSpec| {
         let prefix = match feed.format {
-            RecordFormat::Avro => avro::prefix(spec, &feed.topic, runtime)?,
+            RecordFormat::Avro => avro::prefix(common, &feed.topic, runtime)?,
             RecordFormat::Json | RecordFormat::LineProtocol => Vec::new(),
         };
         Ok(Form { format: feed.format, prefix })
     };
-    let forms = spec.feeds.iter().map(form).collect::<Result<Vec<Form>>>()?;
+    let forms = feeds.iter().map(form).collect::<Result<Vec<Form>>>()?;
     let mut places = Places::of(context);
     outlet.meet()?;
-    let mut feeds: Vec<Open<'_>> = spec
-        .feeds
+    let mut feeds: Vec<Open<'_>> = feeds
         .iter()
         .zip(&forms)
         .map(|(feed, form)| Open { feed, form, asked: None, is_barred: false })

@@ -1,6 +1,6 @@
 //! What is known of a connector by its name.
 
-use crate::connector::{ConnectorSpec, Shown, files};
+use crate::spec::{ConnectorSpec, Shown, files};
 use serde_json::Value;
 use std::{path::Path, sync::Arc};
 

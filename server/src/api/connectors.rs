@@ -9,11 +9,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
 };
-use oribi_connectors::{
-    ConnectorSpec, Described, Error,
-    connector::{Explained, explain},
-    mapping::Message,
-};
+use oribi_connectors::{ConnectorSpec, Described, Error, Explained, Message, explain};
 use oribi_query::http::Problem;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;

@@ -9,8 +9,8 @@ use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampNanosecondT
 use axum::{Json, extract::State, http::StatusCode};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use oribi_connectors::{
+    TopicStyle,
     dead_letter::{Around, DEAD_LETTER_TABLE},
-    mapping::TopicStyle,
     replay::{Letter, Replayed, SourceRoutes, replay},
 };
 use oribi_model::{ReadPath, TagPredicate, TimeRange, name::DEFAULT_DB};
@@ -117,9 +117,10 @@ fn sources(admin: &Admin) -> HashMap<String, SourceRoutes> {
     let mut sources = HashMap::from([("mqtt".to_owned(), listener)]);
     for connector in admin.connectors.list() {
         let Some(spec) = connector.spec() else { continue };
-        let (routes, style) = (spec.routes.clone(), spec.style());
-        let registry = spec.registry.clone();
-        sources.insert(spec.name.clone(), SourceRoutes { routes, style, registry });
+        let outline = spec.describe();
+        let (routes, style) = (outline.routes.to_vec(), outline.style);
+        let registry = spec.common.registry.clone();
+        sources.insert(spec.name().to_owned(), SourceRoutes { routes, style, registry });
     }
     sources
 }

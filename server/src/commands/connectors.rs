@@ -9,7 +9,7 @@ use super::{
 use crate::config::{self, Sources};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use oribi_connectors::{connector::explain, mapping::Message};
+use oribi_connectors::{Message, explain};
 use oribi_model::{ArrivalClock, SystemClock};
 use serde_json::{Value, json};
 use std::{fs, io::Read, path::PathBuf, process::ExitCode, sync::Arc};
@@ -123,7 +123,7 @@ fn test(args: &TestArgs) -> Result<ExitCode> {
     let mut named = config
         .connectors
         .iter()
-        .filter(|one| args.connector.as_ref().is_none_or(|name| *name == one.name));
+        .filter(|one| args.connector.as_ref().is_none_or(|name| name == one.name()));
     let Some(spec) = named.next() else {
         let name = args.connector.as_deref().unwrap_or("any name");
         return Err(anyhow!("{} holds no connector of {name}", args.file.display()));

@@ -2,15 +2,11 @@
 
 use super::{Config, HttpOptions};
 use oribi_cluster::NodeOptions;
-use oribi_connectors::{ConnectorSpec, FeedSpec, MqttListenerOptions, RouteSpec};
+use oribi_connectors::{
+    ConnectorSpec, FeedSpec, MqttListenerOptions, RouteSpec, connector::members_of,
+};
 use oribi_ingest::IngestOptions;
 use oribi_query::QueryOptions;
-use serde::{
-    Deserialize,
-    de::{Deserializer, Visitor, value::Error},
-    forward_to_deserialize_any,
-};
-
 /// Keys whose values are text, so that `ORIBI_DATA_DIR=7` names a folder.
 pub(super) const TEXT_KEYS: [&str; 5] =
     ["data_dir", "http_listen", "mqtt_listen", "node_listen", "log"];
@@ -18,16 +14,16 @@ pub(super) const TEXT_KEYS: [&str; 5] =
 /// The keys of one section; `""` is the top level, `mqtt.topics` an element of that list.
 pub(super) fn of_section(section: &str) -> Option<&'static [&'static str]> {
     Some(match section {
-        "" => fields_of::<Config>(),
-        "storage" => fields_of::<NodeOptions>(),
-        "ingest" => fields_of::<IngestOptions>(),
-        "http" => fields_of::<HttpOptions>(),
-        "mqtt" => fields_of::<MqttListenerOptions>(),
-        "mqtt.topics" => fields_of::<RouteSpec>(),
-        "query" => fields_of::<QueryOptions>(),
-        "connectors" => fields_of::<ConnectorSpec>(),
-        "connectors.routes" => fields_of::<RouteSpec>(),
-        "connectors.feeds" => fields_of::<FeedSpec>(),
+        "" => members_of::<Config>(),
+        "storage" => members_of::<NodeOptions>(),
+        "ingest" => members_of::<IngestOptions>(),
+        "http" => members_of::<HttpOptions>(),
+        "mqtt" => members_of::<MqttListenerOptions>(),
+        "mqtt.topics" => members_of::<RouteSpec>(),
+        "query" => members_of::<QueryOptions>(),
+        "connectors" => members_of::<ConnectorSpec>(),
+        "connectors.routes" => members_of::<RouteSpec>(),
+        "connectors.feeds" => members_of::<FeedSpec>(),
         _ => return None,
     })
 }
@@ -71,40 +67,6 @@ fn distance(written: &str, key: &str) -> usize {
     };
     let section = usize::from(written.split('.').next() != key.split('.').next());
     strsim::damerau_levenshtein(written, key).min(by_end + section)
-}
-
-/// The names of the fields that `T` reads.
-fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
-    let mut fields: &'static [&'static str] = &[];
-    // The probe always ends in an error: it gives nothing to read.
-    let _ = T::deserialize(Probe(&mut fields));
-    fields
-}
-
-/// A deserializer that only remembers which fields were asked for.
-struct Probe<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for Probe<'_> {
-    type Error = Error;
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Error> {
-        *self.0 = fields;
-        Err(serde::de::Error::custom("probed"))
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Error> {
-        Err(serde::de::Error::custom("probed"))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
 }
 
 #[cfg(test)]

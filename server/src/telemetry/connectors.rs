@@ -1,7 +1,10 @@
 //! Figures of connectors.
 
 use super::page::Page;
-use oribi_connectors::connector::{Described, PartitionLag, Shown, State};
+use oribi_connectors::{
+    Described, Shown,
+    connector::{PartitionLag, State},
+};
 use prometheus_client::encoding::EncodeLabelSet;
 use std::fmt;
 
@@ -38,7 +41,7 @@ impl Labels {
     fn of(described: &Described) -> Labels {
         match &described.shown {
             Shown::Spec(spec) => {
-                Labels { connector: spec.name.clone(), kind: spec.kind.name().to_owned() }
+                Labels { connector: spec.name().to_owned(), kind: spec.kind().to_owned() }
             }
             Shown::Unreadable { name, kind, .. } => {
                 Labels { connector: name.clone(), kind: kind.clone() }

@@ -4,8 +4,6 @@
 use super::{Connection, End, PUBACK, PUBREC};
 use crate::{
     dead_letter::PAYLOAD_BYTES_MAX,
-    decode::Fault,
-    mapping::Message,
     mqtt_listener::{
         frame::{self, Frame},
         packets::{self, reason},
@@ -13,6 +11,7 @@ use crate::{
     },
     pump::{Origin, head_of},
 };
+use oribi_decode::{Fault, Message};
 use oribi_model::RejectReason;
 use std::{collections::HashMap, sync::atomic::Ordering};
 

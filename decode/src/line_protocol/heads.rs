@@ -1,0 +1,178 @@
+//! Measurements with their tags as written, remembered over batches.
+
+use crate::memo::Memo;
+use oribi_model::Name;
+use parking_lot::Mutex;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+/// Bytes of the heads that one decoder remembers.
+const HEADS_BYTES_MAX: usize = 24 << 20;
+/// The same for one of many, as there is one for each partition of a topic.
+const SMALL_HEADS_BYTES_MAX: usize = 4 << 20;
+/// Heads at rest in a [`HeadPool`].
+const POOLED_MAX: usize = 4;
+
+/// What the text before the fields of a line says. Whoever has seen one need not parse its tags
+/// again, in that batch or in a later one.
+#[derive(Debug)]
+pub struct Heads {
+    memo: Memo<Head>,
+    /// The batch whose places and series hold.
+    batch: u64,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Head {
+    db: Name,
+    text: Box<[u8]>,
+    pub(super) measurement: Box<str>,
+    tags: Tags,
+    /// The batch for which `place` and `series` hold.
+    batch: u64,
+    place: usize,
+    series: u32,
+}
+
+/// Names and values of tags that were checked.
+#[derive(Debug)]
+struct Tags {
+    text: Box<str>,
+    /// Ends of names and of values in `text`, by turns.
+    ends: Box<[u32]>,
+}
+
+/// The hash of heads depends on their database.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seed(u64);
+
+impl Seed {
+    pub(super) fn of(db: &Name) -> Seed {
+        Seed(xxh3_64(db.as_bytes()))
+    }
+}
+
+impl Heads {
+    /// None yet.
+    pub fn new() -> Heads {
+        Heads::within(HEADS_BYTES_MAX)
+    }
+
+    /// None yet, for a decoder of which there are many.
+    pub fn small() -> Heads {
+        Heads::within(SMALL_HEADS_BYTES_MAX)
+    }
+
+    /// None yet, and never more than so many bytes of them.
+    pub(super) fn within(bytes_max: usize) -> Heads {
+        Heads { memo: Memo::new(bytes_max), batch: 1 }
+    }
+
+    /// Begins another batch: what is known of the heads stays, their places do not.
+    pub fn begin_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// The place of a head that was seen before.
+    #[inline]
+    pub(super) fn find(&self, seed: Seed, db: &Name, text: &[u8]) -> Option<usize> {
+        let hash = xxh3_64_with_seed(text, seed.0);
+        self.memo.find(hash, |head| *head.text == *text && head.db == *db)
+    }
+
+    pub(super) fn get(&mut self, at: usize) -> &mut Head {
+        self.memo.get(at)
+    }
+
+    /// Table and series of a head in the present batch, where it was met there.
+    #[inline]
+    pub(super) fn placed(&mut self, at: usize) -> Option<(usize, u32)> {
+        let batch = self.batch;
+        let head = self.memo.get(at);
+        (head.batch == batch).then_some((head.place, head.series))
+    }
+
+    /// Notes them.
+    pub(super) fn place(&mut self, at: usize, place: usize, series: u32) {
+        let batch = self.batch;
+        let head = self.memo.get(at);
+        (head.batch, head.place, head.series) = (batch, place, series);
+    }
+
+    /// Remembers a head, which is met at `place` and `series` in the present batch.
+    pub(super) fn add(
+        &mut self,
+        seed: Seed,
+        db: &Name,
+        text: &[u8],
+        measurement: &str,
+        tags: &[(&str, &str)],
+        (place, series): (usize, u32),
+    ) {
+        let hash = xxh3_64_with_seed(text, seed.0);
+        let tags = Tags::new(tags);
+        let bytes = size_of::<Head>()
+            + text.len()
+            + measurement.len()
+            + tags.text.len()
+            + size_of_val(&*tags.ends);
+        let (db, text, measurement) = (db.clone(), text.into(), measurement.into());
+        let head = Head { db, text, measurement, tags, batch: self.batch, place, series };
+        self.memo.insert(hash, head, bytes);
+    }
+}
+
+impl Default for Heads {
+    fn default() -> Heads {
+        Heads::new()
+    }
+}
+
+impl Head {
+    /// The tags, in the order of the text.
+    pub(super) fn tags(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        let Tags { text, ends } = &self.tags;
+        (0..ends.len() / 2).map(move |at| {
+            let start = if at == 0 { 0 } else { ends[2 * at - 1] as usize };
+            let (name_end, end) = (ends[2 * at] as usize, ends[2 * at + 1] as usize);
+            (&text[start..name_end], &text[name_end..end])
+        })
+    }
+}
+
+impl Tags {
+    fn new(tags: &[(&str, &str)]) -> Tags {
+        let bytes = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let mut text = String::with_capacity(bytes);
+        let mut ends = Vec::with_capacity(2 * tags.len());
+        for part in tags.iter().flat_map(|(name, value)| [name, value]) {
+            text.push_str(part);
+            ends.push(text.len() as u32);
+        }
+        Tags { text: text.into(), ends: ends.into() }
+    }
+}
+
+/// Heads for decoders that come and go: one is taken for a body and given back after it, the one
+/// that was used last first. There are as many as bodies that were decoded at once, up to a bound.
+#[derive(Debug, Default)]
+pub struct HeadPool {
+    at_rest: Mutex<Vec<Heads>>,
+}
+
+impl HeadPool {
+    /// Heads for one batch.
+    pub fn take(&self) -> Heads {
+        let mut heads = self.at_rest.lock().pop().unwrap_or_default();
+        heads.begin_batch();
+        heads
+    }
+
+    /// Gives them back.
+    pub fn put(&self, heads: Heads) {
+        let mut at_rest = self.at_rest.lock();
+        if at_rest.len() < POOLED_MAX {
+            at_rest.push(heads);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+use super::*;
+use oribi_model::{ColumnType, Value};
+
+fn builder() -> PointsBuilder {
+    PointsBuilder::new(Name::new("default").unwrap(), Name::new("m").unwrap())
+}
+
+#[test]
+fn rows_with_gaps_odd_cells_and_abandoned_rows() {
+    let mut b = builder();
+    let north = b.series([("site", "north"), ("rack", "")]);
+    let south = b.series([("rack", "7"), ("site", "south")]);
+    assert_eq!(b.series([("site", "north")]), north);
+
+    let v = b.field("v", ColumnType::Int);
+    b.set_int(v, 1);
+    b.end_row(north, 10, 1);
+
+    let note = b.field("note", ColumnType::Text);
+    b.set_text(note, "lost");
+    b.set_int(v, 9);
+    b.abandon_row();
+
+    b.set_text(note, "ä");
+    b.set_float(v, 2.5);
+    b.end_row(south, 20, 3);
+    b.set_int(v, 3);
+    b.end_row(south, 30, 4);
+
+    let points = b.finish();
+    assert_eq!((points.rows(), points.series.len()), (3, 2));
+    assert_eq!(points.origins, [1, 3, 4]);
+    let values = &points.fields[0].values;
+    assert_eq!(
+        (0..3).map(|row| values.get(row)).collect::<Vec<_>>(),
+        [Some(Value::Int(1)), None, Some(Value::Int(3))]
+    );
+    assert_eq!(points.fields[0].odd, [(1, Value::Float(2.5))]);
+    assert_eq!(points.fields[1].values.get(1), Some(Value::Text("ä".into())));
+    assert!(points.fields[1].values.is_null(0) && points.fields[1].values.is_null(2));
+    let tags = |series| points.tags_of(series).collect::<Vec<_>>();
+    assert_eq!(tags(0), [("site", "north")]);
+    assert_eq!(tags(1), [("site", "south"), ("rack", "7")]);
+}
+
+/// Each line of a batch may bring a tag of its own; what is held then grows with the lines,
+/// not with lines times tags.
+#[test]
+fn tags_cost_what_is_written_of_them() {
+    let held = |count: usize| {
+        let mut b = builder();
+        for at in 0..count {
+            let series = b.series([(format!("tag{at}").as_str(), "x")]);
+            b.end_row(series, at as i64, at as u32);
+        }
+        b.finish().bytes_held()
+    };
+    let (small, large) = (held(500), held(8_000));
+    assert!(large < 20 * small, "{small} B for 500 tags, {large} B for 8,000");
+}
+
+#[test]
+fn taken_rows_keep_their_series_times_origins_and_odd_cells() {
+    let mut builder = builder();
+    for row in 0..4u32 {
+        let series = builder.series([("host", if row % 2 == 0 { "a" } else { "b" })]);
+        let field = builder.field("v", ColumnType::Int);
+        builder.set_int(field, i64::from(row));
+        if row == 3 {
+            let field = builder.field("text", ColumnType::Text);
+            builder.set_text(field, "three");
+        }
+        if row == 1 {
+            let field = builder.field("odd", ColumnType::Int);
+            builder.set_int(field, 1);
+        } else {
+            let field = builder.field("odd", ColumnType::Int);
+            builder.set(field, &Value::Bool(row == 2));
+        }
+        builder.end_row(series, i64::from(row) * 10, row + 5);
+    }
+    let all = builder.finish();
+    let taken = all.take(vec![1, 3]);
+    assert_eq!((taken.times.clone(), taken.origins.clone()), (vec![10, 30], vec![6, 8]));
+    assert_eq!(taken.series.len(), 1);
+    assert_eq!(taken.tags_of(0).collect::<Vec<_>>(), [("host", "b")]);
+    let field = |name: &str| taken.fields.iter().find(|field| field.name == name).unwrap();
+    assert_eq!(field("v").values.get(1), Some(Value::Int(3)));
+    assert_eq!(field("text").values.get(1), Some(Value::Text("three".into())));
+    let shown = |name: &str, row: usize| {
+        let field = field(name);
+        let odd = field.odd.iter().find(|(at, _)| *at as usize == row);
+        odd.map(|(_, value)| value.clone()).or_else(|| field.values.get(row))
+    };
+    assert_eq!(shown("odd", 0), Some(Value::Int(1)));
+    assert_eq!(shown("odd", 1), Some(Value::Bool(false)));
+    assert_eq!(all.take(vec![0]).fields.iter().filter(|f| f.name == "text").count(), 0);
+    assert_eq!(all.take((0..4).collect()), all);
+}

@@ -1,0 +1,82 @@
+//! Rows of several tables under construction.
+
+use super::{
+    CELLS_MAX, Fault,
+    points::{CellBudget, PointsBuilder},
+};
+use hashbrown::HashMap;
+use oribi_model::{Name, Points, RejectReason};
+use xxhash_rust::xxh3::Xxh3DefaultBuilder;
+
+/// Rows of several tables.
+#[derive(Debug)]
+pub struct Tables {
+    builders: Vec<PointsBuilder>,
+    /// Databases, of which there are few, with their tables.
+    databases: Vec<(Name, HashMap<Name, usize, Xxh3DefaultBuilder>)>,
+    cells: CellBudget,
+}
+
+impl Tables {
+    /// No rows yet.
+    pub fn new() -> Tables {
+        Tables { builders: Vec::new(), databases: Vec::new(), cells: CellBudget::default() }
+    }
+
+    /// The place of a user's table, made where it is new.
+    ///
+    /// # Errors
+    /// A name that cannot be a table.
+    pub fn table_in(&mut self, db: &Name, name: &str) -> Result<usize, Fault> {
+        let place = match self.databases.iter().position(|(known, _)| known == db) {
+            Some(place) => place,
+            None => {
+                self.databases.push((db.clone(), HashMap::default()));
+                self.databases.len() - 1
+            }
+        };
+        let tables = &mut self.databases[place].1;
+        if let Some(at) = tables.get(name) {
+            return Ok(*at);
+        }
+        let name = Name::user_table(name)
+            .map_err(|wrong| Fault::new(RejectReason::Name, wrong.to_string()))?;
+        self.builders.push(PointsBuilder::within(&self.cells, db.clone(), name.clone()));
+        tables.insert(name, self.builders.len() - 1);
+        Ok(self.builders.len() - 1)
+    }
+
+    /// The builder at a place that [`Tables::table_in`] gave.
+    #[inline]
+    pub fn at(&mut self, place: usize) -> &mut PointsBuilder {
+        &mut self.builders[place]
+    }
+
+    /// Number of finished rows.
+    pub fn rows(&self) -> usize {
+        self.builders.iter().map(PointsBuilder::rows).sum()
+    }
+
+    /// Bytes held, roughly.
+    pub fn bytes(&self) -> usize {
+        self.builders.iter().map(PointsBuilder::bytes).sum()
+    }
+
+    /// Whether so many cells are taken that further messages belong into another batch.
+    #[inline]
+    pub fn hold_enough(&self) -> bool {
+        self.cells.taken() > CELLS_MAX / 2
+    }
+
+    /// The rows of tables that have some.
+    pub fn finish(self) -> Vec<Points> {
+        let with_rows = self.builders.into_iter().filter(|builder| builder.rows() > 0);
+        with_rows.map(PointsBuilder::finish).collect()
+    }
+}
+
+impl Default for Tables {
+    fn default() -> Tables {
+        Tables::new()
+    }
+}
