@@ -13,6 +13,7 @@ mod node;
 mod partition;
 mod repair;
 mod replica;
+pub mod transport;
 
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
 pub use check::{Checked, check};
