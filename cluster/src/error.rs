@@ -35,9 +35,19 @@ pub enum Error {
     #[error("there is no tablet {0}")]
     NoTablet(TabletId),
 
-    /// The consensus group cannot take the write now; whether it happened is unknown.
+    /// The consensus group cannot take the write now, and did not.
     #[error("cannot commit to group {group}: {reason}")]
     Unavailable {
+        /// Which group: 0 is the catalog, others are tablets.
+        group: u64,
+        /// Why.
+        reason: String,
+    },
+
+    /// The consensus group has not said what became of the write: it may have happened, and may
+    /// still happen.
+    #[error("it is not known whether group {group} committed the write: {reason}")]
+    Unknown {
         /// Which group: 0 is the catalog, others are tablets.
         group: u64,
         /// Why.
@@ -69,12 +79,30 @@ pub enum Error {
     Stopping,
 }
 
+/// What became of a write that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteOutcome {
+    /// It did not happen and will not: the same write can be sent again at once.
+    NotStored,
+    /// It may have happened, and may still happen. Sending it again is harmless only as long as
+    /// nothing else was written to the same keys meanwhile.
+    Unknown,
+}
+
 impl Error {
+    /// What became of the write that this is the answer to.
+    pub fn outcome(&self) -> WriteOutcome {
+        match self {
+            Error::Unknown { .. } | Error::Panicked(_) => WriteOutcome::Unknown,
+            _ => WriteOutcome::NotStored,
+        }
+    }
+
     /// Whether the same call may succeed later without anyone changing it.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Store(error) => error.is_retryable(),
-            Error::Unavailable { .. } | Error::Stopping => true,
+            Error::Unavailable { .. } | Error::Unknown { .. } | Error::Stopping => true,
             _ => false,
         }
     }

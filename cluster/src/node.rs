@@ -20,7 +20,8 @@ pub use options::{NodeOptions, NodeStats};
 pub use troubles::Trouble;
 
 use crate::{
-    Catalog, Change, Error, Result, command::Command, partition::Cutting, replica::Replica,
+    Assignment, Catalog, Change, Error, MemberId, NodeIdentity, Result, command::Command,
+    partition::Cutting, replica::Replica,
 };
 use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting};
@@ -37,16 +38,20 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{sync::Notify, task::JoinHandle};
+use tokio::{sync::Notify, task::JoinHandle, time::Instant};
 use troubles::Troubles;
 use upkeep::CatalogFlushes;
 
 /// The group of the catalog.
 const CATALOG_GROUP: GroupId = GroupId(0);
-/// The only node that there is so far.
-const THIS_NODE: NodeId = NodeId(1);
+
+/// The replicas that the group of the catalog or of a tablet begins with. The only place that says
+/// so.
+fn assignment_of(_group: GroupId, node: NodeId) -> Assignment {
+    Assignment::alone(MemberId::first(node))
+}
 
 /// What [`Node::cover`] did.
 #[derive(Debug)]
@@ -71,7 +76,7 @@ pub struct Node {
     options: NodeOptions,
     clock: Arc<dyn Clock>,
     catalog: Arc<CatalogMachine>,
-    catalog_replica: Replica,
+    catalog_replica: Arc<Replica>,
     hosting: Hosting,
     /// The greatest id of a tablet that lies on disk although the catalog never gave it away.
     unowned: TabletId,
@@ -149,7 +154,7 @@ impl Node {
     fn new(
         options: NodeOptions,
         clock: Arc<dyn Clock>,
-        (catalog, catalog_replica): (Arc<CatalogMachine>, Replica),
+        (catalog, catalog_replica): (Arc<CatalogMachine>, Arc<Replica>),
         hosting: Hosting,
         troubles: Troubles,
         unowned: TabletId,
@@ -186,6 +191,11 @@ impl Node {
     /// The options it was opened with.
     pub fn options(&self) -> &NodeOptions {
         &self.options
+    }
+
+    /// Who it is, in this run.
+    pub fn identity(&self) -> NodeIdentity {
+        self.hosting.dir.identity()
     }
 
     /// The catalog as of now.
@@ -228,8 +238,8 @@ impl Node {
     /// Commits rows of one tablet. Resolves once they are synced and visible.
     ///
     /// # Errors
-    /// [`Error::NoTablet`] where it was dropped, [`Error::Damaged`] where it is set aside. After
-    /// others it is unknown whether the rows were stored; writing them again is harmless.
+    /// [`Error::NoTablet`] where it was dropped, [`Error::Damaged`] where it is set aside.
+    /// [`Error::outcome`] tells whether the rows may have been stored all the same.
     pub async fn write(&self, tablet: TabletId, batch: RowBatch) -> Result<()> {
         self.commit(tablet, Command::rows(batch)).await?;
         if self.memtable_bytes() > self.options.memtable_bytes_max / 2 {
@@ -260,7 +270,7 @@ impl Node {
                 return outcome;
             }
             if let Some(reason) = self.stalled() {
-                return Err(Error::Unavailable { group: CATALOG_GROUP.0, reason });
+                return Err(Error::Unknown { group: CATALOG_GROUP.0, reason });
             }
         }
     }
@@ -337,6 +347,7 @@ impl Node {
     /// # Errors
     /// What the disk answers.
     pub async fn compact(self: &Arc<Node>) -> Result<()> {
+        const PURGE_WAIT: Duration = Duration::from_secs(4);
         self.check()?;
         for hosted in self.hosting.all() {
             maintain::flush(self, hosted.clone()).await?;
@@ -347,6 +358,7 @@ impl Node {
             self.hosting.compactions.fetch_add(1, Ordering::Relaxed);
         }
         self.settle_catalog().await;
+        self.purge_within(PURGE_WAIT).await;
         let (log, trash) = (self.hosting.log.clone(), self.hosting.options.trash.clone());
         let now_ms = self.life_ms();
         blocking(move || {
@@ -447,9 +459,8 @@ impl Node {
                 tracing::error!(%error, "background work ended abnormally");
             }
         }
-        for hosted in self.hosting.all() {
-            hosted.replica.rest().await;
-        }
+        let hosted = self.hosting.all();
+        futures::future::join_all(hosted.iter().map(|hosted| hosted.replica.rest())).await;
         if let Err(error) = self.flush_catalog().await {
             tracing::warn!(%error, "the catalog was not written; the log has its changes");
         }

@@ -21,8 +21,8 @@ macro_rules! id {
 }
 
 id!(
-    /// A machine that runs Oribi.
-    NodeId(u64)
+    /// A machine that runs Oribi; given by the cluster's catalog, never reused.
+    NodeId(u32)
 );
 id!(
     /// A table; never reused, not even after the table was dropped.

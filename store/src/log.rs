@@ -83,8 +83,14 @@ pub enum Op {
     /// Replaces the group's note of what is committed. Not synced on its own: it goes with
     /// whatever is written next.
     Committed(Arc<[u8]>),
-    /// Forgets the group.
-    Forget,
+    /// Forgets the group: entries, vote and all. Its id is used again only after [`Log::admit`].
+    Forget {
+        /// The replica that goes, where another may follow it here: no replica up to this one ever
+        /// comes back, not even after a restart. `None` where the group itself is gone for good.
+        tombstone: Option<u32>,
+    },
+    /// Nobody asks for the replicas any more that a tombstone names; it need not be kept.
+    Lift,
 }
 
 impl Op {
@@ -93,7 +99,7 @@ impl Op {
         let body = match self {
             Op::Append { entries, .. } => entries.iter().map(|one| one.len() + HEAD_BYTES).sum(),
             Op::Purge { mark: bytes, .. } | Op::Vote(bytes) | Op::Committed(bytes) => bytes.len(),
-            Op::Truncate { .. } | Op::Forget => 0,
+            Op::Truncate { .. } | Op::Forget { .. } | Op::Lift => 0,
         };
         body + HEAD_BYTES
     }
@@ -235,7 +241,7 @@ impl Log {
     /// from the writer's thread once it is durable, in the order of submission. Blocks while too
     /// much is waiting.
     ///
-    /// A group that was forgotten takes nothing more.
+    /// A group that was forgotten takes nothing more, until another replica of it is admitted.
     ///
     /// # Panics
     /// If entries are appended anywhere but directly after the last one.
@@ -252,7 +258,7 @@ impl Log {
         }
         // Both locks are held, so that ops are applied in the order in which they are written.
         let mut index = shared.index.write();
-        if index.is_forgotten(group) {
+        if index.is_forgotten(group) && op != Op::Lift {
             drop((index, queue));
             return done(Err(format!("group {} is gone", group.0)));
         }
@@ -329,6 +335,19 @@ impl Log {
         self.shared.index.read().group(group)
     }
 
+    /// The last replica of a group that may not come back, where one was removed.
+    pub fn tombstone(&self, group: GroupId) -> Option<u32> {
+        self.shared.index.read().tombstone(group)
+    }
+
+    /// Lets a replica of a group begin here, also where an earlier one was forgotten.
+    ///
+    /// # Errors
+    /// The tombstone that forbids it.
+    pub fn admit(&self, group: GroupId, incarnation: u32) -> Result<(), u32> {
+        self.shared.index.write().admit(group, incarnation)
+    }
+
     /// The groups that the log knows.
     pub fn groups(&self) -> Vec<GroupId> {
         self.shared.index.read().groups()
@@ -339,7 +358,20 @@ impl Log {
     /// # Errors
     /// [`Error::Corrupt`] or [`Error::Io`].
     pub fn read(&self, group: GroupId, range: Range<u64>) -> Result<Vec<(u64, Arc<[u8]>)>> {
-        let places = self.shared.index.read().places(group, range);
+        self.read_some(group, range, usize::MAX)
+    }
+
+    /// As [`Log::read`], but no more than `bytes_max`; the first entry however long it is.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub fn read_some(
+        &self,
+        group: GroupId,
+        range: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<(u64, Arc<[u8]>)>> {
+        let places = self.shared.index.read().places(group, range, bytes_max);
         let mut entries = Vec::with_capacity(places.len());
         for (index, place) in places {
             let bytes = match place {

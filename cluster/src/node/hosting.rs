@@ -1,8 +1,11 @@
 //! The tablets that a node hosts, kept in step with the catalog.
 
-use super::{catalog_machine::CatalogMachine, data_dir::DataDir, tablet_machine::TabletMachine};
+use super::{
+    assignment_of, catalog_machine::CatalogMachine, data_dir::DataDir,
+    tablet_machine::TabletMachine,
+};
 use crate::{
-    Catalog, Error, Result,
+    Catalog, Error, MemberId, Result,
     replica::{Instances, Replica},
 };
 use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
@@ -23,7 +26,7 @@ use std::{
 /// A tablet and its replica.
 pub(super) struct Hosted {
     pub(super) tablet: Arc<Tablet>,
-    pub(super) replica: Replica,
+    pub(super) replica: Arc<Replica>,
     /// The log index as of the last look, and since when it has been so, ms of the node's life.
     pub(super) seen: Mutex<(Option<LogIndex>, u64)>,
     /// When a flush that failed may be tried again, ms of the node's life.
@@ -156,7 +159,9 @@ impl Hosting {
         let memtable_bytes = self.memtable_bytes.clone();
         let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
         let (log, instances) = (self.log.clone(), self.instances.clone());
-        let replica = Replica::recover(self.node, group, log, machine, instances)?;
+        let assignment = assignment_of(group, self.node);
+        let (member, of) = (MemberId::first(self.node), (group, &assignment));
+        let replica = Replica::recover(member, of, log, machine, instances)?;
         let (seen, flush_again_ms) = (Mutex::default(), AtomicU64::new(0));
         Ok(Arc::new(Hosted { tablet, replica, seen, flush_again_ms }))
     }
@@ -173,7 +178,9 @@ impl Hosting {
         catalog: &Catalog,
     ) -> Result<Repaired> {
         let spec = catalog.tablet(id).ok_or(Error::NoTablet(id))?;
-        let purged = Replica::purged(self.node, group_of(id), &self.log)?;
+        let group = group_of(id);
+        let assignment = assignment_of(group, self.node);
+        let purged = Replica::purged((group, &assignment), &self.log)?;
         let repair = Repair { purged, consent };
         Ok(Tablet::repair(disk, &self.dir.tablet(id), spec, &self.options, &repair)?)
     }
@@ -274,7 +281,8 @@ impl Hosting {
 
     /// Lets go of what is stored of a tablet that was taken out and is closed. Blocks.
     pub(super) fn remove(&self, id: TabletId) -> Result<()> {
-        self.log.submit(group_of(id), Op::Forget, Box::new(|_| {}));
+        // Its id is never given again, so that nothing has to say which replicas there were.
+        self.log.submit(group_of(id), Op::Forget { tombstone: None }, Box::new(|_| {}));
         Ok(self.options.trash.take(&self.dir.tablet(id), "dropped-tablet")?)
     }
 

@@ -10,7 +10,7 @@ mod flush;
 mod rest;
 mod tick;
 
-pub(super) use flush::flush;
+pub(super) use flush::{flush, purge};
 
 use super::Node;
 use crate::{Error, Result};

@@ -2,10 +2,10 @@
 //! aside under a name of its own, and reported.
 
 use super::{
-    CATALOG_GROUP, Node, NodeOptions, THIS_NODE, catalog_machine::CatalogMachine, damage::Damage,
-    data_dir::DataDir, hosting::Hosting, troubles::Troubles,
+    CATALOG_GROUP, Node, NodeOptions, assignment_of, catalog_machine::CatalogMachine,
+    damage::Damage, data_dir::DataDir, hosting::Hosting, troubles::Troubles,
 };
-use crate::{Catalog, Error, Result, replica::Replica};
+use crate::{Catalog, Error, MemberId, Result, replica::Replica};
 use oribi_model::{Clock, TabletId};
 use oribi_store::{
     OpenFiles, PageCache, Tablet, TabletOptions, Trash,
@@ -36,8 +36,11 @@ pub(super) fn recover(
     let log = Arc::new(open_log(&disk, &dir, &options, has_catalog, &mut damage)?);
     troubles.update("log", damage.log.map(|what| format!("{what} (noted in the file DAMAGE)")));
     let catalog = Arc::new(found.machine);
+    let this = dir.identity().node;
+    let assignment = assignment_of(CATALOG_GROUP, this);
+    let (member, of) = (MemberId::first(this), (CATALOG_GROUP, &assignment));
     let catalog_replica =
-        Replica::recover(THIS_NODE, CATALOG_GROUP, log.clone(), catalog.clone(), Arc::default())?;
+        Replica::recover(member, of, log.clone(), catalog.clone(), Arc::default())?;
     let current = catalog.current();
     refuse_lost_catalog(&*disk, &dir, &current)?;
     let trash = Arc::new(Trash::new(disk.clone(), dir.trash()));
@@ -48,7 +51,7 @@ pub(super) fn recover(
         files: Arc::new(OpenFiles::new(options.open_files_max)),
         trash,
     };
-    let hosting = Hosting::new(THIS_NODE, disk, dir, log, tablet_options);
+    let hosting = Hosting::new(this, disk, dir, log, tablet_options);
     let unowned = put_away(&hosting, &current, &troubles)?;
     hosting.open_all(&current);
     for (tablet, reason) in hosting.damaged() {
@@ -127,7 +130,7 @@ fn put_away(hosting: &Hosting, catalog: &Catalog, troubles: &Troubles) -> Result
         let tablet = TabletId(group.0);
         let known = group == CATALOG_GROUP || catalog.tablet(tablet).is_some();
         if !known && is_dropped(tablet, "the log has entries of it") {
-            hosting.log.submit(group, Op::Forget, Box::new(|_| {}));
+            hosting.log.submit(group, Op::Forget { tombstone: None }, Box::new(|_| {}));
         }
     }
     Ok(unowned)

@@ -1,12 +1,13 @@
 //! What a node looks at and writes by itself: free space, troubles, the catalog, the trash.
 
-use super::{Node, maintain::blocking};
+use super::{
+    Node,
+    maintain::{self, blocking},
+};
 use crate::Result;
 use oribi_model::TabletId;
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::time::Instant;
 
 /// When the catalog was written last, and how long that took.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +115,18 @@ impl Node {
         }
     }
 
+    /// Waits until the log has let go of what was flushed, but no longer than `wait`: other members
+    /// may need it still.
+    pub(super) async fn purge_within(&self, wait: Duration) {
+        let started = Instant::now();
+        if let Err(error) = self.catalog_replica.purge(wait).await {
+            tracing::warn!(%error, "the log of the catalog cannot be purged yet");
+        }
+        for hosted in self.hosting.all() {
+            maintain::purge(self, &hosted, wait.saturating_sub(started.elapsed())).await;
+        }
+    }
+
     pub(super) async fn flush_catalog(&self) -> Result<()> {
         let mut sealed = None;
         self.catalog_replica.seal(|index, state| sealed = Some((index, state, self.catalog())));
@@ -123,7 +136,10 @@ impl Node {
             let (last, took) = (Instant::now(), started.elapsed());
             *self.catalog_flushes.lock() = CatalogFlushes { last, took };
         }
-        self.catalog_replica.purge().await?;
+        // Where it is not done yet, the next flush asks again.
+        if let Err(error) = self.catalog_replica.purge(Duration::ZERO).await {
+            tracing::warn!(%error, "the log of the catalog cannot be purged yet");
+        }
         Ok(())
     }
 }

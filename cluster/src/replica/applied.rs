@@ -4,8 +4,9 @@ use super::{
     forms::{LogIdForm, StoredMembershipForm, encode_log_id, from_json, to_json},
     types::{LogId, StoredMembership},
 };
+use crate::Assignment;
 use openraft::Membership;
-use oribi_model::{LogIndex, NodeId};
+use oribi_model::LogIndex;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -39,11 +40,13 @@ impl Applied {
         Ok(Applied { last, membership: form.membership.to_stored() })
     }
 
-    /// The membership that a group begins with on its only node.
-    pub(super) fn alone(node: NodeId) -> StoredMembership {
-        let voters = vec![BTreeSet::from([node.0])];
-        let first = LogIdForm::first(node.0).to_id();
-        StoredMembership::new(Some(first), Membership::new_with_defaults(voters, [node.0]))
+    /// The membership that a group begins with.
+    pub(super) fn first(assignment: &Assignment) -> StoredMembership {
+        let voters: BTreeSet<u64> =
+            assignment.voters().iter().map(|voter| voter.to_u64()).collect();
+        let first = LogIdForm::first(assignment.founder().to_u64()).to_id();
+        let membership = Membership::new_with_defaults(vec![voters.clone()], voters);
+        StoredMembership::new(Some(first), membership)
     }
 
     /// The newest applied log id as a purge notes it.

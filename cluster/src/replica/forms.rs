@@ -1,7 +1,8 @@
 //! How entries, votes, log ids and memberships look in the log and in a flush.
 //!
 //! An entry is `version u8 | kind u8 | term u64 | node u64 | body`, integers little-endian; the
-//! body is empty (blank), a command, or a membership. Everything but entries is JSON.
+//! body is empty (blank), a command, or a membership. What is committed is three integers, too.
+//! Everything else is JSON.
 
 use super::types::{Entry, LogId, StoredMembership, Vote};
 use crate::command::Command;
@@ -11,6 +12,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 18;
+const LOG_ID_BYTES: usize = 24;
 const BLANK: u8 = 0;
 const COMMAND: u8 = 1;
 const MEMBERSHIP: u8 = 2;
@@ -115,7 +117,19 @@ pub(super) fn encode_log_id(id: &LogId) -> Arc<[u8]> {
     to_json(&LogIdForm::of(id)).into()
 }
 
+/// `term u64 | node u64 | index u64`: written with every commit.
+pub(super) fn encode_committed(id: &LogId) -> Arc<[u8]> {
+    let leader = id.leader_id;
+    let words = [leader.term, leader.node_id, id.index];
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Either form of a log id: no JSON of one is as short as the other.
 pub(super) fn decode_log_id(bytes: &[u8]) -> Result<LogId, String> {
+    if let Ok(words) = <&[u8; LOG_ID_BYTES]>::try_from(bytes) {
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| words[at + byte]));
+        return Ok(LogIdForm { term: word(0), node: word(8), index: word(16) }.to_id());
+    }
     from_json::<LogIdForm>(bytes).map(LogIdForm::to_id)
 }
 
@@ -162,4 +176,22 @@ pub(super) fn to_json(form: &impl Serialize) -> Vec<u8> {
 
 pub(super) fn from_json<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_id_is_read_in_both_forms() {
+        for (term, node, index) in [(0, 0, 0), (3, 1 << 32 | 7, 9), (u64::MAX, 1, u64::MAX)] {
+            let id = LogIdForm { term, node, index }.to_id();
+            assert_eq!(decode_log_id(&encode_log_id(&id)), Ok(id));
+            assert_eq!(decode_log_id(&encode_committed(&id)), Ok(id));
+            assert_eq!(encode_committed(&id).len(), LOG_ID_BYTES);
+        }
+        let shortest = encode_log_id(&LogIdForm::first(0).to_id());
+        assert!(shortest.len() > LOG_ID_BYTES);
+        assert!(decode_log_id(&[0; LOG_ID_BYTES - 1]).is_err());
+    }
 }

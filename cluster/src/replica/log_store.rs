@@ -5,7 +5,7 @@ use super::{
     types::{Entry, LogId, TypeConfig, Vote},
 };
 use openraft::{
-    LogState, OptionalSend, RaftLogReader,
+    EntryPayload, LogState, OptionalSend, RaftLogReader,
     entry::RaftEntry,
     storage::{IOFlushed, RaftLogStorage},
 };
@@ -19,8 +19,11 @@ use std::{
     sync::Arc,
 };
 
-/// Entries that a single read hands over at most.
-const READ_ENTRIES_MAX: u64 = 64;
+/// Bytes of entries that a single read for another member hands over, unless the first one alone
+/// is longer.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// Entries that such a read hands over at most.
+const READ_ENTRIES_MAX: u64 = 1_024;
 
 /// A group's share of the log. Clones share it.
 #[derive(Clone)]
@@ -46,23 +49,34 @@ impl GroupLog {
         }
     }
 
-    fn read(&self, range: Range<u64>) -> io::Result<Vec<Entry>> {
+    /// The entries of a range that there are, in order; no more than `bytes_max`, but the first one
+    /// however long it is.
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let recent: Vec<Entry> =
-            self.recent.lock().range(range.clone()).map(|(_, entry)| entry.clone()).collect();
+        // Those not applied yet are the last ones of the log, without a gap. They are taken first:
+        // what is applied meanwhile leaves them, and not the log.
+        let recent = first_of(self.recent.lock().range(range.clone()), bytes_max);
         let known = recent.first().map_or(range.end, |first| first.log_id.index);
-        let whole = recent.len() as u64 == range.end.saturating_sub(known);
-        let stored = if whole { range.start..known } else { range };
-        let mut entries = Vec::new();
-        if !stored.is_empty() {
-            for (index, bytes) in self.log.read(self.group, stored).map_err(io::Error::other)? {
-                entries.push(forms::decode_entry(index, &bytes).map_err(io::Error::other)?);
-            }
+        if known == range.start {
+            return Ok(recent);
         }
-        if whole {
-            entries.extend(recent);
+        let stored = self.log.read_some(self.group, range.start..known, bytes_max);
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for (index, encoded) in stored.map_err(io::Error::other)? {
+            bytes += encoded.len();
+            entries.push(forms::decode_entry(index, &encoded).map_err(io::Error::other)?);
+        }
+        let is_cut = entries.last().is_some_and(|last| last.log_id.index + 1 < known);
+        if !is_cut {
+            for entry in recent {
+                bytes = bytes.saturating_add(bytes_of(&entry));
+                if bytes > bytes_max && !entries.is_empty() {
+                    break;
+                }
+                entries.push(entry);
+            }
         }
         Ok(entries)
     }
@@ -77,6 +91,30 @@ impl GroupLog {
     fn submit(&self, op: Op) {
         // A failure reaches the group with the next step that waits for its sync.
         self.log.submit(self.group, op, Box::new(|_| {}));
+    }
+}
+
+/// The first ones of `entries` that fit `bytes_max`, at least one.
+fn first_of<'a>(
+    entries: impl Iterator<Item = (&'a u64, &'a Entry)>,
+    bytes_max: usize,
+) -> Vec<Entry> {
+    let (mut first, mut bytes) = (Vec::new(), 0_usize);
+    for (_, entry) in entries {
+        bytes = bytes.saturating_add(bytes_of(entry));
+        if bytes > bytes_max && !first.is_empty() {
+            break;
+        }
+        first.push(entry.clone());
+    }
+    first
+}
+
+/// What an entry adds to a read.
+fn bytes_of(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(command) => command.encoded().len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }
 
@@ -99,7 +137,7 @@ impl RaftLogReader<TypeConfig> for GroupLog {
         &mut self,
         range: RB,
     ) -> io::Result<Vec<Entry>> {
-        self.read(bounds(&range))
+        self.read(bounds(&range), usize::MAX)
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
@@ -108,7 +146,7 @@ impl RaftLogReader<TypeConfig> for GroupLog {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start..end.min(start.saturating_add(READ_ENTRIES_MAX)))
+        self.read(start..end.min(start.saturating_add(READ_ENTRIES_MAX)), READ_BYTES_MAX)
     }
 }
 
@@ -136,7 +174,7 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         if let Some(committed) = committed {
-            self.submit(Op::Committed(forms::encode_log_id(&committed)));
+            self.submit(Op::Committed(forms::encode_committed(&committed)));
         }
         Ok(())
     }

@@ -1,21 +1,21 @@
 //! What was committed before the node ended, applied again.
 
 use super::{applied::Applied, forms, types::StoredMembership};
-use crate::{Error, Result, machine::Machine};
+use crate::{Assignment, Error, MemberId, Result, machine::Machine};
 use openraft::EntryPayload;
-use oribi_model::{LogIndex, Marks, NodeId};
+use oribi_model::{LogIndex, Marks};
 use oribi_store::{
     Flushed,
     log::{GroupId, GroupState, Log},
 };
 
-/// Entries read at once.
-const CHUNK_ENTRIES: u64 = 32;
+/// Bytes of entries read at once.
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Applies what lies in the log behind the machine's last flush, as far as it is known to be
-/// committed: all of it in a group whose only voter is this node.
+/// committed: all of it in a group whose only voter is this replica.
 pub(super) fn recover(
-    node: NodeId,
+    member: MemberId,
     group: GroupId,
     log: &Log,
     machine: &dyn Machine,
@@ -35,14 +35,14 @@ pub(super) fn recover(
     }
     let membership = newest_membership(group, log, &state, &applied)?;
     let voters: Vec<u64> = membership.voter_ids().collect();
-    let end = match (voters == [node.0], &state.committed) {
+    let end = match (voters == [member.to_u64()], &state.committed) {
         (true, _) => state.entries.end,
         (false, Some(bytes)) => forms::decode_log_id(bytes).map_err(fail)?.index + 1,
         (false, None) => start,
     };
     let mut next = start;
     while next < end {
-        let chunk = log.read(group, next..end.min(next + CHUNK_ENTRIES))?;
+        let chunk = log.read_some(group, next..end, CHUNK_BYTES)?;
         if chunk.is_empty() {
             return Err(fail(format!("entry {next} was committed but is not in the log")));
         }
@@ -66,7 +66,11 @@ pub(super) fn recover(
 }
 
 /// What the flush has stored up to which the log was purged, without what was seen of sources.
-pub(super) fn purged(node: NodeId, group: GroupId, log: &Log) -> Result<Option<Flushed>> {
+pub(super) fn purged(
+    group: GroupId,
+    assignment: &Assignment,
+    log: &Log,
+) -> Result<Option<Flushed>> {
     let fail = |reason: String| Error::Unavailable { group: group.0, reason };
     let state = log.group(group).unwrap_or_default();
     let Some((upto, mark)) = &state.purged else {
@@ -77,13 +81,13 @@ pub(super) fn purged(node: NodeId, group: GroupId, log: &Log) -> Result<Option<F
         return Ok(None);
     };
     let last = forms::decode_log_id(mark).map_err(fail)?;
-    let applied = Applied { last: Some(last), membership: Applied::alone(node) };
+    let applied = Applied { last: Some(last), membership: Applied::first(assignment) };
     let (index, raft_state) = (LogIndex(*upto), applied.encode());
     Ok(Some(Flushed { index, raft_state, marks: Marks::default() }))
 }
 
 /// Memberships count from the moment they are appended.
-fn newest_membership(
+pub(super) fn newest_membership(
     group: GroupId,
     log: &Log,
     state: &GroupState,
@@ -93,7 +97,7 @@ fn newest_membership(
     let start = applied.index().map_or(0, |index| index.0 + 1);
     let mut next = start.max(state.entries.start);
     while next < state.entries.end {
-        for (index, bytes) in log.read(group, next..state.entries.end.min(next + CHUNK_ENTRIES))? {
+        for (index, bytes) in log.read_some(group, next..state.entries.end, CHUNK_BYTES)? {
             if let Some(membership) = forms::decode_membership_entry(index, &bytes) {
                 newest = membership;
             }

@@ -1,5 +1,8 @@
 //! openraft's own suite over the log, and a replica through restarts.
 
+mod held;
+mod outcomes;
+
 use super::{
     log_store::GroupLog,
     types::{LogId, Outcome, SnapshotMeta, StoredMembership, TypeConfig},
@@ -13,9 +16,13 @@ use openraft::{
     storage::{EntryResponder, RaftStateMachine},
     testing::log::{StoreBuilder, Suite},
 };
-use oribi_model::{Marks, Name};
-use oribi_store::{Flushed, disk::sim::SimDisk, log::LogOptions};
-use std::{io, path::Path};
+use oribi_model::{Marks, Name, NodeId};
+use oribi_store::{
+    Flushed,
+    disk::{Disk, sim::SimDisk},
+    log::LogOptions,
+};
+use std::{io, path::Path, time::Duration};
 
 /// Remembers what was applied; a flush is a copy in memory.
 #[derive(Default)]
@@ -37,10 +44,14 @@ impl Machine for Memory {
 }
 
 fn open_log(disk: &SimDisk) -> Arc<Log> {
+    open_log_on(Arc::new(disk.clone()))
+}
+
+fn open_log_on(disk: Arc<dyn Disk>) -> Arc<Log> {
     let dir = Path::new("/data");
-    oribi_store::disk::Disk::create_dir_all(disk, dir).unwrap();
+    disk.create_dir_all(dir).unwrap();
     let options = LogOptions { file_bytes: 2_000, ..LogOptions::default() };
-    Arc::new(Log::open(Arc::new(disk.clone()), dir.join("log"), options).unwrap())
+    Arc::new(Log::open(disk, dir.join("log"), options).unwrap())
 }
 
 /// A machine with nothing but a place, whose snapshots are taken whenever the suite likes.
@@ -127,8 +138,20 @@ fn create(db: usize) -> Command {
     Command::change(Change::CreateDatabase { db: Name::new(&format!("db{db}")).unwrap() })
 }
 
-fn recover(log: &Arc<Log>, machine: &Arc<Memory>) -> Replica {
-    Replica::recover(NodeId(1), GroupId(3), log.clone(), machine.clone(), Arc::default()).unwrap()
+const GROUP: GroupId = GroupId(3);
+
+fn recover(log: &Arc<Log>, machine: &Arc<Memory>) -> Arc<Replica> {
+    let member = MemberId::first(NodeId(1));
+    let assignment = Assignment::alone(member);
+    let (log, machine) = (log.clone(), machine.clone());
+    Replica::recover(member, (GROUP, &assignment), log, machine, Arc::default()).unwrap()
+}
+
+/// Makes durable what was applied.
+fn flush(replica: &Replica, machine: &Memory) {
+    replica.seal(|index, raft_state| {
+        *machine.flushed.lock() = Some(Flushed { index, raft_state, marks: Marks::default() });
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,12 +183,10 @@ async fn what_was_flushed_is_purged_and_not_applied_again() {
     for at in 0..50 {
         replica.write(create(at)).await.unwrap();
     }
-    replica.seal(|index, raft_state| {
-        *machine.flushed.lock() = Some(Flushed { index, raft_state, marks: Marks::default() });
-    });
+    flush(&replica, &machine);
     let flushed = machine.flushed().unwrap().index.0;
-    replica.purge().await.unwrap();
-    assert_eq!(log.group(GroupId(3)).unwrap().entries.start, flushed + 1);
+    assert_eq!(replica.purge(Duration::from_secs(60)).await.unwrap(), Purge::Done);
+    assert_eq!(log.group(GROUP).unwrap().entries.start, flushed + 1);
     for at in 50..60 {
         replica.write(create(at)).await.unwrap();
     }
@@ -177,11 +198,9 @@ async fn what_was_flushed_is_purged_and_not_applied_again() {
     let replica = recover(&log, &machine);
     assert_eq!(machine.applied.lock().len(), 10);
     // Without a running instance a purge goes straight to the log.
-    replica.seal(|index, raft_state| {
-        *machine.flushed.lock() = Some(Flushed { index, raft_state, marks: Marks::default() });
-    });
-    replica.purge().await.unwrap();
-    assert!(log.group(GroupId(3)).unwrap().entries.is_empty());
+    flush(&replica, &machine);
+    assert_eq!(replica.purge(Duration::from_secs(60)).await.unwrap(), Purge::Done);
+    assert!(log.group(GROUP).unwrap().entries.is_empty());
     replica.write(create(60)).await.unwrap();
     assert_eq!(machine.applied.lock().len(), 11);
     replica.rest().await;
@@ -195,6 +214,6 @@ async fn a_write_fails_once_the_disk_does() {
     let replica = recover(&log, &machine);
     replica.write(create(0)).await.unwrap();
     disk.crash_at(disk.operations() + 1);
-    assert!(matches!(replica.write(create(1)).await, Err(Error::Unavailable { .. })));
+    assert!(matches!(replica.write(create(1)).await, Err(Error::Unknown { .. })));
     assert_eq!(machine.applied.lock().len(), 1);
 }

@@ -20,6 +20,7 @@ const PURGE: u8 = 3;
 const VOTE: u8 = 4;
 const COMMITTED: u8 = 5;
 const FORGET: u8 = 6;
+const TOMBSTONE: u8 = 7;
 
 /// How the frames of a file are told from other bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,12 +155,33 @@ impl FrameBuilder {
                     placed(index, at, entry.len());
                 }
             }
-            Op::Truncate { from } => drop(self.record(TRUNCATE, group, Some(*from), &[])),
-            Op::Purge { upto, mark } => drop(self.record(PURGE, group, Some(*upto), mark)),
-            Op::Vote(bytes) => drop(self.record(VOTE, group, None, bytes)),
-            Op::Committed(bytes) => drop(self.record(COMMITTED, group, None, bytes)),
-            Op::Forget => drop(self.record(FORGET, group, None, &[])),
+            Op::Truncate { from } => {
+                self.record(TRUNCATE, group, Some(*from), &[]);
+            }
+            Op::Purge { upto, mark } => {
+                self.record(PURGE, group, Some(*upto), mark);
+            }
+            Op::Vote(bytes) => {
+                self.record(VOTE, group, None, bytes);
+            }
+            Op::Committed(bytes) => {
+                self.record(COMMITTED, group, None, bytes);
+            }
+            Op::Forget { tombstone: None } => {
+                self.record(FORGET, group, None, &[]);
+            }
+            Op::Forget { tombstone: Some(upto) } => {
+                self.record(FORGET, group, None, &upto.to_le_bytes());
+            }
+            Op::Lift => {
+                self.record(TOMBSTONE, group, None, &[]);
+            }
         }
+    }
+
+    /// Appends which replicas of a group may not come back, for a reader that starts here.
+    pub(super) fn push_tombstone(&mut self, group: GroupId, upto: u32) {
+        self.record(TOMBSTONE, group, None, &upto.to_le_bytes());
     }
 
     /// Appends what a reader that starts here has to know of a group.
@@ -252,7 +274,13 @@ pub(super) enum Record<'a> {
     },
     Vote(&'a [u8]),
     Committed(&'a [u8]),
-    Forget,
+    Forget {
+        tombstone: Option<u32>,
+    },
+    /// As it stood when the file began, or none any more.
+    Tombstone {
+        upto: Option<u32>,
+    },
 }
 
 /// The records of a frame's body; `None` in the place of the first that is malformed.
@@ -289,10 +317,16 @@ fn parse_record<'a>(reader: &mut Reader<'a>, at: usize) -> Option<(GroupId, Reco
         PURGE => Record::Purge { upto: inner.u64()?, mark: inner.0 },
         VOTE => Record::Vote(inner.0),
         COMMITTED => Record::Committed(inner.0),
-        FORGET => Record::Forget,
+        FORGET => Record::Forget { tombstone: parse_upto(&mut inner)? },
+        TOMBSTONE => Record::Tombstone { upto: parse_upto(&mut inner)? },
         _ => return None,
     };
     Some((group, record))
+}
+
+/// Nothing, or the incarnation of a tombstone.
+fn parse_upto(reader: &mut Reader<'_>) -> Option<Option<u32>> {
+    if reader.0.is_empty() { Some(None) } else { reader.u32().map(Some) }
 }
 
 /// Reads one entry whose record stands at `offset` of a file.

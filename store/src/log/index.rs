@@ -29,6 +29,16 @@ pub(super) enum Place {
     Stored { file: Arc<LogFile>, offset: u64, length: u32 },
 }
 
+impl Place {
+    /// Length of the entry.
+    fn bytes(&self) -> usize {
+        match self {
+            Place::Waiting { bytes, .. } => bytes.len(),
+            Place::Stored { length, .. } => *length as usize,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Group {
     vote: Option<Arc<[u8]>>,
@@ -55,14 +65,35 @@ pub(super) struct Index {
     /// (ticket, file) of each stored entry that an op of this ticket lets go. The file counts
     /// it until the op is durable.
     leaving: VecDeque<(u64, u64)>,
-    /// Groups that are gone. Their ids are never used again, so whatever still comes is late.
+    /// Groups that are gone. Whatever still comes of them is late.
     forgotten: BTreeSet<GroupId>,
+    /// The last replica of a group that may not come back.
+    tombstones: Groups<u32>,
 }
 
 impl Index {
-    /// Whether the group is gone for good.
+    /// Whether the group is gone, and no replica of it was admitted since.
     pub(super) fn is_forgotten(&self, group: GroupId) -> bool {
         self.forgotten.contains(&group)
+    }
+
+    pub(super) fn tombstone(&self, group: GroupId) -> Option<u32> {
+        self.tombstones.get(&group).copied()
+    }
+
+    pub(super) fn tombstones(&self) -> impl Iterator<Item = (GroupId, u32)> {
+        self.tombstones.iter().map(|(group, upto)| (*group, *upto))
+    }
+
+    /// Takes the group in again, unless the tombstone that is given back forbids this replica.
+    pub(super) fn admit(&mut self, group: GroupId, incarnation: u32) -> Result<(), u32> {
+        match self.tombstones.get(&group) {
+            Some(upto) if *upto >= incarnation => Err(*upto),
+            _ => {
+                self.forgotten.remove(&group);
+                Ok(())
+            }
+        }
     }
 
     /// Applies an op that will be written; the ticket names its entries.
@@ -89,7 +120,8 @@ impl Index {
             Op::Committed(bytes) => {
                 self.groups.entry(group).or_default().committed = Some(bytes.clone());
             }
-            Op::Forget => self.forget(group),
+            Op::Forget { tombstone } => self.forget(group, *tombstone),
+            Op::Lift => drop(self.tombstones.remove(&group)),
         }
         ticket
     }
@@ -103,6 +135,10 @@ impl Index {
         file: &Arc<LogFile>,
         start: u64,
     ) -> bool {
+        if !matches!(record, Record::Forget { .. } | Record::Tombstone { .. }) {
+            // Another replica was admitted before this was written.
+            self.forgotten.remove(&group);
+        }
         match record {
             Record::Entry { index, at, length } => {
                 let known = self.groups.entry(group).or_default();
@@ -122,7 +158,14 @@ impl Index {
             }
             Record::Truncate { from } => self.truncate(group, *from),
             Record::Purge { upto, mark } => self.purge(group, *upto, &(*mark).into()),
-            Record::Forget => self.forget(group),
+            Record::Forget { tombstone } => self.forget(group, *tombstone),
+            Record::Tombstone { upto: None } => drop(self.tombstones.remove(&group)),
+            Record::Tombstone { upto: Some(upto) } => {
+                self.tombstones.insert(group, *upto);
+                if !self.groups.contains_key(&group) {
+                    self.forgotten.insert(group);
+                }
+            }
             Record::Vote(bytes) => {
                 self.groups.entry(group).or_default().vote = Some((*bytes).into());
             }
@@ -138,6 +181,11 @@ impl Index {
         let Some(known) = self.groups.get_mut(&group) else { return };
         let kept = from.saturating_sub(known.first).min(known.places.len() as u64);
         let gone: Vec<Place> = known.places.drain(kept as usize..).collect();
+        if known.places.is_empty() {
+            // A replay may begin behind entries that this let go.
+            let start = known.purged.as_ref().map_or(0, |(upto, _)| upto + 1);
+            known.first = known.first.min(from.max(start));
+        }
         self.release(&gone);
     }
 
@@ -154,8 +202,12 @@ impl Index {
         self.release(&gone);
     }
 
-    fn forget(&mut self, group: GroupId) {
+    fn forget(&mut self, group: GroupId, tombstone: Option<u32>) {
         self.forgotten.insert(group);
+        if let Some(upto) = tombstone {
+            let known = self.tombstones.entry(group).or_default();
+            *known = upto.max(*known);
+        }
         if let Some(known) = self.groups.remove(&group) {
             self.release(known.places.iter());
         }
@@ -242,12 +294,24 @@ impl Index {
         self.groups.iter().map(|(group, known)| (*group, known.state()))
     }
 
-    /// The entries kept within `range`, with their indexes.
-    pub(super) fn places(&self, group: GroupId, range: Range<u64>) -> Vec<(u64, Place)> {
+    /// The entries kept within `range`, with their indexes: the first one, and what follows as far
+    /// as all have no more than `bytes_max`.
+    pub(super) fn places(
+        &self,
+        group: GroupId,
+        range: Range<u64>,
+        bytes_max: usize,
+    ) -> Vec<(u64, Place)> {
         let Some(known) = self.groups.get(&group) else { return Vec::new() };
         let end = known.first + known.places.len() as u64;
         let (start, end) = (range.start.max(known.first), range.end.min(end));
-        (start..end).map(|at| (at, known.places[(at - known.first) as usize].clone())).collect()
+        let mut bytes = 0_usize;
+        let within = (start..end).map_while(|at| {
+            let place = &known.places[(at - known.first) as usize];
+            bytes = bytes.saturating_add(place.bytes());
+            (at == start || bytes <= bytes_max).then(|| (at, place.clone()))
+        });
+        within.collect()
     }
 
     /// The groups that keep the oldest file, where there are several.

@@ -22,9 +22,10 @@ fn open(disk: &SimDisk) -> Result<Log> {
 }
 
 /// What each group should hold: its state, and the bodies of its entries. Beside them the ids that
-/// are in use instead of 0, 1 and 2, which a forgotten group never gets back.
+/// are in use instead of 0, 1 and 2, which a group that is gone for good never gets back, and the
+/// tombstones.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Model(BTreeMap<GroupId, (GroupState, Bodies)>, [u64; 3]);
+struct Model(BTreeMap<GroupId, (GroupState, Bodies)>, [u64; 3], BTreeMap<GroupId, u32>);
 
 type Bodies = Vec<Arc<[u8]>>;
 
@@ -38,6 +39,7 @@ impl Model {
             assert_eq!(indexes, state.entries.clone().collect::<Vec<_>>());
             model.0.insert(group, (state, read.into_iter().map(|(_, bytes)| bytes).collect()));
         }
+        model.2 = log.shared.index.read().tombstones().collect();
         model.normal()
     }
 
@@ -54,10 +56,22 @@ impl Model {
     }
 
     fn apply(&mut self, group: GroupId, op: &Op) {
-        if *op == Op::Forget {
-            self.0.remove(&group);
-            self.1[group.0 as usize % 3] += 3;
-            return;
+        match op {
+            Op::Forget { tombstone: None } => {
+                self.0.remove(&group);
+                self.1[group.0 as usize % 3] += 3;
+                return;
+            }
+            Op::Forget { tombstone: Some(upto) } => {
+                self.0.remove(&group);
+                self.2.insert(group, *upto);
+                return;
+            }
+            Op::Lift => {
+                self.2.remove(&group);
+                return;
+            }
+            _ => {}
         }
         let (state, bodies) = self.0.entry(group).or_default();
         match op {
@@ -83,7 +97,7 @@ impl Model {
             }
             Op::Vote(bytes) => state.vote = Some(bytes.clone()),
             Op::Committed(bytes) => state.committed = Some(bytes.clone()),
-            Op::Forget => {}
+            Op::Forget { .. } | Op::Lift => {}
         }
     }
 
@@ -104,7 +118,11 @@ impl Model {
             3 | 4 if known.entries.end > 0 => {
                 Op::Purge { upto: within(random).max(1) - 1, mark: bytes(random) }
             }
-            5 if random.below(4) == 0 => Op::Forget,
+            5 if random.below(4) == 0 => Op::Forget { tombstone: None },
+            5 if random.below(2) == 0 => {
+                Op::Forget { tombstone: Some(self.2.get(&group).map_or(0, |upto| upto + 1)) }
+            }
+            5 => Op::Lift,
             _ => {
                 let entries = (0..1 + random.below(4)).map(|_| bytes(random)).collect();
                 Op::Append { first: known.entries.end, entries }
@@ -132,6 +150,7 @@ fn the_log_holds_what_a_map_would() {
                 _ => {
                     let (group, op) = model.random_op(&mut random);
                     model.apply(group, &op);
+                    log.admit(group, u32::MAX).unwrap();
                     log.submit(group, op, Box::new(|outcome| outcome.unwrap()));
                 }
             }
@@ -139,7 +158,7 @@ fn the_log_holds_what_a_map_would() {
         }
         let groups: Vec<GroupId> = model.0.keys().copied().collect();
         for group in groups {
-            log.submit_and_wait(group, Op::Forget).unwrap();
+            log.submit_and_wait(group, Op::Forget { tombstone: None }).unwrap();
         }
         log.rotate().unwrap();
         assert_eq!(log.stats().files, 1, "files that nobody needs are removed");
@@ -150,6 +169,7 @@ fn the_log_holds_what_a_map_would() {
 fn run(disk: &SimDisk, script: &[(GroupId, Op)]) -> Result<usize> {
     let log = open(disk)?;
     for (at, (group, op)) in script.iter().enumerate() {
+        log.admit(*group, u32::MAX).unwrap();
         if matches!(op, Op::Committed(_)) {
             log.submit(*group, op.clone(), Box::new(|_| {}));
         } else if log.submit_and_wait(*group, op.clone()).is_err() {
@@ -247,7 +267,7 @@ fn a_file_that_is_being_read_is_not_written_on() {
     let log = open(&disk).unwrap();
     let entries = vec![vec![7; 250].into()];
     log.submit_and_wait(GroupId(1), Op::Append { first: 0, entries }).unwrap();
-    let places = log.shared.index.read().places(GroupId(1), 0..1);
+    let places = log.shared.index.read().places(GroupId(1), 0..1, usize::MAX);
     log.rotate().unwrap();
     log.submit_and_wait(GroupId(1), Op::Purge { upto: 0, mark: b"m"[..].into() }).unwrap();
     assert_eq!((log.stats().files, spares(&disk)), (1, 0));
@@ -392,15 +412,64 @@ fn a_group_that_was_forgotten_takes_nothing_more() {
     let log = open(&disk).unwrap();
     let append = |first| Op::Append { first, entries: vec![vec![1; 8].into()] };
     log.submit_and_wait(GroupId(1), append(0)).unwrap();
-    log.submit_and_wait(GroupId(1), Op::Forget).unwrap();
+    log.submit_and_wait(GroupId(1), Op::Forget { tombstone: None }).unwrap();
     for op in [append(0), append(1), Op::Vote(b"v"[..].into()), Op::Truncate { from: 0 }] {
         assert!(log.submit_and_wait(GroupId(1), op).is_err());
     }
     assert_eq!((log.group(GroupId(1)), log.failure()), (None, None));
     log.submit_and_wait(GroupId(2), append(0)).unwrap();
-    log.submit_and_wait(GroupId(2), Op::Forget).unwrap();
+    log.submit_and_wait(GroupId(2), Op::Forget { tombstone: None }).unwrap();
     log.rotate().unwrap();
     assert_eq!(log.stats().files, 1);
+}
+
+#[test]
+fn a_replica_that_was_removed_never_comes_back() {
+    let disk = SimDisk::new();
+    let group = GroupId(1);
+    let append = |first| Op::Append { first, entries: vec![vec![1; 8].into()] };
+    let log = open(&disk).unwrap();
+    assert_eq!((log.admit(group, 0), log.tombstone(group)), (Ok(()), None));
+    log.submit_and_wait(group, append(0)).unwrap();
+    log.submit_and_wait(group, Op::Forget { tombstone: Some(3) }).unwrap();
+    assert_eq!(log.admit(group, 3), Err(3));
+    assert!(log.submit_and_wait(group, append(0)).is_err());
+    log.rotate().unwrap();
+    assert_eq!(log.stats().files, 1, "it is kept without the entries that it ended");
+    drop(log);
+
+    let log = open(&disk).unwrap();
+    assert_eq!((log.admit(group, 3), log.tombstone(group)), (Err(3), Some(3)));
+    assert!(log.submit_and_wait(group, append(0)).is_err());
+    log.admit(group, 4).unwrap();
+    log.submit_and_wait(group, append(0)).unwrap();
+    log.rotate().unwrap();
+    drop(log);
+
+    let log = open(&disk).unwrap();
+    assert_eq!(log.group(group).unwrap().entries, 0..1);
+    log.submit_and_wait(group, Op::Lift).unwrap();
+    log.submit_and_wait(group, append(1)).unwrap();
+    drop(log);
+    let log = open(&disk).unwrap();
+    assert_eq!((log.tombstone(group), log.group(group).unwrap().entries), (None, 0..2));
+}
+
+#[test]
+fn a_read_is_bounded_by_bytes() {
+    let disk = SimDisk::new();
+    let (log, group) = (open(&disk).unwrap(), GroupId(1));
+    let entries: Vec<Arc<[u8]>> = (0..6).map(|at| vec![at; 100].into()).collect();
+    log.submit_and_wait(group, Op::Append { first: 5, entries }).unwrap();
+    let indexes = |range: Range<u64>, bytes_max| {
+        let read = log.read_some(group, range, bytes_max).unwrap();
+        read.into_iter().map(|(index, _)| index).collect::<Vec<_>>()
+    };
+    assert_eq!(indexes(0..u64::MAX, 300), [5, 6, 7]);
+    assert_eq!(indexes(6..9, 299), [6, 7]);
+    assert_eq!(indexes(9..u64::MAX, usize::MAX), [9, 10]);
+    assert_eq!(indexes(7..9, 1), [7], "the first one however long it is");
+    assert_eq!(indexes(11..20, 1_000), [0; 0]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! known. Only a failed sync, after which nothing is known, ends the log.
 
 use super::{
-    Action, GroupId, Shared, Waiting,
+    Action, GroupId, Op, Shared, Waiting,
     failure::{Failure, Outcome},
     files::{self, Begun, Spare},
     frame::{Format, FrameBuilder, Header},
@@ -155,7 +155,7 @@ impl Writer {
                     self.frame.push(group, op, |index, at, _| {
                         placed.push(((group, index, ticket), at));
                     });
-                    frees |= !matches!(op, super::Op::Append { .. } | super::Op::Vote(_));
+                    frees |= !matches!(op, Op::Append { .. } | Op::Vote(_));
                 }
                 Action::Rotate => {
                     self.rotate()?;
@@ -221,8 +221,14 @@ impl Writer {
     /// Begins the next file with what its readers have to know of every group.
     fn rotate(&mut self) -> Outcome {
         let mut checkpoint = FrameBuilder::new();
-        for (group, state) in self.shared.index.read().states() {
-            checkpoint.push_state(group, &state);
+        {
+            let index = self.shared.index.read();
+            for (group, upto) in index.tombstones() {
+                checkpoint.push_tombstone(group, upto);
+            }
+            for (group, state) in index.states() {
+                checkpoint.push_state(group, &state);
+            }
         }
         let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
         let header = Header { format: files::new_format(disk), sequence: self.sequence };

@@ -84,6 +84,8 @@ fn next(node: &Node) -> Option<Arc<Hosted>> {
         true => node.hosting.log.pinning().iter().map(|group| group.0).collect(),
         false => HashSet::new(),
     };
+    // To flush those once more would not let the log go either.
+    let late = node.late_purges.lock().clone();
     let now_ms = node.life_ms();
     let candidate = |hosted: &Arc<Hosted>| {
         let idle_ms = hosted.idle_ms(now_ms);
@@ -92,7 +94,7 @@ fn next(node: &Node) -> Option<Arc<Hosted>> {
             tablet: hosted.id(),
             memtable_bytes: hosted.tablet.memtable_bytes(),
             memtables: hosted.tablet.stats().memtables,
-            pins: pinning.contains(&hosted.id().0),
+            pins: pinning.contains(&hosted.id().0) && !late.contains(&hosted.id()),
             idle_s: idle_ms / 1_000,
         })
     };
@@ -129,16 +131,17 @@ pub(in crate::node) async fn flush(node: &Arc<Node>, hosted: Arc<Hosted>) -> Res
     }
     node.hosting.count_memtables();
     node.room.notify_waiters();
-    purge(node, &hosted).await;
+    purge(node, &hosted, Duration::ZERO).await;
     node.compact_soon(hosted.id());
     Ok(())
 }
 
-/// Lets the log forget what was flushed, now or later.
-async fn purge(node: &Node, hosted: &Hosted) {
-    let late = match hosted.replica.purge().await {
+/// Asks the log to forget what was flushed. Where that takes longer than `wait`, it is asked again
+/// later.
+pub(in crate::node) async fn purge(node: &Node, hosted: &Hosted, wait: Duration) {
+    let late = match hosted.replica.purge(wait).await {
         Ok(Purge::Done) => false,
-        Ok(Purge::Late) => true,
+        Ok(Purge::Asked) => true,
         Err(error) => {
             tracing::warn!(tablet = hosted.id().0, %error, "the log cannot be purged yet");
             true
@@ -156,7 +159,7 @@ async fn purge_late(node: &Node) {
     let late = node.late_purges.lock().clone();
     for tablet in late {
         match node.hosting.get(tablet) {
-            Some(hosted) => purge(node, &hosted).await,
+            Some(hosted) => purge(node, &hosted, Duration::ZERO).await,
             None => drop(node.late_purges.lock().remove(&tablet)),
         }
     }

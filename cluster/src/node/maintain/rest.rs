@@ -4,10 +4,8 @@ use crate::{
     node::{Node, hosting::Hosted},
     replica::to_rest,
 };
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -86,7 +86,7 @@ fn make_log_fixture() {
         (seven, Op::Truncate { from: 5 }),
         (seven, Op::Committed(b"committed"[..].into())),
         (seven, Op::Purge { upto: 2, mark: b"mark"[..].into() }),
-        (eight, Op::Forget),
+        (eight, Op::Forget { tombstone: None }),
     ];
     for (group, op) in ops {
         log.submit(group, op, Box::new(|outcome| outcome.unwrap()));

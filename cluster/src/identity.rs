@@ -1,0 +1,92 @@
+//! Who a node is: which cluster it belongs to, which of its nodes it is, and how often it started.
+
+use oribi_model::NodeId;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{fmt, str::FromStr};
+
+/// A cluster; drawn at random when its first node makes it. Written as 32 hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(pub u128);
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for ClusterId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ClusterId, String> {
+        let is_one = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let id = is_one.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        id.map(ClusterId).ok_or_else(|| format!("{text:?} is no id of a cluster"))
+    }
+}
+
+impl Serialize for ClusterId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClusterId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ClusterId, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A run of a node's process. The later of two runs of one node has the higher number.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Boot(pub u64);
+
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a node says of itself. In the file `ORIBI` as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeIdentity {
+    /// The cluster that its data belongs to.
+    pub cluster: ClusterId,
+    /// Which of the cluster's nodes it is.
+    pub node: NodeId,
+    /// Which run of it.
+    pub boot: Boot,
+}
+
+impl NodeIdentity {
+    /// That of the node which makes a cluster, in its first run.
+    pub fn first(cluster: ClusterId) -> NodeIdentity {
+        NodeIdentity { cluster, node: NodeId(1), boot: Boot(1) }
+    }
+
+    /// That of the next run.
+    pub fn next_boot(self) -> NodeIdentity {
+        NodeIdentity { boot: Boot(self.boot.0.saturating_add(1)), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_cluster_reads_as_it_is_written() {
+        for id in [0, 1, 0xfeed << 64, u128::MAX] {
+            let id = ClusterId(id);
+            assert_eq!(id.to_string().len(), 32);
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        for wrong in ["", "1", "+0000000000000000000000000000001", &"g".repeat(32), &"0".repeat(33)]
+        {
+            assert!(wrong.parse::<ClusterId>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The consensus instance of a replica: how it starts and how it ends.
+//!
+//! Both run in tasks of their own, one at a time: whoever asked may give up waiting, and neither is
+//! ever left half done.
+
+use super::{
+    Birth, Raft, Replica,
+    config::{config, is_alone},
+    instances::{Place, Usage},
+    log_store::GroupLog,
+    machine::MachineAdapter,
+    peers::NoPeers,
+    recover::newest_membership,
+};
+use crate::{Error, Result};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::{sync::Semaphore, time::timeout};
+
+/// Writes that are under way in one group at once; others wait.
+const WRITES_MAX: u32 = 4_096;
+/// How long an instance that is to end waits for the writes under way.
+const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+/// What there is of an instance.
+#[derive(Default)]
+pub(super) enum Instance {
+    /// None runs; the next write starts one.
+    #[default]
+    Resting,
+    Running(Arc<Running>),
+    /// None will ever run.
+    Closed,
+}
+
+/// An instance that runs, or is about to end.
+pub(super) struct Running {
+    pub(super) raft: Raft,
+    /// Each write holds one. Closed once the instance ends.
+    pub(super) writes: Semaphore,
+    _place: Place,
+}
+
+impl Replica {
+    /// Ends the consensus instance, if one runs, after the writes under way. The next write starts
+    /// another.
+    pub(crate) async fn rest(self: &Arc<Replica>) {
+        self.end(Instance::Resting).await;
+    }
+
+    /// Ends the replica for good, after the writes under way.
+    pub(crate) async fn close(self: &Arc<Replica>) {
+        self.end(Instance::Closed).await;
+    }
+
+    /// Whether a consensus instance runs.
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(*self.instance.lock(), Instance::Running(..))
+    }
+
+    /// The instance, started where none runs. Waits for one that is about to end.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], or why it cannot start.
+    pub(super) async fn running(self: &Arc<Replica>) -> Result<Arc<Running>> {
+        match &*self.instance.lock() {
+            Instance::Running(running) if !running.writes.is_closed() => return Ok(running.clone()),
+            Instance::Closed => return Err(Error::Closed { group: self.group.0 }),
+            Instance::Running(_) | Instance::Resting => {}
+        }
+        let replica = self.clone();
+        let started = tokio::spawn(async move { replica.start().await });
+        started.await.unwrap_or_else(|error| Err(Error::Panicked(error.to_string())))
+    }
+
+    async fn start(&self) -> Result<Arc<Running>> {
+        let _one = self.switching.lock().await;
+        match &*self.instance.lock() {
+            Instance::Running(running) if !running.writes.is_closed() => return Ok(running.clone()),
+            Instance::Closed => return Err(Error::Closed { group: self.group.0 }),
+            Instance::Running(_) | Instance::Resting => {}
+        }
+        let place =
+            self.instances.place().await.ok_or_else(|| self.unavailable("the node stops"))?;
+        let raft = self.start_raft().await?;
+        let writes = Semaphore::new(WRITES_MAX as usize);
+        let running = Arc::new(Running { raft, writes, _place: place });
+        *self.usage.lock() = Usage::begin();
+        *self.instance.lock() = Instance::Running(running.clone());
+        Ok(running)
+    }
+
+    async fn start_raft(&self) -> Result<Raft> {
+        let applied = self.applied.lock().clone();
+        let state = self.log.group(self.group).unwrap_or_default();
+        let newest = newest_membership(self.group, &self.log, &state, &applied)?;
+        let config = config(&newest).map_err(|error| self.unavailable(error))?;
+        let log = GroupLog::new(self.group, self.log.clone());
+        let machine = MachineAdapter::new(self.machine.clone(), self.applied.clone(), log.clone());
+        let raft = Raft::new(self.member.to_u64(), config, NoPeers, log, machine)
+            .await
+            .map_err(|error| self.unavailable(error))?;
+        let outcome = self.begin(&raft, is_alone(&newest)).await;
+        if outcome.is_err() {
+            self.shut_down(&raft).await;
+        }
+        outcome.map(|()| raft)
+    }
+
+    /// Founds the group where that is this replica's part, or leads one that nobody else is in.
+    async fn begin(&self, raft: &Raft, alone: bool) -> Result<()> {
+        let known = raft.is_initialized().await.map_err(|error| self.unavailable(error))?;
+        match &self.birth {
+            Birth::Founds(voters) if !known => {
+                let voters: BTreeSet<u64> = voters.iter().map(|voter| voter.to_u64()).collect();
+                raft.initialize(voters).await.map_err(|error| self.unavailable(error))
+            }
+            _ if alone && !raft.is_leader() => {
+                raft.trigger().elect(false).await.map_err(|error| self.unavailable(error))
+            }
+            Birth::Founds(_) | Birth::Joins => Ok(()),
+        }
+    }
+
+    async fn end(self: &Arc<Replica>, next: Instance) {
+        let replica = self.clone();
+        let ended = tokio::spawn(async move { replica.end_now(next).await });
+        if let Err(error) = ended.await {
+            tracing::error!(group = self.group.0, %error, "ending a consensus instance broke off");
+        }
+    }
+
+    async fn end_now(&self, next: Instance) {
+        let _one = self.switching.lock().await;
+        let running = match &*self.instance.lock() {
+            Instance::Closed => return,
+            Instance::Resting => None,
+            Instance::Running(running) => Some(running.clone()),
+        };
+        if let Some(running) = running {
+            // Those that are not done by then are told that their outcome is unknown.
+            let drained = timeout(DRAIN_WAIT, running.writes.acquire_many(WRITES_MAX)).await;
+            running.writes.close();
+            drop(drained);
+            self.shut_down(&running.raft).await;
+        }
+        *self.instance.lock() = next;
+    }
+
+    async fn shut_down(&self, raft: &Raft) {
+        if let Err(error) = raft.shutdown().await {
+            tracing::error!(group = self.group.0, %error, "a consensus instance ended abnormally");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Lets the log forget what a flush has made durable.
+
+use super::{Raft, Replica, applied::Applied, instance::Instance};
+use crate::Result;
+use oribi_store::log::Op;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long the flush may take to become the instance's snapshot, which no other member has a say
+/// in.
+const SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+
+/// How far a purge got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purge {
+    /// The log has let go of everything that may go.
+    Done,
+    /// The instance knows of the wish. It may need an entry for another member still, for as long
+    /// as that one is slow.
+    Asked,
+}
+
+impl Replica {
+    /// Asks the log to forget what the machine can do without, and waits no more than `wait` for
+    /// it to be done.
+    ///
+    /// # Errors
+    /// An instance that has ended.
+    pub(crate) async fn purge(&self, wait: Duration) -> Result<Purge> {
+        let Some(flushed) = self.machine.purgeable() else { return Ok(Purge::Done) };
+        let upto = flushed.index.0;
+        if self.is_purged(upto) {
+            return Ok(Purge::Done);
+        }
+        let running = match &*self.instance.lock() {
+            Instance::Running(running) => Some(running.clone()),
+            Instance::Closed => return Ok(Purge::Done),
+            Instance::Resting => None,
+        };
+        if let Some(running) = running {
+            return self.purge_running(&running.raft, upto, wait).await;
+        }
+        let applied = Applied::decode(&flushed.raft_state);
+        let applied = applied.map_err(|reason| self.unavailable(reason))?;
+        // An instance that starts reads what the log holds, so none may start between.
+        let Ok(_one) = self.switching.try_lock() else { return Ok(Purge::Asked) };
+        let is_resting = matches!(*self.instance.lock(), Instance::Resting);
+        match applied.last_mark() {
+            Some(mark) if is_resting => {
+                // The log's writer runs on its own thread, and nobody waits for this step.
+                self.log.submit(self.group, Op::Purge { upto, mark }, Box::new(|_| {}));
+                Ok(Purge::Done)
+            }
+            Some(_) => Ok(Purge::Asked),
+            None => Ok(Purge::Done),
+        }
+    }
+
+    async fn purge_running(&self, raft: &Raft, upto: u64, wait: Duration) -> Result<Purge> {
+        raft.trigger().snapshot().await.map_err(|error| self.unavailable(error))?;
+        let waiting = raft.wait(Some(SNAPSHOT_WAIT));
+        let built = waiting.metrics(
+            |metrics| metrics.snapshot.as_ref().is_some_and(|last| last.index >= upto),
+            "the flush is the snapshot",
+        );
+        if built.await.is_err() {
+            return Ok(Purge::Asked);
+        }
+        raft.trigger().purge_log(upto).await.map_err(|error| self.unavailable(error))?;
+        let asked = Instant::now();
+        while !self.is_purged(upto) {
+            if asked.elapsed() >= wait {
+                return Ok(Purge::Asked);
+            }
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        Ok(Purge::Done)
+    }
+
+    fn is_purged(&self, upto: u64) -> bool {
+        let known = self.log.group(self.group).unwrap_or_default();
+        known.purged.is_some_and(|(purged, _)| purged >= upto)
+    }
+}
