@@ -4,6 +4,7 @@
 
 mod answer;
 mod civil;
+mod delivery;
 mod dialect;
 mod encode;
 mod engine;
@@ -28,10 +29,11 @@ mod relation;
 mod select;
 mod sql;
 mod strategy;
+mod target;
 mod watch;
 mod windows;
 
-pub use answer::{Answer, Stats};
+pub use answer::{Answer, Rows, Stats};
 pub use engine::QueryEngine;
 pub use error::{Error, Result};
 pub use filter::tag_predicate;
