@@ -2,12 +2,12 @@
 
 use crate::{
     Error, QueryOptions, Result,
-    answer::Rows,
     delivery::{Inlet, Outlet, Place, deliver},
     encode::{self, Format},
     filter::FilterCache,
     plan::{self, Question},
     pools::Pools,
+    rows::Rows,
     sql::{self, Planned, Shortcut},
     strategy,
     target::{Out, Target, Whole},

@@ -312,10 +312,15 @@ async fn respond(mut pieces: Inlet<Bytes>, format: Format) -> Result<Response> {
         return Ok((head, Body::from(first)).into_response());
     }
     let rest = futures::stream::try_unfold(pieces, |mut pieces| async {
-        let next = pieces.next().await.inspect_err(|error| {
-            tracing::warn!(%error, "an answer broke off");
-        })?;
-        Ok::<_, Error>(next.map(|piece| (piece, pieces)))
+        match pieces.next().await {
+            Ok(next) => Ok::<_, Error>(next.map(|piece| (piece, pieces))),
+            Err(error) => {
+                tracing::warn!(%error, "an answer broke off");
+                // The server sends what it has, the head among it, before it hears of the end.
+                tokio::task::yield_now().await;
+                Err(error)
+            }
+        }
     });
     let all = futures::stream::once(async { Ok(first) }).chain(rest);
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(all)).into_response())
