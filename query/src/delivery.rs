@@ -123,12 +123,12 @@ impl<T> Inlet<T> {
         if self.stats.is_some() {
             return Ok(None);
         }
-        // What was sent before a failure is sent for good, and the time limit is that of the query.
-        let sent = match self.parts.try_recv() {
-            Ok(sent) => Some(sent),
-            Err(_) => match self.watch.within(self.parts.recv()).await {
-                Ok(sent) => sent,
-                Err(error) => {
+        let sent = match self.watch.within(self.parts.recv()).await {
+            Ok(sent) => sent,
+            // What was put before the failure comes before it.
+            Err(error) => match self.parts.try_recv() {
+                Ok(sent) => Some(sent),
+                Err(_) => {
                     self.watch.fail(error.clone());
                     return Err(error);
                 }
