@@ -7,8 +7,10 @@ use std::time::Duration;
 /// What an answer cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stats {
-    /// Time from the request to the answer.
+    /// Time from the request to the end of the answer.
     pub elapsed: Duration,
+    /// Rows of the answer.
+    pub rows: u64,
     /// Rows read, after the filter; absent for SQL.
     pub rows_scanned: Option<u64>,
     /// Series read, counted once a tablet; absent for SQL.
@@ -17,12 +19,12 @@ pub struct Stats {
     pub tablets: Option<u64>,
 }
 
-/// Rows of an answer in order.
+/// A whole answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Names and types.
     pub schema: SchemaRef,
-    /// The rows.
+    /// The rows in order.
     pub batches: Vec<RecordBatch>,
     /// What it cost.
     pub stats: Stats,

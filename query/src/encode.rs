@@ -2,12 +2,14 @@
 
 mod arrow;
 mod cell;
+mod csv;
 mod json;
 mod pieces;
 
-use crate::{Answer, Error, Result, watch::Watch};
+pub(crate) use pieces::PIECE_BYTES;
+
+use crate::{Error, Result, delivery::Outlet, target::Target};
 use axum::body::Bytes;
-use cell::Writer;
 use pieces::Pieces;
 
 /// How an answer is written.
@@ -77,61 +79,18 @@ impl Format {
     }
 }
 
-/// An answer as bytes.
-#[derive(Debug)]
-pub(crate) struct Encoded {
-    /// One after the other.
-    pub(crate) pieces: Vec<Bytes>,
-    /// How they are written.
-    pub(crate) format: Format,
-}
-
-/// Writes an answer, giving up its rows as it goes.
+/// Writes an answer into `outlet`, in pieces.
 ///
 /// # Errors
-/// [`Error::AnswerLimit`] where it has more than `bytes_max` bytes, [`Error::Parameter`] where the
-/// format cannot hold it, [`Error::Internal`] where a column has a type that cannot be written.
-pub(crate) fn encode(
-    answer: Answer,
-    format: Format,
-    bytes_max: usize,
-    watch: &Watch,
-) -> Result<Encoded> {
-    let mut out = Pieces::new(bytes_max, watch);
+/// The target's errors are [`Error::AnswerLimit`] past `bytes_max` bytes, [`Error::Parameter`] where
+/// the format cannot hold the answer, [`Error::Internal`] where a column has a type that cannot be
+/// written.
+pub(crate) fn target(format: Format, outlet: Outlet<Bytes>, bytes_max: usize) -> Box<dyn Target> {
+    let pieces = Pieces::new(outlet, bytes_max);
     match format {
-        Format::Json => json::object(answer, &mut out)?,
-        Format::NdJson => json::lines(answer, &mut out)?,
-        Format::Csv => csv(answer, &mut out)?,
-        Format::Arrow => arrow::stream(answer, &mut out)?,
+        Format::Json => Box::new(json::Object::new(pieces)),
+        Format::NdJson => Box::new(json::Lines::new(pieces)),
+        Format::Csv => Box::new(csv::Csv::new(pieces)),
+        Format::Arrow => Box::new(arrow::Stream::new(pieces)),
     }
-    Ok(Encoded { pieces: out.finish()?, format })
-}
-
-fn csv(answer: Answer, out: &mut Pieces<'_>) -> Result<()> {
-    for (place, field) in answer.schema.fields().iter().enumerate() {
-        if place > 0 {
-            out.open.push(b',');
-        }
-        cell::csv_text(&mut out.open, field.name());
-    }
-    out.open.extend_from_slice(b"\r\n");
-    for batch in answer.batches {
-        let writers = Writer::all(&batch)?;
-        for row in 0..batch.num_rows() {
-            let before = out.open.len();
-            for (place, writer) in writers.iter().enumerate() {
-                if place > 0 {
-                    out.open.push(b',');
-                }
-                writer.csv(&mut out.open, row);
-            }
-            if out.open.len() == before {
-                // A null alone in its line; readers skip lines of nothing.
-                out.open.extend_from_slice(b"\"\"");
-            }
-            out.open.extend_from_slice(b"\r\n");
-            out.cut()?;
-        }
-    }
-    Ok(())
 }

@@ -2,18 +2,34 @@
 
 use crate::{
     Error, QueryOptions, Result,
-    answer::Answer,
-    encode::{Encoded, Format, encode},
+    delivery::{Inlet, Outlet, Place, deliver},
+    encode::{self, Format},
     filter::FilterCache,
     plan::{self, Question},
     pools::Pools,
-    sql::{self, Shortcut},
+    rows::Rows,
+    sql::{self, Planned, Shortcut},
     strategy,
+    target::{Out, Target, Whole},
     watch::Watch,
 };
+use axum::body::Bytes;
 use oribi_model::{Clock, ReadPath, SystemClock};
-use std::{future::Future, sync::Arc};
-use tokio::{sync::Semaphore, task::JoinHandle};
+use std::sync::Arc;
+use tokio::{sync::Semaphore, task::JoinError};
+
+/// What is asked.
+pub(crate) enum Asked {
+    /// The windows of a table.
+    Windows(Box<Question>),
+    /// One SQL statement.
+    Sql {
+        /// The database of unqualified tables.
+        db: Option<String>,
+        /// The statement.
+        text: String,
+    },
+}
 
 /// Answers questions over a read path. Clones share limits and threads.
 #[derive(Clone)]
@@ -30,19 +46,6 @@ struct Shared {
     /// Running and waiting queries together.
     admitted: Arc<Semaphore>,
     pools: Pools,
-}
-
-/// Stops a query when its asker goes away.
-struct StopOnDrop<T> {
-    watch: Arc<Watch>,
-    task: JoinHandle<T>,
-}
-
-impl<T> Drop for StopOnDrop<T> {
-    fn drop(&mut self) {
-        self.watch.cancel();
-        self.task.abort();
-    }
 }
 
 impl QueryEngine {
@@ -85,124 +88,131 @@ impl QueryEngine {
         &self.shared.read
     }
 
-    /// Answers a window question. Dropping the future stops the work at the next block.
+    /// Answers a window question. Dropping the future, or the rows, stops the work at the next
+    /// block. The rows keep the query's place, so that who waits for another answer while it holds
+    /// some may wait for itself.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn window(&self, question: Question) -> Result<Answer> {
-        let shared = self.shared.clone();
-        self.admit(move |watch, pools| {
-            pools.windows().spawn_blocking(move || window(&shared, &question, &watch))
-        })
-        .await
+    pub async fn window(&self, question: Question) -> Result<Rows> {
+        let asked = Asked::Windows(Box::new(question));
+        Rows::begun(self.ask(asked, |outlet| Box::new(Whole(outlet))).await?).await
     }
 
-    /// Answers a window question in a format, as [`QueryEngine::window`] does.
-    pub(crate) async fn window_as(&self, question: Question, format: Format) -> Result<Encoded> {
-        let shared = self.shared.clone();
-        self.admit(move |watch, pools| {
-            pools.windows().spawn_blocking(move || {
-                let answer = window(&shared, &question, &watch)?;
-                encode(answer, format, shared.options.answer_bytes_max, &watch)
-            })
-        })
-        .await
-    }
-
-    /// Answers an SQL text; unqualified tables belong to `db`.
+    /// Answers an SQL text, as [`QueryEngine::window`] does; unqualified tables belong to `db`.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn sql(&self, db: Option<String>, text: String) -> Result<Answer> {
-        let shared = self.shared.clone();
-        self.admit(move |watch, pools| {
-            pools.sql().spawn(async move { sql(&shared, db, text, &watch).await })
-        })
-        .await
+    pub async fn sql(&self, db: Option<String>, text: String) -> Result<Rows> {
+        let asked = Asked::Sql { db, text };
+        Rows::begun(self.ask(asked, |outlet| Box::new(Whole(outlet))).await?).await
     }
 
-    /// Answers an SQL text in a format, as [`QueryEngine::sql`] does.
-    pub(crate) async fn sql_as(
-        &self,
-        db: Option<String>,
-        text: String,
-        format: Format,
-    ) -> Result<Encoded> {
-        let shared = self.shared.clone();
-        self.admit(move |watch, pools| {
-            pools.sql().spawn(async move {
-                let answer = sql(&shared, db, text, &watch).await?;
-                let bytes_max = shared.options.answer_bytes_max;
-                let write = move || encode(answer, format, bytes_max, &watch);
-                tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| {
-                    Err(Error::Internal { detail: format!("an answer was not written: {error}") })
-                })
-            })
-        })
-        .await
+    /// Answers in a format.
+    pub(crate) async fn written(&self, asked: Asked, format: Format) -> Result<Inlet<Bytes>> {
+        let bytes_max = self.shared.options.answer_bytes_max;
+        self.ask(asked, move |outlet| encode::target(format, outlet, bytes_max)).await
     }
 
-    async fn admit<T>(
+    /// Waits for a place and starts to answer.
+    async fn ask<T: Send + 'static>(
         &self,
-        start: impl FnOnce(Arc<Watch>, &Pools) -> JoinHandle<Result<T>>,
-    ) -> Result<T> {
-        let shared = &self.shared;
+        asked: Asked,
+        target: impl FnOnce(Outlet<T>) -> Box<dyn Target> + Send + 'static,
+    ) -> Result<Inlet<T>> {
+        let shared = self.shared.clone();
         let options = &shared.options;
         let admitted = shared.admitted.clone().try_acquire_owned().map_err(|_| Error::Busy {
             running_max: options.running_max,
             waiting_max: options.waiting_max,
         })?;
         let watch = Arc::new(Watch::new(options));
-        let running = within(&watch, shared.running.clone().acquire_owned())
-            .await?
-            .map_err(|_| Error::Cancelled)?;
-        let task = start(watch.clone(), &shared.pools);
-        let mut stop = StopOnDrop { task, watch: watch.clone() };
-        let joined = within(&watch, &mut stop.task).await;
-        drop((running, admitted));
-        joined?.map_err(|error| Error::Internal { detail: format!("a query stopped: {error}") })?
+        let running = watch.within(shared.running.clone().acquire_owned()).await?;
+        let running = running.map_err(|_| Error::Cancelled)?;
+        let place = Place::new(vec![running, admitted]);
+        let watching = watch.clone();
+        let (shared, pools) = (shared.clone(), self.shared.clone());
+        Ok(match asked {
+            Asked::Windows(question) => {
+                let runtime = pools.pools.windows().handle();
+                deliver(&watch, place, runtime, |outlet| {
+                    let work =
+                        move || window(&shared, &question, &watching, target(outlet).as_mut());
+                    runtime.spawn_blocking(work)
+                })
+            }
+            Asked::Sql { db, text } => {
+                let runtime = pools.pools.sql().handle();
+                deliver(&watch, place, runtime, |outlet| {
+                    runtime.spawn(sql(shared, (db, text), watching, target(outlet)))
+                })
+            }
+        })
     }
 }
 
-async fn within<T>(watch: &Watch, future: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(watch.remaining(), future).await.map_err(|_| watch.time_limit())
-}
-
-fn window(shared: &Shared, question: &Question, watch: &Arc<Watch>) -> Result<Answer> {
-    let options = &shared.options;
-    let now_ns = shared.clock.now_ns();
-    let plan = plan::plan(question, shared.read.as_ref(), &shared.filters, options, now_ns)?;
-    let mut answer = strategy::answer(shared.read.as_ref(), &plan, options, watch)?;
-    answer.stats.elapsed = watch.started().elapsed();
-    Ok(answer)
+fn window(shared: &Shared, question: &Question, watch: &Arc<Watch>, target: &mut dyn Target) {
+    let Shared { read, options, filters, clock, .. } = shared;
+    let mut out = Out::new(target, options, watch);
+    let answer = || -> Result<()> {
+        let plan = plan::plan(question, read.as_ref(), filters, options, clock.now_ns())?;
+        let stats = strategy::answer(read.as_ref(), &plan, options, watch, &mut out)?;
+        out.end(stats)
+    };
+    answer().unwrap_or_else(|error| watch.fail(error));
 }
 
 async fn sql(
-    shared: &Arc<Shared>,
-    db: Option<String>,
-    text: String,
-    watch: &Arc<Watch>,
-) -> Result<Answer> {
-    let statement = Arc::new((db, text));
-    for shortcut in [Shortcut::Try, Shortcut::Leave] {
-        // What planning holds on to is given back when it ends, whether or not anybody waits.
-        let permit = shared.pools.planning().await;
-        let (planner, statement, watching) = (shared.clone(), statement.clone(), watch.clone());
-        let handle = tokio::runtime::Handle::current();
-        let plan = move || {
-            let _permit = permit;
-            let Shared { read, options, filters, .. } = planner.as_ref();
-            let (db, text) = statement.as_ref();
-            let plan = sql::plan(read, options, filters, db.clone(), text, shortcut, &watching);
-            handle.block_on(plan)
-        };
-        let planned = tokio::task::spawn_blocking(plan)
-            .await
-            .map_err(|error| Error::Internal { detail: format!("planning stopped: {error}") })??;
-        if let Some(mut answer) = planned.answer(&shared.read, &shared.options, watch).await? {
-            answer.stats.elapsed = watch.started().elapsed();
-            return Ok(answer);
+    shared: Arc<Shared>,
+    statement: (Option<String>, String),
+    watch: Arc<Watch>,
+    target: Box<dyn Target>,
+) {
+    let answer = async {
+        let statement = Arc::new(statement);
+        let mut target = target;
+        for shortcut in [Shortcut::Try, Shortcut::Leave] {
+            let planned = planned(&shared, &statement, shortcut, &watch).await?;
+            let (sharing, watching) = (shared.clone(), watch.clone());
+            let write = move || {
+                let mut out = Out::new(target.as_mut(), &sharing.options, &watching);
+                let Some(stats) =
+                    planned.answer(&sharing.read, &sharing.options, &watching, &mut out)?
+                else {
+                    return Ok(Some(target));
+                };
+                out.end(stats).map(|()| None)
+            };
+            match tokio::task::spawn_blocking(write).await.map_err(stopped)?? {
+                Some(unused) => target = unused,
+                None => return Ok(()),
+            }
         }
-    }
-    Err(Error::Internal { detail: "no plan answers the statement".into() })
+        Err(Error::Internal { detail: "no plan answers the statement".into() })
+    };
+    answer.await.unwrap_or_else(|error| watch.fail(error));
+}
+
+/// Plans a statement. What this holds on to is given back when it ends, whether or not anybody
+/// waits.
+async fn planned(
+    shared: &Arc<Shared>,
+    statement: &Arc<(Option<String>, String)>,
+    shortcut: Shortcut,
+    watch: &Arc<Watch>,
+) -> Result<Planned> {
+    let permit = shared.pools.planning().await;
+    let (shared, statement, watch) = (shared.clone(), statement.clone(), watch.clone());
+    let runtime = tokio::runtime::Handle::current();
+    let plan = move || {
+        let _permit = permit;
+        let Shared { read, options, filters, .. } = shared.as_ref();
+        let (db, text) = statement.as_ref();
+        runtime.block_on(sql::plan(read, options, filters, db.clone(), text, shortcut, &watch))
+    };
+    tokio::task::spawn_blocking(plan).await.map_err(stopped)?
+}
+
+fn stopped(error: JoinError) -> Error {
+    Error::Internal { detail: format!("a query stopped: {error}") }
 }

@@ -79,6 +79,14 @@ pub enum Error {
         /// The limit.
         time_ms_max: u64,
     },
+    /// The answer was not read.
+    #[error("the answer was given up, as it was not read within the limit {name} = {limit} ms")]
+    Unread {
+        /// Name of the limit.
+        name: &'static str,
+        /// Its value, ms.
+        limit: u64,
+    },
     /// Too many queries at once.
     #[error("{running_max} queries run and {waiting_max} wait already; retry later")]
     Busy {
@@ -156,7 +164,7 @@ impl Error {
             Error::UnknownTable { .. } => 404,
             Error::Overflow { .. } | Error::MemoryLimit { .. } | Error::AnswerLimit { .. } => 422,
             Error::Busy { .. } => 429,
-            Error::TimeLimit { .. } => 504,
+            Error::TimeLimit { .. } | Error::Unread { .. } => 504,
             Error::Read(error) if error.is_retryable() => 503,
             Error::Cancelled => 503,
             Error::Read(_) | Error::Internal { .. } => 500,
@@ -175,6 +183,7 @@ impl Error {
             Error::MemoryLimit { .. } => "memory-limit",
             Error::AnswerLimit { .. } => "answer-limit",
             Error::TimeLimit { .. } => "time-limit",
+            Error::Unread { .. } => "unread",
             Error::Busy { .. } => "too-many-queries",
             Error::Cancelled => "cancelled",
             Error::Read(_) => "unreadable",

@@ -2,7 +2,6 @@
 
 use crate::{
     Error, QueryEngine, Question,
-    answer::Answer,
     select::{check_select, parse_names, parse_select},
     windows::Windows,
 };
@@ -52,8 +51,16 @@ impl WindowFeed for QueryEngine {
             group_by: question.group_by.clone(),
             ..Question::default()
         };
-        let answer = tokio::runtime::Handle::current().block_on(self.window(asked));
-        Ok(rows(&answer.map_err(|wrong| wrong.to_string())?, items))
+        let answer = async {
+            let mut answer = self.window(asked).await?;
+            let mut rows = Vec::new();
+            while let Some(batch) = answer.next().await? {
+                rows.extend(rows_of(&batch, items));
+            }
+            Ok(rows)
+        };
+        let rows = tokio::runtime::Handle::current().block_on(answer);
+        rows.map_err(|wrong: Error| wrong.to_string())
     }
 }
 
@@ -65,11 +72,7 @@ fn moment(ns: i64) -> String {
     Timestamp::from_nanosecond(i128::from(ns)).map(|at| at.to_string()).unwrap_or_default()
 }
 
-/// An answer has the time first, then the group, then `items` columns.
-fn rows(answer: &Answer, items: usize) -> Vec<WindowRow> {
-    answer.batches.iter().flat_map(|batch| rows_of(batch, items)).collect()
-}
-
+/// A row has the time first, then the group, then `items` columns.
 fn rows_of(batch: &RecordBatch, items: usize) -> Vec<WindowRow> {
     let times = batch.column(0).as_primitive::<types::TimestampNanosecondType>();
     let fields = batch.schema_ref().fields();

@@ -6,10 +6,11 @@ mod values;
 
 use crate::{
     Error, QueryOptions, Result,
-    answer::{Answer, Stats},
+    answer::Stats,
     operator::Figures,
     plan::{Fill, Plan},
     relation::time_type,
+    target::Out,
     watch::Watch,
     windows::Windows,
 };
@@ -22,13 +23,29 @@ use column::Column;
 use std::sync::Arc;
 use values::item_column;
 
-/// Turns the figures of a plan into its answer.
-pub(crate) fn finish(
-    plan: &Plan,
+/// Rows that are made at once.
+const ROWS_AT_ONCE: usize = 8_192;
+
+/// The rows of an answer before they are written.
+pub(crate) struct Finished<'a> {
+    plan: &'a Plan,
+    figures: Figures,
+    cells: Vec<Cell>,
+    starts: Vec<i64>,
+    columns: Vec<Column>,
+    /// Places of the cells in the order of the answer.
+    rows: Vec<u32>,
+    tablets: u64,
+}
+
+/// Turns the figures of a plan, from so many tablets, into its answer.
+pub(crate) fn finish<'a>(
+    plan: &'a Plan,
     mut figures: Figures,
+    tablets: u64,
     options: &QueryOptions,
     watch: &Watch,
-) -> Result<Answer> {
+) -> Result<Finished<'a>> {
     let groups = Groups::of(&figures);
     let mut cells = found(plan, &figures, &groups);
     watch.grow(cells.len() * (size_of::<Cell>() + 24 * (1 + plan.items.len())))?;
@@ -47,7 +64,12 @@ pub(crate) fn finish(
         columns.iter_mut().for_each(|column| column.fill(plan.fill, width, &starts));
     }
     let rows = order(plan, &cells);
-    answer(plan, &figures, &cells, &starts, columns, &rows, options)
+    if rows.len() > options.answer_rows_max {
+        let limit = options.answer_rows_max as u64;
+        return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
+    }
+    figures.forget_lanes();
+    Ok(Finished { plan, figures, cells, starts, columns, rows, tablets })
 }
 
 /// When the window of each cell starts; cells of one window stand together.
@@ -64,46 +86,57 @@ fn starts(plan: &Plan, cells: &[Cell]) -> Vec<i64> {
     cells.iter().map(start).collect()
 }
 
-fn answer(
-    plan: &Plan,
-    figures: &Figures,
-    cells: &[Cell],
-    starts: &[i64],
-    columns: Vec<Column>,
-    rows: &[u32],
-    options: &QueryOptions,
-) -> Result<Answer> {
-    if rows.len() > options.answer_rows_max {
-        let limit = options.answer_rows_max as u64;
-        return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
+impl Finished<'_> {
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
     }
-    let time = |at: &u32| match plan.windows {
-        Windows::Whole => plan.start,
-        _ => Some(starts[*at as usize]),
-    };
-    let times: TimestampNanosecondArray = rows.iter().map(time).collect();
-    let mut fields = vec![Field::new("time", time_type(), true)];
-    let mut arrays: Vec<ArrayRef> = vec![Arc::new(times.with_timezone("UTC"))];
-    for (place, tag) in plan.group.iter().enumerate() {
-        fields.push(Field::new(tag.name.as_str(), DataType::Utf8, true));
-        let values = rows
-            .iter()
-            .map(|at| figures.groups[cells[*at as usize].group as usize][place].as_deref());
-        arrays.push(Arc::new(values.collect::<StringArray>()));
+
+    /// What the answer cost so far.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            rows_scanned: Some(self.figures.rows),
+            series: Some(self.figures.series),
+            tablets: Some(self.tablets),
+            ..Stats::default()
+        }
     }
-    for (item, column) in plan.items.iter().zip(columns) {
-        let array = column.array(rows);
-        fields.push(Field::new(item.name.as_str(), array.data_type().clone(), true));
-        arrays.push(array);
+
+    /// Writes the rows, a few at a time.
+    pub(crate) fn write(&self, out: &mut Out<'_>) -> Result<()> {
+        let schema = Arc::new(Schema::new(self.fields()));
+        out.begin(&schema)?;
+        for rows in self.rows.chunks(ROWS_AT_ONCE) {
+            let with_rows = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+            let arrays = self.arrays(rows);
+            let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &with_rows)
+                .map_err(|error| Error::Internal { detail: error.to_string() })?;
+            out.rows(batch)?;
+        }
+        Ok(())
     }
-    let schema = Arc::new(Schema::new(fields));
-    let with_rows = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &with_rows)
-        .map_err(|error| Error::Internal { detail: error.to_string() })?;
-    let stats = Stats {
-        rows_scanned: Some(figures.rows),
-        series: Some(figures.series),
-        ..Stats::default()
-    };
-    Ok(Answer { schema, batches: vec![batch], stats })
+
+    fn fields(&self) -> Vec<Field> {
+        let tags = self.plan.group.iter().map(|tag| (tag.name.as_str(), DataType::Utf8));
+        let items = self.plan.items.iter().zip(&self.columns);
+        let items = items.map(|(item, column)| (item.name.as_str(), column.data_type()));
+        let all = [("time", time_type())].into_iter().chain(tags).chain(items);
+        all.map(|(name, data_type)| Field::new(name, data_type, true)).collect()
+    }
+
+    fn arrays(&self, rows: &[u32]) -> Vec<ArrayRef> {
+        let time = |at: &u32| match self.plan.windows {
+            Windows::Whole => self.plan.start,
+            _ => Some(self.starts[*at as usize]),
+        };
+        let times: TimestampNanosecondArray = rows.iter().map(time).collect();
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(times.with_timezone("UTC"))];
+        for place in 0..self.plan.group.len() {
+            let group = |at: &u32| self.cells[*at as usize].group as usize;
+            let values = rows.iter().map(|at| self.figures.groups[group(at)][place].as_deref());
+            arrays.push(Arc::new(values.collect::<StringArray>()));
+        }
+        arrays.extend(self.columns.iter().map(|column| column.array(rows)));
+        arrays
+    }
 }

@@ -4,7 +4,9 @@ mod params;
 
 use crate::{
     Error, QueryEngine, Question, Result,
-    encode::{Encoded, Format},
+    delivery::Inlet,
+    encode::{Format, PIECE_BYTES},
+    engine::Asked,
 };
 use axum::{
     body::{Body, Bytes},
@@ -13,9 +15,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures::StreamExt;
 use params::Params;
 use serde::Serialize;
-use std::convert::Infallible;
 use utoipa::{OpenApi, ToSchema};
 
 /// RFC 9457 problem details.
@@ -278,7 +280,7 @@ async fn question(
         order: take("order"),
         limit: take("limit"),
     };
-    Ok(respond(engine.window_as(question, format).await?))
+    respond(engine.written(Asked::Windows(Box::new(question)), format).await?, format).await
 }
 
 async fn sql(
@@ -291,7 +293,7 @@ async fn sql(
     let format = format(&mut params, headers)?;
     let db = params.take("db").filter(|db| !db.is_empty());
     let text = params.take("q").unwrap_or_default();
-    Ok(respond(engine.sql_as(db, text, format).await?))
+    respond(engine.written(Asked::Sql { db, text }, format).await?, format).await
 }
 
 fn format(params: &mut Params, headers: &HeaderMap) -> Result<Format> {
@@ -299,12 +301,27 @@ fn format(params: &mut Params, headers: &HeaderMap) -> Result<Format> {
     Format::choose(params.take("format").as_deref(), accept)
 }
 
-fn respond(encoded: Encoded) -> Response {
-    let bytes: usize = encoded.pieces.iter().map(Bytes::len).sum();
-    let head = [
-        (header::CONTENT_TYPE, header::HeaderValue::from_static(encoded.format.content_type())),
-        (header::CONTENT_LENGTH, bytes.into()),
-    ];
-    let pieces = encoded.pieces.into_iter().map(Ok::<_, Infallible>);
-    (head, Body::from_stream(futures::stream::iter(pieces))).into_response()
+/// Answers once the first piece is there, so that what fails until then is a problem of its own.
+/// What fails later breaks the body off, which no client takes for its end.
+async fn respond(mut pieces: Inlet<Bytes>, format: Format) -> Result<Response> {
+    let kind = header::HeaderValue::from_static(format.content_type());
+    let first = pieces.next().await?.unwrap_or_default();
+    if first.len() < PIECE_BYTES {
+        // Nothing comes after it.
+        let head = [(header::CONTENT_TYPE, kind)];
+        return Ok((head, Body::from(first)).into_response());
+    }
+    let rest = futures::stream::try_unfold(pieces, |mut pieces| async {
+        match pieces.next().await {
+            Ok(next) => Ok::<_, Error>(next.map(|piece| (piece, pieces))),
+            Err(error) => {
+                tracing::warn!(%error, "an answer broke off");
+                // The server sends what it has, the head among it, before it hears of the end.
+                tokio::task::yield_now().await;
+                Err(error)
+            }
+        }
+    });
+    let all = futures::stream::once(async { Ok(first) }).chain(rest);
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(all)).into_response())
 }

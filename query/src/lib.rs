@@ -4,6 +4,7 @@
 
 mod answer;
 mod civil;
+mod delivery;
 mod dialect;
 mod encode;
 mod engine;
@@ -25,9 +26,11 @@ mod plan;
 mod pools;
 mod pushdown;
 mod relation;
+mod rows;
 mod select;
 mod sql;
 mod strategy;
+mod target;
 mod watch;
 mod windows;
 
@@ -39,3 +42,4 @@ pub use http::{ApiDoc, router};
 pub use moment::parse_moment;
 pub use options::QueryOptions;
 pub use plan::Question;
+pub use rows::Rows;

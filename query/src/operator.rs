@@ -183,6 +183,11 @@ impl Figures {
         watch.grow(bytes)
     }
 
+    /// Gives up all but the groups and what was counted.
+    pub(crate) fn forget_lanes(&mut self) {
+        (self.lanes, self.slots, self.index) = Default::default();
+    }
+
     /// Turns figures by series into figures by group.
     pub(crate) fn settle(
         mut self,

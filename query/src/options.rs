@@ -15,8 +15,12 @@ pub struct QueryOptions {
     pub answer_bytes_max: usize,
     /// Memory that one query may hold, bytes.
     pub memory_bytes_max: usize,
-    /// Time that one query may take, waiting included, ms.
+    /// Time that one query may take, waiting for its place included, but not for its reader, ms.
     pub time_ms_max: u64,
+    /// Time for which nobody may read on in an answer, ms.
+    pub unread_ms_max: u64,
+    /// Time that one answer may wait for its reader in all, ms.
+    pub sending_ms_max: u64,
     /// Queries that run at once.
     pub running_max: usize,
     /// Queries that wait for one of those; past it comes a 429.
@@ -44,6 +48,8 @@ impl Default for QueryOptions {
             answer_bytes_max: 64 << 20,
             memory_bytes_max: 256 << 20,
             time_ms_max: 30_000,
+            unread_ms_max: 30_000,
+            sending_ms_max: 300_000,
             running_max: 8,
             waiting_max: 64,
             sql_bytes_max: 256 << 10,
@@ -68,6 +74,8 @@ impl QueryOptions {
             ("answer_rows_max", self.answer_rows_max as u64),
             ("answer_bytes_max", self.answer_bytes_max as u64),
             ("time_ms_max", self.time_ms_max),
+            ("unread_ms_max", self.unread_ms_max),
+            ("sending_ms_max", self.sending_ms_max),
             ("running_max", self.running_max as u64),
             ("sql_bytes_max", self.sql_bytes_max as u64),
         ];

@@ -1,5 +1,9 @@
 //! Reads the parts of a scan, on as many threads as are worth it.
 
+mod in_order;
+
+pub(crate) use in_order::in_order;
+
 use crate::{Error, Result, watch::Watch};
 use oribi_model::{Block, BlockIter};
 use parking_lot::Mutex;
@@ -97,3 +101,6 @@ pub(crate) fn fold<S: Send>(
         first_error.map_or(Ok(states), Err)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ const STACK_BYTES: usize = 32 << 20;
 pub(crate) struct Pools {
     /// Folds window questions.
     windows: Option<Runtime>,
-    /// Runs plans of SQL and reads their scans.
+    /// Runs plans of SQL, reads their scans and writes their answers.
     sql: Option<Runtime>,
     /// Plans that are made at once.
     planning: Arc<Semaphore>,
@@ -40,9 +40,12 @@ impl Pools {
         // Those that were given up still end their block.
         let windows = 2 * options.running_max;
         let planning = options.running_max.min(2 * threads);
+        // Those that write answers, the given up ones among them.
+        let writing = 2 * options.running_max;
+        let blocking = READING_THREADS_MAX + 2 * planning + writing;
         Pools {
             windows: Some(runtime("oribi-windows", 1, windows)),
-            sql: Some(runtime("oribi-query", threads, READING_THREADS_MAX + 2 * planning)),
+            sql: Some(runtime("oribi-query", threads, blocking)),
             planning: Arc::new(Semaphore::new(planning)),
         }
     }

@@ -6,12 +6,8 @@ mod plain;
 mod scan;
 
 use crate::{
-    Error, QueryOptions, Result,
-    answer::{Answer, Stats},
-    dialect,
-    filter::FilterCache,
-    functions, guard, plan,
-    watch::Watch,
+    Error, QueryOptions, Result, answer::Stats, dialect, filter::FilterCache, functions, guard,
+    plan, target::Out, watch::Watch,
 };
 use arrow_schema::Schema;
 use catalog::Catalog;
@@ -32,6 +28,7 @@ use futures::StreamExt;
 use oribi_model::ReadPath;
 use plain::Plain;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// A statement that is ready to run.
 pub(crate) enum Planned {
@@ -102,61 +99,47 @@ pub(crate) async fn plan(
 }
 
 impl Planned {
-    /// The answer; `None` where a shortcut leads nowhere.
-    pub(crate) async fn answer(
+    /// Writes the answer; `None` where a shortcut leads nowhere, and nothing was written then.
+    /// Blocks, on a thread of the runtime.
+    pub(crate) fn answer(
         self,
         read: &Arc<dyn ReadPath>,
         options: &QueryOptions,
         watch: &Arc<Watch>,
-    ) -> Result<Option<Answer>> {
+        out: &mut Out<'_>,
+    ) -> Result<Option<Stats>> {
         match self {
             Planned::Plain(plain) => {
-                let (read, options, watch) = (read.clone(), options.clone(), watch.clone());
-                let reading = move || match plain.by_time() {
-                    Some(wanted) => {
-                        by_time::answer(&plain, wanted, read.as_ref(), &options, &watch)
-                    }
-                    None => plain.answer(read.as_ref(), &options, &watch).map(Some),
-                };
-                tokio::task::spawn_blocking(reading)
-                    .await
-                    .map_err(|error| Error::Internal {
-                        detail: format!("a query stopped: {error}"),
-                    })?
-                    .map_err(plain::as_sql)
+                let read = read.as_ref();
+                match plain.by_time() {
+                    Some(wanted) => by_time::answer(&plain, wanted, read, options, watch, out),
+                    None => plain.answer(read, options, watch, out).map(Some),
+                }
+                .map_err(plain::as_sql)
             }
-            Planned::Plan(run) => run.answer(read.as_ref(), options, watch).await.map(Some),
+            Planned::Plan(run) => run.answer(read.as_ref(), options, watch, out).map(Some),
         }
     }
 }
 
 impl Run {
-    async fn answer(
+    fn answer(
         self,
         read: &dyn ReadPath,
         options: &QueryOptions,
         watch: &Watch,
-    ) -> Result<Answer> {
+        out: &mut Out<'_>,
+    ) -> Result<Stats> {
         let Run { schema, plan, context, db } = self;
         let refuse = |error: DataFusionError| explain(read, &db, options, &error);
+        let runtime = Handle::current();
         let mut rows = execute_stream(plan, context).map_err(refuse)?;
-        let (mut batches, mut row_count, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(batch) = rows.next().await {
-            watch.check()?;
-            let batch = batch.map_err(refuse)?;
-            row_count += batch.num_rows();
-            bytes += batch.get_array_memory_size();
-            if row_count > options.answer_rows_max {
-                let limit = options.answer_rows_max as u64;
-                return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
-            }
-            if bytes > options.memory_bytes_max {
-                return Err(Error::MemoryLimit { memory_bytes_max: options.memory_bytes_max });
-            }
-            batches.push(batch);
+        out.begin(&schema)?;
+        while let Some(batch) = runtime.block_on(watch.within(rows.next()))? {
+            out.rows(batch.map_err(refuse)?)?;
         }
         watch.check()?;
-        Ok(Answer { schema, batches, stats: Stats::default() })
+        Ok(Stats::default())
     }
 }
 

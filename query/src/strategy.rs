@@ -2,12 +2,13 @@
 
 use crate::{
     QueryOptions, Result,
-    answer::Answer,
-    finish,
+    answer::Stats,
+    finish::{Finished, finish},
     operator::{self, Limits},
     parallel::Sharing,
     plan::{Fill, Order, Plan},
     select::Function,
+    target::Out,
     watch::Watch,
     windows::Windows,
 };
@@ -18,13 +19,26 @@ use oribi_model::{
 };
 use std::sync::Arc;
 
-/// Scans, folds and finishes a plan; looks at the newest rows first where these may be enough.
+/// Scans, folds, finishes and writes a plan; looks at the newest rows first where these may be
+/// enough.
 pub(crate) fn answer(
     read: &dyn ReadPath,
     plan: &Plan,
     options: &QueryOptions,
     watch: &Arc<Watch>,
-) -> Result<Answer> {
+    out: &mut Out<'_>,
+) -> Result<Stats> {
+    let finished = finished(read, plan, options, watch)?;
+    finished.write(out)?;
+    Ok(finished.stats())
+}
+
+fn finished<'a>(
+    read: &dyn ReadPath,
+    plan: &'a Plan,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Finished<'a>> {
     let stored = read.stats(plan.table.id).time;
     let span = stored.map(|stored| plan.range.intersect(stored)).filter(|span| !span.is_empty());
     if let Some(answer) = last_rows(read, plan, options, watch)? {
@@ -40,12 +54,12 @@ pub(crate) fn answer(
 
 /// Answers a question for nothing but last values from the last row of each series. `None`: some
 /// series lacks a value there, so all must be read.
-fn last_rows(
+fn last_rows<'a>(
     read: &dyn ReadPath,
-    plan: &Plan,
+    plan: &'a Plan,
     options: &QueryOptions,
     watch: &Arc<Watch>,
-) -> Result<Option<Answer>> {
+) -> Result<Option<Finished<'a>>> {
     let only_last = plan.items.iter().all(|item| item.function == Function::Last);
     let whole = matches!(plan.windows, Windows::Whole) && plan.filter.is_of_series();
     if !only_last || !whole || plan.range.is_empty() {
@@ -71,9 +85,7 @@ fn last_rows(
         sharing: Sharing { threads: 1, ..options.sharing() },
     };
     let figures = operator::run(plan, parts, Some((0, 0)), limits, watch)?;
-    let mut answer = finish::finish(plan, figures, options, watch)?;
-    answer.stats.tablets = Some(tablets);
-    Ok(Some(answer))
+    finish(plan, figures, tablets, options, watch).map(Some)
 }
 
 /// Which series a step reads.
@@ -133,13 +145,13 @@ fn spec(plan: &Plan, time: TimeRange, rows: RowsWanted, watch: &Arc<Watch>) -> S
 
 /// Answers a question with a limit from the end of the range that its order wants, in growing
 /// steps, as long as that reads but a part of it. `None`: all must be read.
-fn from_one_end(
+fn from_one_end<'a>(
     read: &dyn ReadPath,
-    plan: &Plan,
+    plan: &'a Plan,
     span: TimeRange,
     options: &QueryOptions,
     watch: &Arc<Watch>,
-) -> Result<Option<Answer>> {
+) -> Result<Option<Finished<'a>>> {
     /// How much longer each step is than the one before.
     const GROWTH: i64 = 16;
     let Some(limit) = plan.limit else { return Ok(None) };
@@ -182,14 +194,14 @@ fn is_told_by_a_part(plan: &Plan) -> bool {
     }
 }
 
-fn scan(
+fn scan<'a>(
     read: &dyn ReadPath,
-    plan: &Plan,
+    plan: &'a Plan,
     range: TimeRange,
     span: Option<TimeRange>,
     options: &QueryOptions,
     watch: &Arc<Watch>,
-) -> Result<Answer> {
+) -> Result<Finished<'a>> {
     let hint = span
         .filter(|span| !span.is_empty())
         .map(|span| (plan.windows.at(span.start).index, plan.windows.at(span.end - 1).index));
@@ -205,7 +217,5 @@ fn scan(
     }
     let limits = Limits { windows_max: options.windows_max, sharing: options.sharing() };
     let figures = operator::run(plan, parts, hint, limits, watch)?;
-    let mut answer = finish::finish(plan, figures, options, watch)?;
-    answer.stats.tablets = Some(tablets);
-    Ok(answer)
+    finish(plan, figures, tablets, options, watch)
 }

@@ -1,34 +1,52 @@
 //! What one running query may still do: cancellation, time and memory.
 
 use crate::{Error, QueryOptions, Result};
+use futures::future::{Either, select};
 use std::{
+    pin::pin,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
+use tokio::sync::Notify;
 
 /// Shared by all threads of a query, asked once a block.
 #[derive(Debug)]
 pub(crate) struct Watch {
     cancelled: AtomicBool,
+    told: Notify,
     /// Why, where it is not that the asker has gone.
     failure: OnceLock<Error>,
     started: Instant,
     time_ms_max: u64,
+    unread_ms_max: u64,
+    sending_ms_max: u64,
+    /// Time in which the answer waited for its reader, ns.
+    unread_ns: AtomicU64,
+    /// Since when it waits, ns after the start; 0 while it does not.
+    unread_since_ns: AtomicU64,
     held_bytes: AtomicUsize,
     memory_bytes_max: usize,
 }
+
+/// A query that waits for the reader of its answer, during which its own time stands still.
+pub(crate) struct Unread<'a>(&'a Watch);
 
 impl Watch {
     /// A watch with the limits of `options` that starts now.
     pub(crate) fn new(options: &QueryOptions) -> Watch {
         Watch {
             cancelled: AtomicBool::new(false),
+            told: Notify::new(),
             failure: OnceLock::new(),
             started: Instant::now(),
             time_ms_max: options.time_ms_max,
+            unread_ms_max: options.unread_ms_max,
+            sending_ms_max: options.sending_ms_max,
+            unread_ns: AtomicU64::new(0),
+            unread_since_ns: AtomicU64::new(0),
             held_bytes: AtomicUsize::new(0),
             memory_bytes_max: options.memory_bytes_max,
         }
@@ -37,12 +55,18 @@ impl Watch {
     /// Tells all threads to stop at their next block.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+        self.told.notify_waiters();
     }
 
     /// Tells all threads to stop at their next block, and the asker why. The first cause stays.
     pub(crate) fn fail(&self, error: Error) {
         let _ = self.failure.set(error);
         self.cancel();
+    }
+
+    /// Why the query failed, where it did.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.failure.get().cloned()
     }
 
     /// When the query began.
@@ -52,7 +76,18 @@ impl Watch {
 
     /// How long the query may still run.
     pub(crate) fn remaining(&self) -> Duration {
-        Duration::from_millis(self.time_ms_max).saturating_sub(self.started.elapsed())
+        let elapsed_ns = self.elapsed_ns();
+        let since_ns = match self.unread_since_ns.load(Ordering::Relaxed) {
+            0 => elapsed_ns,
+            since_ns => since_ns,
+        };
+        let unread_ns = self.unread_ns.load(Ordering::Relaxed);
+        let worked_ns = since_ns.min(elapsed_ns).saturating_sub(unread_ns);
+        Duration::from_millis(self.time_ms_max).saturating_sub(Duration::from_nanos(worked_ns))
+    }
+
+    fn elapsed_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Whether to go on.
@@ -61,7 +96,7 @@ impl Watch {
     /// [`Error::Cancelled`], [`Error::TimeLimit`], or what failed.
     pub(crate) fn check(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) {
-            return Err(self.failure.get().cloned().unwrap_or(Error::Cancelled));
+            return Err(self.failure().unwrap_or(Error::Cancelled));
         }
         if self.remaining().is_zero() {
             return Err(self.time_limit());
@@ -69,9 +104,29 @@ impl Watch {
         Ok(())
     }
 
+    /// Waits for `future`, but no longer than the query may run.
+    ///
+    /// # Errors
+    /// As [`Watch::check`].
+    pub(crate) async fn within<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        let mut told = pin!(self.told.notified());
+        told.as_mut().enable();
+        self.check()?;
+        match select(told, pin!(tokio::time::timeout(self.remaining(), future))).await {
+            Either::Left(_) => Err(self.failure().unwrap_or(Error::Cancelled)),
+            Either::Right((done, _)) => done.map_err(|_| self.time_limit()),
+        }
+    }
+
     /// The error of a query that ran too long.
-    pub(crate) fn time_limit(&self) -> Error {
+    fn time_limit(&self) -> Error {
         Error::TimeLimit { time_ms_max: self.time_ms_max }
+    }
+
+    /// Stops the query's time while its answer waits for its reader.
+    pub(crate) fn unread(&self) -> Unread<'_> {
+        self.unread_since_ns.store(self.elapsed_ns().max(1), Ordering::Relaxed);
+        Unread(self)
     }
 
     /// Accounts for `bytes` more.
@@ -84,5 +139,33 @@ impl Watch {
             return Err(Error::MemoryLimit { memory_bytes_max: self.memory_bytes_max });
         }
         Ok(())
+    }
+}
+
+impl Unread<'_> {
+    /// How long this wait may last.
+    pub(crate) fn remaining(&self) -> Duration {
+        let unread_ns = self.0.unread_ns.load(Ordering::Relaxed);
+        let all = Duration::from_millis(self.0.sending_ms_max);
+        let rest = all.saturating_sub(Duration::from_nanos(unread_ns));
+        Duration::from_millis(self.0.unread_ms_max).min(rest)
+    }
+
+    /// The error of a wait that lasted too long.
+    pub(crate) fn error(&self) -> Error {
+        let one = Duration::from_millis(self.0.unread_ms_max);
+        match self.remaining() < one {
+            true => Error::Unread { name: "sending_ms_max", limit: self.0.sending_ms_max },
+            false => Error::Unread { name: "unread_ms_max", limit: self.0.unread_ms_max },
+        }
+    }
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        let since_ns = self.0.unread_since_ns.load(Ordering::Relaxed);
+        let waited_ns = self.0.elapsed_ns().saturating_sub(since_ns);
+        self.0.unread_ns.fetch_add(waited_ns, Ordering::Relaxed);
+        self.0.unread_since_ns.store(0, Ordering::Relaxed);
     }
 }

@@ -95,7 +95,8 @@ fn check(rows: &[Row], float: ColumnType, window: i64, tablet: i64) {
     let ask = |threads_max, rows_alone_max| {
         let options = QueryOptions { threads_max, rows_alone_max, ..QueryOptions::default() };
         let engine = QueryEngine::new(memory.clone(), options);
-        runtime.block_on(engine.window(question.clone())).unwrap()
+        let answer = async { engine.window(question.clone()).await?.collect().await };
+        runtime.block_on(answer).unwrap()
     };
     let answer = ask(1, usize::MAX);
     for threads_max in [2, 4] {

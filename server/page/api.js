@@ -39,7 +39,23 @@ async function ask(path, params, signal) {
   throw new ApiError(title, problem.detail || `The server answered ${response.status}.`, problem);
 }
 
-const json = async (path, params, signal) => (await ask(path, params, signal)).json();
+async function json(path, params, signal, revive) {
+  const response = await ask(path, params, signal);
+  let text;
+  try {
+    text = await response.text();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The answer broke off", "The answer met a limit of the server, or the connection was lost.");
+  }
+  return JSON.parse(text, revive);
+}
+
+/** Integers that a number would round stay the text they are, where the browser hands it out. */
+function wholeIntegers(_, value, context) {
+  const isRounded = typeof value === "number" && !Number.isSafeInteger(value);
+  return isRounded && /^-?\d+$/.test(context?.source ?? "") ? context.source : value;
+}
 
 /** All tables with their columns, rows and times. */
 export const tables = async (signal) => (await json("api/v1/tables", {}, signal)).tables;
@@ -51,7 +67,7 @@ export const node = (signal) => json("api/v1/node", {}, signal);
 export const query = (params, signal) => json("api/v1/query", params, signal);
 
 /** A question in SQL. */
-export const sql = (q, signal) => json("api/v1/sql", { q }, signal);
+export const sql = (q, signal) => json("api/v1/sql", { q }, signal, wholeIntegers);
 
 /** The node's figures as Prometheus text. */
 export const metrics = async (signal) => (await ask("metrics", {}, signal)).text();

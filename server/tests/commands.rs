@@ -3,6 +3,7 @@
 
 mod support;
 
+use rustix::process::Signal;
 use serde_json::json;
 use std::{path::Path, process::Output};
 use support::{Oribi, run, stderr, stdout};
@@ -20,7 +21,8 @@ fn import(node: &Oribi, file: &Path, args: &[&str]) -> Output {
 #[test]
 fn files_go_in_and_tables_come_out() {
     let dir = tempdir().unwrap();
-    let node = Oribi::start(&dir.path().join("data"), &[]);
+    let data = dir.path().join("data");
+    let mut node = Oribi::start(&data, &[]);
     // More than one batch, and a text that holds an end of line.
     let note = "n".repeat(400);
     let csv: String = (1..=20_000)
@@ -33,6 +35,9 @@ fn files_go_in_and_tables_come_out() {
     let rows = node.rows("table=m&select=count(*),sum(v)");
     assert_eq!(rows, json!([[null, 20_000, 200_010_000]]));
 
+    // Most of what is exported has to be asked for in parts.
+    node.end(Signal::TERM);
+    let node = Oribi::start(&data, &["--set", "query.answer_bytes_max=400000"]);
     for format in ["csv", "ndjson", "arrow"] {
         let out = oribi(&node, &["export", "--table", "m", "--format", format]);
         assert!(out.status.success(), "{}", stderr(&out));

@@ -1,37 +1,118 @@
 //! Arrow IPC.
 
-use super::pieces::Pieces;
-use crate::{Answer, Error, Result};
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use super::pieces::{PIECE_BYTES, Pieces};
+use crate::{Error, Result, answer::Stats, target::Target};
+use arrow_array::{
+    ArrayRef, BinaryArray, LargeStringArray, RecordBatch, RecordBatchOptions, StringArray,
+    StringViewArray, cast::AsArray,
+};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-/// Rows of which the texts are written out at once.
-const ROWS_AT_ONCE: usize = 8_192;
+/// Rows of one message at most.
+const ROWS_MAX: usize = 8_192;
 
 /// A stream of batches. Texts are plain ones, which every reader knows.
-pub(super) fn stream(answer: Answer, out: &mut Pieces<'_>) -> Result<()> {
-    let schema = plain(&answer.schema);
-    let write = |out: &mut Pieces<'_>| -> Result<(), ArrowError> {
-        let mut writer = StreamWriter::try_new(out, &schema)?;
-        for batch in answer.batches {
-            for start in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
-                let rows = ROWS_AT_ONCE.min(batch.num_rows() - start);
-                writer.write(&with_schema(&batch.slice(start, rows), &schema)?)?;
+pub(super) enum Stream {
+    /// No columns yet.
+    Waiting(Option<Pieces>),
+    /// With columns.
+    Begun(Box<StreamWriter<Pieces>>, SchemaRef),
+}
+
+impl Stream {
+    pub(super) fn new(pieces: Pieces) -> Stream {
+        Stream::Waiting(Some(pieces))
+    }
+
+    fn begun(&mut self) -> Result<(&mut StreamWriter<Pieces>, &SchemaRef)> {
+        match self {
+            Stream::Begun(writer, schema) => Ok((writer, schema)),
+            Stream::Waiting(_) => {
+                Err(Error::Internal { detail: "an answer has no columns".into() })
             }
         }
-        writer.finish()
-    };
-    write(out).map_err(|error| match &error {
-        ArrowError::IoError(_, inner) => own(inner),
-        other => Error::Internal { detail: other.to_string() },
-    })
+    }
+}
+
+impl Target for Stream {
+    fn begin(&mut self, schema: &SchemaRef) -> Result<()> {
+        let Stream::Waiting(pieces) = self else {
+            return Err(Error::Internal { detail: "an answer begins twice".into() });
+        };
+        let Some(pieces) = pieces.take() else { return Err(Error::Cancelled) };
+        let schema = plain(schema);
+        let writer = StreamWriter::try_new(pieces, &schema).map_err(own)?;
+        *self = Stream::Begun(Box::new(writer), schema);
+        Ok(())
+    }
+
+    fn rows(&mut self, batch: RecordBatch) -> Result<()> {
+        let (writer, schema) = self.begun()?;
+        for rows in messages(&batch) {
+            let some = batch.slice(rows.start, rows.len());
+            with_schema(&some, schema).and_then(|some| writer.write(&some)).map_err(own)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, stats: Stats) -> Result<()> {
+        let (writer, _) = self.begun()?;
+        writer.finish().map_err(own)?;
+        writer.get_mut().end(stats)
+    }
+}
+
+/// The rows of each message: so few that their texts make no more than about one piece.
+fn messages(batch: &RecordBatch) -> Vec<Range<usize>> {
+    let texts: Vec<_> = batch.columns().iter().filter_map(Texts::of).collect();
+    let bytes = |row: usize| -> usize { texts.iter().map(|array| array.bytes(row)).sum() };
+    let (mut messages, mut start, mut held) = (Vec::new(), 0, 0);
+    for row in 0..batch.num_rows() {
+        held += bytes(row);
+        if row + 1 - start == ROWS_MAX || held >= PIECE_BYTES || row + 1 == batch.num_rows() {
+            messages.push(start..row + 1);
+            (start, held) = (row + 1, 0);
+        }
+    }
+    messages
+}
+
+/// An array whose values have lengths of their own.
+enum Texts<'a> {
+    Plain(&'a StringArray),
+    Large(&'a LargeStringArray),
+    View(&'a StringViewArray),
+    Binary(&'a BinaryArray),
+}
+
+impl Texts<'_> {
+    fn of(array: &ArrayRef) -> Option<Texts<'_>> {
+        let plain = array.as_string_opt::<i32>().map(Texts::Plain);
+        let large = || array.as_string_opt::<i64>().map(Texts::Large);
+        let view = || array.as_string_view_opt().map(Texts::View);
+        let binary = || array.as_binary_opt::<i32>().map(Texts::Binary);
+        plain.or_else(large).or_else(view).or_else(binary)
+    }
+
+    fn bytes(&self, row: usize) -> usize {
+        match self {
+            Texts::Plain(array) => array.value_length(row) as usize,
+            Texts::Large(array) => array.value_length(row) as usize,
+            // The lower half of a view is its length.
+            Texts::View(array) => array.views()[row] as u32 as usize,
+            Texts::Binary(array) => array.value_length(row) as usize,
+        }
+    }
 }
 
 /// The error that the pieces gave to the writer.
-fn own(error: &std::io::Error) -> Error {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+fn own(error: ArrowError) -> Error {
+    let ArrowError::IoError(_, io) = &error else {
+        return Error::Internal { detail: error.to_string() };
+    };
+    match io.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
         Some(own) => own.clone(),
         None => Error::Internal { detail: error.to_string() },
     }

@@ -4,34 +4,47 @@ use super::{
     cell::{Writer, json_text},
     pieces::Pieces,
 };
-use crate::{Answer, Error, Result, relation::type_name};
+use crate::{Error, Result, answer::Stats, relation::type_name, target::Target};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 
 /// One object: columns, rows, stats.
-pub(super) fn object(answer: Answer, pieces: &mut Pieces<'_>) -> Result<()> {
-    let (rows, stats) = (answer.rows(), answer.stats);
-    let out = &mut pieces.open;
-    out.extend_from_slice(b"{\"columns\":[");
-    for (place, field) in answer.schema.fields().iter().enumerate() {
-        if place > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(b"{\"name\":");
-        json_text(out, field.name());
-        out.extend_from_slice(b",\"type\":\"");
-        out.extend_from_slice(type_name(field.data_type()).as_bytes());
-        out.extend_from_slice(b"\"}");
+pub(super) struct Object {
+    pieces: Pieces,
+    /// What stands between the row before and the next.
+    between: &'static [u8],
+}
+
+impl Object {
+    pub(super) fn new(pieces: Pieces) -> Object {
+        Object { pieces, between: b"" }
     }
-    out.extend_from_slice(b"],\"rows\":[");
-    let mut first = true;
-    for batch in answer.batches {
-        let writers = Writer::all(&batch)?;
-        for row in 0..batch.num_rows() {
-            pieces.cut()?;
-            let out = &mut pieces.open;
-            if !first {
+}
+
+impl Target for Object {
+    fn begin(&mut self, schema: &SchemaRef) -> Result<()> {
+        let out = &mut self.pieces.open;
+        out.extend_from_slice(b"{\"columns\":[");
+        for (place, field) in schema.fields().iter().enumerate() {
+            if place > 0 {
                 out.push(b',');
             }
-            first = false;
+            out.extend_from_slice(b"{\"name\":");
+            json_text(out, field.name());
+            out.extend_from_slice(b",\"type\":\"");
+            out.extend_from_slice(type_name(field.data_type()).as_bytes());
+            out.extend_from_slice(b"\"}");
+        }
+        out.extend_from_slice(b"],\"rows\":[");
+        Ok(())
+    }
+
+    fn rows(&mut self, batch: RecordBatch) -> Result<()> {
+        let writers = Writer::all(&batch)?;
+        for row in 0..batch.num_rows() {
+            let out = &mut self.pieces.open;
+            out.extend_from_slice(self.between);
+            self.between = b",";
             out.push(b'[');
             for (place, writer) in writers.iter().enumerate() {
                 if place > 0 {
@@ -40,67 +53,82 @@ pub(super) fn object(answer: Answer, pieces: &mut Pieces<'_>) -> Result<()> {
                 writer.json(out, row);
             }
             out.push(b']');
+            self.pieces.cut()?;
         }
+        Ok(())
     }
-    let out = &mut pieces.open;
-    out.extend_from_slice(b"],\"stats\":{\"elapsed_ms\":");
-    let elapsed_ms = stats.elapsed.as_micros() as f64 / 1_000.0;
-    out.extend_from_slice(ryu::Buffer::new().format_finite(elapsed_ms).as_bytes());
-    let mut number = |name: &str, value: u64| {
-        out.extend_from_slice(b",\"");
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":");
-        out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-    };
-    number("rows", rows as u64);
-    let counted = [
-        ("rows_scanned", stats.rows_scanned),
-        ("series", stats.series),
-        ("tablets", stats.tablets),
-    ];
-    for (name, value) in counted {
-        if let Some(value) = value {
-            number(name, value);
+
+    fn end(&mut self, stats: Stats) -> Result<()> {
+        let out = &mut self.pieces.open;
+        out.extend_from_slice(b"],\"stats\":{\"elapsed_ms\":");
+        let elapsed_ms = stats.elapsed.as_micros() as f64 / 1_000.0;
+        out.extend_from_slice(ryu::Buffer::new().format_finite(elapsed_ms).as_bytes());
+        let mut number = |name: &str, value: u64| {
+            out.extend_from_slice(b",\"");
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        };
+        number("rows", stats.rows);
+        let counted = [
+            ("rows_scanned", stats.rows_scanned),
+            ("series", stats.series),
+            ("tablets", stats.tablets),
+        ];
+        for (name, value) in counted {
+            if let Some(value) = value {
+                number(name, value);
+            }
         }
+        out.extend_from_slice(b"}}");
+        self.pieces.end(stats)
     }
-    out.extend_from_slice(b"}}");
-    Ok(())
 }
 
 /// One object a row.
-///
-/// # Errors
-/// [`Error::Parameter`] where two columns have one name, of which readers would keep one.
-pub(super) fn lines(answer: Answer, out: &mut Pieces<'_>) -> Result<()> {
-    let fields = answer.schema.fields();
-    for (at, field) in fields.iter().enumerate() {
-        if fields[..at].iter().any(|other| other.name() == field.name()) {
-            let detail = format!(
-                "two columns are named {:?}, and an object of NDJSON holds one; expected AS with \
-                 another name",
-                field.name()
-            );
-            return Err(Error::parameter("format", detail));
-        }
+pub(super) struct Lines {
+    pieces: Pieces,
+    /// Names as they are written, with their colons.
+    names: Vec<Vec<u8>>,
+}
+
+impl Lines {
+    pub(super) fn new(pieces: Pieces) -> Lines {
+        Lines { pieces, names: Vec::new() }
     }
-    let names: Vec<Vec<u8>> = answer
-        .schema
-        .fields()
-        .iter()
-        .map(|field| {
-            let mut name = Vec::new();
-            json_text(&mut name, field.name());
-            name.push(b':');
-            name
-        })
-        .collect();
-    for batch in answer.batches {
+}
+
+impl Target for Lines {
+    /// # Errors
+    /// [`Error::Parameter`] where two columns have one name, of which readers would keep one.
+    fn begin(&mut self, schema: &SchemaRef) -> Result<()> {
+        let fields = schema.fields();
+        for (at, field) in fields.iter().enumerate() {
+            if fields[..at].iter().any(|other| other.name() == field.name()) {
+                let detail = format!(
+                    "two columns are named {:?}, and an object of NDJSON holds one; expected AS \
+                     with another name",
+                    field.name()
+                );
+                return Err(Error::parameter("format", detail));
+            }
+        }
+        let written = |name: &String| {
+            let mut text = Vec::new();
+            json_text(&mut text, name);
+            text.push(b':');
+            text
+        };
+        self.names = fields.iter().map(|field| written(field.name())).collect();
+        Ok(())
+    }
+
+    fn rows(&mut self, batch: RecordBatch) -> Result<()> {
         let writers = Writer::all(&batch)?;
         for row in 0..batch.num_rows() {
-            out.cut()?;
-            let out = &mut out.open;
+            let out = &mut self.pieces.open;
             out.push(b'{');
-            for (place, (name, writer)) in names.iter().zip(&writers).enumerate() {
+            for (place, (name, writer)) in self.names.iter().zip(&writers).enumerate() {
                 if place > 0 {
                     out.push(b',');
                 }
@@ -108,7 +136,12 @@ pub(super) fn lines(answer: Answer, out: &mut Pieces<'_>) -> Result<()> {
                 writer.json(out, row);
             }
             out.extend_from_slice(b"}\n");
+            self.pieces.cut()?;
         }
+        Ok(())
     }
-    Ok(())
+
+    fn end(&mut self, stats: Stats) -> Result<()> {
+        self.pieces.end(stats)
+    }
 }

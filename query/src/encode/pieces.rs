@@ -1,26 +1,25 @@
-//! The bytes of an answer, cut into pieces that can be sent one after the other.
+//! The bytes of an answer, cut into pieces that are sent one after the other.
 
-use crate::{Error, Result, watch::Watch};
+use crate::{Error, Result, answer::Stats, delivery::Outlet};
 use axum::body::Bytes;
 use std::io;
 
-/// Bytes after which a piece ends.
-const PIECE_BYTES: usize = 256 << 10;
+/// Bytes of a piece at least; only the last may have less.
+pub(crate) const PIECE_BYTES: usize = 256 << 10;
 
-/// An answer being written. It never holds more than the limit and one piece.
-pub(super) struct Pieces<'a> {
+/// An answer being written, of which no more is held than one piece.
+pub(super) struct Pieces {
     /// Where the next bytes go.
     pub(super) open: Vec<u8>,
-    done: Vec<Bytes>,
+    outlet: Outlet<Bytes>,
     bytes: usize,
     bytes_max: usize,
-    watch: &'a Watch,
 }
 
-impl<'a> Pieces<'a> {
+impl Pieces {
     /// Nothing yet, at most `bytes_max` bytes.
-    pub(super) fn new(bytes_max: usize, watch: &'a Watch) -> Pieces<'a> {
-        Pieces { open: Vec::new(), done: Vec::new(), bytes: 0, bytes_max, watch }
+    pub(super) fn new(outlet: Outlet<Bytes>, bytes_max: usize) -> Pieces {
+        Pieces { open: Vec::new(), outlet, bytes: 0, bytes_max }
     }
 
     /// To be called after each row.
@@ -31,11 +30,10 @@ impl<'a> Pieces<'a> {
         if self.open.len() < PIECE_BYTES {
             return Ok(());
         }
-        self.watch.check()?;
-        self.end()
+        self.send()
     }
 
-    fn end(&mut self) -> Result<()> {
+    fn send(&mut self) -> Result<()> {
         self.bytes += self.open.len();
         if self.bytes > self.bytes_max {
             let limit = self.bytes_max as u64;
@@ -44,24 +42,23 @@ impl<'a> Pieces<'a> {
         // The next piece is about as long.
         let room = Vec::with_capacity(self.open.len().min(PIECE_BYTES + PIECE_BYTES / 8));
         let piece = std::mem::replace(&mut self.open, room);
-        self.done.push(piece.into());
-        Ok(())
+        self.outlet.put(piece.into())
     }
 
-    /// All pieces.
+    /// Sends the rest.
     ///
     /// # Errors
-    /// The limit of bytes.
-    pub(super) fn finish(mut self) -> Result<Vec<Bytes>> {
+    /// As [`Pieces::cut`].
+    pub(super) fn end(&mut self, stats: Stats) -> Result<()> {
         self.open.shrink_to_fit();
         if !self.open.is_empty() {
-            self.end()?;
+            self.send()?;
         }
-        Ok(self.done)
+        self.outlet.end(stats)
     }
 }
 
-impl io::Write for Pieces<'_> {
+impl io::Write for Pieces {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.open.extend_from_slice(bytes);
         self.cut().map_err(io::Error::other)?;

@@ -1,9 +1,10 @@
 //! A column of an answer, and what stands in its empty windows.
 
-use crate::plan::Fill;
+use crate::{plan::Fill, relation::time_type};
 use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray,
 };
+use arrow_schema::DataType;
 use std::sync::Arc;
 
 /// Place at which there is no value.
@@ -103,9 +104,20 @@ impl Column {
         }
     }
 
+    /// The type of its arrays.
+    pub(super) fn data_type(&self) -> DataType {
+        match &self.values {
+            Values::Int(_) => DataType::Int64,
+            Values::Float(_) => DataType::Float64,
+            Values::Bool(_) => DataType::Boolean,
+            Values::Text(_) => DataType::Utf8,
+            Values::Time(_) => time_type(),
+        }
+    }
+
     /// The values of some rows, in their order.
-    pub(super) fn array(self, rows: &[u32]) -> ArrayRef {
-        match self.values {
+    pub(super) fn array(&self, rows: &[u32]) -> ArrayRef {
+        match &self.values {
             Values::Int(values) => {
                 Arc::new(rows.iter().map(|at| values[*at as usize]).collect::<Int64Array>())
             }

@@ -3,11 +3,7 @@
 
 use super::plain::Plain;
 use crate::{
-    Error, QueryOptions, Result,
-    answer::{Answer, Stats},
-    parallel,
-    plan::Order,
-    watch::Watch,
+    Error, QueryOptions, Result, answer::Stats, parallel, plan::Order, target::Out, watch::Watch,
 };
 use arrow_array::RecordBatch;
 use arrow_select::interleave::interleave_record_batch;
@@ -24,7 +20,7 @@ use std::{
 /// Batches of rows with their times.
 type Picked = Vec<(Arc<[i64]>, RecordBatch)>;
 
-/// The first `limit` rows in `order`; `None` where too much would have to be read for them.
+/// Writes the first `limit` rows in `order`; `None` where too much would have to be read for them.
 ///
 /// # Errors
 /// As [`Plain::answer`].
@@ -34,7 +30,8 @@ pub(super) fn answer(
     read: &dyn ReadPath,
     options: &QueryOptions,
     watch: &Arc<Watch>,
-) -> Result<Option<Answer>> {
+    out: &mut Out<'_>,
+) -> Result<Option<Stats>> {
     /// How much longer each step is than the one before.
     const GROWTH: i64 = 8;
     /// Share of the table that is read in this way at most.
@@ -61,7 +58,10 @@ pub(super) fn answer(
         let picked = rows(plain, range, read, options, watch)?;
         let count: usize = picked.iter().map(|(times, _)| times.len()).sum();
         if count >= limit {
-            return first(plain, picked, order, limit).map(Some);
+            let batch = first(picked, order, limit)?;
+            out.begin(&plain.relation.schema)?;
+            out.rows(batch)?;
+            return Ok(Some(Stats::default()));
         }
         step = step.saturating_mul(GROWTH);
     }
@@ -99,7 +99,7 @@ fn rows(
     Ok(picked.into_iter().flatten().collect())
 }
 
-fn first(plain: &Plain, picked: Picked, order: Order, limit: usize) -> Result<Answer> {
+fn first(picked: Picked, order: Order, limit: usize) -> Result<RecordBatch> {
     let places = picked.iter().enumerate().flat_map(|(at, (times, _))| {
         times.iter().enumerate().map(move |(row, time)| (*time, at, row))
     });
@@ -111,8 +111,6 @@ fn first(plain: &Plain, picked: Picked, order: Order, limit: usize) -> Result<An
     places.truncate(limit);
     let places: Vec<(usize, usize)> = places.into_iter().map(|(_, at, row)| (at, row)).collect();
     let batches: Vec<&RecordBatch> = picked.iter().map(|(_, batch)| batch).collect();
-    let batch = interleave_record_batch(&batches, &places)
-        .map_err(|error| Error::Internal { detail: error.to_string() })?;
-    let (schema, stats) = (plain.relation.schema.clone(), Stats::default());
-    Ok(Answer { schema, batches: vec![batch], stats })
+    interleave_record_batch(&batches, &places)
+        .map_err(|error| Error::Internal { detail: error.to_string() })
 }

@@ -3,11 +3,12 @@
 
 use crate::{
     Error, QueryOptions, Result,
-    answer::{Answer, Stats},
+    answer::Stats,
     filter::{Filter, FilterCache},
     parallel,
     plan::Order,
     relation::{Origin, Relation},
+    target::Out,
     watch::Watch,
 };
 use arrow_array::RecordBatch;
@@ -18,13 +19,11 @@ use datafusion::sql::sqlparser::ast::{
     TableWithJoins, Value, WildcardAdditionalOptions,
 };
 use oribi_model::{Block, ColumnRead, ReadPath, RowsWanted, ScanSpec, Table, name::TIME_COLUMN};
-use std::{
-    ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{ops::ControlFlow, sync::Arc};
+
+/// Of the memory of a query, rows that are read ahead of those that are written take one part in so
+/// many.
+const AHEAD_SHARE: usize = 4;
 
 /// Rows of one table.
 pub(crate) struct Plain {
@@ -69,7 +68,7 @@ impl Plain {
         self.order.zip(self.limit)
     }
 
-    /// The rows, by tablet, series and time.
+    /// Writes the rows, by tablet, series and time, as they are read.
     ///
     /// # Errors
     /// A limit of the query, or a predicate that fails on a row.
@@ -78,34 +77,33 @@ impl Plain {
         read: &dyn ReadPath,
         options: &QueryOptions,
         watch: &Arc<Watch>,
-    ) -> Result<Answer> {
+        out: &mut Out<'_>,
+    ) -> Result<Stats> {
+        out.begin(&self.relation.schema)?;
         let spec = self.spec(watch);
-        let mut parts = Vec::new();
-        if !spec.time.is_empty() && self.limit != Some(0) {
-            let tablets = read.scan(self.table.id, &spec, options.threads())?;
-            parts.extend(tablets.into_iter().flat_map(|tablet| tablet.parts));
-            watch.check()?;
+        let mut left = self.limit.unwrap_or(usize::MAX);
+        if spec.time.is_empty() || left == 0 {
+            return Ok(Stats::default());
         }
-        let held = Held::default();
-        let take = |picked: &mut Vec<(usize, RecordBatch)>, part: usize, block: Block| {
+        let tablets = read.scan(self.table.id, &spec, options.threads())?;
+        watch.check()?;
+        let parts = tablets.into_iter().flat_map(|tablet| tablet.parts).collect();
+        let make = |block: Block| {
             let block = self.filter.apply(block, &spec.columns)?;
-            if block.rows() > 0 {
-                let batch = self.relation.batch(&block, &spec.columns);
-                let batch = batch.map_err(|error| Error::Internal { detail: error.to_string() })?;
-                picked.push((part, batch));
-                return held.grow(&block, &self.relation, self.limit, options);
-            }
-            Ok(ControlFlow::Continue(()))
+            let batch = self.relation.batch(&block, &spec.columns);
+            let batch = batch.map_err(|error| Error::Internal { detail: error.to_string() })?;
+            let bytes = batch.get_array_memory_size();
+            Ok((batch, bytes))
         };
-        let picked = parallel::fold(parts, options.sharing(), watch, Vec::new, take)?;
-        let mut picked: Vec<_> = picked.into_iter().flatten().collect();
-        picked.sort_by_key(|(part, _)| *part);
-        let mut batches: Vec<_> = picked.into_iter().map(|(_, batch)| batch).collect();
-        if let Some(limit) = self.limit {
-            cut(&mut batches, limit);
-        }
-        let (schema, stats) = (self.relation.schema.clone(), Stats::default());
-        Ok(Answer { schema, batches, stats })
+        let take = |batch: RecordBatch| {
+            let rows = batch.num_rows().min(left);
+            left -= rows;
+            out.rows(batch.slice(0, rows))?;
+            Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        let ahead_bytes_max = options.memory_bytes_max / AHEAD_SHARE;
+        parallel::in_order(parts, options.sharing(), ahead_bytes_max, watch, make, take)?;
+        Ok(Stats::default())
     }
 
     /// What has to be read.
@@ -118,42 +116,6 @@ impl Plain {
         }
         let (time, series) = (self.filter.time, self.filter.series(watch));
         ScanSpec { columns, time, series, rows: RowsWanted::All }
-    }
-}
-
-/// What all threads have picked so far.
-#[derive(Default)]
-struct Held {
-    rows: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-impl Held {
-    fn grow(
-        &self,
-        block: &Block,
-        relation: &Relation,
-        limit: Option<usize>,
-        options: &QueryOptions,
-    ) -> Result<ControlFlow<()>> {
-        /// A time, a view of a tag, or a number: what a cell holds at least.
-        const CELL_BYTES: usize = 16;
-        let fields: usize = block.columns.iter().map(oribi_model::ColumnValues::bytes).sum();
-        let bytes = fields + block.rows() * relation.origins.len() * CELL_BYTES;
-        let rows = self.rows.fetch_add(block.rows(), Ordering::Relaxed) + block.rows();
-        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if limit.is_some_and(|limit| rows >= limit) {
-            return Ok(ControlFlow::Break(()));
-        }
-        let over = |name, limit| Err(Error::AnswerLimit { name, limit: limit as u64 });
-        if rows > options.answer_rows_max {
-            return over("answer_rows_max", options.answer_rows_max);
-        }
-        if bytes > options.memory_bytes_max {
-            let memory_bytes_max = options.memory_bytes_max;
-            return Err(Error::MemoryLimit { memory_bytes_max });
-        }
-        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -337,18 +299,6 @@ fn project(whole: &Relation, items: &[SelectItem]) -> Option<Relation> {
         .collect();
     let origins: Vec<Origin> = columns.iter().map(|(place, _)| whole.origins[*place]).collect();
     Some(Relation { schema: Arc::new(Schema::new(fields)), origins })
-}
-
-/// Keeps the first so many rows.
-fn cut(batches: &mut Vec<RecordBatch>, limit: usize) {
-    let mut left = limit;
-    for batch in batches.iter_mut() {
-        if batch.num_rows() > left {
-            *batch = batch.slice(0, left);
-        }
-        left -= batch.num_rows();
-    }
-    batches.retain(|batch| batch.num_rows() > 0);
 }
 
 /// A fault of the predicate as one of the SQL that holds it.

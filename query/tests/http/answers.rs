@@ -1,29 +1,165 @@
 //! Parameters in, formats out.
 
 use super::*;
+use oribi_model::{ReadPath, ScanSpec, Table, TableId, TableStats, TabletScan};
+use std::sync::Mutex;
+
+/// Rows of about so many bytes each.
+fn long_texts(rows: i64, bytes: usize) -> Memory {
+    let mut table = MemoryTable::new(1, "default", "t", &["d"], &[("v", ColumnType::Int)]);
+    let long = "x".repeat(bytes);
+    for time in 0..rows {
+        table.put(&[&long], time, &[Some(Value::Int(time))]);
+    }
+    Memory(vec![table])
+}
+
+fn ask(text: &str, format: &str) -> Request<Body> {
+    let pairs = [("q", text), ("format", format)];
+    Request::get(support::url("/api/v1/sql", &pairs)).body(Body::empty()).unwrap()
+}
+
+/// The bytes of a body, and whether it came to its end.
+async fn read(mut body: Body) -> (usize, bool) {
+    let mut bytes = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return (bytes, false) };
+        bytes += frame.data_ref().map_or(0, |data| data.len());
+    }
+    (bytes, true)
+}
 
 #[tokio::test]
 async fn answers_are_bounded_as_they_are_sent() {
-    let mut table = MemoryTable::new(1, "default", "t", &["d"], &[("v", ColumnType::Int)]);
-    let long = "x".repeat(10_000);
-    for time in 0..1_000i64 {
-        table.put(&[&long], time, &[Some(Value::Int(time))]);
-    }
-    let options = QueryOptions { answer_bytes_max: 1 << 20, ..QueryOptions::default() };
-    let engine = QueryEngine::new(Arc::new(Memory(vec![table])), options);
+    const BYTES_MAX: usize = 1 << 20;
+    let options = QueryOptions { answer_bytes_max: BYTES_MAX, ..QueryOptions::default() };
+    let engine = QueryEngine::new(Arc::new(long_texts(1_000, 10_000)), options);
     for format in ["json", "ndjson", "csv", "arrow"] {
-        for (text, expected) in [
-            ("SELECT d FROM t", 422),
-            ("SELECT d AS a, d || 'x' AS b FROM t LIMIT 90", 422),
-            ("SELECT d FROM t LIMIT 90", 200),
-            ("SELECT v FROM t", 200),
+        for (text, whole) in [
+            ("SELECT d FROM t", false),
+            ("SELECT d AS a, d || 'x' AS b FROM t LIMIT 90", false),
+            ("SELECT d FROM t LIMIT 90", true),
+            ("SELECT v FROM t", true),
         ] {
-            let pairs = [("q", text), ("format", format)];
-            let request = Request::get(support::url("/api/v1/sql", &pairs));
-            let (status, _, body) = send(&engine, request.body(Body::empty()).unwrap()).await;
-            assert_eq!(status, expected, "{text} as {format}");
-            assert!(body.len() <= 1 << 20, "{text} as {format}: {}", body.len());
+            let answer = router(engine.clone()).oneshot(ask(text, format)).await.unwrap();
+            assert_eq!(answer.status(), 200, "{text} as {format}");
+            let (bytes, ended) = read(answer.into_body()).await;
+            assert_eq!(ended, whole, "{text} as {format}");
+            assert!(bytes <= BYTES_MAX, "{text} as {format}: {bytes}");
         }
+    }
+    // What is too large before the first piece is full is told in words.
+    let options = QueryOptions { answer_bytes_max: 100_000, ..QueryOptions::default() };
+    let engine = QueryEngine::new(Arc::new(long_texts(1_000, 10_000)), options);
+    for format in ["json", "ndjson", "csv", "arrow"] {
+        let (status, kind, _) = send(&engine, ask("SELECT d FROM t", format)).await;
+        assert_eq!((status, kind.as_str()), (422, "application/problem+json"));
+    }
+}
+
+#[tokio::test]
+async fn rows_are_sent_as_they_are_read() {
+    for (text, format) in [
+        ("SELECT d FROM t", "json"),
+        ("SELECT d FROM t", "arrow"),
+        ("SELECT upper(d) AS d FROM t", "csv"),
+    ] {
+        let (gate, waits) = std::sync::mpsc::channel();
+        let memory = long_texts(15_000, 1_000);
+        let held = Held { memory, free_blocks: 10_000 / 7, gate: Mutex::new(Some(waits)) };
+        let options = QueryOptions { threads_max: 1, ..QueryOptions::default() };
+        let engine = QueryEngine::new(Arc::new(held), options);
+        let answer = router(engine.clone()).oneshot(ask(text, format)).await.unwrap();
+        let mut body = answer.into_body();
+        let first = body.frame().await.unwrap().unwrap();
+        let first = first.data_ref().unwrap().len();
+        // The rest of the rows is read only now.
+        drop(gate);
+        let (rest, ended) = read(body).await;
+        assert!(ended && first + rest > 15_000 * 1_000, "{text} as {format}: {first} + {rest}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_keeps_its_place_until_it_is_read_or_given_up() {
+    let options = QueryOptions {
+        running_max: 1,
+        waiting_max: 0,
+        unread_ms_max: 60_000,
+        ..QueryOptions::default()
+    };
+    let engine = QueryEngine::new(Arc::new(long_texts(1_000, 10_000)), options);
+    for text in ["SELECT d FROM t", "SELECT upper(d) AS d FROM t"] {
+        let answer = router(engine.clone()).oneshot(ask(text, "csv")).await.unwrap();
+        let (status, ..) = send(&engine, ask("SELECT 1", "csv")).await;
+        assert_eq!(status, 429);
+        drop(answer);
+        let (status, ..) = send(&engine, ask("SELECT 1", "csv")).await;
+        assert_eq!(status, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_gives_its_place_up() {
+    for limits in [
+        QueryOptions { unread_ms_max: 1, ..QueryOptions::default() },
+        QueryOptions { sending_ms_max: 1, ..QueryOptions::default() },
+    ] {
+        let options = QueryOptions { running_max: 1, waiting_max: 1, ..limits };
+        let engine = QueryEngine::new(Arc::new(long_texts(1_000, 10_000)), options);
+        let answer = router(engine.clone()).oneshot(ask("SELECT d FROM t", "csv")).await.unwrap();
+        // This one waits for the place, and the body of the other is still there.
+        let (status, ..) = send(&engine, ask("SELECT 1", "csv")).await;
+        assert_eq!(status, 200);
+        let (_, ended) = read(answer.into_body()).await;
+        assert!(!ended);
+    }
+}
+
+/// Blocks past the first so many come once the gate's other end is gone.
+struct Held {
+    memory: Memory,
+    free_blocks: usize,
+    gate: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
+}
+
+impl ReadPath for Held {
+    fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
+        self.memory.table(db, table)
+    }
+
+    fn tables(&self) -> Vec<Arc<Table>> {
+        self.memory.tables()
+    }
+
+    fn stats(&self, table: TableId) -> TableStats {
+        self.memory.stats(table)
+    }
+
+    fn scan(
+        &self,
+        table: TableId,
+        spec: &ScanSpec,
+        parts_max: usize,
+    ) -> oribi_model::Result<Vec<TabletScan>> {
+        let mut tablets = self.memory.scan(table, spec, parts_max)?;
+        let mut gate = self.gate.lock().unwrap().take();
+        let (mut blocks, free) = (0, self.free_blocks);
+        for tablet in &mut tablets {
+            for part in &mut tablet.parts {
+                let inner = std::mem::replace(part, Box::new(std::iter::empty()));
+                let mut gate = gate.take();
+                *part = Box::new(inner.inspect(move |_| {
+                    blocks += 1;
+                    if blocks > free
+                        && let Some(gate) = gate.take()
+                    {
+                        let _ = gate.recv();
+                    }
+                }));
+            }
+        }
+        Ok(tablets)
     }
 }
 

@@ -64,7 +64,7 @@ async fn a_full_house_answers_429_and_a_gone_client_makes_room() {
     let endless =
         "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t";
     let (other, text) = (engine.clone(), endless.to_owned());
-    let mut client = Box::pin(async move { other.sql(None, text).await });
+    let mut client = Box::pin(async move { other.sql(None, text).await.map(drop) });
     assert!(futures::poll!(client.as_mut()).is_pending());
     let (status, problem) = get(&engine, "/api/v1/sql", &[("q", "SELECT 1")]).await;
     assert_eq!(status, 429, "{problem}");

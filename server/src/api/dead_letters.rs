@@ -76,8 +76,11 @@ pub(super) async fn put_through(
     let filter = if conditions.is_empty() { "true".into() } else { conditions.join(" AND ") };
     let sql =
         format!("SELECT * FROM {DEAD_LETTER_TABLE} WHERE {filter} ORDER BY time LIMIT {limit}");
-    let found = admin.engine.sql(None, sql).await?;
-    let rows: Vec<Row> = found.batches.iter().flat_map(rows_of).collect();
+    let mut found = admin.engine.sql(None, sql).await?;
+    let mut rows: Vec<Row> = Vec::new();
+    while let Some(batch) = found.next().await? {
+        rows.extend(rows_of(&batch));
+    }
     let letters: Vec<Letter> = rows.iter().map(|row| row.letter.clone()).collect();
     let read: Arc<dyn ReadPath> = admin.node.clone();
     let (sources, write, arrival) = (sources(&admin), &*admin.write, &admin.arrival);

@@ -14,6 +14,7 @@ use std::{
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
+use ureq::{Body, http::Response};
 
 /// Rows that one answer should have.
 const ROWS_AIMED: u64 = 200_000;
@@ -74,20 +75,30 @@ pub(crate) fn run(args: &ExportArgs) -> Result<ExitCode> {
     let mut is_first = true;
     while let Some(piece) = due.pop() {
         let answer = client.post("/api/v1/sql", &[], question(args, piece, name).as_bytes())?;
-        let is_too_large = answer.status().as_u16() == 422;
         let length = piece.end.saturating_sub(piece.start);
-        if is_too_large && length > 1 {
+        let Some(bytes) = taken(answer, length)? else {
             let middle = piece.start + length / 2;
             due.push(TimeRange::new(middle, piece.end));
             due.push(TimeRange::new(piece.start, middle));
             continue;
-        }
-        let bytes = client::bytes(client::accepted(answer)?)?;
+        };
         print(splice.part(&bytes, is_first)?)?;
         is_first = false;
     }
     print(splice.end())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The answer about a range of some length; `None` where it is too large, said at once or by
+/// breaking off, and the range can be halved.
+fn taken(answer: Response<Body>, length: i64) -> Result<Option<Vec<u8>>> {
+    if answer.status().as_u16() == 422 && length > 1 {
+        return Ok(None);
+    }
+    match client::bytes(client::accepted(answer)?) {
+        Err(_) if length > 1 => Ok(None),
+        bytes => bytes.map(Some),
+    }
 }
 
 /// When the table's rows are, and how many.
