@@ -2,13 +2,13 @@
 
 mod cells;
 mod column;
-mod values;
 
 use crate::{
     Error, QueryOptions, Result,
     answer::Stats,
-    operator::Figures,
-    plan::{Fill, Plan},
+    figures::{GroupKey, Settled},
+    plan::Plan,
+    question::Fill,
     relation::time_type,
     target::Out,
     watch::Watch,
@@ -21,7 +21,6 @@ use arrow_schema::{DataType, Field, Schema};
 use cells::{Cell, Groups, found, grid, order, with_values};
 use column::Column;
 use std::sync::Arc;
-use values::item_column;
 
 /// Rows that are made at once.
 const ROWS_AT_ONCE: usize = 8_192;
@@ -29,27 +28,25 @@ const ROWS_AT_ONCE: usize = 8_192;
 /// The rows of an answer before they are written.
 pub(crate) struct Finished<'a> {
     plan: &'a Plan,
-    figures: Figures,
+    groups: Vec<GroupKey>,
     cells: Vec<Cell>,
-    starts: Vec<i64>,
     columns: Vec<Column>,
     /// Places of the cells in the order of the answer.
     rows: Vec<u32>,
-    tablets: u64,
+    stats: Stats,
 }
 
-/// Turns the figures of a plan, from so many tablets, into its answer.
+/// Turns the figures of a plan into its answer.
 pub(crate) fn finish<'a>(
     plan: &'a Plan,
-    mut figures: Figures,
-    tablets: u64,
+    mut figures: Settled,
     options: &QueryOptions,
     watch: &Watch,
 ) -> Result<Finished<'a>> {
     let groups = Groups::of(&figures);
-    let mut cells = found(plan, &figures, &groups);
+    let mut cells = found(&figures, &groups);
     watch.grow(cells.len() * (size_of::<Cell>() + 24 * (1 + plan.items.len())))?;
-    let columns = plan.items.iter().map(|item| item_column(plan, item, &mut figures, &cells));
+    let columns = plan.items.iter().map(|item| Column::of(plan, item, &mut figures, &cells));
     let mut columns: Vec<Column> = columns.collect::<Result<_>>()?;
     cells = with_values(cells, &mut columns);
     let mut width = 0;
@@ -59,31 +56,21 @@ pub(crate) fn finish<'a>(
         let places: Vec<u32> = cells.iter().map(|cell| cell.place).collect();
         columns.iter_mut().for_each(|column| column.pick(&places));
     }
-    let starts = starts(plan, &cells);
     if width > 0 {
-        columns.iter_mut().for_each(|column| column.fill(plan.fill, width, &starts));
+        columns.iter_mut().for_each(|column| column.fill(plan.fill, width, &cells));
     }
     let rows = order(plan, &cells);
     if rows.len() > options.answer_rows_max {
         let limit = options.answer_rows_max as u64;
         return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
     }
-    figures.forget_lanes();
-    Ok(Finished { plan, figures, cells, starts, columns, rows, tablets })
-}
-
-/// When the window of each cell starts; cells of one window stand together.
-fn starts(plan: &Plan, cells: &[Cell]) -> Vec<i64> {
-    let mut known = None;
-    let start = |cell: &Cell| match known {
-        Some((window, start)) if window == cell.window => start,
-        _ => {
-            let start = plan.windows.start(cell.window);
-            known = Some((cell.window, start));
-            start
-        }
+    let stats = Stats {
+        rows_scanned: Some(figures.rows),
+        series: Some(figures.series),
+        tablets: Some(figures.tablets),
+        ..Stats::default()
     };
-    cells.iter().map(start).collect()
+    Ok(Finished { plan, groups: figures.groups, cells, columns, rows, stats })
 }
 
 impl Finished<'_> {
@@ -94,12 +81,7 @@ impl Finished<'_> {
 
     /// What the answer cost so far.
     pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            rows_scanned: Some(self.figures.rows),
-            series: Some(self.figures.series),
-            tablets: Some(self.tablets),
-            ..Stats::default()
-        }
+        self.stats
     }
 
     /// Writes the rows, a few at a time.
@@ -127,13 +109,13 @@ impl Finished<'_> {
     fn arrays(&self, rows: &[u32]) -> Vec<ArrayRef> {
         let time = |at: &u32| match self.plan.windows {
             Windows::Whole => self.plan.start,
-            _ => Some(self.starts[*at as usize]),
+            _ => Some(self.cells[*at as usize].window.start),
         };
         let times: TimestampNanosecondArray = rows.iter().map(time).collect();
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(times.with_timezone("UTC"))];
         for place in 0..self.plan.group.len() {
             let group = |at: &u32| self.cells[*at as usize].group as usize;
-            let values = rows.iter().map(|at| self.figures.groups[group(at)][place].as_deref());
+            let values = rows.iter().map(|at| self.groups[group(at)][place].as_deref());
             arrays.push(Arc::new(values.collect::<StringArray>()));
         }
         arrays.extend(self.columns.iter().map(|column| column.array(rows)));

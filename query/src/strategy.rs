@@ -3,15 +3,18 @@
 use crate::{
     QueryOptions, Result,
     answer::Stats,
+    figures::Figures,
     finish::{Finished, finish},
     operator::{self, Limits},
     parallel::Sharing,
-    plan::{Fill, Order, Plan},
+    plan::Plan,
+    question::{Fill, Order},
     select::Function,
     target::Out,
     watch::Watch,
     windows::Windows,
 };
+use axum::body::Bytes;
 use hashbrown::{HashMap, HashSet};
 use oribi_model::{
     Block, BlockIter, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesKey, TabletScan,
@@ -33,14 +36,48 @@ pub(crate) fn answer(
     Ok(finished.stats())
 }
 
+/// The figures of all rows that are here.
+pub(crate) fn figures(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Figures> {
+    fold(read, plan, plan.range, stored(read, plan), options, watch)
+}
+
+/// Writes the answer that figures from elsewhere make together.
+pub(crate) fn merged(
+    plan: &Plan,
+    parts: Vec<Bytes>,
+    options: &QueryOptions,
+    watch: &Watch,
+    out: &mut Out<'_>,
+) -> Result<Stats> {
+    let mut figures = Figures::new(plan, None, options.windows_max);
+    for part in parts {
+        watch.check()?;
+        let part = Figures::from_bytes(plan, &part, options.windows_max, watch)?;
+        figures.merge(plan, part, watch)?;
+    }
+    let finished = finish(plan, figures.settle(plan, watch)?, options, watch)?;
+    finished.write(out)?;
+    Ok(finished.stats())
+}
+
+/// The times of rows that may be wanted; `None` without any.
+fn stored(read: &dyn ReadPath, plan: &Plan) -> Option<TimeRange> {
+    let stored = read.stats(plan.table.id).time?.intersect(plan.range);
+    (!stored.is_empty()).then_some(stored)
+}
+
 fn finished<'a>(
     read: &dyn ReadPath,
     plan: &'a Plan,
     options: &QueryOptions,
     watch: &Arc<Watch>,
 ) -> Result<Finished<'a>> {
-    let stored = read.stats(plan.table.id).time;
-    let span = stored.map(|stored| plan.range.intersect(stored)).filter(|span| !span.is_empty());
+    let span = stored(read, plan);
     if let Some(answer) = last_rows(read, plan, options, watch)? {
         return Ok(answer);
     }
@@ -84,8 +121,8 @@ fn last_rows<'a>(
         windows_max: options.windows_max,
         sharing: Sharing { threads: 1, ..options.sharing() },
     };
-    let figures = operator::run(plan, parts, Some((0, 0)), limits, watch)?;
-    finish(plan, figures, tablets, options, watch).map(Some)
+    let figures = operator::run(plan, (parts, tablets), Some((0, 0)), limits, watch)?;
+    finish(plan, figures.settle(plan, watch)?, options, watch).map(Some)
 }
 
 /// Which series a step reads.
@@ -101,9 +138,8 @@ enum Unseen {
 /// those that have none there.
 fn steps(read: &dyn ReadPath, plan: &Plan, watch: &Arc<Watch>) -> Vec<(TimeRange, Unseen)> {
     const SHARE: i64 = 8;
-    let stored = read.stats(plan.table.id).time.map(|stored| stored.intersect(plan.range));
     let everyone = matches!(plan.filter.series(watch), SeriesFilter::All);
-    let Some(span) = stored.filter(|span| everyone && !span.is_empty()) else {
+    let Some(span) = stored(read, plan).filter(|_| everyone) else {
         return vec![(plan.range, Unseen::All)];
     };
     let cut = span.end - span.end.saturating_sub(span.start) / SHARE;
@@ -202,6 +238,18 @@ fn scan<'a>(
     options: &QueryOptions,
     watch: &Arc<Watch>,
 ) -> Result<Finished<'a>> {
+    let figures = fold(read, plan, range, span, options, watch)?;
+    finish(plan, figures.settle(plan, watch)?, options, watch)
+}
+
+fn fold(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    range: TimeRange,
+    span: Option<TimeRange>,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Figures> {
     let hint = span
         .filter(|span| !span.is_empty())
         .map(|span| (plan.windows.at(span.start).index, plan.windows.at(span.end - 1).index));
@@ -216,6 +264,5 @@ fn scan<'a>(
         watch.check()?;
     }
     let limits = Limits { windows_max: options.windows_max, sharing: options.sharing() };
-    let figures = operator::run(plan, parts, hint, limits, watch)?;
-    finish(plan, figures, tablets, options, watch)
+    operator::run(plan, (parts, tablets), hint, limits, watch)
 }

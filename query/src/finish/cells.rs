@@ -3,10 +3,10 @@
 use super::column::{Column, NONE};
 use crate::{
     Error, QueryOptions, Result,
-    lane::{Lane, LaneKind},
-    operator::Figures,
-    plan::{Fill, Order, Plan},
-    windows::Windows,
+    figures::{Settled, Slot},
+    plan::Plan,
+    question::{Fill, Order},
+    windows::{Window, Windows},
 };
 use std::cmp::Reverse;
 
@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 /// which is [`NONE`] where no row fell into it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell {
-    pub(super) window: i64,
+    pub(super) window: Window,
     pub(super) group: u32,
     pub(super) place: u32,
 }
@@ -26,7 +26,7 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn of(figures: &Figures) -> Groups {
+    pub(super) fn of(figures: &Settled) -> Groups {
         let mut by_rank: Vec<u32> = (0..figures.groups.len() as u32).collect();
         by_rank.sort_by(|a, b| {
             let key =
@@ -42,15 +42,19 @@ impl Groups {
 }
 
 /// The slots with a value of some input, by window, then group.
-pub(super) fn found(plan: &Plan, figures: &Figures, groups: &Groups) -> Vec<Cell> {
+pub(super) fn found(figures: &Settled, groups: &Groups) -> Vec<Cell> {
     let mut found: Vec<Cell> = figures
         .slots
         .iter()
         .enumerate()
-        .filter(|(slot, _)| has_value(plan, figures, *slot))
-        .map(|(slot, (group, window))| Cell { window: *window, group: *group, place: slot as u32 })
+        .filter(|(slot, _)| figures.presence.is_some(*slot))
+        .map(|(place, Slot { group, window })| Cell {
+            window: *window,
+            group: *group,
+            place: place as u32,
+        })
         .collect();
-    found.sort_unstable_by_key(|cell| (cell.window, groups.rank[cell.group as usize]));
+    found.sort_unstable_by_key(|cell| (cell.window.index, groups.rank[cell.group as usize]));
     found
 }
 
@@ -76,8 +80,9 @@ pub(super) fn grid(
     let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
         return Ok((Vec::new(), 0));
     };
-    let first = plan.start.map_or(oldest.window, |start| plan.windows.at(start).index);
-    let last = plan.end.map_or(newest.window, |end| plan.windows.at(end.saturating_sub(1)).index);
+    let first = plan.start.map_or(oldest.window.index, |start| plan.windows.at(start).index);
+    let last =
+        plan.end.map_or(newest.window.index, |end| plan.windows.at(end.saturating_sub(1)).index);
     let windows = last.abs_diff(first).saturating_add(1);
     if windows > options.windows_max {
         return Err(Error::TooManyWindows { windows_max: options.windows_max });
@@ -92,15 +97,14 @@ pub(super) fn grid(
         let limit = options.answer_rows_max as u64;
         return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
     }
-    let before = found.partition_point(|cell| cell.window < first);
+    let before = found.partition_point(|cell| cell.window.index < first);
     let mut places = (before as u32..).zip(&found[before..]).peekable();
     let mut grid = Vec::with_capacity(total as usize);
-    for window in first..=last {
-        if is_empty(&plan.windows, window) {
-            continue;
-        }
+    for window in windows_of(&plan.windows, first, last) {
         for group in &live {
-            let of_cell = |(_, cell): &(u32, &Cell)| cell.window == window && cell.group == *group;
+            let of_cell = |(_, cell): &(u32, &Cell)| {
+                cell.window.index == window.index && cell.group == *group
+            };
             let place = places.next_if(of_cell).map_or(NONE, |(place, _)| place);
             grid.push(Cell { window, group: *group, place });
         }
@@ -122,9 +126,15 @@ fn wanted(plan: &Plan, (first, last): (i64, i64), groups: usize) -> (i64, i64) {
     }
 }
 
-/// Whether a window begins where the next does, as a day that a zone left out.
-fn is_empty(windows: &Windows, window: i64) -> bool {
-    matches!(windows, Windows::Calendar(_)) && windows.start(window) == windows.start(window + 1)
+/// Windows one after the other, without those of no length, as a day that a zone left out.
+fn windows_of(windows: &Windows, first: i64, last: i64) -> impl Iterator<Item = Window> {
+    let mut start = windows.start(first);
+    (first..=last).filter_map(move |index| {
+        let end = windows.start(index.saturating_add(1)).max(start);
+        let window = Window { index, start, end };
+        start = end;
+        (window.start < window.end).then_some(window)
+    })
 }
 
 /// Places of the cells in the order asked.
@@ -132,15 +142,8 @@ pub(super) fn order(plan: &Plan, cells: &[Cell]) -> Vec<u32> {
     let mut rows: Vec<u32> = (0..cells.len() as u32).collect();
     if plan.order == Order::Descending {
         // Groups keep their order within a window, so whole windows are turned around.
-        rows.sort_by_key(|at| Reverse(cells[*at as usize].window));
+        rows.sort_by_key(|at| Reverse(cells[*at as usize].window.index));
     }
     rows.truncate(plan.limit.unwrap_or(usize::MAX));
     rows
-}
-
-fn has_value(plan: &Plan, figures: &Figures, slot: usize) -> bool {
-    plan.lanes.iter().zip(&figures.lanes).any(|(spec, lane)| match lane {
-        Lane::Count(counts) if spec.kind == LaneKind::Count => counts[slot] > 0,
-        _ => false,
-    })
 }
