@@ -1,5 +1,6 @@
 //! From figures to rows: empty windows, order, limit, columns.
 
+mod cell;
 mod cells;
 mod column;
 
@@ -18,7 +19,8 @@ use arrow_array::{
     ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampNanosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema};
-use cells::{Cell, Groups, found, grid, order, with_values};
+use cell::Cell;
+use cells::{Groups, found, grid, order, with_values};
 use column::Column;
 use std::sync::Arc;
 

@@ -7,18 +7,17 @@ mod counter;
 mod edge;
 mod kept;
 mod moments;
+mod running;
 mod slice;
 mod sum;
+mod value;
 mod values;
 
+pub(crate) use running::Lane;
 pub(crate) use slice::Slice;
 pub(crate) use values::{Values, Wanted};
 
-use crate::{
-    Result,
-    form::Take,
-    select::{Function, Input},
-};
+use crate::select::{Function, Input};
 use best::{Best, BestOther};
 use cells::Cells;
 use counter::Counter;
@@ -26,7 +25,7 @@ use edge::Edge;
 use kept::Kept;
 use moments::Moments;
 use oribi_model::ColumnType;
-use std::{any::Any, cmp::Ordering};
+use std::cmp::Ordering;
 use sum::{SumFloat, SumInt};
 
 /// Which running figure.
@@ -57,37 +56,6 @@ pub(crate) struct LaneSpec {
     pub(crate) input: Input,
     /// Which figure.
     pub(crate) kind: LaneKind,
-}
-
-/// Running figures of one input, by slot.
-pub(crate) trait Lane: Any + Send {
-    /// Adds an empty slot and returns its bytes.
-    fn push(&mut self) -> usize;
-
-    /// Takes rows into a slot; returns the bytes that it now holds in addition.
-    fn fold(&mut self, slot: usize, slice: &Slice<'_>) -> usize;
-
-    /// Takes slot `from` of a lane of the same spec into `slot`, in any order; returns the bytes
-    /// that the slot now holds in addition.
-    fn merge(&mut self, slot: usize, other: &mut dyn Lane, from: usize) -> usize;
-
-    /// Turns figures of single series into figures that sum over series.
-    fn settle(&mut self);
-
-    /// The values that a function makes of the figures. These may be used up by it.
-    ///
-    /// # Errors
-    /// [`crate::Error::Overflow`] where one does not fit.
-    fn values(&mut self, wanted: &Wanted<'_>) -> Result<Values>;
-
-    /// Appends a slot as bytes, which are read before any is settled.
-    fn write(&self, slot: usize, out: &mut Vec<u8>);
-
-    /// Reads a slot that is empty so far; returns the bytes that it now holds in addition.
-    ///
-    /// # Errors
-    /// [`crate::Error::Figures`] for bytes that are none of it.
-    fn read(&mut self, slot: usize, from: &mut Take<'_>) -> Result<usize>;
 }
 
 impl LaneKind {

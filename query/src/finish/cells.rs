@@ -1,6 +1,9 @@
 //! Which windows and groups have a row.
 
-use super::column::{Column, NONE};
+use super::{
+    cell::{Cell, NONE},
+    column::Column,
+};
 use crate::{
     Error, QueryOptions, Result,
     figures::{Settled, Slot},
@@ -9,15 +12,6 @@ use crate::{
     windows::{Window, Windows},
 };
 use std::cmp::Reverse;
-
-/// One row to come: window, group, and its slot or, in a grid, its place among the cells found,
-/// which is [`NONE`] where no row fell into it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cell {
-    pub(super) window: Window,
-    pub(super) group: u32,
-    pub(super) place: u32,
-}
 
 /// Order of groups by the values of their tags, nulls last.
 pub(super) struct Groups {

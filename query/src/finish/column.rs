@@ -1,6 +1,6 @@
 //! A column of an answer, and what stands in its empty windows.
 
-use super::cells::Cell;
+use super::cell::{Cell, NONE};
 use crate::{
     Result,
     figures::Settled,
@@ -15,9 +15,6 @@ use arrow_array::{
 };
 use arrow_schema::DataType;
 use std::sync::Arc;
-
-/// Place at which there is no value.
-pub(super) const NONE: u32 = u32::MAX;
 
 /// The values of one item by cell.
 pub(super) struct Column(Values);

@@ -1,9 +1,10 @@
 //! The least (`Ordering::Less`) or greatest (`Ordering::Greater`) value.
 
 use super::{
-    Slice, Values, Wanted,
     cells::Cell,
-    edge::{put_value, take_value},
+    slice::Slice,
+    value::{put_value, take_value, text_bytes},
+    values::{Values, Wanted},
 };
 use crate::{Result, form::Take, kernel};
 use oribi_model::Value;
@@ -154,13 +155,5 @@ impl Cell for BestOther {
         let value = take_value(from)?;
         let bytes = value.as_ref().map_or(0, text_bytes);
         Ok((BestOther(value), bytes))
-    }
-}
-
-/// Bytes of a value besides its own.
-pub(super) fn text_bytes(value: &Value) -> usize {
-    match value {
-        Value::Text(text) => text.capacity(),
-        _ => 0,
     }
 }

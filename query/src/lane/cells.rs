@@ -1,6 +1,10 @@
 //! A lane of cells of one kind.
 
-use super::{Lane, Slice, Values, Wanted};
+use super::{
+    running::Lane,
+    slice::Slice,
+    values::{Values, Wanted},
+};
 use crate::{Result, form::Take};
 use std::any::Any;
 

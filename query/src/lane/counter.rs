@@ -1,9 +1,10 @@
 //! Counters, which rise and now and then begin anew at zero.
 
 use super::{
-    Slice, Values, Wanted,
     cells::Cell,
+    slice::Slice,
     sum::{put_exact, take_exact},
+    values::{Values, Wanted},
 };
 use crate::{
     Result,

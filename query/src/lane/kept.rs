@@ -1,6 +1,10 @@
 //! All values, for percentiles.
 
-use super::{Slice, Values, Wanted, cells::Cell};
+use super::{
+    cells::Cell,
+    slice::Slice,
+    values::{Values, Wanted},
+};
 use crate::{
     Result,
     form::{Take, put_count},

@@ -1,9 +1,10 @@
 //! Figures for the standard deviation: exact sums of the values and of their squares.
 
 use super::{
-    Slice, Values, Wanted,
     cells::Cell,
+    slice::Slice,
     sum::{put_exact, take_exact},
+    values::{Values, Wanted},
 };
 use crate::{
     Result,

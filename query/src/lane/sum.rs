@@ -1,6 +1,10 @@
 //! Sums.
 
-use super::{Slice, Values, Wanted, cells::Cell};
+use super::{
+    cells::Cell,
+    slice::Slice,
+    values::{Values, Wanted},
+};
 use crate::{
     Result,
     exact::Exact,
