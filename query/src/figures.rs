@@ -68,6 +68,22 @@ pub(crate) struct Settled {
     pub(crate) tablets: u64,
 }
 
+impl Settled {
+    /// Adds groups that have values elsewhere; returns the numbers of all that were given.
+    pub(crate) fn with_groups(&mut self, groups: Vec<GroupKey>) -> Vec<u32> {
+        let known = (0u32..).zip(&self.groups).map(|(number, key)| (key.clone(), number));
+        let known: HashMap<GroupKey, u32> = known.collect();
+        let mut number = |key: GroupKey| match known.get(&key) {
+            Some(number) => *number,
+            None => {
+                self.groups.push(key);
+                self.groups.len() as u32 - 1
+            }
+        };
+        groups.into_iter().map(&mut number).collect()
+    }
+}
+
 impl Figures {
     /// No rows yet, and never more than `windows_max` windows from the first to the last. `hint` are
     /// the first and last window expected.
@@ -226,6 +242,7 @@ impl Figures {
     }
 }
 
-fn group_key(plan: &Plan, series: &SeriesKey) -> GroupKey {
+/// The group of a series.
+pub(crate) fn group_key(plan: &Plan, series: &SeriesKey) -> GroupKey {
     plan.group.iter().map(|tag| series.tag(tag.id).map(Box::from)).collect()
 }

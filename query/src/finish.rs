@@ -38,13 +38,39 @@ pub(crate) struct Finished<'a> {
     stats: Stats,
 }
 
+/// Windows of which all was read, from the end that the order wants.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// The oldest.
+    pub(crate) first: i64,
+    /// The newest.
+    pub(crate) last: i64,
+    /// Groups that have a value in some window, here or elsewhere.
+    pub(crate) groups: Vec<GroupKey>,
+}
+
 /// Turns the figures of a plan into its answer.
 pub(crate) fn finish<'a>(
     plan: &'a Plan,
-    mut figures: Settled,
+    figures: Settled,
     options: &QueryOptions,
     watch: &Watch,
 ) -> Result<Finished<'a>> {
+    let all = finish_part(plan, figures, None, options, watch)?;
+    all.ok_or_else(|| Error::Internal { detail: "all rows do not tell the answer".into() })
+}
+
+/// Turns the figures of a part into the answer of all; `None` where it does not tell that, as what
+/// windows are filled from may lie elsewhere.
+pub(crate) fn finish_part<'a>(
+    plan: &'a Plan,
+    mut figures: Settled,
+    part: Option<Part>,
+    options: &QueryOptions,
+    watch: &Watch,
+) -> Result<Option<Finished<'a>>> {
+    let bounds = part.as_ref().map(|part| (part.first, part.last));
+    let live = part.map_or_else(Vec::new, |part| figures.with_groups(part.groups));
     let groups = Groups::of(&figures);
     let mut cells = found(&figures, &groups);
     watch.grow(cells.len() * (size_of::<Cell>() + 24 * (1 + plan.items.len())))?;
@@ -53,10 +79,13 @@ pub(crate) fn finish<'a>(
     cells = with_values(cells, &mut columns);
     let mut width = 0;
     if plan.fill != Fill::None {
-        (cells, width) = grid(plan, &cells, &groups, options)?;
+        (cells, width) = grid(plan, &cells, &groups, (bounds, &live), options)?;
         watch.grow(cells.len() * (size_of::<Cell>() + 24 * (1 + plan.items.len())))?;
         let places: Vec<u32> = cells.iter().map(|cell| cell.place).collect();
         columns.iter_mut().for_each(|column| column.pick(&places));
+    }
+    if bounds.is_some() && !columns.iter().all(|column| column.is_told(plan, width)) {
+        return Ok(None);
     }
     if width > 0 {
         columns.iter_mut().for_each(|column| column.fill(plan.fill, width, &cells));
@@ -72,7 +101,7 @@ pub(crate) fn finish<'a>(
         tablets: Some(figures.tablets),
         ..Stats::default()
     };
-    Ok(Finished { plan, groups: figures.groups, cells, columns, rows, stats })
+    Ok(Some(Finished { plan, groups: figures.groups, cells, columns, rows, stats }))
 }
 
 impl Finished<'_> {

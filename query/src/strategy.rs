@@ -3,13 +3,13 @@
 use crate::{
     QueryOptions, Result,
     answer::Stats,
-    figures::Figures,
-    finish::{Finished, finish},
+    figures::{Figures, GroupKey, group_key},
+    finish::{Finished, Part, finish, finish_part},
     operator::{self, Limits},
     parallel::Sharing,
     plan::Plan,
     question::{Fill, Order},
-    select::Function,
+    select::{Function, Input, Item},
     target::Out,
     watch::Watch,
     windows::Windows,
@@ -191,26 +191,36 @@ fn from_one_end<'a>(
     /// How much longer each step is than the one before.
     const GROWTH: i64 = 16;
     let Some(limit) = plan.limit else { return Ok(None) };
-    if matches!(plan.windows, Windows::Whole) || limit == 0 || !is_told_by_a_part(plan) {
+    if matches!(plan.windows, Windows::Whole) || limit == 0 {
         return Ok(None);
     }
     // Rows may have come since the statistics were taken, so the end stays open.
     let last = plan.windows.at(span.end - 1).index;
     let first = plan.windows.at(span.start).index;
     let mut windows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    while windows < last.saturating_sub(first) / 4 {
-        let part = match plan.order {
+    let is_worth_it = |windows: i64| windows < last.saturating_sub(first) / 4;
+    if !is_worth_it(windows) {
+        return Ok(None);
+    }
+    let Some(groups) = live_groups(read, plan, watch)? else { return Ok(None) };
+    while is_worth_it(windows) {
+        let (range, bounds) = match plan.order {
             Order::Descending => {
-                let start = plan.windows.start(last.saturating_sub(windows));
-                TimeRange::new(start.max(plan.range.start), plan.range.end)
+                let first = last.saturating_sub(windows);
+                let start = plan.windows.start(first).max(plan.range.start);
+                (TimeRange::new(start, plan.range.end), (first, last))
             }
             Order::Ascending => {
                 let end = plan.windows.start(first.saturating_add(windows));
-                TimeRange::new(plan.range.start, end.min(plan.range.end))
+                let range = TimeRange::new(plan.range.start, end.min(plan.range.end));
+                (range, (first, first.saturating_add(windows) - 1))
             }
         };
-        let answer = scan(read, plan, part, Some(part.intersect(span)), options, watch)?;
-        if answer.rows() >= limit {
+        let figures = fold(read, plan, range, Some(range.intersect(span)), options, watch)?;
+        let part = Part { first: bounds.0, last: bounds.1, groups: groups.clone() };
+        let figures = figures.settle(plan, watch)?;
+        let answer = finish_part(plan, figures, Some(part), options, watch)?;
+        if let Some(answer) = answer.filter(|answer| answer.rows() >= limit) {
             return Ok(Some(answer));
         }
         windows = windows.saturating_mul(GROWTH);
@@ -218,16 +228,45 @@ fn from_one_end<'a>(
     Ok(None)
 }
 
-/// Whether the windows of a part of the range are what they are among all: not where other groups
-/// may turn up, and not where windows are filled from further on.
-fn is_told_by_a_part(plan: &Plan) -> bool {
-    match (plan.fill, plan.order) {
-        (Fill::None, _) => true,
-        (Fill::Null | Fill::Number(_), _) | (Fill::Previous, Order::Ascending) => {
-            plan.group.is_empty()
-        }
-        (Fill::Previous, Order::Descending) | (Fill::Linear, _) => false,
+/// The groups that have a value, where empty windows of each are filled; told by the last row of each
+/// series. `None`: some group has none there, and may have one earlier.
+fn live_groups(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    watch: &Arc<Watch>,
+) -> Result<Option<Vec<GroupKey>>> {
+    if plan.group.is_empty() || plan.fill == Fill::None {
+        return Ok(Some(Vec::new()));
     }
+    // Of one value, these functions make one.
+    let is_simple = |item: &&Item| {
+        !matches!(item.function, Function::Stddev | Function::Rate | Function::Delta)
+    };
+    let inputs: Vec<Input> = plan.items.iter().filter(is_simple).map(|item| item.input).collect();
+    if !plan.filter.is_of_series() || inputs.is_empty() {
+        return Ok(None);
+    }
+    let mut live: HashMap<GroupKey, bool> = HashMap::new();
+    let spec = spec(plan, plan.range, RowsWanted::Last, watch);
+    let tablets = read.scan(plan.table.id, &spec, 1)?;
+    for block in tablets.into_iter().flat_map(|tablet| tablet.parts).flatten() {
+        watch.check()?;
+        let block = block?;
+        for (series, rows) in block.runs().filter(|(_, rows)| !rows.is_empty()) {
+            let has_value = inputs.iter().any(|input| match *input {
+                Input::Rows | Input::Time => true,
+                Input::Field { place, .. } => !block.columns[place].is_null(rows.end - 1),
+            });
+            let key = group_key(plan, series);
+            let bytes = key.iter().flatten().map(|tag| tag.len() + 32).sum::<usize>() + 64;
+            let group = live.entry(key).or_insert_with(|| false);
+            if !*group {
+                watch.grow(bytes)?;
+            }
+            *group |= has_value;
+        }
+    }
+    Ok(live.values().all(|live| *live).then(|| live.into_keys().collect()))
 }
 
 fn scan<'a>(

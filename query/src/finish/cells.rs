@@ -64,11 +64,13 @@ pub(super) fn with_values(found: Vec<Cell>, columns: &mut [Column]) -> Vec<Cell>
     kept.iter().map(|at| found[*at as usize]).collect()
 }
 
-/// Every group in every window, as far as the limit makes them count; places are those of `found`.
+/// Every group in every window, as far as the limit makes them count, and within the windows of a
+/// part if only that was read; places are those of `found`. Groups in `others` have values elsewhere.
 pub(super) fn grid(
     plan: &Plan,
     found: &[Cell],
     groups: &Groups,
+    (part, others): (Option<(i64, i64)>, &[u32]),
     options: &QueryOptions,
 ) -> Result<(Vec<Cell>, usize)> {
     let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
@@ -83,8 +85,14 @@ pub(super) fn grid(
     }
     let mut live = vec![false; groups.by_rank.len()];
     found.iter().for_each(|cell| live[cell.group as usize] = true);
+    others.iter().for_each(|group| live[*group as usize] = true);
     let live: Vec<u32> =
         groups.by_rank.iter().copied().filter(|group| live[*group as usize]).collect();
+    let (first, last) = match (part, plan.order) {
+        (None, _) => (first, last),
+        (Some((_, end)), Order::Ascending) => (first, last.min(end)),
+        (Some((start, _)), Order::Descending) => (first.max(start), last),
+    };
     let (first, last) = wanted(plan, (first, last), live.len());
     let total = (last.abs_diff(first) + 1).saturating_mul(live.len() as u64);
     if total > options.answer_rows_max as u64 {

@@ -6,7 +6,7 @@ use crate::{
     figures::Settled,
     lane::{LaneKind, Values, Wanted},
     plan::Plan,
-    question::Fill,
+    question::{Fill, Order},
     relation::time_type,
     select::Item,
 };
@@ -49,6 +49,45 @@ impl Column {
             Values::Float(values) => values[at].is_some(),
             Values::Bool(values) => values[at].is_some(),
             Values::Text(values) => values[at].is_some(),
+        }
+    }
+
+    /// Whether the windows that the limit wants are filled from the windows that are here. Rows stand
+    /// by window, then by group, of which there are `width`; all windows at one end are here.
+    pub(super) fn is_told(&self, plan: &Plan, width: usize) -> bool {
+        let is_filled_from_far = match (&self.0, plan.fill, plan.order) {
+            (Values::Count(_), ..) => false,
+            (Values::Int(_) | Values::Float(_), Fill::Linear, _) => true,
+            (_, Fill::Previous, Order::Descending) => true,
+            _ => false,
+        };
+        let (Some(limit), true) = (plan.limit, is_filled_from_far && width > 0) else {
+            return true;
+        };
+        let windows = self.len() / width;
+        let last_wanted = limit.div_ceil(width).saturating_sub(1);
+        let has_value = |nth: usize, group: usize| {
+            let window = match plan.order {
+                Order::Ascending => nth,
+                Order::Descending => windows - 1 - nth,
+            };
+            self.has_value(window * width + group)
+        };
+        (0..width).all(|group| {
+            let from_far = (last_wanted..windows).any(|nth| has_value(nth, group));
+            let from_near = || (0..last_wanted.min(windows)).any(|nth| has_value(nth, group));
+            // A line has two ends; without one of them there is none.
+            from_far || (plan.fill == Fill::Linear && !from_near())
+        })
+    }
+
+    fn len(&self) -> usize {
+        match &self.0 {
+            Values::Count(counts) => counts.len(),
+            Values::Int(values) | Values::Time(values) => values.len(),
+            Values::Float(values) => values.len(),
+            Values::Bool(values) => values.len(),
+            Values::Text(values) => values.len(),
         }
     }
 
