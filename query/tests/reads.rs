@@ -71,19 +71,32 @@ fn counted() -> Counted {
     Counted { memory: Memory(vec![table]), blocks: Arc::default() }
 }
 
-/// Rows, and the blocks read for them.
-async fn ask(path: &str, pairs: &[(&str, &str)]) -> (Vec<Json>, usize) {
-    let read = counted();
-    let blocks = read.blocks.clone();
-    let options = QueryOptions { threads_max: 1, ..QueryOptions::default() };
-    let engine = QueryEngine::new(Arc::new(read), options);
-    let (status, answer) = support::get(router(engine), path, pairs).await;
-    assert_eq!(status, 200, "{pairs:?}: {answer}");
-    (answer["rows"].as_array().unwrap().clone(), blocks.load(Ordering::Relaxed))
+/// A node whose reading is counted.
+struct Node {
+    engine: QueryEngine,
+    blocks: Arc<AtomicUsize>,
+}
+
+impl Node {
+    fn new() -> Node {
+        let read = counted();
+        let blocks = read.blocks.clone();
+        let options = QueryOptions { threads_max: 1, ..QueryOptions::default() };
+        Node { engine: QueryEngine::new(Arc::new(read), options), blocks }
+    }
+
+    /// Rows, and the blocks read for them.
+    async fn ask(&self, path: &str, pairs: &[(&str, &str)]) -> (Vec<Json>, usize) {
+        self.blocks.store(0, Ordering::Relaxed);
+        let (status, answer) = support::get(router(self.engine.clone()), path, pairs).await;
+        assert_eq!(status, 200, "{pairs:?}: {answer}");
+        (answer["rows"].as_array().unwrap().clone(), self.blocks.load(Ordering::Relaxed))
+    }
 }
 
 #[tokio::test]
 async fn a_limit_ends_the_reading_of_windows() {
+    let node = Node::new();
     let base =
         [("table", "m"), ("select", "mean(v), sum(w), count(*), last(w)"), ("window", "20ns")];
     for group_by in ["", "host"] {
@@ -91,11 +104,11 @@ async fn a_limit_ends_the_reading_of_windows() {
             for order in ["asc", "desc"] {
                 let all = [&base[..], &[("group_by", group_by), ("fill", fill), ("order", order)]];
                 let all = all.concat();
-                let (whole, blocks_whole) = ask("/api/v1/query", &all).await;
+                let (whole, blocks_whole) = node.ask("/api/v1/query", &all).await;
                 for limit in [1usize, 10, 25] {
                     let text = limit.to_string();
                     let some = [&all[..], &[("limit", &text)]].concat();
-                    let (rows, blocks) = ask("/api/v1/query", &some).await;
+                    let (rows, blocks) = node.ask("/api/v1/query", &some).await;
                     assert_eq!(rows, whole[..limit], "{some:?}");
                     assert!(2 * blocks < blocks_whole, "{some:?}: {blocks} of {blocks_whole}");
                 }
@@ -106,16 +119,17 @@ async fn a_limit_ends_the_reading_of_windows() {
 
 #[tokio::test]
 async fn a_limit_ends_the_reading_of_rows_by_time() {
+    let node = Node::new();
     for order in ["ASC", "DESC"] {
         let all = format!("SELECT time, host, v FROM m WHERE host = 'h1' ORDER BY time {order}");
-        let (whole, blocks_whole) = ask("/api/v1/sql", &[("q", &all)]).await;
+        let (whole, blocks_whole) = node.ask("/api/v1/sql", &[("q", &all)]).await;
         let some = format!("{all} LIMIT 10");
-        let (rows, blocks) = ask("/api/v1/sql", &[("q", &some)]).await;
+        let (rows, blocks) = node.ask("/api/v1/sql", &[("q", &some)]).await;
         assert_eq!(rows, whole[..10], "{order}");
         assert!(10 * blocks < blocks_whole, "{order}: {blocks} of {blocks_whole}");
     }
-    let (_, blocks_whole) = ask("/api/v1/sql", &[("q", "SELECT v FROM m")]).await;
-    let (rows, blocks) = ask("/api/v1/sql", &[("q", "SELECT v FROM m LIMIT 120")]).await;
+    let (_, blocks_whole) = node.ask("/api/v1/sql", &[("q", "SELECT v FROM m")]).await;
+    let (rows, blocks) = node.ask("/api/v1/sql", &[("q", "SELECT v FROM m LIMIT 120")]).await;
     assert_eq!(rows.len(), 120);
     assert!(10 * blocks < blocks_whole, "{blocks} of {blocks_whole}");
 }
