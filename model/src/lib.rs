@@ -11,6 +11,7 @@ pub mod error;
 pub mod feed;
 pub mod id;
 pub mod name;
+pub mod params;
 pub mod points;
 pub mod predicate;
 pub mod read;

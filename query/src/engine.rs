@@ -2,11 +2,13 @@
 
 use crate::{
     Error, QueryOptions, Result,
+    answer::Stats,
     delivery::{Inlet, Outlet, Place, deliver},
     encode::{self, Format},
     filter::FilterCache,
-    plan::{self, Question},
+    plan,
     pools::Pools,
+    question::{Question, WindowPlan},
     rows::Rows,
     sql::{self, Planned, Shortcut},
     strategy,
@@ -21,7 +23,9 @@ use tokio::{sync::Semaphore, task::JoinError};
 /// What is asked.
 pub(crate) enum Asked {
     /// The windows of a table.
-    Windows(Box<Question>),
+    Windows(Box<WindowPlan>),
+    /// The windows of a table of which others have the figures.
+    Merged(Box<WindowPlan>, Vec<Bytes>),
     /// One SQL statement.
     Sql {
         /// The database of unqualified tables.
@@ -95,8 +99,53 @@ impl QueryEngine {
     /// # Errors
     /// See [`Error`].
     pub async fn window(&self, question: Question) -> Result<Rows> {
-        let asked = Asked::Windows(Box::new(question));
-        Rows::begun(self.ask(asked, |outlet| Box::new(Whole(outlet))).await?).await
+        self.planned(self.meaning(&question)?).await
+    }
+
+    /// Answers what [`Question::plan`] gives, or another dialect, as [`QueryEngine::window`] does.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn planned(&self, plan: WindowPlan) -> Result<Rows> {
+        self.rows(Asked::Windows(Box::new(plan))).await
+    }
+
+    /// The figures of the rows that are here, as bytes for [`QueryEngine::merged`]. The rows of a
+    /// tablet are all here or none is.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn figures(&self, plan: WindowPlan) -> Result<Bytes> {
+        let (watch, place) = self.admit().await?;
+        let (shared, watching) = (self.shared.clone(), watch.clone());
+        let runtime = self.shared.pools.windows().handle();
+        let mut parts = deliver(&watch, place, runtime, |outlet| {
+            runtime.spawn_blocking(move || {
+                let figures = || {
+                    outlet.put(figures(&shared, &plan, &watching)?.into())?;
+                    outlet.end(Stats::default())
+                };
+                figures().unwrap_or_else(|error| watching.fail(error));
+            })
+        });
+        let nothing = || Error::Internal { detail: "a query has no figures".into() };
+        parts.next().await?.ok_or_else(nothing)
+    }
+
+    /// Answers `plan` from the figures of those who have its rows, in any order.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn merged(&self, plan: WindowPlan, figures: Vec<Bytes>) -> Result<Rows> {
+        self.rows(Asked::Merged(Box::new(plan), figures)).await
+    }
+
+    /// What a question means now.
+    ///
+    /// # Errors
+    /// Names the parameter that is wrong and what was expected.
+    pub(crate) fn meaning(&self, question: &Question) -> Result<WindowPlan> {
+        question.plan(self.shared.clock.now_ns())
     }
 
     /// Answers an SQL text, as [`QueryEngine::window`] does; unqualified tables belong to `db`.
@@ -104,7 +153,10 @@ impl QueryEngine {
     /// # Errors
     /// See [`Error`].
     pub async fn sql(&self, db: Option<String>, text: String) -> Result<Rows> {
-        let asked = Asked::Sql { db, text };
+        self.rows(Asked::Sql { db, text }).await
+    }
+
+    async fn rows(&self, asked: Asked) -> Result<Rows> {
         Rows::begun(self.ask(asked, |outlet| Box::new(Whole(outlet))).await?).await
     }
 
@@ -114,13 +166,9 @@ impl QueryEngine {
         self.ask(asked, move |outlet| encode::target(format, outlet, bytes_max)).await
     }
 
-    /// Waits for a place and starts to answer.
-    async fn ask<T: Send + 'static>(
-        &self,
-        asked: Asked,
-        target: impl FnOnce(Outlet<T>) -> Box<dyn Target> + Send + 'static,
-    ) -> Result<Inlet<T>> {
-        let shared = self.shared.clone();
+    /// Waits for a place.
+    async fn admit(&self) -> Result<(Arc<Watch>, Place)> {
+        let shared = &self.shared;
         let options = &shared.options;
         let admitted = shared.admitted.clone().try_acquire_owned().map_err(|_| Error::Busy {
             running_max: options.running_max,
@@ -129,37 +177,60 @@ impl QueryEngine {
         let watch = Arc::new(Watch::new(options));
         let running = watch.within(shared.running.clone().acquire_owned()).await?;
         let running = running.map_err(|_| Error::Cancelled)?;
-        let place = Place::new(vec![running, admitted]);
-        let watching = watch.clone();
-        let (shared, pools) = (shared.clone(), self.shared.clone());
-        Ok(match asked {
-            Asked::Windows(question) => {
-                let runtime = pools.pools.windows().handle();
-                deliver(&watch, place, runtime, |outlet| {
-                    let work =
-                        move || window(&shared, &question, &watching, target(outlet).as_mut());
-                    runtime.spawn_blocking(work)
-                })
-            }
+        Ok((watch, Place::new(vec![running, admitted])))
+    }
+
+    /// Waits for a place and starts to answer.
+    async fn ask<T: Send + 'static>(
+        &self,
+        asked: Asked,
+        target: impl FnOnce(Outlet<T>) -> Box<dyn Target> + Send + 'static,
+    ) -> Result<Inlet<T>> {
+        let (watch, place) = self.admit().await?;
+        let (shared, watching) = (self.shared.clone(), watch.clone());
+        let pools = &self.shared.pools;
+        let (plan, parts) = match asked {
+            Asked::Windows(plan) => (plan, None),
+            Asked::Merged(plan, parts) => (plan, Some(parts)),
             Asked::Sql { db, text } => {
-                let runtime = pools.pools.sql().handle();
-                deliver(&watch, place, runtime, |outlet| {
+                let runtime = pools.sql().handle();
+                return Ok(deliver(&watch, place, runtime, |outlet| {
                     runtime.spawn(sql(shared, (db, text), watching, target(outlet)))
-                })
+                }));
             }
-        })
+        };
+        let runtime = pools.windows().handle();
+        Ok(deliver(&watch, place, runtime, |outlet| {
+            runtime.spawn_blocking(move || {
+                let mut target = target(outlet);
+                windows(&shared, &plan, parts, &watching, target.as_mut())
+                    .unwrap_or_else(|error| watching.fail(error));
+            })
+        }))
     }
 }
 
-fn window(shared: &Shared, question: &Question, watch: &Arc<Watch>, target: &mut dyn Target) {
-    let Shared { read, options, filters, clock, .. } = shared;
+fn windows(
+    shared: &Shared,
+    asked: &WindowPlan,
+    parts: Option<Vec<Bytes>>,
+    watch: &Arc<Watch>,
+    target: &mut dyn Target,
+) -> Result<()> {
+    let Shared { read, options, filters, .. } = shared;
     let mut out = Out::new(target, options, watch);
-    let answer = || -> Result<()> {
-        let plan = plan::plan(question, read.as_ref(), filters, options, clock.now_ns())?;
-        let stats = strategy::answer(read.as_ref(), &plan, options, watch, &mut out)?;
-        out.end(stats)
+    let plan = plan::bind(asked, read.as_ref(), filters, options)?;
+    let stats = match parts {
+        None => strategy::answer(read.as_ref(), &plan, options, watch, &mut out)?,
+        Some(parts) => strategy::merged(&plan, parts, options, watch, &mut out)?,
     };
-    answer().unwrap_or_else(|error| watch.fail(error));
+    out.end(stats)
+}
+
+fn figures(shared: &Shared, asked: &WindowPlan, watch: &Arc<Watch>) -> Result<Vec<u8>> {
+    let Shared { read, options, filters, .. } = shared;
+    let plan = plan::bind(asked, read.as_ref(), filters, options)?;
+    Ok(strategy::figures(read.as_ref(), &plan, options, watch)?.to_bytes(&plan))
 }
 
 async fn sql(

@@ -101,6 +101,12 @@ pub enum Error {
     /// A tablet could not be read.
     #[error("cannot read rows: {0}")]
     Read(#[from] oribi_model::Error),
+    /// Figures from elsewhere that are none.
+    #[error("cannot read figures of a query: {reason}")]
+    Figures {
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A defect of this program.
     #[error("cannot answer the query: {detail}")]
     Internal {
@@ -167,7 +173,7 @@ impl Error {
             Error::TimeLimit { .. } | Error::Unread { .. } => 504,
             Error::Read(error) if error.is_retryable() => 503,
             Error::Cancelled => 503,
-            Error::Read(_) | Error::Internal { .. } => 500,
+            Error::Read(_) | Error::Figures { .. } | Error::Internal { .. } => 500,
         }
     }
 
@@ -187,7 +193,7 @@ impl Error {
             Error::Busy { .. } => "too-many-queries",
             Error::Cancelled => "cancelled",
             Error::Read(_) => "unreadable",
-            Error::Internal { .. } => "internal",
+            Error::Figures { .. } | Error::Internal { .. } => "internal",
         }
     }
 

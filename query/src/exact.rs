@@ -8,7 +8,6 @@
 mod bytes;
 mod wide;
 
-use serde::{Deserialize, Serialize};
 use wide::Wide;
 
 /// Binary places of the values' first part below the greatest value.
@@ -22,7 +21,7 @@ const FEW: usize = 3;
 const LANES: usize = 8;
 
 /// The exact sum of floats.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Exact {
     /// `units` times 2^`place`.
     Small {
@@ -38,7 +37,7 @@ pub(crate) enum Exact {
 }
 
 /// A sum that is no number of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Odd {
     /// Infinite.
     Above,

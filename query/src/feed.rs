@@ -1,8 +1,9 @@
 //! The engine as a feed of windows.
 
 use crate::{
-    Error, QueryEngine, Question,
-    select::{check_select, parse_names, parse_select},
+    Error, QueryEngine,
+    question::{Group, WindowPlan},
+    select::parse_select,
     windows::Windows,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray, types};
@@ -12,12 +13,7 @@ use oribi_model::{TimeRange, Value, WindowFeed, WindowQuestion, WindowRow, Wrong
 
 impl WindowFeed for QueryEngine {
     fn check(&self, question: &WindowQuestion) -> Result<(), WrongMember> {
-        let names = question.group_by.as_deref().filter(|names| *names != "*");
-        let checked = windows(question).and_then(|_| {
-            check_select(&question.select)?;
-            names.map_or(Ok(()), |names| parse_names("group_by", names).map(drop))
-        });
-        checked.map_err(|wrong| WrongMember {
+        plan(question, TimeRange::ALL).map(drop).map_err(|wrong| WrongMember {
             member: match &wrong {
                 Error::Parameter { parameter, .. } => parameter.clone(),
                 _ => "window".into(),
@@ -36,23 +32,13 @@ impl WindowFeed for QueryEngine {
         question: &WindowQuestion,
         range: TimeRange,
     ) -> Result<Vec<WindowRow>, String> {
-        let table = self.read_path().table(&question.db, &question.table);
-        let Some(table) = table else { return Ok(Vec::new()) };
-        let items = parse_select(&question.select, &table.schema, &mut Vec::new());
-        let items = items.map_err(|wrong| wrong.to_string())?.len();
-        let asked = Question {
-            db: Some(question.db.clone()),
-            table: Some(question.table.clone()),
-            select: Some(question.select.clone()),
-            window: Some(question.window.clone()),
-            timezone: question.timezone.clone(),
-            start: Some(moment(range.start)),
-            end: Some(moment(range.end)),
-            group_by: question.group_by.clone(),
-            ..Question::default()
-        };
+        if self.read_path().table(&question.db, &question.table).is_none() {
+            return Ok(Vec::new());
+        }
+        let plan = plan(question, range).map_err(|wrong| wrong.to_string())?;
+        let items = plan.items.len();
         let answer = async {
-            let mut answer = self.window(asked).await?;
+            let mut answer = self.planned(plan).await?;
             let mut rows = Vec::new();
             while let Some(batch) = answer.next().await? {
                 rows.extend(rows_of(&batch, items));
@@ -62,6 +48,14 @@ impl WindowFeed for QueryEngine {
         let rows = tokio::runtime::Handle::current().block_on(answer);
         rows.map_err(|wrong: Error| wrong.to_string())
     }
+}
+
+fn plan(question: &WindowQuestion, range: TimeRange) -> crate::Result<WindowPlan> {
+    let windows = windows(question)?;
+    let items = parse_select(&question.select)?;
+    let group = question.group_by.as_deref().map(str::trim).filter(|names| !names.is_empty());
+    let table = (question.db.clone(), question.table.clone());
+    Ok(WindowPlan::new(table, items, windows, Group::parse(group)?, range))
 }
 
 fn windows(question: &WindowQuestion) -> crate::Result<Windows> {

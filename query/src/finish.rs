@@ -1,14 +1,15 @@
 //! From figures to rows: empty windows, order, limit, columns.
 
+mod cell;
 mod cells;
 mod column;
-mod values;
 
 use crate::{
     Error, QueryOptions, Result,
     answer::Stats,
-    operator::Figures,
-    plan::{Fill, Plan},
+    figures::{GroupKey, Settled},
+    plan::Plan,
+    question::Fill,
     relation::time_type,
     target::Out,
     watch::Watch,
@@ -18,10 +19,10 @@ use arrow_array::{
     ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampNanosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema};
-use cells::{Cell, Groups, found, grid, order, with_values};
+use cell::Cell;
+use cells::{Groups, found, grid, order, with_values};
 use column::Column;
 use std::sync::Arc;
-use values::item_column;
 
 /// Rows that are made at once.
 const ROWS_AT_ONCE: usize = 8_192;
@@ -29,61 +30,78 @@ const ROWS_AT_ONCE: usize = 8_192;
 /// The rows of an answer before they are written.
 pub(crate) struct Finished<'a> {
     plan: &'a Plan,
-    figures: Figures,
+    groups: Vec<GroupKey>,
     cells: Vec<Cell>,
-    starts: Vec<i64>,
     columns: Vec<Column>,
     /// Places of the cells in the order of the answer.
     rows: Vec<u32>,
-    tablets: u64,
+    stats: Stats,
 }
 
-/// Turns the figures of a plan, from so many tablets, into its answer.
+/// Windows of which all was read, from the end that the order wants.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// The oldest.
+    pub(crate) first: i64,
+    /// The newest.
+    pub(crate) last: i64,
+    /// Groups that have a value in some window, here or elsewhere.
+    pub(crate) groups: Vec<GroupKey>,
+}
+
+/// Turns the figures of a plan into its answer.
 pub(crate) fn finish<'a>(
     plan: &'a Plan,
-    mut figures: Figures,
-    tablets: u64,
+    figures: Settled,
     options: &QueryOptions,
     watch: &Watch,
 ) -> Result<Finished<'a>> {
+    let all = finish_part(plan, figures, None, options, watch)?;
+    all.ok_or_else(|| Error::Internal { detail: "all rows do not tell the answer".into() })
+}
+
+/// Turns the figures of a part into the answer of all; `None` where it does not tell that, as what
+/// windows are filled from may lie elsewhere.
+pub(crate) fn finish_part<'a>(
+    plan: &'a Plan,
+    mut figures: Settled,
+    part: Option<Part>,
+    options: &QueryOptions,
+    watch: &Watch,
+) -> Result<Option<Finished<'a>>> {
+    let bounds = part.as_ref().map(|part| (part.first, part.last));
+    let live = part.map_or_else(Vec::new, |part| figures.with_groups(part.groups));
     let groups = Groups::of(&figures);
-    let mut cells = found(plan, &figures, &groups);
+    let mut cells = found(&figures, &groups);
     watch.grow(cells.len() * (size_of::<Cell>() + 24 * (1 + plan.items.len())))?;
-    let columns = plan.items.iter().map(|item| item_column(plan, item, &mut figures, &cells));
+    let columns = plan.items.iter().map(|item| Column::of(plan, item, &mut figures, &cells));
     let mut columns: Vec<Column> = columns.collect::<Result<_>>()?;
     cells = with_values(cells, &mut columns);
     let mut width = 0;
     if plan.fill != Fill::None {
-        (cells, width) = grid(plan, &cells, &groups, options)?;
+        (cells, width) = grid(plan, &cells, &groups, (bounds, &live), options)?;
         watch.grow(cells.len() * (size_of::<Cell>() + 24 * (1 + plan.items.len())))?;
         let places: Vec<u32> = cells.iter().map(|cell| cell.place).collect();
         columns.iter_mut().for_each(|column| column.pick(&places));
     }
-    let starts = starts(plan, &cells);
+    if bounds.is_some() && !columns.iter().all(|column| column.is_told(plan, width)) {
+        return Ok(None);
+    }
     if width > 0 {
-        columns.iter_mut().for_each(|column| column.fill(plan.fill, width, &starts));
+        columns.iter_mut().for_each(|column| column.fill(plan.fill, width, &cells));
     }
     let rows = order(plan, &cells);
     if rows.len() > options.answer_rows_max {
         let limit = options.answer_rows_max as u64;
         return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
     }
-    figures.forget_lanes();
-    Ok(Finished { plan, figures, cells, starts, columns, rows, tablets })
-}
-
-/// When the window of each cell starts; cells of one window stand together.
-fn starts(plan: &Plan, cells: &[Cell]) -> Vec<i64> {
-    let mut known = None;
-    let start = |cell: &Cell| match known {
-        Some((window, start)) if window == cell.window => start,
-        _ => {
-            let start = plan.windows.start(cell.window);
-            known = Some((cell.window, start));
-            start
-        }
+    let stats = Stats {
+        rows_scanned: Some(figures.rows),
+        series: Some(figures.series),
+        tablets: Some(figures.tablets),
+        ..Stats::default()
     };
-    cells.iter().map(start).collect()
+    Ok(Some(Finished { plan, groups: figures.groups, cells, columns, rows, stats }))
 }
 
 impl Finished<'_> {
@@ -94,12 +112,7 @@ impl Finished<'_> {
 
     /// What the answer cost so far.
     pub(crate) fn stats(&self) -> Stats {
-        Stats {
-            rows_scanned: Some(self.figures.rows),
-            series: Some(self.figures.series),
-            tablets: Some(self.tablets),
-            ..Stats::default()
-        }
+        self.stats
     }
 
     /// Writes the rows, a few at a time.
@@ -127,13 +140,13 @@ impl Finished<'_> {
     fn arrays(&self, rows: &[u32]) -> Vec<ArrayRef> {
         let time = |at: &u32| match self.plan.windows {
             Windows::Whole => self.plan.start,
-            _ => Some(self.starts[*at as usize]),
+            _ => Some(self.cells[*at as usize].window.start),
         };
         let times: TimestampNanosecondArray = rows.iter().map(time).collect();
         let mut arrays: Vec<ArrayRef> = vec![Arc::new(times.with_timezone("UTC"))];
         for place in 0..self.plan.group.len() {
             let group = |at: &u32| self.cells[*at as usize].group as usize;
-            let values = rows.iter().map(|at| self.figures.groups[group(at)][place].as_deref());
+            let values = rows.iter().map(|at| self.groups[group(at)][place].as_deref());
             arrays.push(Arc::new(values.collect::<StringArray>()));
         }
         arrays.extend(self.columns.iter().map(|column| column.array(rows)));

@@ -280,7 +280,11 @@ async fn question(
         order: take("order"),
         limit: take("limit"),
     };
-    respond(engine.written(Asked::Windows(Box::new(question)), format).await?, format).await
+    respond(
+        engine.written(Asked::Windows(Box::new(engine.meaning(&question)?)), format).await?,
+        format,
+    )
+    .await
 }
 
 async fn sql(

@@ -1,70 +1,15 @@
-//! A window question, checked and bound to a table.
+//! A window question bound to a table.
 
 use crate::{
     Error, QueryOptions, Result,
     filter::{Filter, FilterCache},
     lane::{LaneKind, LaneSpec},
-    moment::moment_in,
-    select::{Input, Item, parse_names, parse_select},
-    windows::{Windows, zone},
+    question::{Fill, Group, Order, WindowPlan},
+    select::{Input, Item},
+    windows::Windows,
 };
 use oribi_model::{Column, ColumnKind, ColumnRead, ReadPath, Table, TimeRange};
 use std::sync::Arc;
-
-/// A window question as asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Question {
-    /// The database; `default` when absent.
-    pub db: Option<String>,
-    /// The table.
-    pub table: Option<String>,
-    /// Columns of the answer.
-    pub select: Option<String>,
-    /// Length of a window.
-    pub window: Option<String>,
-    /// Shift of the windows.
-    pub offset: Option<String>,
-    /// Zone of calendar windows.
-    pub timezone: Option<String>,
-    /// First time inside.
-    pub start: Option<String>,
-    /// First time after.
-    pub end: Option<String>,
-    /// SQL predicate.
-    pub filter: Option<String>,
-    /// Tags that make groups.
-    pub group_by: Option<String>,
-    /// What stands in empty windows.
-    pub fill: Option<String>,
-    /// `asc` or `desc`.
-    pub order: Option<String>,
-    /// Rows at most.
-    pub limit: Option<String>,
-}
-
-/// What stands in empty windows.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Fill {
-    /// Nothing: they are left out.
-    None,
-    /// Null.
-    Null,
-    /// The value before.
-    Previous,
-    /// The straight line between the values around.
-    Linear,
-    /// A number.
-    Number(f64),
-}
-
-/// Order of the rows by time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// Oldest first.
-    Ascending,
-    /// Newest first.
-    Descending,
-}
 
 /// A question bound to a table.
 #[derive(Debug, Clone)]
@@ -75,7 +20,9 @@ pub(crate) struct Plan {
     pub(crate) items: Vec<Item>,
     /// Fields to scan: those of the items, then those that only the filter reads.
     pub(crate) scan_columns: Vec<ColumnRead>,
-    /// Figures to keep, each input's count among them.
+    /// What the items look at, each once.
+    pub(crate) inputs: Vec<Input>,
+    /// Figures to keep of these.
     pub(crate) lanes: Vec<LaneSpec>,
     /// Where time is cut.
     pub(crate) windows: Windows,
@@ -104,6 +51,11 @@ impl Plan {
             true => Grouping::Series,
             false => Grouping::Tags,
         }
+    }
+
+    /// The place of an input.
+    pub(crate) fn input(&self, input: Input) -> usize {
+        self.inputs.iter().position(|other| *other == input).expect("every item's input is there")
     }
 
     /// The place of a lane.
@@ -177,44 +129,33 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// Checks a question and binds it to its table.
+/// Binds a question to its table.
 ///
 /// # Errors
 /// Names the parameter that is wrong and what was expected.
-pub(crate) fn plan(
-    question: &Question,
+pub(crate) fn bind(
+    asked: &WindowPlan,
     read: &dyn ReadPath,
     filters: &FilterCache,
     options: &QueryOptions,
-    now_ns: i64,
 ) -> Result<Plan> {
-    let table = find_table(read, question.db.as_deref(), question.table.as_deref())?;
-    let windows = Windows::parse(
-        given(&question.window),
-        given(&question.offset),
-        given(&question.timezone),
-    )?;
-    let (start, end) = range(question, now_ns)?;
-    if let (Some(start), Some(end)) = (start, end)
-        && windows.count(start, end) > options.windows_max
+    let table = find_table(read, asked.db.as_deref(), asked.table.as_deref())?;
+    if let (Some(start), Some(end)) = (asked.start, asked.end)
+        && asked.windows.count(start, end) > options.windows_max
     {
         return Err(Error::TooManyWindows { windows_max: options.windows_max });
     }
     let mut fields = Vec::new();
-    let Some(select) = given(&question.select) else {
-        let detail = "the parameter select is missing; expected functions such as \
-             mean(temperature), max(humidity) as h, count(*)";
-        return Err(Error::parameter("select", detail));
-    };
-    let items = parse_select(select, &table.schema, &mut fields)?;
-    let group = group(given(&question.group_by), &table)?;
+    let items = asked.items.iter().map(|item| item.bind(&table.schema, &mut fields));
+    let items: Vec<Item> = items.collect::<Result<_>>()?;
+    let group = group(&asked.group, &table)?;
     for item in &items {
         if item.name == "time" || group.iter().any(|tag| tag.name.as_str() == item.name) {
             let detail = format!("{:?} names two columns of the answer", item.name);
             return Err(Error::parameter("select", detail));
         }
     }
-    let filter = match given(&question.filter) {
+    let filter = match &asked.filter {
         Some(text) => filters.get(text, &table, options)?,
         None => Arc::new(Filter::default()),
     };
@@ -223,69 +164,46 @@ pub(crate) fn plan(
             fields.push(column.clone());
         }
     }
-    let asked = TimeRange::new(start.unwrap_or(i64::MIN), end.unwrap_or(i64::MAX));
+    let range = TimeRange::new(asked.start.unwrap_or(i64::MIN), asked.end.unwrap_or(i64::MAX));
+    let read = |field: &Column| ColumnRead { id: field.id, column_type: field.column_type };
     Ok(Plan {
-        lanes: lanes(&items),
+        inputs: distinct(items.iter().map(|item| item.input)),
+        lanes: distinct(items.iter().filter_map(|item| {
+            Some(LaneSpec { input: item.input, kind: LaneKind::of(item.function)? })
+        })),
         items,
-        scan_columns: fields
-            .iter()
-            .map(|field| ColumnRead { id: field.id, column_type: field.column_type })
-            .collect(),
-        windows,
-        start,
-        end,
-        range: asked.intersect(filter.time),
+        scan_columns: fields.iter().map(read).collect(),
+        windows: asked.windows.clone(),
+        start: asked.start,
+        end: asked.end,
+        range: range.intersect(filter.time),
         group,
         filter,
-        fill: fill(given(&question.fill))?,
-        order: order(given(&question.order))?,
-        limit: limit(given(&question.limit))?,
+        fill: asked.fill,
+        order: asked.order,
+        limit: asked.limit,
         table,
     })
 }
 
-fn given(parameter: &Option<String>) -> Option<&str> {
-    parameter.as_deref().map(str::trim).filter(|text| !text.is_empty())
-}
-
-fn range(question: &Question, now_ns: i64) -> Result<(Option<i64>, Option<i64>)> {
-    let zone = zone(given(&question.timezone))?;
-    let moment = |name: &str, text: &Option<String>| {
-        given(text).map(|text| moment_in(name, text, now_ns, &zone)).transpose()
-    };
-    let (start, end) = (moment("start", &question.start)?, moment("end", &question.end)?);
-    if let (Some(start), Some(end)) = (start, end)
-        && start > end
-    {
-        return Err(Error::parameter("start", "start lies after end; expected start <= end"));
-    }
-    Ok((start, end))
-}
-
-fn lanes(items: &[Item]) -> Vec<LaneSpec> {
-    let mut lanes = Vec::new();
-    let mut add = |spec: LaneSpec| {
-        if !lanes.contains(&spec) {
-            lanes.push(spec);
-        }
-    };
-    for item in items {
-        add(LaneSpec { input: item.input, kind: LaneKind::Count });
-        if let Some(kind) = LaneKind::of(item.function) {
-            add(LaneSpec { input: item.input, kind });
+fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for one in all {
+        if !distinct.contains(&one) {
+            distinct.push(one);
         }
     }
-    lanes
+    distinct
 }
 
-fn group(text: Option<&str>, table: &Table) -> Result<Vec<Column>> {
-    let Some(text) = text else { return Ok(Vec::new()) };
-    if text == "*" {
-        return Ok(table.schema.tags().cloned().collect());
-    }
+fn group(asked: &Group, table: &Table) -> Result<Vec<Column>> {
+    let names = match asked {
+        Group::Series => return Ok(table.schema.tags().cloned().collect()),
+        Group::Tags(names) => names,
+    };
     let mut group: Vec<Column> = Vec::new();
-    for name in parse_names("group_by", text)? {
-        let column = table.schema.column(&name).ok_or_else(|| Error::UnknownColumn {
+    for name in names {
+        let column = table.schema.column(name).ok_or_else(|| Error::UnknownColumn {
             parameter: "group_by".into(),
             column: name.clone(),
             columns: table.schema.tags().map(|tag| tag.name.to_string()).collect(),
@@ -300,40 +218,4 @@ fn group(text: Option<&str>, table: &Table) -> Result<Vec<Column>> {
         group.push(column.clone());
     }
     Ok(group)
-}
-
-fn fill(text: Option<&str>) -> Result<Fill> {
-    Ok(match text.unwrap_or("none") {
-        "none" => Fill::None,
-        "null" => Fill::Null,
-        "previous" => Fill::Previous,
-        "linear" => Fill::Linear,
-        number => match number.parse::<f64>() {
-            Ok(value) if value.is_finite() => Fill::Number(value),
-            _ => {
-                let detail = format!(
-                    "{number:?} is no fill; expected none, null, previous, linear or a number"
-                );
-                return Err(Error::parameter("fill", detail));
-            }
-        },
-    })
-}
-
-fn order(text: Option<&str>) -> Result<Order> {
-    match text.unwrap_or("asc") {
-        "asc" => Ok(Order::Ascending),
-        "desc" => Ok(Order::Descending),
-        other => {
-            let detail = format!("{other:?} is no order; expected asc or desc");
-            Err(Error::parameter("order", detail))
-        }
-    }
-}
-
-fn limit(text: Option<&str>) -> Result<Option<usize>> {
-    let Some(text) = text else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| {
-        Error::parameter("limit", format!("{text:?} is no limit; expected a whole number"))
-    })
 }

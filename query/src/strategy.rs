@@ -3,15 +3,18 @@
 use crate::{
     QueryOptions, Result,
     answer::Stats,
-    finish::{Finished, finish},
+    figures::{Figures, GroupKey, group_key},
+    finish::{Finished, Part, finish, finish_part},
     operator::{self, Limits},
     parallel::Sharing,
-    plan::{Fill, Order, Plan},
-    select::Function,
+    plan::Plan,
+    question::{Fill, Order},
+    select::{Function, Input, Item},
     target::Out,
     watch::Watch,
     windows::Windows,
 };
+use axum::body::Bytes;
 use hashbrown::{HashMap, HashSet};
 use oribi_model::{
     Block, BlockIter, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesKey, TabletScan,
@@ -33,14 +36,48 @@ pub(crate) fn answer(
     Ok(finished.stats())
 }
 
+/// The figures of all rows that are here.
+pub(crate) fn figures(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Figures> {
+    fold(read, plan, plan.range, stored(read, plan), options, watch)
+}
+
+/// Writes the answer that figures from elsewhere make together.
+pub(crate) fn merged(
+    plan: &Plan,
+    parts: Vec<Bytes>,
+    options: &QueryOptions,
+    watch: &Watch,
+    out: &mut Out<'_>,
+) -> Result<Stats> {
+    let mut figures = Figures::new(plan, None, options.windows_max);
+    for part in parts {
+        watch.check()?;
+        let part = Figures::from_bytes(plan, &part, options.windows_max, watch)?;
+        figures.merge(plan, part, watch)?;
+    }
+    let finished = finish(plan, figures.settle(plan, watch)?, options, watch)?;
+    finished.write(out)?;
+    Ok(finished.stats())
+}
+
+/// The times of rows that may be wanted; `None` without any.
+fn stored(read: &dyn ReadPath, plan: &Plan) -> Option<TimeRange> {
+    let stored = read.stats(plan.table.id).time?.intersect(plan.range);
+    (!stored.is_empty()).then_some(stored)
+}
+
 fn finished<'a>(
     read: &dyn ReadPath,
     plan: &'a Plan,
     options: &QueryOptions,
     watch: &Arc<Watch>,
 ) -> Result<Finished<'a>> {
-    let stored = read.stats(plan.table.id).time;
-    let span = stored.map(|stored| plan.range.intersect(stored)).filter(|span| !span.is_empty());
+    let span = stored(read, plan);
     if let Some(answer) = last_rows(read, plan, options, watch)? {
         return Ok(answer);
     }
@@ -84,8 +121,8 @@ fn last_rows<'a>(
         windows_max: options.windows_max,
         sharing: Sharing { threads: 1, ..options.sharing() },
     };
-    let figures = operator::run(plan, parts, Some((0, 0)), limits, watch)?;
-    finish(plan, figures, tablets, options, watch).map(Some)
+    let figures = operator::run(plan, (parts, tablets), Some((0, 0)), limits, watch)?;
+    finish(plan, figures.settle(plan, watch)?, options, watch).map(Some)
 }
 
 /// Which series a step reads.
@@ -101,9 +138,8 @@ enum Unseen {
 /// those that have none there.
 fn steps(read: &dyn ReadPath, plan: &Plan, watch: &Arc<Watch>) -> Vec<(TimeRange, Unseen)> {
     const SHARE: i64 = 8;
-    let stored = read.stats(plan.table.id).time.map(|stored| stored.intersect(plan.range));
     let everyone = matches!(plan.filter.series(watch), SeriesFilter::All);
-    let Some(span) = stored.filter(|span| everyone && !span.is_empty()) else {
+    let Some(span) = stored(read, plan).filter(|_| everyone) else {
         return vec![(plan.range, Unseen::All)];
     };
     let cut = span.end - span.end.saturating_sub(span.start) / SHARE;
@@ -155,26 +191,36 @@ fn from_one_end<'a>(
     /// How much longer each step is than the one before.
     const GROWTH: i64 = 16;
     let Some(limit) = plan.limit else { return Ok(None) };
-    if matches!(plan.windows, Windows::Whole) || limit == 0 || !is_told_by_a_part(plan) {
+    if matches!(plan.windows, Windows::Whole) || limit == 0 {
         return Ok(None);
     }
     // Rows may have come since the statistics were taken, so the end stays open.
     let last = plan.windows.at(span.end - 1).index;
     let first = plan.windows.at(span.start).index;
     let mut windows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    while windows < last.saturating_sub(first) / 4 {
-        let part = match plan.order {
+    let is_worth_it = |windows: i64| windows < last.saturating_sub(first) / 4;
+    if !is_worth_it(windows) {
+        return Ok(None);
+    }
+    let Some(groups) = live_groups(read, plan, watch)? else { return Ok(None) };
+    while is_worth_it(windows) {
+        let (range, bounds) = match plan.order {
             Order::Descending => {
-                let start = plan.windows.start(last.saturating_sub(windows));
-                TimeRange::new(start.max(plan.range.start), plan.range.end)
+                let first = last.saturating_sub(windows);
+                let start = plan.windows.start(first).max(plan.range.start);
+                (TimeRange::new(start, plan.range.end), (first, last))
             }
             Order::Ascending => {
                 let end = plan.windows.start(first.saturating_add(windows));
-                TimeRange::new(plan.range.start, end.min(plan.range.end))
+                let range = TimeRange::new(plan.range.start, end.min(plan.range.end));
+                (range, (first, first.saturating_add(windows) - 1))
             }
         };
-        let answer = scan(read, plan, part, Some(part.intersect(span)), options, watch)?;
-        if answer.rows() >= limit {
+        let figures = fold(read, plan, range, Some(range.intersect(span)), options, watch)?;
+        let part = Part { first: bounds.0, last: bounds.1, groups: groups.clone() };
+        let figures = figures.settle(plan, watch)?;
+        let answer = finish_part(plan, figures, Some(part), options, watch)?;
+        if let Some(answer) = answer.filter(|answer| answer.rows() >= limit) {
             return Ok(Some(answer));
         }
         windows = windows.saturating_mul(GROWTH);
@@ -182,16 +228,45 @@ fn from_one_end<'a>(
     Ok(None)
 }
 
-/// Whether the windows of a part of the range are what they are among all: not where other groups
-/// may turn up, and not where windows are filled from further on.
-fn is_told_by_a_part(plan: &Plan) -> bool {
-    match (plan.fill, plan.order) {
-        (Fill::None, _) => true,
-        (Fill::Null | Fill::Number(_), _) | (Fill::Previous, Order::Ascending) => {
-            plan.group.is_empty()
-        }
-        (Fill::Previous, Order::Descending) | (Fill::Linear, _) => false,
+/// The groups that have a value, where empty windows of each are filled; told by the last row of each
+/// series. `None`: some group has none there, and may have one earlier.
+fn live_groups(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    watch: &Arc<Watch>,
+) -> Result<Option<Vec<GroupKey>>> {
+    if plan.group.is_empty() || plan.fill == Fill::None {
+        return Ok(Some(Vec::new()));
     }
+    // Of one value, these functions make one.
+    let is_simple = |item: &&Item| {
+        !matches!(item.function, Function::Stddev | Function::Rate | Function::Delta)
+    };
+    let inputs: Vec<Input> = plan.items.iter().filter(is_simple).map(|item| item.input).collect();
+    if !plan.filter.is_of_series() || inputs.is_empty() {
+        return Ok(None);
+    }
+    let mut live: HashMap<GroupKey, bool> = HashMap::new();
+    let spec = spec(plan, plan.range, RowsWanted::Last, watch);
+    let tablets = read.scan(plan.table.id, &spec, 1)?;
+    for block in tablets.into_iter().flat_map(|tablet| tablet.parts).flatten() {
+        watch.check()?;
+        let block = block?;
+        for (series, rows) in block.runs().filter(|(_, rows)| !rows.is_empty()) {
+            let has_value = inputs.iter().any(|input| match *input {
+                Input::Rows | Input::Time => true,
+                Input::Field { place, .. } => !block.columns[place].is_null(rows.end - 1),
+            });
+            let key = group_key(plan, series);
+            let bytes = key.iter().flatten().map(|tag| tag.len() + 32).sum::<usize>() + 64;
+            let group = live.entry(key).or_insert_with(|| false);
+            if !*group {
+                watch.grow(bytes)?;
+            }
+            *group |= has_value;
+        }
+    }
+    Ok(live.values().all(|live| *live).then(|| live.into_keys().collect()))
 }
 
 fn scan<'a>(
@@ -202,6 +277,18 @@ fn scan<'a>(
     options: &QueryOptions,
     watch: &Arc<Watch>,
 ) -> Result<Finished<'a>> {
+    let figures = fold(read, plan, range, span, options, watch)?;
+    finish(plan, figures.settle(plan, watch)?, options, watch)
+}
+
+fn fold(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    range: TimeRange,
+    span: Option<TimeRange>,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Figures> {
     let hint = span
         .filter(|span| !span.is_empty())
         .map(|span| (plan.windows.at(span.start).index, plan.windows.at(span.end - 1).index));
@@ -216,6 +303,5 @@ fn scan<'a>(
         watch.check()?;
     }
     let limits = Limits { windows_max: options.windows_max, sharing: options.sharing() };
-    let figures = operator::run(plan, parts, hint, limits, watch)?;
-    finish(plan, figures, tablets, options, watch)
+    operator::run(plan, (parts, tablets), hint, limits, watch)
 }

@@ -102,6 +102,7 @@ fn serve(args: &NodeArgs) -> Result<ExitCode> {
     let listeners = Listeners::bind(&config, Taken::Refuse)?;
     runtime()?.block_on(async {
         let stop = stop_on_signals()?;
+        reload_on_hangup(args.clone())?;
         if let Some(server) = Server::start(config, listeners, stop.clone()).await? {
             stop.cancelled().await;
             server.stop().await;
@@ -132,6 +133,19 @@ fn runtime() -> Result<Runtime> {
         .thread_name("oribi")
         .build()
         .context("cannot start threads")
+}
+
+/// Reads the configuration again at each SIGHUP. One that is refused changes nothing.
+fn reload_on_hangup(args: NodeArgs) -> Result<()> {
+    let mut hangups = signal(SignalKind::hangup()).context("cannot await SIGHUP")?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            if let Err(wrong) = args.reload() {
+                tracing::warn!("the configuration stays as it is: {}", describe(&wrong));
+            }
+        }
+    });
+    Ok(())
 }
 
 /// A token that SIGTERM or Ctrl-C cancels; a second signal ends the process at once. Two others

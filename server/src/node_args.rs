@@ -9,7 +9,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 /// Flags of a node.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct NodeArgs {
     /// Where all data lies; made where it is missing.
     #[arg(long, value_name = "DIR")]
@@ -53,7 +53,31 @@ impl NodeArgs {
         }
     }
 
+    /// Reads the configuration again, and logs by it. Nothing else changes while the node runs.
+    ///
+    /// # Errors
+    /// A configuration that is refused, of which nothing is used then.
+    pub(crate) fn reload(&self) -> Result<()> {
+        let (config, warnings) = self.read(Vec::new())?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let log = &config.log;
+        tracing::info!(log, "configuration read again; other keys than log need a restart");
+        telemetry::change_log(log)
+    }
+
     fn load(&self, defaults: Vec<(&'static str, String)>) -> Result<Config> {
+        let (config, warnings) = self.read(defaults)?;
+        telemetry::start_log(&config.log)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
+    }
+
+    /// The configuration out of all sources, and what is to be said about it.
+    fn read(&self, defaults: Vec<(&'static str, String)>) -> Result<(Config, Vec<String>)> {
         if let Some(other) = &self.join {
             bail!(
                 "cannot join {other}: replication to other nodes is not part of this version; \
@@ -82,11 +106,6 @@ impl NodeArgs {
             .collect();
         let file = self.config.as_deref();
         let sources = config::Sources { defaults, file, environment, flags };
-        let (config, warnings) = config::load(sources)?;
-        telemetry::start_log(&config.log)?;
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok(config)
+        config::load(sources)
     }
 }

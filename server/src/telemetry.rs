@@ -8,6 +8,6 @@ mod page;
 mod process;
 
 pub(crate) use ingest::{CountedIngest, IngestCounters};
-pub(crate) use log::start_log;
+pub(crate) use log::{change_log, start_log};
 pub(crate) use metrics::{Metrics, Sources, plain};
 pub(crate) use process::{raise_file_limit, resident_bytes};

@@ -426,3 +426,28 @@ fn http_2_is_spoken_without_an_upgrade() {
     socket.read_exact(&mut head).unwrap();
     assert_eq!(head[3], 4, "{head:?}");
 }
+
+#[test]
+fn parameters_that_are_not_utf8_are_refused_everywhere() {
+    let (oribi, _dir) = start();
+    for path in [
+        "/api/v1/query?table=%ff",
+        "/api/v1/sql?q=%C3%28",
+        "/api/v1/tables?%ff=1",
+        "/api/v2/buckets?name=%ff",
+        "/query?q=%ff",
+    ] {
+        assert_eq!(oribi.get(path).status, 400, "{path}");
+    }
+    for path in ["/write?db=%ff", "/api/v2/write?bucket=%ff", "/api/v1/write?table=%ff"] {
+        let answer = oribi.post(path, "m v=1");
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.text().contains("UTF-8"), "{path}");
+    }
+    for path in ["/api/v1/query", "/api/v1/sql", "/query"] {
+        let form = ("Content-Type", "application/x-www-form-urlencoded");
+        let answer = oribi.post_with(path, form.0, form.1, b"q=%ff");
+        assert_eq!(answer.status, 400, "{path}");
+        assert!(answer.text().contains("UTF-8"), "{path}");
+    }
+}

@@ -58,6 +58,42 @@ fn clients_that_stay_do_not_hold_up_the_stop() {
 }
 
 #[test]
+fn a_hangup_changes_what_is_logged_and_ends_nothing() {
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("oribi.toml");
+    let configure = |text: &str| std::fs::write(&file, text).unwrap();
+    configure("log = \"info\"\n[http]\naccess_log = true\n");
+    let data_dir = dir.path().join("data");
+    let mut oribi = Oribi::start(&data_dir, &["--config", file.to_str().unwrap()]);
+    assert_eq!(oribi.get("/health?first").status, 200);
+    oribi.wait_for("path=\"/health\"");
+
+    configure("log = \"warn\"\n[http]\naccess_log = true\n");
+    oribi.signal(Signal::HUP);
+    oribi.wait_for("configuration read again");
+    // Refused ones change nothing, and each is told of after the one before was done with.
+    for broken in ["log = \"lots=of,it\"", "logs = 1", "log ="] {
+        configure(broken);
+        oribi.signal(Signal::HUP);
+        oribi.wait_for("configuration stays");
+    }
+    let before = oribi.log.len();
+    assert_eq!(oribi.get("/health?second").status, 200);
+    oribi.signal(Signal::HUP);
+    oribi.wait_for("configuration stays");
+    assert!(!oribi.log[before..].iter().any(|line| line.contains("/health")), "{:?}", oribi.log);
+
+    configure("log = \"info\"\n[http]\naccess_log = true\n");
+    oribi.signal(Signal::HUP);
+    while oribi.get("/health?third").status == 200 {
+        if oribi.has_logged("path=\"/health\"") {
+            break;
+        }
+    }
+    assert_eq!(oribi.end(Signal::TERM).code(), Some(0));
+}
+
+#[test]
 fn a_stop_during_the_start_is_a_stop() {
     let dir = tempdir().unwrap();
     let mut oribi = Oribi::spawn(dir.path(), &[]);

@@ -31,8 +31,9 @@ pub(super) async fn write_v2(State(writer): State<Writer>, request: Request) -> 
 
 async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Response {
     let (parts, body) = request.into_parts();
-    let params = Params::parse(parts.uri.query().unwrap_or(""));
-    let (db, precision) = match read_params(&params, db_parameter) {
+    let params = Params::parse(parts.uri.query().unwrap_or_default().as_bytes());
+    let read = params.map_err(|wrong| wrong.to_string());
+    let (db, precision) = match read.and_then(|params| read_params(&params, db_parameter)) {
         Ok(read) => read,
         Err(message) => {
             return error(StatusCode::BAD_REQUEST, "invalid", &message, None, Vec::new());
@@ -221,7 +222,13 @@ pub(super) async fn ready() -> Response {
 
 /// The databases as InfluxDB 2 lists its buckets; `name` picks one.
 pub(super) async fn buckets(State(writer): State<Writer>, request: Request<Body>) -> Response {
-    let params = Params::parse(request.uri().query().unwrap_or(""));
+    let params = match Params::parse(request.uri().query().unwrap_or_default().as_bytes()) {
+        Ok(params) => params,
+        Err(wrong) => {
+            let message = wrong.to_string();
+            return error(StatusCode::BAD_REQUEST, "invalid", &message, None, Vec::new());
+        }
+    };
     let wanted = params.get("name");
     let databases = writer.ingest.databases();
     let buckets: Vec<Value> = databases

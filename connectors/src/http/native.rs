@@ -49,8 +49,9 @@ struct Question {
 
 pub(super) async fn write(State(writer): State<Writer>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let params = Params::parse(parts.uri.query().unwrap_or(""));
-    let mut question = match read_params(&params) {
+    let params = Params::parse(parts.uri.query().unwrap_or_default().as_bytes());
+    let read = params.map_err(|wrong| wrong.to_string());
+    let mut question = match read.and_then(|params| read_params(&params)) {
         Ok(question) => question,
         Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
     };

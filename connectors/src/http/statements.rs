@@ -59,15 +59,20 @@ impl Way {
 pub(super) async fn query(State(writer): State<Writer>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let way = Way::of(&parts);
-    let params = Params::parse(parts.uri.query().unwrap_or(""));
+    let params = match Params::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+        Ok(params) => params,
+        Err(wrong) => return failed(StatusCode::BAD_REQUEST, &wrong.to_string()),
+    };
     let mut text = params.get("q").map(str::to_owned);
     if text.is_none() {
         let bytes = match body::read(&parts.headers, body, &writer.options).await {
             Ok(bytes) => bytes,
             Err(refused) => return failed(refused.status, &refused.detail),
         };
-        let form = Params::parse(std::str::from_utf8(&bytes).unwrap_or(""));
-        text = form.get("q").map(str::to_owned);
+        text = match Params::parse(&bytes) {
+            Ok(form) => form.get("q").map(str::to_owned),
+            Err(wrong) => return failed(StatusCode::BAD_REQUEST, &wrong.to_string()),
+        };
     }
     let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
         return failed(StatusCode::BAD_REQUEST, "missing required parameter \"q\"");

@@ -8,6 +8,12 @@ const ABOVE: u8 = 2;
 const BELOW: u8 = 3;
 const UNKNOWN: u8 = 4;
 
+/// Where sums of floats, of their squares and of parts of these can begin, with room: the square of
+/// the least float has the place -2148.
+const PLACES: std::ops::Range<i32> = -4_096..4_096;
+/// As many hold a sum of squares of any floats, with room.
+const LIMBS_MAX: usize = 256;
+
 impl Exact {
     /// The sum as bytes, little-endian: a kind, the place, and the units or limbs.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
@@ -39,6 +45,9 @@ impl Exact {
         }
         let (place, rest) = rest.split_first_chunk()?;
         let place = i32::from_le_bytes(*place);
+        if !PLACES.contains(&place) {
+            return None;
+        }
         match *kind {
             SMALL => {
                 let units = i128::from_le_bytes(rest.try_into().ok()?);
@@ -46,6 +55,9 @@ impl Exact {
             }
             WIDE => {
                 let (limbs, []) = rest.as_chunks() else { return None };
+                if limbs.len() > LIMBS_MAX {
+                    return None;
+                }
                 let limbs = limbs.iter().map(|limb| u64::from_le_bytes(*limb)).collect();
                 Some(Exact::Wide(Box::new(Wide::of_parts(place, limbs))))
             }

@@ -49,10 +49,7 @@ proptest! {
             single.add(*value);
         }
         prop_assert_eq!(single.value().to_bits(), whole.to_bits());
-        prop_assert_eq!(Exact::from_bytes(&single.to_bytes()), Some(single.clone()));
-        let text = serde_json::to_string(&single).unwrap();
-        let back: Exact = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(back, single);
+        prop_assert_eq!(Exact::from_bytes(&single.to_bytes()), Some(single));
     }
 
     #[test]

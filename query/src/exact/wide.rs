@@ -1,12 +1,10 @@
 //! Integers of any width, times a power of two.
 
-use serde::{Deserialize, Serialize};
-
 /// Bits of a limb.
 const LIMB_BITS: i32 = 64;
 
 /// A whole number in two's complement, the least limb first, times 2^`place`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Wide {
     place: i32,
     limbs: Vec<u64>,

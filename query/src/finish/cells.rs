@@ -1,23 +1,17 @@
 //! Which windows and groups have a row.
 
-use super::column::{Column, NONE};
+use super::{
+    cell::{Cell, NONE},
+    column::Column,
+};
 use crate::{
     Error, QueryOptions, Result,
-    lane::{Lane, LaneKind},
-    operator::Figures,
-    plan::{Fill, Order, Plan},
-    windows::Windows,
+    figures::{Settled, Slot},
+    plan::Plan,
+    question::{Fill, Order},
+    windows::{Window, Windows},
 };
 use std::cmp::Reverse;
-
-/// One row to come: window, group, and its slot or, in a grid, its place among the cells found,
-/// which is [`NONE`] where no row fell into it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cell {
-    pub(super) window: i64,
-    pub(super) group: u32,
-    pub(super) place: u32,
-}
 
 /// Order of groups by the values of their tags, nulls last.
 pub(super) struct Groups {
@@ -26,7 +20,7 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn of(figures: &Figures) -> Groups {
+    pub(super) fn of(figures: &Settled) -> Groups {
         let mut by_rank: Vec<u32> = (0..figures.groups.len() as u32).collect();
         by_rank.sort_by(|a, b| {
             let key =
@@ -42,15 +36,19 @@ impl Groups {
 }
 
 /// The slots with a value of some input, by window, then group.
-pub(super) fn found(plan: &Plan, figures: &Figures, groups: &Groups) -> Vec<Cell> {
+pub(super) fn found(figures: &Settled, groups: &Groups) -> Vec<Cell> {
     let mut found: Vec<Cell> = figures
         .slots
         .iter()
         .enumerate()
-        .filter(|(slot, _)| has_value(plan, figures, *slot))
-        .map(|(slot, (group, window))| Cell { window: *window, group: *group, place: slot as u32 })
+        .filter(|(slot, _)| figures.presence.is_some(*slot))
+        .map(|(place, Slot { group, window })| Cell {
+            window: *window,
+            group: *group,
+            place: place as u32,
+        })
         .collect();
-    found.sort_unstable_by_key(|cell| (cell.window, groups.rank[cell.group as usize]));
+    found.sort_unstable_by_key(|cell| (cell.window.index, groups.rank[cell.group as usize]));
     found
 }
 
@@ -66,41 +64,49 @@ pub(super) fn with_values(found: Vec<Cell>, columns: &mut [Column]) -> Vec<Cell>
     kept.iter().map(|at| found[*at as usize]).collect()
 }
 
-/// Every group in every window, as far as the limit makes them count; places are those of `found`.
+/// Every group in every window, as far as the limit makes them count, and within the windows of a
+/// part if only that was read; places are those of `found`. Groups in `others` have values elsewhere.
 pub(super) fn grid(
     plan: &Plan,
     found: &[Cell],
     groups: &Groups,
+    (part, others): (Option<(i64, i64)>, &[u32]),
     options: &QueryOptions,
 ) -> Result<(Vec<Cell>, usize)> {
     let (Some(oldest), Some(newest)) = (found.first(), found.last()) else {
         return Ok((Vec::new(), 0));
     };
-    let first = plan.start.map_or(oldest.window, |start| plan.windows.at(start).index);
-    let last = plan.end.map_or(newest.window, |end| plan.windows.at(end.saturating_sub(1)).index);
+    let first = plan.start.map_or(oldest.window.index, |start| plan.windows.at(start).index);
+    let last =
+        plan.end.map_or(newest.window.index, |end| plan.windows.at(end.saturating_sub(1)).index);
     let windows = last.abs_diff(first).saturating_add(1);
     if windows > options.windows_max {
         return Err(Error::TooManyWindows { windows_max: options.windows_max });
     }
     let mut live = vec![false; groups.by_rank.len()];
     found.iter().for_each(|cell| live[cell.group as usize] = true);
+    others.iter().for_each(|group| live[*group as usize] = true);
     let live: Vec<u32> =
         groups.by_rank.iter().copied().filter(|group| live[*group as usize]).collect();
+    let (first, last) = match (part, plan.order) {
+        (None, _) => (first, last),
+        (Some((_, end)), Order::Ascending) => (first, last.min(end)),
+        (Some((start, _)), Order::Descending) => (first.max(start), last),
+    };
     let (first, last) = wanted(plan, (first, last), live.len());
     let total = (last.abs_diff(first) + 1).saturating_mul(live.len() as u64);
     if total > options.answer_rows_max as u64 {
         let limit = options.answer_rows_max as u64;
         return Err(Error::AnswerLimit { name: "answer_rows_max", limit });
     }
-    let before = found.partition_point(|cell| cell.window < first);
+    let before = found.partition_point(|cell| cell.window.index < first);
     let mut places = (before as u32..).zip(&found[before..]).peekable();
     let mut grid = Vec::with_capacity(total as usize);
-    for window in first..=last {
-        if is_empty(&plan.windows, window) {
-            continue;
-        }
+    for window in windows_of(&plan.windows, first, last) {
         for group in &live {
-            let of_cell = |(_, cell): &(u32, &Cell)| cell.window == window && cell.group == *group;
+            let of_cell = |(_, cell): &(u32, &Cell)| {
+                cell.window.index == window.index && cell.group == *group
+            };
             let place = places.next_if(of_cell).map_or(NONE, |(place, _)| place);
             grid.push(Cell { window, group: *group, place });
         }
@@ -122,9 +128,15 @@ fn wanted(plan: &Plan, (first, last): (i64, i64), groups: usize) -> (i64, i64) {
     }
 }
 
-/// Whether a window begins where the next does, as a day that a zone left out.
-fn is_empty(windows: &Windows, window: i64) -> bool {
-    matches!(windows, Windows::Calendar(_)) && windows.start(window) == windows.start(window + 1)
+/// Windows one after the other, without those of no length, as a day that a zone left out.
+fn windows_of(windows: &Windows, first: i64, last: i64) -> impl Iterator<Item = Window> {
+    let mut start = windows.start(first);
+    (first..=last).filter_map(move |index| {
+        let end = windows.start(index.saturating_add(1)).max(start);
+        let window = Window { index, start, end };
+        start = end;
+        (window.start < window.end).then_some(window)
+    })
 }
 
 /// Places of the cells in the order asked.
@@ -132,15 +144,8 @@ pub(super) fn order(plan: &Plan, cells: &[Cell]) -> Vec<u32> {
     let mut rows: Vec<u32> = (0..cells.len() as u32).collect();
     if plan.order == Order::Descending {
         // Groups keep their order within a window, so whole windows are turned around.
-        rows.sort_by_key(|at| Reverse(cells[*at as usize].window));
+        rows.sort_by_key(|at| Reverse(cells[*at as usize].window.index));
     }
     rows.truncate(plan.limit.unwrap_or(usize::MAX));
     rows
-}
-
-fn has_value(plan: &Plan, figures: &Figures, slot: usize) -> bool {
-    plan.lanes.iter().zip(&figures.lanes).any(|(spec, lane)| match lane {
-        Lane::Count(counts) if spec.kind == LaneKind::Count => counts[slot] > 0,
-        _ => false,
-    })
 }

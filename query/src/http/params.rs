@@ -2,6 +2,7 @@
 
 use crate::{Error, Result};
 use axum::http::{HeaderMap, header::CONTENT_TYPE};
+use oribi_model::params::pairs;
 
 /// Named parameters in the order given.
 pub(super) struct Params(Vec<(String, String)>);
@@ -47,32 +48,7 @@ impl Params {
 }
 
 fn decode(text: &[u8]) -> Result<Vec<(String, String)>> {
-    let mut pairs = Vec::new();
-    for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-        let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        let name = percent(halves.next().unwrap_or_default())?;
-        pairs.push((name, percent(halves.next().unwrap_or_default())?));
-    }
-    Ok(pairs)
-}
-
-fn percent(text: &[u8]) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        let digit = |at: usize| text.get(at).and_then(|byte| (*byte as char).to_digit(16));
-        match (text[at], digit(at + 1), digit(at + 2)) {
-            (b'+', ..) => bytes.push(b' '),
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                at += 2;
-            }
-            (byte, ..) => bytes.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8(bytes)
-        .map_err(|_| Error::parameter("url", "a parameter is not UTF-8; expected UTF-8"))
+    pairs(text).map_err(|wrong| Error::parameter("url", wrong.to_string()))
 }
 
 fn members(body: &[u8]) -> Result<Vec<(String, String)>> {

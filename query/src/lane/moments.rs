@@ -1,11 +1,20 @@
 //! Figures for the standard deviation: exact sums of the values and of their squares.
 
-use crate::exact::{Exact, scaled, spread, units_of};
-use serde::{Deserialize, Serialize};
+use super::{
+    cells::Cell,
+    slice::Slice,
+    sum::{put_exact, take_exact},
+    values::{Values, Wanted},
+};
+use crate::{
+    Result,
+    exact::{Exact, scaled, spread, units_of},
+    form::Take,
+};
 
 /// Sums from which the deviation follows.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct Moments {
+#[derive(Debug, Clone, Default)]
+pub(super) struct Moments {
     count: u64,
     sum: Exact,
     squares: Exact,
@@ -13,13 +22,13 @@ pub(crate) struct Moments {
 
 impl Moments {
     /// Takes floats; returns the bytes that are held in addition.
-    pub(super) fn add_floats(&mut self, values: &[f64]) -> usize {
+    fn add_floats(&mut self, values: &[f64]) -> usize {
         self.count += values.len() as u64;
         self.sum.add_all(values) + add_squares(&mut self.squares, values)
     }
 
     /// Takes integers; returns the bytes that are held in addition.
-    pub(super) fn add_ints(&mut self, values: &[i64]) -> usize {
+    fn add_ints(&mut self, values: &[i64]) -> usize {
         self.count += values.len() as u64;
         let (mut sum, mut bytes) = (0i128, 0);
         for value in values {
@@ -31,13 +40,13 @@ impl Moments {
     }
 
     /// Takes other values; returns the bytes that are held in addition.
-    pub(super) fn merge(&mut self, other: &Moments) -> usize {
-        self.count += other.count;
+    fn join(&mut self, other: &Moments) -> usize {
+        self.count = self.count.saturating_add(other.count);
         self.sum.merge(&other.sum) + self.squares.merge(&other.squares)
     }
 
     /// Sample standard deviation; `None` below two values.
-    pub(crate) fn stddev(&self) -> Option<f64> {
+    fn stddev(&self) -> Option<f64> {
         if self.count < 2 {
             return None;
         }
@@ -49,6 +58,45 @@ impl Moments {
         // The root of an even power of two is one, too.
         let odd = place.rem_euclid(2);
         Some(scaled((variance * f64::from(1 + odd)).sqrt(), (place - odd) / 2))
+    }
+}
+
+impl Cell for Moments {
+    type Rule = ();
+
+    fn empty((): ()) -> Moments {
+        Moments::default()
+    }
+
+    fn fold(&mut self, (): (), slice: &Slice<'_>) -> usize {
+        let mut bytes = 0;
+        slice.dense(|rows| {
+            bytes += match slice.is_float() {
+                true => self.add_floats(&slice.floats()[rows]),
+                false => self.add_ints(&slice.ints()[rows]),
+            };
+        });
+        bytes
+    }
+
+    fn merge(&mut self, (): (), other: Moments) -> usize {
+        self.join(&other)
+    }
+
+    fn values(cells: &mut [Moments], wanted: &Wanted<'_>) -> Result<Values> {
+        Ok(Values::Float(wanted.each(|slot| cells[slot].stddev())))
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.count.to_le_bytes());
+        put_exact(out, &self.sum);
+        put_exact(out, &self.squares);
+    }
+
+    fn read(from: &mut Take<'_>) -> Result<(Moments, usize)> {
+        let count = from.u64()?;
+        let ((sum, one), (squares, other)) = (take_exact(from)?, take_exact(from)?);
+        Ok((Moments { count, sum, squares }, one + other))
     }
 }
 
@@ -102,7 +150,7 @@ mod tests {
         for part in parts {
             let mut one = Moments::default();
             one.add_floats(part);
-            all.merge(&one);
+            all.join(&one);
         }
         all.stddev()
     }

@@ -1,6 +1,5 @@
 //! What a lane takes in.
 
-use super::moments::Moments;
 use oribi_model::{ColumnValues, SeriesKey, Value};
 use std::ops::Range;
 
@@ -20,7 +19,7 @@ pub(crate) struct Slice<'a> {
 
 impl Slice<'_> {
     /// Calls `each` with maximal ranges of rows that are not null.
-    pub(super) fn dense(&self, mut each: impl FnMut(Range<usize>)) {
+    pub(crate) fn dense(&self, mut each: impl FnMut(Range<usize>)) {
         let nulls = self.column.and_then(|column| column.as_array().nulls());
         match nulls {
             Some(nulls) if nulls.null_count() > 0 => {
@@ -54,12 +53,9 @@ impl Slice<'_> {
         }
     }
 
-    /// Takes rows without nulls into the figures of a deviation.
-    pub(super) fn spread(&self, cell: &mut Moments, rows: Range<usize>) -> usize {
-        match self.column {
-            Some(ColumnValues::Float(array)) => cell.add_floats(&array.values()[rows]),
-            _ => cell.add_ints(&self.ints()[rows]),
-        }
+    /// Whether the column holds floats.
+    pub(super) fn is_float(&self) -> bool {
+        matches!(self.column, Some(ColumnValues::Float(_)))
     }
 
     /// The value as a float, of numeric columns.

@@ -3,7 +3,8 @@
 
 use super::plain::Plain;
 use crate::{
-    Error, QueryOptions, Result, answer::Stats, parallel, plan::Order, target::Out, watch::Watch,
+    Error, QueryOptions, Result, answer::Stats, parallel, question::Order, target::Out,
+    watch::Watch,
 };
 use arrow_array::RecordBatch;
 use arrow_select::interleave::interleave_record_batch;

@@ -6,7 +6,7 @@ use crate::{
     answer::Stats,
     filter::{Filter, FilterCache},
     parallel,
-    plan::Order,
+    question::Order,
     relation::{Origin, Relation},
     target::Out,
     watch::Watch,

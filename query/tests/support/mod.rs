@@ -7,9 +7,9 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use oribi_model::{
-    Block, Column, ColumnId, ColumnKind, ColumnType, ColumnValues, Ints, Name, ReadPath, Run,
-    ScanSpec, Schema, SeriesKey, Table, TableId, TableOptions, TableStats, TabletId, TabletScan,
-    TimeRange, Value,
+    Block, Column, ColumnId, ColumnKind, ColumnType, ColumnValues, Ints, Name, ReadPath,
+    RowsWanted, Run, ScanSpec, Schema, SeriesKey, Table, TableId, TableOptions, TableStats,
+    TabletId, TabletScan, TimeRange, Value,
 };
 use serde_json::{Value as Json, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -92,13 +92,21 @@ impl MemoryTable {
     }
 
     fn blocks(&self, spec: &ScanSpec, range: TimeRange) -> Vec<Block> {
-        let wanted: Vec<_> = self
+        let mut wanted: Vec<_> = self
             .rows
             .iter()
             .filter(|((series, time), _)| {
                 spec.time.contains(*time) && range.contains(*time) && spec.series.wants(series)
             })
             .collect();
+        if spec.rows == RowsWanted::Last {
+            // Rows stand by series, then by time.
+            let series: Vec<_> = wanted.iter().map(|((series, _), _)| series).collect();
+            let is_last = |at: usize| series.get(at + 1) != Some(&series[at]);
+            let last: Vec<bool> = (0..series.len()).map(is_last).collect();
+            let mut last = last.into_iter();
+            wanted.retain(|_| last.next().unwrap());
+        }
         wanted
             .chunks(self.block_rows)
             .map(|chunk| {

@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequest, Request, rejection::BytesRejection},
     http::StatusCode,
 };
-use oribi_model::{Name, name::DEFAULT_DB};
+use oribi_model::{Name, name::DEFAULT_DB, params::pairs};
 use serde_json::{Map, Value};
 
 /// Largest body of an administrative request, bytes.
@@ -49,9 +49,10 @@ impl Params {
     /// A parameter that is none of `known` or stands twice, or a body that is no JSON object.
     fn read(query: Option<&str>, body: &[u8], known: &[&str]) -> Result<Params> {
         let mut params = Params(Map::new());
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            params.add(percent_decode(name)?, Value::String(percent_decode(value)?), known)?;
+        let given = pairs(query.unwrap_or_default().as_bytes())
+            .map_err(|wrong| ApiError::parameter("url", wrong.to_string()))?;
+        for (name, value) in given {
+            params.add(name, Value::String(value), known)?;
         }
         if !body.iter().all(u8::is_ascii_whitespace) {
             let members: Map<String, Value> = serde_json::from_slice(body).map_err(|wrong| {
@@ -137,27 +138,6 @@ impl Params {
         let expected = || ApiError::parameter(name, format!("{name} is no whole number"));
         number.map(|number| Some(Some(number))).ok_or_else(expected)
     }
-}
-
-fn percent_decode(text: &str) -> Result<String> {
-    let text = text.as_bytes();
-    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        match (text[at], digit(at + 1), digit(at + 2)) {
-            (b'+', ..) => bytes.push(b' '),
-            (b'%', Some(high), Some(low)) => {
-                // Two hexadecimal digits fit a byte.
-                bytes.push((high * 16 + low) as u8);
-                at += 2;
-            }
-            (byte, ..) => bytes.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8(bytes)
-        .map_err(|_| ApiError::parameter("url", "a parameter is not UTF-8; expected UTF-8"))
 }
 
 #[cfg(test)]

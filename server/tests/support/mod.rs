@@ -123,10 +123,22 @@ impl Oribi {
         }
     }
 
+    /// Whether a line of the log that came by now and was not waited for holds `text`.
+    pub fn has_logged(&mut self, text: &str) -> bool {
+        let lines: Vec<String> = self.lines.try_iter().collect();
+        let found = lines.iter().any(|line| line.contains(text));
+        self.log.extend(lines);
+        found
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Sends a signal and waits for the end.
     pub fn end(&mut self, signal: Signal) -> ExitStatus {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, signal).unwrap();
+        self.signal(signal);
         self.child.wait().unwrap()
     }
 
