@@ -2,10 +2,10 @@
 
 use crate::{
     Result,
-    births::EdgeNodes,
     connector::RegistrySpec,
     dead_letter::Around,
     pump::{Batch, CompiledRoutes, Intake, Origin},
+    sparkplug_store::EdgeNodes,
 };
 use oribi_decode::{Fault, Message, RouteSpec, mapping::TopicStyle};
 use oribi_ingest::Ingest;

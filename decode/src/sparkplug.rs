@@ -21,7 +21,7 @@ use topic::{Kind, Topic};
 
 pub use birth::LastBirth;
 pub use command::{Command, rebirth_command};
-pub use rows::Row;
+pub use rows::EdgeRow;
 pub use shared::{EdgeNews, SharedNodes};
 pub use topic::EdgeNode;
 
@@ -37,7 +37,7 @@ const BIRTH_SEQ: &str = "bdSeq";
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Its rows; those of metrics that can be read stand beside a fault.
-    pub rows: Vec<Row>,
+    pub rows: Vec<EdgeRow>,
     /// Metrics that could not be named or kept: the message belongs to the dead letters.
     pub fault: Option<Fault>,
     /// A node that has to be asked for its births by [`rebirth_command`].

@@ -10,8 +10,8 @@ use super::{
     live::Waker,
 };
 use crate::{
-    births::EdgeNodes,
-    pump::{Batch, CompiledRoutes, Held, Intake, Origin, Sender, Stored},
+    pump::{Batch, BatchWriter, CompiledRoutes, Held, Intake, Origin, Stored},
+    sparkplug_store::EdgeNodes,
 };
 use oribi_decode::{Fault, Message};
 use oribi_ingest::Ingest;
@@ -198,9 +198,9 @@ impl Shard {
         // There is room for others while this batch is being written.
         open.waiting.iter().for_each(|waker| waker.wake.notify_one());
         let messages = batch.messages();
-        let sender = self.sender(ingest.as_ref(), stop);
+        let writer = self.writer(ingest.as_ref(), stop);
         let waits = (!self.holds.is_empty()).then_some(|client: &Arc<str>| self.holds.has(client));
-        let Some((stored, held)) = sender.store_present(batch, waits).await else { return };
+        let Some((stored, held)) = writer.store_present(batch, waits).await else { return };
         let waiting: usize = held.iter().map(Held::messages).sum();
         self.count(stored, messages.saturating_sub(waiting), open.opened);
         for held in held {
@@ -215,7 +215,7 @@ impl Shard {
                 }
                 Added::Full(held) => {
                     waiting.fetch_sub(messages as u64, Ordering::Relaxed);
-                    let Some(stored) = sender.give_up(*held).await else { return };
+                    let Some(stored) = writer.give_up(*held).await else { return };
                     self.count(stored, messages, open.opened);
                 }
             }
@@ -229,15 +229,19 @@ impl Shard {
         while let Some(waiting) = self.holds.next(client, stored_bytes) {
             stored_bytes = waiting.held.bytes();
             let messages = waiting.held.messages();
-            let sender = self.sender(ingest, stop);
-            let Some(stored) = sender.store_held(waiting.held).await else { return };
+            let writer = self.writer(ingest, stop);
+            let Some(stored) = writer.store_held(waiting.held).await else { return };
             self.counters.waiting.fetch_sub(messages as u64, Ordering::Relaxed);
             self.count(stored, messages, waiting.since);
         }
     }
 
-    fn sender<'a>(&'a self, ingest: &'a dyn Ingest, stop: &'a CancellationToken) -> Sender<'a> {
-        Sender { label: SOURCE, source: None, ingest, arrival: &self.arrival, stop }
+    fn writer<'a>(
+        &'a self,
+        ingest: &'a dyn Ingest,
+        stop: &'a CancellationToken,
+    ) -> BatchWriter<'a> {
+        BatchWriter { label: SOURCE, source: None, ingest, arrival: &self.arrival, stop }
     }
 
     fn count(&self, stored: Stored, messages: usize, since: Option<Instant>) {

@@ -18,8 +18,8 @@ pub(crate) struct Stored {
     pub(crate) dead_letters: u64,
 }
 
-/// Who sends batches.
-pub(crate) struct Sender<'a> {
+/// Writes the batches of a source.
+pub(crate) struct BatchWriter<'a> {
     /// How dead letters and the log call it.
     pub(crate) label: &'a str,
     /// The source as the tablets' marks know it, if it can be read again.
@@ -29,7 +29,7 @@ pub(crate) struct Sender<'a> {
     pub(crate) stop: &'a CancellationToken,
 }
 
-impl Sender<'_> {
+impl BatchWriter<'_> {
     /// Writes until every message of the batch is stored as rows or as a dead letter. `None` where
     /// the node stops first.
     ///
@@ -61,9 +61,9 @@ impl Sender<'_> {
         Some(Stored { rows, dead_letters })
     }
 
-    /// As [`Sender::store`], but nothing is waited for that has to be made: what lacks a table or a
+    /// As [`BatchWriter::store`], but nothing is waited for that has to be made: what lacks a table or a
     /// time range is given back by client, and so is all of the clients that `waits` names. For
-    /// sources without places.
+    /// sources without cursors.
     pub(crate) async fn store_present(
         &self,
         mut batch: Batch,
@@ -86,7 +86,7 @@ impl Sender<'_> {
         Some((Stored { rows, dead_letters }, held::by_client(&batch, waiting)))
     }
 
-    /// Keeps messages of a source without places as dead letters.
+    /// Keeps messages of a source without cursors as dead letters.
     pub(super) async fn bury_all(&self, batch: &Batch, faults: &[(usize, Fault)]) -> Option<()> {
         if !faults.is_empty() {
             let letters = vec![self.bury(batch, faults, None)];
@@ -113,8 +113,8 @@ impl Sender<'_> {
 mod tests {
     use super::*;
     use crate::{
-        births::EdgeNodes,
         pump::{CompiledRoutes, Intake, Origin},
+        sparkplug_store::EdgeNodes,
         testing::{Memory, arrival},
     };
     use oribi_decode::{Message, mapping::TopicStyle};
@@ -141,8 +141,8 @@ mod tests {
             async move {
                 let (source, stop): (Arc<str>, _) = ("k/t/0".into(), CancellationToken::new());
                 let (label, source, ingest) = ("k", Some(&source), memory.as_ref());
-                let sender = Sender { label, source, ingest, arrival: &arrival, stop: &stop };
-                sender.store(batch(&["a", "new", "refused", "a", "newer"])).await
+                let writer = BatchWriter { label, source, ingest, arrival: &arrival, stop: &stop };
+                writer.store(batch(&["a", "new", "refused", "a", "newer"])).await
             }
         });
         while memory.rows("a") == 0 {

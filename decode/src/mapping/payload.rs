@@ -114,7 +114,7 @@ pub(crate) fn read_sparkplug(
         Ok(outcome) => outcome,
         Err(fault) => return (Err(fault), None),
     };
-    let row = |row: sparkplug::Row| PresetRow {
+    let row = |row: sparkplug::EdgeRow| PresetRow {
         table: Some(SPARKPLUG_TABLE.to_owned()),
         tags: row.tags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         time: row.time,
