@@ -4,7 +4,7 @@ use crate::{
     Error, Result,
     births::{BIRTH, BIRTH_TABLE, unpack},
 };
-use oribi_decode::sparkplug::{EdgeNode, LastBirth, SharedNodes};
+use oribi_decode::sparkplug::{EdgeNode, LastBirth, SparkplugNodes};
 use oribi_model::{
     ColumnRead, ColumnType, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesKey, Table,
     TimeRange, Value, name::DEFAULT_DB,
@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 pub(crate) struct EdgeNodes {
     /// `None`: nothing of it is kept.
     source: Option<Arc<str>>,
-    nodes: Arc<SharedNodes>,
+    nodes: Arc<SparkplugNodes>,
     loaded: OnceCell<()>,
 }
 
@@ -31,7 +31,7 @@ impl EdgeNodes {
         EdgeNodes { source: None, nodes: Arc::default(), loaded: OnceCell::new() }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<SharedNodes> {
+    pub(crate) fn shared(&self) -> &Arc<SparkplugNodes> {
         &self.nodes
     }
 

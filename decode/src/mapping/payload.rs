@@ -15,7 +15,7 @@ use crate::{
     msgpack,
     number::Number,
     row::{Cell, RowRules, RowSink, TIME_MEMBERS, TimeRule},
-    sparkplug::{self, EdgeNews, SharedNodes},
+    sparkplug::{self, EdgeNews, SparkplugNodes},
     tables::Tables,
     untimed::MessageTime,
 };
@@ -103,7 +103,7 @@ pub(crate) fn read_preset(
 /// Takes in a message of Sparkplug B; rows take origins from `origin` on. What it said beside its rows
 /// comes along.
 pub(crate) fn read_sparkplug(
-    nodes: &SharedNodes,
+    nodes: &SparkplugNodes,
     message: &Message<'_>,
     route: &Route,
     tables: &mut Tables,
