@@ -190,6 +190,9 @@ impl Connection {
     }
 }
 
+/// Most bytes of the topics behind the aliases of a connection.
+const ALIAS_BYTES_MAX: usize = 256 * 1024;
+
 /// The topics that stand behind the aliases of a connection.
 #[derive(Default)]
 pub(super) struct Aliases {
@@ -223,6 +226,9 @@ impl Aliases {
                 let before = self.topics.insert(alias, kept.into());
                 self.bytes += kept.len();
                 self.bytes -= before.map_or(0, |topic| topic.len());
+                if self.bytes > ALIAS_BYTES_MAX {
+                    return Err(End::Refused(reason::QUOTA));
+                }
                 Ok(topic)
             }
         }
