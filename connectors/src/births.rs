@@ -24,11 +24,6 @@ pub(crate) struct Births {
 }
 
 impl Births {
-    /// Number of rows.
-    pub(crate) fn rows(&self) -> usize {
-        self.points.as_ref().map_or(0, PointsBuilder::rows)
-    }
-
     /// Adds what a message of `source` said; `origin` is the message's.
     pub(crate) fn push(&mut self, source: &str, births: &[LastBirth], heard_ns: i64, origin: u32) {
         for birth in births.iter().filter(|birth| can_be_kept(birth)) {

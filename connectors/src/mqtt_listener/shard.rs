@@ -10,10 +10,9 @@ use super::{
     live::Waker,
 };
 use crate::{
-    pump::{Batch, BatchWriter, CompiledRoutes, Held, Intake, Origin, Stored},
+    pump::{Batch, BatchWriter, CompiledRoutes, Held, Intake, Stored},
     sparkplug_store::EdgeNodes,
 };
-use oribi_decode::{Fault, Message};
 use oribi_ingest::Ingest;
 use oribi_model::ArrivalClock;
 use parking_lot::{Mutex, MutexGuard};
@@ -58,7 +57,7 @@ impl OpenBatch {
 /// What the lock of a shard protects.
 pub(super) struct ShardState {
     pub(super) open: OpenBatch,
-    intake: Intake,
+    pub(super) intake: Intake,
 }
 
 /// A share of all connections and their batches.
@@ -122,32 +121,6 @@ impl Shard {
         if self.is_full(open) {
             self.full.notify_one();
         }
-    }
-
-    /// Decodes a message into the batch; what cannot be decoded goes there as a dead letter.
-    #[inline]
-    pub(super) fn add(
-        &self,
-        state: &mut ShardState,
-        message: &Message<'_>,
-        origin: &Origin<'_>,
-        now_ns: i64,
-    ) {
-        state.intake.add(&mut state.open.batch, message, origin, now_ns);
-        // Nobody here can be asked for anything: clients of the listener have no subscriptions.
-        drop(state.intake.take_rebirths());
-    }
-
-    /// Puts a message into the batch as a dead letter.
-    pub(super) fn add_dead(
-        &self,
-        state: &mut ShardState,
-        message: &Message<'_>,
-        payload_bytes: u64,
-        origin: &Origin<'_>,
-        fault: Fault,
-    ) {
-        state.open.batch.add_dead(message, payload_bytes, origin, fault);
     }
 
     /// Writes batch after batch until `stop`, then what is left.

@@ -3,30 +3,18 @@
 use super::{
     batch::Batch,
     held::{self, Held, rows_of_users},
-    write::{Until, write_points},
+    write::{BatchWriter, Until},
 };
 use oribi_decode::Fault;
-use oribi_ingest::{Ingest, Receipt};
-use oribi_model::{ArrivalClock, Cursor, Points};
+use oribi_ingest::Receipt;
+use oribi_model::{Cursor, Points};
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) rows: u64,
     pub(crate) dead_letters: u64,
-}
-
-/// Writes the batches of a source.
-pub(crate) struct BatchWriter<'a> {
-    /// How dead letters and the log call it.
-    pub(crate) label: &'a str,
-    /// The source as the tablets' marks know it, if it can be read again.
-    pub(crate) source: Option<&'a Arc<str>>,
-    pub(crate) ingest: &'a dyn Ingest,
-    pub(crate) arrival: &'a ArrivalClock,
-    pub(crate) stop: &'a CancellationToken,
 }
 
 impl BatchWriter<'_> {
@@ -36,7 +24,6 @@ impl BatchWriter<'_> {
     /// Rows that have to wait are waited for before the letters and before any later batch, so that
     /// no mark of a tablet and no place of a source passes them.
     pub(crate) async fn store(&self, mut batch: Batch) -> Option<Stored> {
-        let births = batch.births.rows();
         let (mut points, faults) = (batch.take_points(), batch.take_faults());
         if let Some(source) = self.source {
             points.iter_mut().for_each(|points| {
@@ -50,7 +37,6 @@ impl BatchWriter<'_> {
         let receipt = self.write(points, Until::All).await?;
         let mut refused = batch.refused(&receipt.rejected);
         refused.retain(|(at, _)| faults.iter().all(|(known, _)| known != at));
-        let rows = receipt.rows.saturating_sub((faults.len() + births) as u64);
         let dead_letters = (faults.len() + refused.len()) as u64;
         if !refused.is_empty() {
             // These come later than letters of higher offsets, so their marks are apart.
@@ -58,7 +44,7 @@ impl BatchWriter<'_> {
             let letters = vec![self.bury(&batch, &refused, source)];
             self.write(letters, Until::All).await.map(drop)?;
         }
-        Some(Stored { rows, dead_letters })
+        Some(Stored { rows: receipt.new_rows, dead_letters })
     }
 
     /// As [`BatchWriter::store`], but nothing is waited for that has to be made: what lacks a table or a
@@ -103,10 +89,6 @@ impl BatchWriter<'_> {
         });
         letters
     }
-
-    pub(super) async fn write(&self, points: Vec<Points>, until: Until) -> Option<Receipt> {
-        write_points(self.ingest, points, self.label, until, self.stop).await
-    }
 }
 
 #[cfg(test)]
@@ -118,6 +100,7 @@ mod tests {
         testing::{Memory, arrival},
     };
     use oribi_decode::{Message, mapping::TopicStyle};
+    use tokio_util::sync::CancellationToken;
 
     /// A batch of Kafka records with one row each, from offset 1 on, to these tables.
     fn batch(tables: &[&str]) -> Batch {

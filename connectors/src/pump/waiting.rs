@@ -2,8 +2,8 @@
 
 use super::{
     held::{Held, rows_of_users},
-    store::{BatchWriter, Stored},
-    write::{Until, wait_for_room},
+    store::Stored,
+    write::{BatchWriter, Until, wait_for_room},
 };
 use oribi_decode::Fault;
 use oribi_model::RejectReason;
