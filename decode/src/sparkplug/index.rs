@@ -19,12 +19,12 @@ const KEPT_OF_16: usize = 15;
 /// read.
 #[derive(Debug)]
 pub(super) struct Index {
-    known: Mutex<Known>,
+    known: Mutex<Nodes>,
     bytes_max: usize,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct Nodes {
     nodes: HashMap<EdgeNode, Remembered>,
     bytes: usize,
     turn: u64,
@@ -126,7 +126,7 @@ fn bytes_of(edge: &EdgeNode, held: usize) -> usize {
     held + NODE_BYTES + 2 * (edge.group.len() + edge.node.len())
 }
 
-impl Known {
+impl Nodes {
     /// The node, made where it is new, and whether what it holds was counted before.
     fn heard(&mut self, edge: &EdgeNode) -> (Arc<Mutex<Node>>, bool) {
         self.turn += 1;
