@@ -153,4 +153,31 @@ mod tests {
         ];
         assert_eq!(places.collect::<Vec<_>>(), expected);
     }
+
+    #[tokio::test]
+    async fn many_bad_messages_are_one_write() {
+        let routes = CompiledRoutes::new(&[], TopicStyle::Mqtt, None, "test").unwrap();
+        let nodes = Arc::new(EdgeNodes::forgetful());
+        let mut intake = Intake::new(routes, nodes, arrival(), i64::MAX / 2);
+        let (client, stop): (Arc<str>, _) = ("c".into(), CancellationToken::new());
+        for number in 1..=2 {
+            let mut batch = Batch::new(number);
+            for packet_id in 0..1_000 {
+                let origin = Origin::Mqtt { client_id: &client, packet_id };
+                intake.add(&mut batch, &Message::new("a/b", b"{broken"), &origin, 1);
+            }
+            let memory = Memory::gated(1);
+            let (ingest, arrival) = (memory.as_ref(), &arrival());
+            let writer = BatchWriter { label: "m", source: None, ingest, arrival, stop: &stop };
+            let stored = match number {
+                1 => writer.store(batch).await.unwrap(),
+                _ => {
+                    let waits = None::<fn(&Arc<str>) -> bool>;
+                    writer.store_present(batch, waits).await.unwrap().0
+                }
+            };
+            assert_eq!(stored, Stored { rows: 0, dead_letters: 1_000 });
+            assert_eq!(memory.rows("_dead_letters"), 1_000);
+        }
+    }
 }
