@@ -338,7 +338,7 @@ def test_a_new_connector_begins_where_it_is_told(kafka, make_oribi, start):
     wait_for(lambda: node.count("rows") == before + 3, f"what came meanwhile, {node.count('rows')}", 60)
     # Both figures are of some moment within a second, and of the watermarks that the client heard last.
     expected = {0: (21, 0), 1: (21, 0), 2: (1, 0)}
-    places = lambda: {one["partition"]: (one["offset"], one["lag"]) for one in status(node)["partitions"]}
+    places = lambda: {one["partition"]: (one["offset"], one["lag"]) for one in status(node).get("partitions", [])}
     wait_for(lambda: places() == expected, f"no lag: {places()}")
 
 
