@@ -235,17 +235,27 @@ impl Node {
         }
     }
 
-    /// Commits rows of one tablet. Resolves once they are synced and visible.
+    /// Commits rows of one tablet. Resolves once they are synced and visible. Gives the number of
+    /// rows that the tablet had not had from the same record of their source before.
     ///
     /// # Errors
     /// [`Error::NoTablet`] where it was dropped, [`Error::Damaged`] where it is set aside.
     /// [`Error::outcome`] tells whether the rows may have been stored all the same.
-    pub async fn write(&self, tablet: TabletId, batch: RowBatch) -> Result<()> {
+    pub async fn write(&self, tablet: TabletId, batch: RowBatch) -> Result<u64> {
+        let new_rows = self.new_rows(tablet, &batch);
         self.commit(tablet, Command::rows(batch)).await?;
         if self.memtable_bytes() > self.options.memtable_bytes_max / 2 {
             self.flush_due.notify_one();
         }
-        Ok(())
+        Ok(new_rows)
+    }
+
+    /// Rows that a tablet's marks will not leave out: a source has one write under way at a time.
+    fn new_rows(&self, tablet: TabletId, batch: &RowBatch) -> u64 {
+        let Some(cursor) = &batch.cursor else { return batch.rows() as u64 };
+        let next =
+            self.hosting.get(tablet).map_or(0, |hosted| hosted.tablet.next_of(&cursor.source));
+        (cursor.offsets.len() - cursor.offsets.partition_point(|offset| *offset < next)) as u64
     }
 
     async fn commit(&self, tablet: TabletId, command: Command) -> Result<()> {

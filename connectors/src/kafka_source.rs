@@ -1,8 +1,8 @@
 //! Takes in Kafka topics, exactly once in effect.
 //!
 //! A thread of its own polls the group and decodes; each partition writes one batch after another.
-//! The place of a partition goes into the same log entries as its rows, as a cursor, and tablets
-//! keep marks of what they have seen. The catalog keeps, for each partition, a place below which
+//! How far a partition has been read goes into the same log entries as its rows, as a cursor, and tablets
+//! keep marks of what they have seen. The catalog keeps, for each partition, an offset below which
 //! all is stored: there reading goes on after a restart, and what is read again the marks leave
 //! out. What the broker knows of the group's offsets is a hint for other tools.
 

@@ -17,6 +17,7 @@ mod pump;
 mod registry;
 pub mod replay;
 mod sink;
+mod sparkplug_store;
 mod spec;
 mod supervisor;
 #[cfg(test)]

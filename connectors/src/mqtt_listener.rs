@@ -22,7 +22,7 @@ mod shard;
 pub use counters::{ACK_BOUNDS_US, Counters};
 pub use options::MqttListenerOptions;
 
-use crate::{Error, Result, births::EdgeNodes, pump::CompiledRoutes};
+use crate::{Error, Result, pump::CompiledRoutes, sparkplug_store::EdgeNodes};
 use common::Common;
 use connect::Will;
 use ledger::Ledger;
@@ -158,7 +158,7 @@ async fn run(listener: TcpListener, common: Arc<Common>, ingest: Arc<dyn Ingest>
         let common = common.clone();
         connections.spawn(async move {
             common.counters.connections.fetch_add(1, Ordering::Relaxed);
-            let _open = Open(common.counters.clone());
+            let _open = OpenConnection(common.counters.clone());
             connection::serve(common, stream).await;
         });
     }
@@ -196,9 +196,9 @@ async fn pass_sessions(common: Arc<Common>) {
 }
 
 /// Counts a connection as open, also when it ends by a panic.
-struct Open(Arc<Counters>);
+struct OpenConnection(Arc<Counters>);
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,12 +1,13 @@
 //! Takes in what an MQTT broker has. Acks go out only after the rows are stored, in the order of
 //! the messages.
 //!
-//! One task polls the client and never waits for a write; another writes batch after batch. Each
+//! One task polls the client, and waits only where the open batch is full until the other one, which writes
+//! batch after batch, takes it; nothing is read and no ping goes out meanwhile. Each
 //! connection is one run: what was not acked when it ends, the broker sends again on the next one,
 //! and no ack can reach another connection than its own.
 
 mod client;
-mod intake;
+mod inbox;
 mod relay;
 mod spec;
 
@@ -17,7 +18,7 @@ use crate::{
 pub(crate) use spec::MqttSource;
 
 use client::{Connection, Event};
-use intake::Intake;
+use inbox::Inbox;
 use oribi_decode::{mapping::Decoder, sparkplug::rebirth_command};
 use relay::Relay;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -65,23 +66,23 @@ async fn connect(
     relay: Option<&Relay>,
 ) -> Result<Ended> {
     let mut connection = Connection::open(spec, common, relay)?;
-    let intake = Arc::new(Intake::new(spec, common, context)?);
+    let inbox = Arc::new(Inbox::new(spec, common, context)?);
     if spec.routes.iter().any(|route| route.decoder == Decoder::SparkplugB) {
         let read = context.parts.feed.clone();
         context.nodes.load(read, &context.name).await?;
     }
-    let mut writing = tokio::spawn(intake.clone().write(
+    let mut writing = tokio::spawn(inbox.clone().write(
         context.parts.ingest.clone(),
         connection.acks(),
         context.stop.clone(),
     ));
     let outcome = tokio::select! {
         biased;
-        outcome = poll(spec, common, context, &mut connection, &intake) => outcome,
+        outcome = poll(spec, common, context, &mut connection, &inbox) => outcome,
         // It ends by itself only where the node stops or it has panicked.
         ended = &mut writing => return unwritten(common, context, ended),
     };
-    intake.close();
+    inbox.close();
     let is_open = matches!(outcome, Ok(Ended::Stopped));
     finish(is_open.then_some(connection), writing, context).await;
     outcome
@@ -133,7 +134,7 @@ async fn poll(
     common: &Common,
     context: &RunContext,
     connection: &mut Connection,
-    intake: &Intake,
+    inbox: &Inbox,
 ) -> Result<Ended> {
     let mut stopped = std::pin::pin!(context.stop.cancelled());
     loop {
@@ -171,7 +172,7 @@ async fn poll(
                 // The room that a full batch waits for comes from the writer, not from here.
                 let added = tokio::select! {
                     biased;
-                    added = intake.add(&publish) => added?,
+                    added = inbox.add(&publish) => added?,
                     () = &mut stopped => return Ok(Ended::Stopped),
                 };
                 for node in added {

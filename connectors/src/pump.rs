@@ -13,4 +13,5 @@ pub(crate) use batch::{Batch, Origin, head_of};
 pub(crate) use held::Held;
 pub(crate) use intake::{Intake, Wanted};
 pub(crate) use routes::CompiledRoutes;
-pub(crate) use store::{Sender, Stored};
+pub(crate) use store::Stored;
+pub(crate) use write::BatchWriter;

@@ -2,16 +2,17 @@
 
 use crate::{
     Result,
-    births::EdgeNodes,
     connector::RegistrySpec,
     dead_letter::Around,
     pump::{Batch, CompiledRoutes, Intake, Origin},
+    sparkplug_store::EdgeNodes,
 };
-use oribi_decode::{Fault, Message, RouteSpec, mapping::TopicStyle};
+use oribi_decode::{Message, RouteSpec, mapping::TopicStyle};
 use oribi_ingest::Ingest;
-use oribi_model::{ArrivalClock, ReadPath, RejectReason};
+use oribi_model::{ArrivalClock, Points, ReadPath, RejectReason, Rejection};
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -79,58 +80,113 @@ pub async fn replay(
         let intake = Intake::new(routes, nodes, arrival.clone(), ahead_ns_max);
         intakes.insert(name, intake);
     }
-    let mut outcomes = Vec::with_capacity(letters.len());
-    let nobody: Arc<str> = "".into();
+    let (mut read, mut origin) = (Vec::with_capacity(letters.len()), 1);
     for letter in letters {
-        let Some(intake) = intakes.get_mut(letter.source.as_str()) else {
-            outcomes.push(Replayed::Refused(format!("there is no source {:?}", letter.source)));
-            continue;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let intake = intakes.get_mut(letter.source.as_str());
+        let trial = match intake {
+            Some(intake) => rows_of(letter, intake, Batch::from(number, origin), arrival).await?,
+            None => Err(format!("there is no source {:?}", letter.source)),
         };
-        if letter.payload_bytes > letter.payload.len() as u64 {
-            outcomes.push(Replayed::Refused("only the head of its payload was kept".into()));
-            continue;
+        if let Ok(rows) = &trial {
+            origin = rows.next_origin;
         }
-        let Some(around) = &letter.around else {
-            outcomes.push(Replayed::Refused("its key and headers were not kept".into()));
-            continue;
+        read.push(trial);
+    }
+    write(read, ingest).await
+}
+
+/// The rows of a letter.
+struct Rows {
+    points: Vec<Points>,
+    origins: Range<u32>,
+    next_origin: u32,
+}
+
+/// What a letter holds, or why it has no rows.
+async fn rows_of(
+    letter: &Letter,
+    intake: &mut Intake,
+    mut batch: Batch,
+    arrival: &ArrivalClock,
+) -> Result<Result<Rows, String>> {
+    if letter.payload_bytes > letter.payload.len() as u64 {
+        return Ok(Err("only the head of its payload was kept".into()));
+    }
+    let Some(around) = &letter.around else {
+        return Ok(Err("its key and headers were not kept".into()));
+    };
+    let mut message = Message::new(&letter.topic, &letter.payload);
+    let headers: Vec<(&str, &[u8])> =
+        around.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+    (message.key, message.headers) = (around.key.as_deref(), &headers);
+    (message.time_ns, message.partition) = (Some(letter.time_ns), letter.partition);
+    if let Some(wanted) = intake.wanted(&message) {
+        wanted.fetch().await?;
+    }
+    let first = batch.next_origin();
+    let nobody: Arc<str> = "".into();
+    let origin = Origin::Mqtt { client_id: &nobody, packet_id: 0 };
+    intake.add(&mut batch, &message, &origin, arrival.now_ns());
+    if let Some((_, fault)) = batch.take_faults().pop() {
+        return Ok(Err(fault.detail));
+    }
+    let next_origin = batch.next_origin();
+    let origins = first..next_origin;
+    Ok(Ok(Rows { points: batch.take_points(), origins, next_origin }))
+}
+
+/// Writes the rows of all letters at once, unless some would be refused: then letter by letter, each
+/// only if all of its rows are taken.
+async fn write(read: Vec<Result<Rows, String>>, ingest: &dyn Ingest) -> Result<Vec<Replayed>> {
+    let all: Vec<Points> = read.iter().flatten().flat_map(|rows| rows.points.clone()).collect();
+    if ingest.refused(&all).is_empty() {
+        let rejected = write_points(all, ingest).await?;
+        let refusal = |rows: &Rows| {
+            let of_letter = rejected.iter().find(|one| rows.origins.contains(&one.origin));
+            of_letter.map(|one| one.detail.clone())
         };
-        let mut batch = Batch::new(NUMBER.fetch_add(1, Ordering::Relaxed));
-        let mut message = Message::new(&letter.topic, &letter.payload);
-        let headers: Vec<(&str, &[u8])> =
-            around.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-        (message.key, message.headers) = (around.key.as_deref(), &headers);
-        (message.time_ns, message.partition) = (Some(letter.time_ns), letter.partition);
-        if let Some(wanted) = intake.wanted(&message) {
-            wanted.fetch().await?;
-        }
-        let origin = Origin::Mqtt { client_id: &nobody, packet_id: 0 };
-        intake.add(&mut batch, &message, &origin, arrival.now_ns());
-        let fault = match batch.take_faults().pop() {
-            Some((_, fault)) => Some(fault),
-            None => refusal(&mut batch, ingest).await?,
+        let outcome = |read: Result<Rows, String>| match read {
+            Ok(rows) => refusal(&rows).map_or(Replayed::Stored, Replayed::Refused),
+            Err(reason) => Replayed::Refused(reason),
         };
-        outcomes.push(match fault {
-            None => Replayed::Stored,
-            Some(fault) => Replayed::Refused(fault.detail),
-        });
+        return Ok(read.into_iter().map(outcome).collect());
+    }
+    let mut outcomes = Vec::with_capacity(read.len());
+    for one in read {
+        let refusal = match one {
+            Err(reason) => Some(reason),
+            Ok(rows) => match ingest.refused(&rows.points).into_iter().next() {
+                Some(rejected) => Some(rejected.detail),
+                None => {
+                    let rejected = write_points(rows.points, ingest).await?;
+                    rejected.into_iter().next().map(|rejected| rejected.detail)
+                }
+            },
+        };
+        outcomes.push(refusal.map_or(Replayed::Stored, Replayed::Refused));
     }
     Ok(outcomes)
 }
 
-/// Writes the rows of a batch if all of them are taken; why the write path refused one.
-async fn refusal(batch: &mut Batch, ingest: &dyn Ingest) -> Result<Option<Fault>> {
-    let points = batch.take_points();
-    if let Some(rejected) = ingest.refused(&points).into_iter().next() {
-        return Ok(Some(Fault::new(rejected.reason, rejected.detail)));
-    }
+/// Gives the rows that were refused.
+async fn write_points(points: Vec<Points>, ingest: &dyn Ingest) -> Result<Vec<Rejection>> {
+    let origins: Vec<u32> = points.iter().flat_map(|points| points.origins.clone()).collect();
     match ingest.write(points).await {
         Ok(receipt) if !receipt.deferred.is_empty() => {
             let reason = "its rows need more new tables or time ranges than may be made at present";
             Err(crate::Error::Store(reason.into()))
         }
-        Ok(receipt) => Ok(batch.refused(&receipt.rejected).pop().map(|(_, fault)| fault)),
+        Ok(receipt) => Ok(receipt.rejected),
         Err(wrong) if wrong.is_retryable() => Err(crate::Error::Store(wrong.to_string())),
-        Err(wrong) => Ok(Some(Fault::new(RejectReason::Name, wrong.to_string()))),
+        Err(wrong) => {
+            let rejection = |origin| Rejection {
+                origin,
+                reason: RejectReason::Name,
+                detail: wrong.to_string(),
+            };
+            Ok(origins.into_iter().map(rejection).collect())
+        }
     }
 }
 
@@ -178,6 +234,25 @@ mod tests {
         }
         assert_eq!(memory.rows("t"), 1);
         assert_eq!(memory.written.lock()[0].times, [1_700_000_000_000_000_000]);
+    }
+
+    #[tokio::test]
+    async fn many_letters_are_one_write() {
+        let memory = Memory::gated(1);
+        let of = SourceRoutes { routes: Vec::new(), style: TopicStyle::Kafka, registry: None };
+        let sources = HashMap::from([("kafka".to_owned(), of)]);
+        let letters: Vec<Letter> = (0..100)
+            .map(|time_ns| Letter {
+                time_ns,
+                ..record(if time_ns == 7 { "[{\"v\":1},5]" } else { r#"{"v":1}"# })
+            })
+            .collect();
+        let read: Arc<dyn ReadPath> = memory.clone();
+        let outcomes = replay(&letters, &sources, &*memory, &read, &arrival(), i64::MAX / 2).await;
+        let outcomes = outcomes.unwrap();
+        let stored = outcomes.iter().filter(|outcome| **outcome == Replayed::Stored);
+        assert_eq!((stored.count(), memory.rows("rows")), (99, 99));
+        assert!(matches!(outcomes[7], Replayed::Refused(_)));
     }
 
     /// As [`Memory::rows`], with the tags of each row.

@@ -1,18 +1,18 @@
 //! Passes committed rows on: to Kafka topics, or to an MQTT broker. At least once, in the order in
 //! which each tablet committed them.
 //!
-//! A feed keeps its place in each tablet, a log index, in the catalog, and moves it on only once
+//! A feed keeps its cursor in each tablet, a log index, in the catalog, and moves it on only once
 //! the broker has confirmed every record below. Rows that the log has let go come from segments
 //! instead, whole, so that some may come again: each record has an id that stays the same.
 //!
-//! A feed of windows keeps the same places, and the time up to which all windows were sent. Rows of
+//! A feed of windows keeps the same cursors, and the time up to which all windows were sent. Rows of
 //! windows before it are late: their windows are sent again, with a greater revision.
 
 mod avro;
+mod cursors;
 mod kafka;
 mod mqtt;
 mod pass;
-mod places;
 mod record;
 mod sent;
 mod spec;

@@ -4,8 +4,8 @@ mod entry;
 
 use crate::{
     Error, Result,
-    births::EdgeNodes,
     connector::{Parts, Progress, RunContext, State},
+    sparkplug_store::EdgeNodes,
     spec::{ConnectorSpec, Described, files},
 };
 use entry::{Entry, Origin};

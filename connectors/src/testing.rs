@@ -81,6 +81,9 @@ impl Memory {
                 receipt.deferred.push(one);
             } else {
                 receipt.rows += one.rows() as u64;
+                if !one.table.is_system() {
+                    receipt.new_rows += one.rows() as u64;
+                }
                 self.written.lock().push(one);
             }
         }

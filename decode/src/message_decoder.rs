@@ -5,7 +5,7 @@ use crate::{
     confluent::Framed,
     line_protocol::Heads,
     mapping::{self, BatchSlot, Decoder, Message, Reading, Route, Routes, SchemaSource},
-    sparkplug::{EdgeNews, SharedNodes},
+    sparkplug::{EdgeNews, SparkplugNodes},
     tables::Tables,
     topics::Topics,
 };
@@ -44,7 +44,7 @@ pub struct MessageDecoder {
     heads_number: u64,
     arrival: ArrivalClock,
     ahead_ns_max: i64,
-    nodes: Arc<SharedNodes>,
+    nodes: Arc<SparkplugNodes>,
     news: Option<EdgeNews>,
 }
 
@@ -53,7 +53,7 @@ impl MessageDecoder {
     /// `ahead_ns_max` ahead of now, ns.
     pub fn new(
         routes: Arc<Routes>,
-        nodes: Arc<SharedNodes>,
+        nodes: Arc<SparkplugNodes>,
         arrival: ArrivalClock,
         ahead_ns_max: i64,
     ) -> MessageDecoder {

@@ -2,11 +2,16 @@
 //!
 //! Each follows the vendor's own description of its MQTT messages; none needs configuration.
 
+mod aws_iot;
+mod cloudevents;
 mod collectd;
-mod home;
+mod home_assistant;
 mod lorawan;
-mod plain;
-mod radio;
+mod rtl_433;
+mod shelly;
+mod tasmota;
+mod telegraf;
+mod zigbee2mqtt;
 
 use crate::{
     Fault, bare,
@@ -78,17 +83,17 @@ pub(crate) fn rows(
     let mut rows = match preset {
         Preset::TtnV3 => lorawan::ttn(&object(text)?)?,
         Preset::ChirpstackV4 => lorawan::chirpstack(topic, &object(text)?)?,
-        Preset::Zigbee2mqtt if home::is_zigbee2mqtt_command(topic) => return Ok(Vec::new()),
-        Preset::Zigbee2mqtt => home::zigbee2mqtt(topic, text)?,
-        Preset::Tasmota => home::tasmota(topic, text)?,
-        Preset::Shelly => home::shelly(topic, text)?,
-        Preset::HomeAssistant => home::statestream(topic, text)?,
-        Preset::Cloudevents => plain::cloudevents(json::read_document(text)?)?,
-        Preset::Telegraf => plain::telegraf(object(text)?)?,
-        Preset::AwsIot => plain::shadow(topic, &object(text)?)?,
+        Preset::Zigbee2mqtt if zigbee2mqtt::is_command(topic) => return Ok(Vec::new()),
+        Preset::Zigbee2mqtt => zigbee2mqtt::rows(topic, text)?,
+        Preset::Tasmota => tasmota::rows(topic, text)?,
+        Preset::Shelly => shelly::rows(topic, text)?,
+        Preset::HomeAssistant => home_assistant::rows(topic, text)?,
+        Preset::Cloudevents => cloudevents::rows(json::read_document(text)?)?,
+        Preset::Telegraf => telegraf::rows(object(text)?)?,
+        Preset::AwsIot => aws_iot::rows(topic, &object(text)?)?,
         // Nor are values that are not known yet.
-        Preset::Collectd => return collectd::values(topic, text),
-        Preset::Rtl433 => radio::rtl_433(topic, text)?,
+        Preset::Collectd => return collectd::rows(topic, text),
+        Preset::Rtl433 => rtl_433::rows(topic, text)?,
     };
     rows.iter_mut().for_each(PresetRow::rename_clashes);
     match rows.iter().any(|row| !row.fields.is_empty()) {

@@ -109,14 +109,14 @@ fn route(routes: &Arc<Routes>, has_topic: bool, data: &[u8]) {
 
 fn sparkplug(mut data: &[u8]) {
     // Bounds small enough that what is remembered is also forgotten.
-    let (mut nodes, mut now_ns) = (SparkplugNodes::with_bounds(2, 4_096), 0);
+    let (nodes, mut now_ns) = (SparkplugNodes::bounded(4_096), 0);
     while let [topic, high, low, rest @ ..] = data {
         let bytes = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
         let (payload, after) = rest.split_at(bytes);
         let topic = SPARKPLUG_TOPICS[usize::from(*topic) % SPARKPLUG_TOPICS.len()];
         if let Ok(outcome) = nodes.take(topic, payload, now_ns) {
             // What is kept of a birth can be taken in again.
-            let mut restored = SparkplugNodes::default();
+            let restored = SparkplugNodes::default();
             outcome
                 .births
                 .iter()

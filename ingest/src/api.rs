@@ -11,6 +11,9 @@ use std::sync::Arc;
 pub struct Receipt {
     /// Rows stored: synced in the log and visible to every later query.
     pub rows: u64,
+    /// Rows among these that are of users' tables and that those had not had from the same record of
+    /// their source before.
+    pub new_rows: u64,
     /// Rows refused, by ascending origin.
     pub rejected: Vec<Rejection>,
     /// Rows for which there is no table or no time range yet, in the order of their tables in the
@@ -27,6 +30,7 @@ impl Receipt {
     /// Adds what became of other rows of the same caller.
     pub fn add(&mut self, other: Receipt) {
         self.rows += other.rows;
+        self.new_rows += other.new_rows;
         self.rejected.extend(other.rejected);
         self.rejected.sort_by_key(|rejection| rejection.origin);
         self.deferred.extend(other.deferred);

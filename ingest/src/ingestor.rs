@@ -96,6 +96,14 @@ struct Fitted {
     rejected: Vec<Rejection>,
 }
 
+/// What became of the rows of a batch.
+#[derive(Default)]
+struct Written {
+    /// Which of them are not written.
+    put_off: Vec<u32>,
+    new_rows: u64,
+}
+
 impl Ingestor {
     /// A write path into `node`.
     pub fn new(node: Arc<Node>, options: IngestOptions) -> Ingestor {
@@ -143,6 +151,7 @@ impl Ingestor {
         let mut receipt = Receipt::default();
         for part in try_join_all(written).await? {
             receipt.rows += part.rows;
+            receipt.new_rows += part.new_rows;
             receipt.rejected.extend(part.rejected);
             receipt.deferred.extend(part.deferred);
         }
@@ -165,12 +174,13 @@ impl Ingestor {
             let fit = || self.fit(&points, &table);
             let Fitted { batch, kept, rejected } = beside_others(points.rows(), fit);
             let rows = batch.rows() as u64;
-            let put_off = if rows == 0 {
-                Vec::new()
+            let Written { put_off, new_rows } = if rows == 0 {
+                Written::default()
             } else {
-                let Some(put_off) = self.write_batch(batch, missing).await? else { continue };
-                put_off
+                let Some(written) = self.write_batch(batch, missing).await? else { continue };
+                written
             };
+            let new_rows = if points.table.is_system() { 0 } else { new_rows };
             let rows = rows - put_off.len() as u64;
             let of_points = |row: u32| kept.as_ref().map_or(row, |kept| kept[row as usize]);
             let deferred = if put_off.is_empty() {
@@ -178,7 +188,7 @@ impl Ingestor {
             } else {
                 vec![points.take(put_off.into_iter().map(of_points).collect())]
             };
-            return Ok(Receipt { rows, rejected, deferred });
+            return Ok(Receipt { rows, new_rows, rejected, deferred });
         }
         Err(Error::Busy { reason: "the table keeps changing", retry_after_s: 1 })
     }
@@ -305,38 +315,45 @@ impl Ingestor {
         &self,
         mut batch: RowBatch,
         missing: Missing<'_>,
-    ) -> Result<Option<Vec<u32>>> {
+    ) -> Result<Option<Written>> {
+        let mut new_rows = 0;
         // Which rows of the whole batch those are that are not written yet.
         let mut rows: Option<Vec<u32>> = None;
         loop {
-            let (same, parts, uncovered) =
-                match beside_others(batch.rows(), || split::split(batch, &self.node.catalog())) {
-                    Split::Whole(parts) => {
-                        return Ok(self.write_parts(parts).await?.then(Vec::new));
-                    }
-                    Split::Partly(same, parts, uncovered) => (same, parts, uncovered),
-                };
-            if !self.write_parts(parts).await? {
-                return Ok(None);
+            let batch_rows = batch.rows();
+            let split = || split::split(batch, &self.node.catalog());
+            let (same, parts, uncovered) = match beside_others(batch_rows, split) {
+                Split::Whole(parts) => {
+                    let more = self.write_parts(parts).await?;
+                    let new_rows = more.map(|more| new_rows + more);
+                    return Ok(new_rows.map(|new_rows| Written { put_off: Vec::new(), new_rows }));
+                }
+                Split::Partly(same, parts, uncovered) => (same, parts, uncovered),
+            };
+            match self.write_parts(parts).await? {
+                Some(more) => new_rows += more,
+                None => return Ok(None),
             }
             let of_whole = |row: &u32| rows.as_ref().map_or(*row, |rows| rows[*row as usize]);
             let left: Vec<u32> = uncovered.iter().map(of_whole).collect();
-            let Missing::Make(making) = missing else { return Ok(Some(left)) };
+            let Missing::Make(making) = missing else {
+                return Ok(Some(Written { put_off: left, new_rows }));
+            };
             batch = same.take(uncovered);
             match self.cover(batch.table, &batch.times, making).await? {
                 Covered::TableGone => return Ok(None),
-                Covered::Nothing => return Ok(Some(left)),
+                Covered::Nothing => return Ok(Some(Written { put_off: left, new_rows })),
                 Covered::Some => rows = Some(left),
             }
         }
     }
 
-    /// `false`: a tablet was dropped meanwhile.
-    async fn write_parts(&self, parts: Vec<(TabletId, RowBatch)>) -> Result<bool> {
+    /// Gives the number of new rows; `None`: a tablet was dropped meanwhile.
+    async fn write_parts(&self, parts: Vec<(TabletId, RowBatch)>) -> Result<Option<u64>> {
         let writes = parts.into_iter().map(|(tablet, batch)| self.node.write(tablet, batch));
         match try_join_all(writes).await {
-            Ok(_) => Ok(true),
-            Err(oribi_cluster::Error::NoTablet(_)) => Ok(false),
+            Ok(new_rows) => Ok(Some(new_rows.into_iter().sum())),
+            Err(oribi_cluster::Error::NoTablet(_)) => Ok(None),
             Err(error) => Err(translate(error)),
         }
     }

@@ -4,7 +4,7 @@ use super::*;
 use oribi_cluster::{Node, NodeOptions};
 use oribi_decode::points::PointsBuilder;
 use oribi_model::{
-    ColumnRead, ColumnType, Name, Points, ReadPath, RejectReason, RowsWanted, ScanSpec,
+    ColumnRead, ColumnType, Cursor, Name, Points, ReadPath, RejectReason, RowsWanted, ScanSpec,
     SeriesFilter, SystemClock, TimeRange, Value, time::NS_PER_DAY,
 };
 use oribi_store::disk::sim::SimDisk;
@@ -65,6 +65,22 @@ fn stored(node: &Node) -> Vec<(i64, BTreeMap<String, Value>)> {
 
 fn reasons(receipt: &Receipt) -> Vec<(u32, RejectReason)> {
     receipt.rejected.iter().map(|one| (one.origin, one.reason)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_records_that_were_seen_are_not_new() {
+    let ingestor = Ingestor::new(node().await, IngestOptions::default());
+    let write = async |offsets: &[u64]| {
+        let row: Row<'_> = (&[("host", "a")], &[("v", Value::Int(1))]);
+        let mut points = points(&vec![row; offsets.len()]);
+        let (source, offsets) = ("k/t/0".into(), offsets.to_vec());
+        points.cursor = Some(Cursor { source, offsets });
+        let receipt = ingestor.write(vec![points]).await.unwrap();
+        (receipt.rows, receipt.new_rows)
+    };
+    assert_eq!(write(&[1, 2]).await, (2, 2));
+    assert_eq!(write(&[1, 2, 3]).await, (3, 1));
+    assert_eq!(write(&[2, 3]).await, (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

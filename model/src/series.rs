@@ -113,6 +113,7 @@ pub struct SeriesKeys {
 
 impl SeriesKeys {
     /// Number of keys.
+    #[inline]
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -123,6 +124,7 @@ impl SeriesKeys {
     }
 
     /// The bytes of key `at`.
+    #[inline]
     pub fn get(&self, at: usize) -> &[u8] {
         let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
         &self.bytes[start..self.ends[at] as usize]

@@ -122,6 +122,7 @@ fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions, reach: R
         None => routes,
     };
     let access_log = if options.access_log { guard::AccessLog::On } else { guard::AccessLog::Off };
+    let routes = routes.layer(from_fn(guard::shield));
     routes.layer(from_fn_with_state((metrics, access_log), guard::count))
 }
 
@@ -143,7 +144,8 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     } else {
         AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
     };
-    let headers: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ACCEPT];
+    let headers: [HeaderName; 4] =
+        [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::ACCEPT, header::AUTHORIZATION];
     Some(
         CorsLayer::new()
             .allow_origin(allowed)

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 
+import pytest
 from confluent_kafka import Consumer, Producer
 
 from conftest import wait_for
@@ -23,13 +24,27 @@ RESTARTS = int(os.environ.get("SOAK_RESTARTS", "20"))
 POISON_EVERY = 100
 
 
-class Load(threading.Thread):
-    """Sends records to a topic, each with a number and each hundredth of them broken, until stopped."""
+# Rows that take their time from their record.
+UNTIMED = """
+decoder = "json"
+table = "rows"
+"""
 
-    def __init__(self, broker, topic):
+
+class Load(threading.Thread):
+    """Sends records to a topic, each hundredth of them broken, until stopped. The others have a row with a number and
+    a time or, where there are `several`, so many rows with numbers and no times, without keys."""
+
+    def __init__(self, broker, topic, several=None):
         super().__init__()
-        self.broker, self.topic = broker, topic
-        self.stopped, self.sent, self.poison, self.wrong = threading.Event(), 0, 0, []
+        self.broker, self.topic, self.several = broker, topic, several
+        self.stopped, self.sent, self.poison, self.wrong, self.total = threading.Event(), 0, 0, [], 0
+
+    def rows(self, at):
+        if self.several is None:
+            return {"device": f"d{at % 7}", "time": 1_700_000_000_000 + at, "v": at}, [at]
+        numbers = [at * self.several + more for more in range(self.several)]
+        return [{"v": number} for number in numbers], numbers
 
     def run(self):
         # Idempotent, so that a restart of the broker makes no copies.
@@ -42,7 +57,8 @@ class Load(threading.Thread):
                 if at % POISON_EVERY == 0:
                     value, self.poison = "{broken", self.poison + 1
                 else:
-                    value, self.sent = json.dumps({"device": f"d{at % 7}", "time": 1_700_000_000_000 + at, "v": at}), self.sent + 1
+                    rows, numbers = self.rows(at)
+                    value, self.sent, self.total = json.dumps(rows), self.sent + len(numbers), self.total + sum(numbers)
                 try:
                     producer.produce(self.topic, value, partition=at % 4, on_delivery=report)
                 except BufferError:
@@ -51,7 +67,6 @@ class Load(threading.Thread):
                 at += 1
             producer.poll(0)
         assert producer.flush(120) == 0
-        self.total = sum(n for n in range(at) if n % POISON_EVERY)
 
 
 class Rebalances(threading.Thread):
@@ -84,14 +99,16 @@ def finish(node, load, *others):
     wait_for(lambda: node.count("rows") >= load.sent, f"{load.sent} rows of {node.count('rows')}: {status(node)}", 180)
     wait_for(lambda: node.count("_dead_letters") >= load.poison, "dead letters", 60)
     assert total(node) == (load.sent, load.total)
+    assert node.sql("SELECT count(DISTINCT v) AS n FROM rows") == [{"n": load.sent}]
     assert node.count("_dead_letters") == load.poison
     print(f"\n{load.sent} rows, {load.poison} dead letters, nothing lost or repeated")
 
 
-def test_kills_and_rebalances(own_kafka, make_oribi):
+@pytest.mark.parametrize("several", [None, 5], ids=["timed", "untimed"])
+def test_kills_and_rebalances(own_kafka, make_oribi, several):
     topic = own_kafka.topic(partitions=4)
-    node = make_oribi(source(own_kafka, [topic], ROWS)).start()
-    load, others = Load(own_kafka, topic), Rebalances(own_kafka, topic, "oribi-stream")
+    node = make_oribi(source(own_kafka, [topic], UNTIMED if several else ROWS)).start()
+    load, others = Load(own_kafka, topic, several), Rebalances(own_kafka, topic, "oribi-stream")
     load.start()
     others.start()
     for _ in range(KILLS):
@@ -103,10 +120,11 @@ def test_kills_and_rebalances(own_kafka, make_oribi):
     print(f"{KILLS} kills, another member was given partitions {others.joined} times")
 
 
-def test_broker_restarts(own_kafka, make_oribi):
+@pytest.mark.parametrize("several", [None, 5], ids=["timed", "untimed"])
+def test_broker_restarts(own_kafka, make_oribi, several):
     topic = own_kafka.topic(partitions=4)
-    node = make_oribi(source(own_kafka, [topic], ROWS)).start()
-    load = Load(own_kafka, topic)
+    node = make_oribi(source(own_kafka, [topic], UNTIMED if several else ROWS)).start()
+    load = Load(own_kafka, topic, several)
     load.start()
     for _ in range(RESTARTS):
         before = node.count("rows")

@@ -1,7 +1,7 @@
 //! What connectors run with.
 
 use super::{ConnectorStore, status::Progress};
-use crate::births::EdgeNodes;
+use crate::sparkplug_store::EdgeNodes;
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Feed, WindowFeed};
 use std::{path::PathBuf, sync::Arc};

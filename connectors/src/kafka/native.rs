@@ -4,7 +4,7 @@
 
 use rdkafka::{
     bindings::{self as rd, rd_kafka_resp_err_t},
-    types::RDKafka,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
 };
 use std::{
     collections::HashMap,
@@ -15,25 +15,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A client that native handles belong to; it outlives them since they hold it.
-pub(crate) trait Handle: Send + Sync {
-    /// librdkafka's handle.
-    fn native(&self) -> *mut RDKafka;
-}
-
 /// A queue into which partitions are led.
-pub(crate) struct Queue {
+pub(crate) struct Queue<C: ConsumerContext> {
     queue: *mut rd::rd_kafka_queue_t,
-    client: Arc<dyn Handle>,
+    /// It outlives the queue, which belongs to it.
+    client: Arc<BaseConsumer<C>>,
 }
 
 // SAFETY: librdkafka's queues may be used from any thread.
-unsafe impl Send for Queue {}
+unsafe impl<C: ConsumerContext> Send for Queue<C> {}
 
-impl Queue {
-    pub(crate) fn new(client: Arc<dyn Handle>) -> Queue {
+impl<C: ConsumerContext> Queue<C> {
+    pub(crate) fn new(client: Arc<BaseConsumer<C>>) -> Queue<C> {
         // SAFETY: the handle is that of a client that lives as long as the queue does.
-        let queue = unsafe { rd::rd_kafka_queue_new(client.native()) };
+        let queue = unsafe { rd::rd_kafka_queue_new(client.client().native_ptr()) };
         Queue { queue, client }
     }
 
@@ -44,8 +39,11 @@ impl Queue {
         // SAFETY: both queues are alive; the partition's is released right after it was forwarded,
         // which librdkafka allows.
         unsafe {
-            let from =
-                rd::rd_kafka_queue_get_partition(self.client.native(), topic.as_ptr(), partition);
+            let from = rd::rd_kafka_queue_get_partition(
+                self.client.client().native_ptr(),
+                topic.as_ptr(),
+                partition,
+            );
             if !from.is_null() {
                 rd::rd_kafka_queue_forward(from, self.queue);
                 rd::rd_kafka_queue_destroy(from);
@@ -67,7 +65,7 @@ impl Queue {
     }
 }
 
-impl Drop for Queue {
+impl<C: ConsumerContext> Drop for Queue<C> {
     fn drop(&mut self) {
         // SAFETY: it was made by `rd_kafka_queue_new` and is destroyed once.
         unsafe { rd::rd_kafka_queue_destroy(self.queue) }
@@ -77,7 +75,7 @@ impl Drop for Queue {
 /// Records in librdkafka's memory.
 pub(crate) struct Records<'a> {
     messages: Vec<*mut rd::rd_kafka_message_t>,
-    queue: PhantomData<&'a Queue>,
+    queue: PhantomData<&'a ()>,
 }
 
 impl Records<'_> {
@@ -222,7 +220,7 @@ unsafe fn bytes<'a>(start: *const u8, length: usize) -> Option<&'a [u8]> {
 /// # Errors
 /// What the broker said, or that it said nothing in time.
 pub(crate) fn topic_ids(
-    client: &dyn Handle,
+    client: &BaseConsumer<impl ConsumerContext>,
     topics: &[String],
     wait: Duration,
     is_wanted: impl Fn() -> bool,
@@ -241,7 +239,7 @@ pub(crate) fn topic_ids(
         let topics =
             rd::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let op = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
-        let options = rd::rd_kafka_AdminOptions_new(client.native(), op);
+        let options = rd::rd_kafka_AdminOptions_new(client.client().native_ptr(), op);
         let mut reason: [c_char; 128] = [0; 128];
         rd::rd_kafka_AdminOptions_set_request_timeout(
             options,
@@ -249,8 +247,8 @@ pub(crate) fn topic_ids(
             reason.as_mut_ptr(),
             reason.len(),
         );
-        let queue = rd::rd_kafka_queue_new(client.native());
-        rd::rd_kafka_DescribeTopics(client.native(), topics, options, queue);
+        let queue = rd::rd_kafka_queue_new(client.client().native_ptr());
+        rd::rd_kafka_DescribeTopics(client.client().native_ptr(), topics, options, queue);
         let mut event: *mut rd::rd_kafka_event_t = ptr::null_mut();
         while event.is_null() && Instant::now() < deadline && is_wanted() {
             event = rd::rd_kafka_queue_poll(queue, look_ms);
@@ -321,7 +319,7 @@ unsafe fn id_of(topic: *const rd::rd_kafka_TopicDescription_t) -> Result<String,
 /// # Errors
 /// What the client said: the partition is not assigned.
 pub(crate) fn check(
-    client: &dyn Handle,
+    client: &BaseConsumer<impl ConsumerContext>,
     (topic, partition): (&str, i32),
     (offset, epoch): (u64, i32),
     wait: Duration,
@@ -339,7 +337,7 @@ pub(crate) fn check(
             let place = rd::rd_kafka_topic_partition_list_add(list, name.as_ptr(), partition);
             (*place).offset = i64::try_from(offset).unwrap_or(i64::MAX);
             rd::rd_kafka_topic_partition_set_leader_epoch(place, epoch);
-            let error = rd::rd_kafka_seek_partitions(client.native(), list, wait_ms);
+            let error = rd::rd_kafka_seek_partitions(client.client().native_ptr(), list, wait_ms);
             let found = if error.is_null() {
                 let code = (&raw const (*place).err).cast::<i32>().read();
                 (code, format!("cannot go to offset {offset} ({code})"))
@@ -363,13 +361,17 @@ pub(crate) fn check(
 
 /// The first offset and the one after the last, as the client heard them last. Negative where it
 /// has not.
-pub(crate) fn watermarks(client: &dyn Handle, topic: &str, partition: i32) -> (i64, i64) {
+pub(crate) fn watermarks(
+    client: &BaseConsumer<impl ConsumerContext>,
+    topic: &str,
+    partition: i32,
+) -> (i64, i64) {
     let (mut low, mut high) = (-1, -1);
     if let Ok(topic) = CString::new(topic) {
         // SAFETY: the handle is alive, and both figures are written into places of our own.
         unsafe {
             rd::rd_kafka_get_watermark_offsets(
-                client.native(),
+                client.client().native_ptr(),
                 topic.as_ptr(),
                 partition,
                 &raw mut low,

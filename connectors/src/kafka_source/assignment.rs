@@ -3,23 +3,23 @@
 use oribi_decode::untimed::PLACES;
 use std::collections::BTreeMap;
 
-/// Among the places kept of a connector, the number by which tablets tell it from one of its name
-/// that was deleted; it goes with the places.
+/// Among the cursors kept of a connector, the number by which tablets tell it from one of its name
+/// that was deleted; it goes with the cursors.
 pub(super) const MADE: &str = "made";
 
 /// A partition as long as its offsets mean the same records. One that was shortened gives offsets
 /// away again: from then on it is another source, or tablets would take new records for old ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Life {
+pub(super) struct Incarnation {
     partition: String,
     number: u64,
 }
 
-impl Life {
-    /// The life that a partition is in, as the places kept of it say.
-    pub(super) fn of(partition: String, kept: &BTreeMap<String, u64>) -> Life {
+impl Incarnation {
+    /// The incarnation that a partition is in, as the cursors kept of it say.
+    pub(super) fn of(partition: String, kept: &BTreeMap<String, u64>) -> Incarnation {
         let number = kept.get(&count_key(&partition)).copied().unwrap_or(0);
-        Life { partition, number }
+        Incarnation { partition, number }
     }
 
     /// As the tablets' marks and the catalog know it.
@@ -30,28 +30,28 @@ impl Life {
         }
     }
 
-    /// The life after this one.
-    pub(super) fn following(&self) -> Life {
-        Life { partition: self.partition.clone(), number: self.number + 1 }
+    /// The incarnation after this one.
+    pub(super) fn following(&self) -> Incarnation {
+        Incarnation { partition: self.partition.clone(), number: self.number + 1 }
     }
 
-    /// How far the life has been read.
-    pub(super) fn reached(&self, kept: &BTreeMap<String, u64>) -> Option<Reached> {
+    /// How far the incarnation has been read.
+    pub(super) fn position(&self, kept: &BTreeMap<String, u64>) -> Option<Position> {
         let source = self.source();
         let epoch = kept.get(&epoch_key(&source)).and_then(|epoch| i32::try_from(*epoch).ok());
         let more_rows = kept.get(&rows_key(&source)).copied().unwrap_or(0);
-        kept.get(&source).map(|offset| Reached { offset: *offset, epoch, more_rows })
+        kept.get(&source).map(|offset| Position { offset: *offset, epoch, more_rows })
     }
 
-    /// What to keep of a life before any of its records is stored.
+    /// What to keep of an incarnation before any of its records is stored.
     pub(super) fn begun(&self) -> BTreeMap<String, u64> {
         BTreeMap::from([(count_key(&self.partition), self.number)])
     }
 }
 
-/// A place to read on.
+/// Where to read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reached {
+pub(super) struct Position {
     pub(super) offset: u64,
     /// That of the leader which wrote the record before it, if it has one: a log that has another
     /// record there is no longer the same (KIP-320).
@@ -61,14 +61,14 @@ pub(super) struct Reached {
     pub(super) more_rows: u64,
 }
 
-impl Reached {
+impl Position {
     /// The nanosecond within its millisecond at which the rows of the record at `offset` begin.
-    pub(super) fn row_place(self, offset: u64) -> i64 {
+    pub(super) fn row_slot(self, offset: u64) -> i64 {
         (offset.wrapping_add(self.more_rows) % PLACES as u64) as i64
     }
 
     /// What to keep of it.
-    pub(super) fn places(self, source: &str) -> impl Iterator<Item = (String, u64)> {
+    pub(super) fn cursors(self, source: &str) -> impl Iterator<Item = (String, u64)> {
         let epoch = self.epoch.and_then(|epoch| u64::try_from(epoch).ok());
         let epoch = epoch.map(|epoch| (epoch_key(source), epoch));
         let more_rows = (self.more_rows > 0).then(|| (rows_key(source), self.more_rows));
@@ -90,8 +90,8 @@ fn rows_key(source: &str) -> String {
 
 /// What is known of a partition when it is assigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
-    /// The first place that was not done, if the connector has read the partition before.
+pub(super) struct Extent {
+    /// The first offset that was not done, if the connector has read the partition before.
     pub(super) cursor: Option<u64>,
     /// The first offset that the broker has.
     pub(super) low: u64,
@@ -101,7 +101,7 @@ pub(super) struct Known {
 
 /// Where to read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Start {
+pub(super) struct Resumption {
     pub(super) offset: u64,
     /// What is missing before it.
     pub(super) gap: Option<Gap>,
@@ -119,17 +119,17 @@ pub(super) enum Gap {
 /// A partition begins with its first record, and goes on where it was. What is gone is told. From
 /// where on a shortened one has other records nobody knows, so it begins anew: rows that are there
 /// already come to lie on themselves.
-pub(super) fn start(known: Known) -> Start {
-    let Known { cursor, low, high } = known;
+pub(super) fn resume(extent: Extent) -> Resumption {
+    let Extent { cursor, low, high } = extent;
     match cursor {
-        None => Start { offset: low, gap: None },
+        None => Resumption { offset: low, gap: None },
         Some(cursor) if cursor < low => {
-            Start { offset: low, gap: Some(Gap::Deleted(low - cursor)) }
+            Resumption { offset: low, gap: Some(Gap::Deleted(low - cursor)) }
         }
         Some(cursor) if cursor > high => {
-            Start { offset: low, gap: Some(Gap::Shortened(cursor - high)) }
+            Resumption { offset: low, gap: Some(Gap::Shortened(cursor - high)) }
         }
-        Some(cursor) => Start { offset: cursor, gap: None },
+        Some(cursor) => Resumption { offset: cursor, gap: None },
     }
 }
 
@@ -163,33 +163,33 @@ mod tests {
 
     #[test]
     fn what_is_gone_is_told() {
-        let begin = |cursor, low, high| start(Known { cursor, low, high });
-        assert_eq!(begin(None, 5, 9), Start { offset: 5, gap: None });
-        assert_eq!(begin(Some(7), 5, 9), Start { offset: 7, gap: None });
-        assert_eq!(begin(Some(9), 5, 9), Start { offset: 9, gap: None });
-        assert_eq!(begin(Some(2), 5, 9), Start { offset: 5, gap: Some(Gap::Deleted(3)) });
-        assert_eq!(begin(Some(12), 0, 9), Start { offset: 0, gap: Some(Gap::Shortened(3)) });
+        let begin = |cursor, low, high| resume(Extent { cursor, low, high });
+        assert_eq!(begin(None, 5, 9), Resumption { offset: 5, gap: None });
+        assert_eq!(begin(Some(7), 5, 9), Resumption { offset: 7, gap: None });
+        assert_eq!(begin(Some(9), 5, 9), Resumption { offset: 9, gap: None });
+        assert_eq!(begin(Some(2), 5, 9), Resumption { offset: 5, gap: Some(Gap::Deleted(3)) });
+        assert_eq!(begin(Some(12), 0, 9), Resumption { offset: 0, gap: Some(Gap::Shortened(3)) });
     }
 
     #[test]
     fn a_life_has_a_source_of_its_own() {
         let mut kept = BTreeMap::from([("p".to_owned(), 7)]);
         for source in ["p", "p/1", "p/2"] {
-            let life = Life::of("p".into(), &kept);
-            assert_eq!(life.source(), source);
-            kept.extend(life.following().begun());
+            let incarnation = Incarnation::of("p".into(), &kept);
+            assert_eq!(incarnation.source(), source);
+            kept.extend(incarnation.following().begun());
         }
     }
 
     #[test]
     fn what_is_kept_is_found_again() {
-        let life = Life::of("p".into(), &BTreeMap::new()).following();
-        let mut kept = life.begun();
-        assert_eq!(Life::of("p".into(), &kept).reached(&kept), None);
+        let incarnation = Incarnation::of("p".into(), &BTreeMap::new()).following();
+        let mut kept = incarnation.begun();
+        assert_eq!(Incarnation::of("p".into(), &kept).position(&kept), None);
         for (epoch, more_rows) in [(None, 0), (Some(3), 0), (Some(3), 12)] {
-            let reached = Reached { offset: 9, epoch, more_rows };
-            kept.extend(reached.places(&life.source()));
-            assert_eq!(Life::of("p".into(), &kept).reached(&kept), Some(reached));
+            let position = Position { offset: 9, epoch, more_rows };
+            kept.extend(position.cursors(&incarnation.source()));
+            assert_eq!(Incarnation::of("p".into(), &kept).position(&kept), Some(position));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The group consumer, whose events are kept for the reading thread to act upon.
 
-use crate::{connector::Progress, kafka::native::Handle};
+use crate::connector::Progress;
 use parking_lot::Mutex;
 use rdkafka::{
     ClientContext,
@@ -8,7 +8,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol},
     error::KafkaError,
     topic_partition_list::TopicPartitionList,
-    types::{RDKafka, RDKafkaRespErr},
+    types::RDKafkaRespErr,
 };
 use std::{
     collections::VecDeque,
@@ -23,13 +23,13 @@ use std::{
 pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// Topic and partition.
-pub(super) type Place = (String, i32);
+pub(super) type TopicPartition = (String, i32);
 
 /// What the group decided.
 #[derive(Debug)]
 pub(super) enum Rebalance {
-    Assign(Vec<Place>),
-    Revoke(Vec<Place>),
+    Assign(Vec<TopicPartition>),
+    Revoke(Vec<TopicPartition>),
 }
 
 /// Collects what librdkafka calls back with.
@@ -75,17 +75,12 @@ impl ConsumerContext for Events {
             });
             return;
         }
-        let places = list.elements();
-        let places = places.iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
+        let partitions = list.elements();
+        let partitions =
+            partitions.iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
         self.rebalances.lock().push_back(match err {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(places),
-            _ => Rebalance::Revoke(places),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(partitions),
+            _ => Rebalance::Revoke(partitions),
         });
-    }
-}
-
-impl Handle for Consumer {
-    fn native(&self) -> *mut RDKafka {
-        self.client().native_ptr()
     }
 }

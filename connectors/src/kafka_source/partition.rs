@@ -1,7 +1,7 @@
 //! One partition: records into batches, one batch written at a time.
 
 use super::{
-    assignment::{Life, Reached},
+    assignment::{Incarnation, Position},
     consumer::Consumer,
 };
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     connector::{Progress, RunContext},
     dead_letter::PAYLOAD_BYTES_MAX,
     kafka::native::Record,
-    pump::{Batch, CompiledRoutes, Intake, Origin, Sender, Stored},
+    pump::{Batch, BatchWriter, CompiledRoutes, Intake, Origin, Stored},
 };
 use oribi_decode::{Fault, Message};
 use oribi_model::{ArrivalClock, RejectReason};
@@ -46,21 +46,21 @@ pub(super) enum Waited {
 pub(super) struct Partition {
     pub(super) topic: Arc<str>,
     pub(super) number: i32,
-    pub(super) life: Life,
-    /// The life as the tablets' marks and the catalog know it.
+    pub(super) incarnation: Incarnation,
+    /// The incarnation as the tablets' marks and the catalog know it.
     pub(super) source: Arc<str>,
     /// All records below are stored.
-    pub(super) done: Reached,
+    pub(super) done: Position,
     /// `done` as of the last time it was kept in the catalog.
-    pub(super) kept: Reached,
+    pub(super) kept: Position,
     /// After the last record taken.
-    next: Reached,
+    next: Position,
     intake: Intake,
     batch: Batch,
     arrival: ArrivalClock,
     message_bytes_max: usize,
-    /// The batch being written, and the place after it.
-    writing: Option<(JoinHandle<Option<Stored>>, Reached)>,
+    /// The batch being written, and the position after it.
+    writing: Option<(JoinHandle<Option<Stored>>, Position)>,
     /// When that began.
     began: Instant,
     /// Whether the broker is not asked for more records meanwhile.
@@ -68,16 +68,16 @@ pub(super) struct Partition {
 }
 
 /// Where a partition is, and since when.
-pub(super) struct Begin {
+pub(super) struct Assigned {
     pub(super) topic: Arc<str>,
     pub(super) number: i32,
-    pub(super) life: Life,
-    pub(super) at: Reached,
+    pub(super) incarnation: Incarnation,
+    pub(super) at: Position,
 }
 
 impl Partition {
     pub(super) fn new(
-        begin: Begin,
+        begin: Assigned,
         routes: CompiledRoutes,
         context: &RunContext,
         message_bytes_max: usize,
@@ -86,8 +86,8 @@ impl Partition {
         Partition {
             topic: begin.topic,
             number: begin.number,
-            source: begin.life.source().into(),
-            life: begin.life,
+            source: begin.incarnation.source().into(),
+            incarnation: begin.incarnation,
             done: begin.at,
             kept: begin.at,
             next: begin.at,
@@ -125,8 +125,8 @@ impl Partition {
             // It came before the partition was paused.
             return;
         }
-        let place = self.next.row_place(u64::try_from(offset).unwrap_or(0));
-        self.next = Reached {
+        let slot = self.next.row_slot(u64::try_from(offset).unwrap_or(0));
+        self.next = Position {
             offset: u64::try_from(offset).unwrap_or(0) + 1,
             epoch: record.leader_epoch(),
             more_rows: self.next.more_rows,
@@ -145,7 +145,7 @@ impl Partition {
             payload,
             key: record.key(),
             headers: &headers,
-            time_ns: time_ns.map(|time| time.saturating_add(place)),
+            time_ns: time_ns.map(|time| time.saturating_add(slot)),
             partition: Some(self.number),
         };
         let origin = Origin::Kafka { partition: self.number, offset };
@@ -236,8 +236,8 @@ impl Partition {
         let writing = runtime.spawn(async move {
             let (ingest, arrival) = (parts.ingest.as_ref(), &parts.arrival);
             let source = Some(&source);
-            let sender = Sender { label: &label, source, ingest, arrival, stop: &stop };
-            sender.store(batch).await
+            let writer = BatchWriter { label: &label, source, ingest, arrival, stop: &stop };
+            writer.store(batch).await
         });
         self.writing = Some((writing, self.next));
         self.began = Instant::now();

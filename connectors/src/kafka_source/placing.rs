@@ -1,9 +1,9 @@
 //! Where assigned partitions are read on, asked for all of them at once.
 
 use super::{
-    assignment::{self, Gap, Known, Life, MADE, Reached},
-    consumer::{ANSWER_WAIT, Consumer, Place},
-    partition::Begin,
+    assignment::{self, Extent, Gap, Incarnation, MADE, Position},
+    consumer::{ANSWER_WAIT, Consumer, TopicPartition},
+    partition::Assigned,
     start::Beginning,
     topics::TopicIds,
 };
@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 
 /// How long a leader is given to be known.
 const EARLY_PAUSE: Duration = Duration::from_millis(50);
-/// Among the places kept of a connector: that it has had an assignment. What it finds later, and has
+/// Among the cursors kept of a connector: that it has had an assignment. What it finds later, and has
 /// not read yet, is new at the broker too.
 const BEGAN: &str = "began";
 
@@ -37,40 +37,56 @@ pub(super) struct Placing<'a> {
     pub(super) url: &'a str,
 }
 
-type Offsets = HashMap<Place, u64>;
+type Offsets = HashMap<TopicPartition, u64>;
 
 impl Placing<'_> {
-    /// Where to read each partition on. Places of partitions that are read for the first time are
+    /// Where to read each partition on. Cursors of partitions that are read for the first time are
     /// kept, so that a new start begins there too.
     ///
     /// # Errors
     /// [`Error::Broker`], [`Error::Store`].
-    pub(super) fn begin(&self, places: &[Place], ids: &mut TopicIds) -> Result<Vec<Begin>> {
+    pub(super) fn begin(
+        &self,
+        partitions: &[TopicPartition],
+        ids: &mut TopicIds,
+    ) -> Result<Vec<Assigned>> {
         let saved = self.context.parts.store.cursors(&self.context.name);
         let is_new = !saved.contains_key(BEGAN) && saved.contains_key(MADE);
-        ids.learn(self.consumer, places).map_err(|wrong| self.broken(wrong))?;
-        let lives: Vec<Life> = places.iter().map(|place| self.life(place, ids, &saved)).collect();
-        let (low, high) = match places {
+        ids.learn(self.consumer, partitions).map_err(|wrong| self.broken(wrong))?;
+        let incarnations: Vec<Incarnation> =
+            partitions.iter().map(|partition| self.incarnation(partition, ids, &saved)).collect();
+        let (low, high) = match partitions {
             [] => (Offsets::new(), Offsets::new()),
-            _ => (self.offsets(places, Offset::Beginning)?, self.offsets(places, Offset::End)?),
+            _ => (
+                self.offsets(partitions, Offset::Beginning)?,
+                self.offsets(partitions, Offset::End)?,
+            ),
         };
-        let unread = places.iter().zip(&lives).filter(|(_, life)| life.reached(&saved).is_none());
-        let unread: Vec<Place> = unread.map(|(place, _)| place.clone()).collect();
+        let unread = partitions
+            .iter()
+            .zip(&incarnations)
+            .filter(|(_, incarnation)| incarnation.position(&saved).is_none());
+        let unread: Vec<TopicPartition> = unread.map(|(partition, _)| partition.clone()).collect();
         let first = self.first(&unread, is_new, &low, &high)?;
         let mut begun = Vec::new();
         let mut kept = BTreeMap::new();
-        for (place, life) in places.iter().zip(lives) {
-            let of = |offsets: &Offsets| offsets.get(place).copied().unwrap_or(0);
-            let reached = life.reached(&saved);
-            let cursor = reached.map(|reached| reached.offset);
-            let known = Known { cursor, low: of(&low), high: of(&high) };
-            let begin = match first.get(place) {
+        for (partition, incarnation) in partitions.iter().zip(incarnations) {
+            let of = |offsets: &Offsets| offsets.get(partition).copied().unwrap_or(0);
+            let position = incarnation.position(&saved);
+            let cursor = position.map(|position| position.offset);
+            let extent = Extent { cursor, low: of(&low), high: of(&high) };
+            let begin = match first.get(partition) {
                 Some(offset) => {
-                    let at = Reached { offset: *offset, epoch: None, more_rows: 0 };
-                    kept.extend(at.places(&life.source()));
-                    Begin { topic: place.0.as_str().into(), number: place.1, life, at }
+                    let at = Position { offset: *offset, epoch: None, more_rows: 0 };
+                    kept.extend(at.cursors(&incarnation.source()));
+                    Assigned {
+                        topic: partition.0.as_str().into(),
+                        number: partition.1,
+                        incarnation,
+                        at,
+                    }
                 }
-                None => self.read_on(place, life, reached, known)?,
+                None => self.read_on(partition, incarnation, position, extent)?,
             };
             begun.push(begin);
         }
@@ -84,15 +100,20 @@ impl Placing<'_> {
         Ok(begun)
     }
 
-    fn life(&self, (topic, number): &Place, ids: &TopicIds, saved: &BTreeMap<String, u64>) -> Life {
+    fn incarnation(
+        &self,
+        (topic, number): &TopicPartition,
+        ids: &TopicIds,
+        saved: &BTreeMap<String, u64>,
+    ) -> Incarnation {
         let id = ids.get(topic).unwrap_or_default();
-        Life::of(format!("{}/{topic}/{id}/{number}", self.label), saved)
+        Incarnation::of(format!("{}/{topic}/{id}/{number}", self.label), saved)
     }
 
     /// Where partitions begin that have not been read, unless with their first record.
     fn first(
         &self,
-        unread: &[Place],
+        unread: &[TopicPartition],
         is_new: bool,
         low: &Offsets,
         high: &Offsets,
@@ -106,13 +127,15 @@ impl Placing<'_> {
             Beginning::Latest => high.clone(),
             Beginning::At(ms) => self.offsets(unread, Offset::Offset(*ms))?,
             Beginning::Offsets(offsets) => {
-                let named = |place: &Place| Some((place.clone(), *offsets.get(&place.1)?));
+                let named = |partition: &TopicPartition| {
+                    Some((partition.clone(), *offsets.get(&partition.1)?))
+                };
                 unread.iter().filter_map(named).collect()
             }
         };
-        let bounded = |place: &Place| {
-            let (low, high) = (low.get(place)?, high.get(place)?);
-            Some((place.clone(), (*wanted.get(place)?).clamp(*low, *low.max(high))))
+        let bounded = |partition: &TopicPartition| {
+            let (low, high) = (low.get(partition)?, high.get(partition)?);
+            Some((partition.clone(), (*wanted.get(partition)?).clamp(*low, *low.max(high))))
         };
         Ok(unread.iter().filter_map(bounded).collect())
     }
@@ -120,12 +143,12 @@ impl Placing<'_> {
     /// Goes on where the partition was, or begins with its first record. What is gone is told.
     fn read_on(
         &self,
-        (topic, number): &Place,
-        mut life: Life,
-        reached: Option<Reached>,
-        known: Known,
-    ) -> Result<Begin> {
-        let start = assignment::start(known);
+        (topic, number): &TopicPartition,
+        mut incarnation: Incarnation,
+        position: Option<Position>,
+        extent: Extent,
+    ) -> Result<Assigned> {
+        let start = assignment::resume(extent);
         if let Some(gap) = start.gap {
             let progress = &self.context.progress;
             progress.gaps.fetch_add(gap.records(), Ordering::Relaxed);
@@ -133,23 +156,23 @@ impl Placing<'_> {
             let (connector, offset) = (&*self.context.name, start.offset);
             tracing::warn!(connector, topic, number, %gap, offset, "records are missing");
             if let Gap::Shortened(_) = gap {
-                life = renew(self.context, self.runtime, &life)?;
+                incarnation = renew(self.context, self.runtime, &incarnation)?;
             }
         }
-        let epoch = reached.filter(|_| start.gap.is_none()).and_then(|reached| reached.epoch);
+        let epoch = position.filter(|_| start.gap.is_none()).and_then(|position| position.epoch);
         let more_rows = match start.gap {
             Some(Gap::Shortened(_)) => 0,
-            _ => reached.map_or(0, |reached| reached.more_rows),
+            _ => position.map_or(0, |position| position.more_rows),
         };
-        let at = Reached { offset: start.offset, epoch, more_rows };
-        Ok(Begin { topic: topic.as_str().into(), number: *number, life, at })
+        let at = Position { offset: start.offset, epoch, more_rows };
+        Ok(Assigned { topic: topic.as_str().into(), number: *number, incarnation, at })
     }
 
     /// The first offset, the one after the last, or that of the first record stamped at a moment
     /// (ms since the Unix epoch) or later, of each partition.
-    fn offsets(&self, places: &[Place], of: Offset) -> Result<Offsets> {
+    fn offsets(&self, partitions: &[TopicPartition], of: Offset) -> Result<Offsets> {
         let mut list = TopicPartitionList::new();
-        for (topic, number) in places {
+        for (topic, number) in partitions {
             list.add_partition_offset(topic, *number, of).map_err(|wrong| self.broken(wrong))?;
         }
         let deadline = Instant::now() + ANSWER_WAIT;
@@ -170,17 +193,17 @@ impl Placing<'_> {
     }
 
     /// What the group has committed, where it has: another member has stored what lies before.
-    fn committed(&self, places: &[Place]) -> Result<Offsets> {
+    fn committed(&self, partitions: &[TopicPartition]) -> Result<Offsets> {
         let mut list = TopicPartitionList::new();
-        for (topic, number) in places {
+        for (topic, number) in partitions {
             list.add_partition(topic, *number);
         }
         let found = self.consumer.committed_offsets(list, ANSWER_WAIT);
         let found = found.map_err(|wrong| self.broken(wrong))?;
         let found = found.elements().into_iter().filter_map(|one| match one.offset() {
             Offset::Offset(offset) => {
-                let place = (one.topic().to_owned(), one.partition());
-                Some((place, u64::try_from(offset).ok()?))
+                let partition = (one.topic().to_owned(), one.partition());
+                Some((partition, u64::try_from(offset).ok()?))
             }
             _ => None,
         });
@@ -228,9 +251,13 @@ pub(super) fn broken(url: &str, reason: impl std::fmt::Display) -> Error {
     Error::Broker { action: "read from", target: url.to_owned(), reason: reason.to_string() }
 }
 
-/// Begins the life of a partition whose offsets mean other records from now on.
-pub(super) fn renew(context: &RunContext, runtime: &Handle, life: &Life) -> Result<Life> {
-    let next = life.following();
+/// Begins the incarnation of a partition whose offsets mean other records from now on.
+pub(super) fn renew(
+    context: &RunContext,
+    runtime: &Handle,
+    incarnation: &Incarnation,
+) -> Result<Incarnation> {
+    let next = incarnation.following();
     let saving = context.parts.store.save_cursors(&context.name, next.begun());
     runtime.block_on(saving).map_err(Error::Store)?;
     Ok(next)

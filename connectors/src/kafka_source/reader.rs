@@ -1,8 +1,8 @@
-//! The reading thread: polls the group, takes records, and keeps places.
+//! The reading thread: polls the group, takes records, and keeps cursors.
 
 use super::{
-    assignment::Reached,
-    consumer::{ANSWER_WAIT, Consumer, Events, Place, Rebalance},
+    assignment::Position,
+    consumer::{ANSWER_WAIT, Consumer, Events, Rebalance, TopicPartition},
     partition::{Partition, Waited},
     placing::{Placing, broken, renew},
     spec::KafkaSource,
@@ -32,15 +32,15 @@ use tokio::runtime::Handle;
 const RECORDS_MAX: usize = 1_000;
 /// How long records are waited for before a small batch is written.
 const LINGER: Duration = Duration::from_millis(10);
-/// How often places are kept and lag is looked at.
+/// How often cursors are kept and lag is looked at.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// A consumer with its partitions.
 pub(super) struct Reader {
     partitions: Vec<Partition>,
-    places: Places,
+    index: PartitionIndex,
     topic_ids: TopicIds,
-    queue: Queue,
+    queue: Queue<Events>,
     consumer: Arc<Consumer>,
     routes: CompiledRoutes,
     /// How the partitions' sources begin.
@@ -77,7 +77,7 @@ impl Reader {
         let beginning = spec.beginning().map_err(|wrong| Error::config("start", wrong))?;
         Ok(Reader {
             partitions: Vec::new(),
-            places: Places::default(),
+            index: PartitionIndex::default(),
             topic_ids: TopicIds::new(),
             queue: Queue::new(consumer.clone()),
             consumer,
@@ -99,7 +99,7 @@ impl Reader {
     pub(super) fn run(&mut self) -> Result<()> {
         let outcome = self.read();
         // What was taken is stored, so that it need not be read again.
-        let all: Vec<Place> =
+        let all: Vec<TopicPartition> =
             self.partitions.iter().map(|one| (one.topic.to_string(), one.number)).collect();
         self.release(&all);
         self.topic_ids.close(&self.runtime);
@@ -156,7 +156,7 @@ impl Reader {
                 }
             }
             let now_ns = self.partitions.first().map_or(0, Partition::now_ns);
-            let Reader { queue, partitions, places, runtime, .. } = self;
+            let Reader { queue, partitions, index, runtime, .. } = self;
             let records = queue.take(wait, RECORDS_MAX);
             if records.is_empty() {
                 return Ok(());
@@ -168,14 +168,14 @@ impl Reader {
                         progress.failed(&reason);
                         continue;
                     }
-                    let partition = places.of(record, partitions).map(|at| &partitions[at]);
+                    let partition = index.of(record, partitions).map(|at| &partitions[at]);
                     if let Some(partition) = partition.filter(|_| record.is_truncation()) {
-                        renew(&self.context, runtime, &partition.life)?;
+                        renew(&self.context, runtime, &partition.incarnation)?;
                     }
                     return Err(broken(&self.url, reason));
                 }
                 // A record of a partition that was revoked meanwhile is another member's.
-                if let Some(at) = places.of(record, partitions) {
+                if let Some(at) = index.of(record, partitions) {
                     partitions[at].prepare(record, runtime)?;
                     partitions[at].add(record, now_ns, &progress);
                 }
@@ -194,13 +194,13 @@ impl Reader {
             let event = self.consumer.context().rebalances.lock().pop_front();
             match event {
                 None => return Ok(()),
-                Some(Rebalance::Assign(places)) => self.assign(places)?,
-                Some(Rebalance::Revoke(places)) => self.revoke(&places)?,
+                Some(Rebalance::Assign(partitions)) => self.assign(partitions)?,
+                Some(Rebalance::Revoke(partitions)) => self.revoke(&partitions)?,
             }
         }
     }
 
-    fn assign(&mut self, places: Vec<Place>) -> Result<()> {
+    fn assign(&mut self, partitions: Vec<TopicPartition>) -> Result<()> {
         let placing = Placing {
             consumer: &self.consumer,
             context: &self.context,
@@ -209,7 +209,7 @@ impl Reader {
             beginning: &self.beginning,
             url: &self.url,
         };
-        let begun = placing.begin(&places, &mut self.topic_ids)?;
+        let begun = placing.begin(&partitions, &mut self.topic_ids)?;
         let mut list = TopicPartitionList::new();
         for begin in &begun {
             let at = offset_of(begin.at);
@@ -235,10 +235,10 @@ impl Reader {
         Ok(())
     }
 
-    fn revoke(&mut self, places: &[Place]) -> Result<()> {
-        self.release(places);
+    fn revoke(&mut self, revoked: &[TopicPartition]) -> Result<()> {
+        self.release(revoked);
         let mut list = TopicPartitionList::new();
-        for (topic, number) in places {
+        for (topic, number) in revoked {
             list.add_partition(topic, *number);
         }
         let unassigned = match self.consumer.rebalance_protocol() {
@@ -248,33 +248,33 @@ impl Reader {
         unassigned.map_err(|wrong| self.broken(wrong))
     }
 
-    /// Stores what was taken of some partitions, keeps their places, and lets them go.
-    fn release(&mut self, places: &[Place]) {
+    /// Stores what was taken of some partitions, keeps their cursors, and lets them go.
+    fn release(&mut self, released: &[TopicPartition]) {
         let progress = self.context.progress.clone();
         let mine = |one: &Partition| {
-            places.iter().any(|(topic, number)| **topic == *one.topic && *number == one.number)
+            released.iter().any(|(topic, number)| **topic == *one.topic && *number == one.number)
         };
         for partition in self.partitions.iter_mut().filter(|one| mine(one)) {
             partition.finish(&self.context, &progress, &self.runtime);
         }
         self.keep();
         self.partitions.retain(|one| !mine(one));
-        self.places = Places::default();
+        self.index = PartitionIndex::default();
     }
 
-    /// Keeps the places up to which all is stored: in the catalog, and for other tools at the
+    /// Keeps the cursors up to which all is stored: in the catalog, and for other tools at the
     /// broker.
     fn keep(&mut self) {
         let moved = || self.partitions.iter().filter(|one| one.done != one.kept);
         let cursors: BTreeMap<String, u64> =
-            moved().flat_map(|one| one.done.places(&one.source)).collect();
+            moved().flat_map(|one| one.done.cursors(&one.source)).collect();
         if cursors.is_empty() {
             return;
         }
         let mut list = TopicPartitionList::new();
         for one in moved() {
             let at = offset_of(one.done);
-            // A place that cannot be put into the list is but a hint less.
+            // A cursor that cannot be put into the list is but a hint less.
             drop(list.add_partition_offset(&one.topic, one.number, at));
         }
         let saving = self.context.parts.store.save_cursors(&self.context.name, cursors);
@@ -282,7 +282,7 @@ impl Reader {
             Ok(()) => self.partitions.iter_mut().for_each(|one| one.kept = one.done),
             Err(wrong) => {
                 // Reading would begin further back, and marks would leave out what is there.
-                tracing::warn!(connector = %self.context.name, wrong, "cannot keep places");
+                tracing::warn!(connector = %self.context.name, wrong, "cannot keep cursors");
             }
         }
         if let Err(wrong) = self.consumer.commit(&list, CommitMode::Async) {
@@ -315,13 +315,13 @@ impl Reader {
 /// Where the partitions of records lie in the reader's list, by topic token and number; found by
 /// name once for each topic handle.
 #[derive(Default)]
-struct Places {
+struct PartitionIndex {
     known: HashMap<(usize, i32), usize>,
     /// That of the last record, which is mostly the next one's too.
     last: Option<((usize, i32), usize)>,
 }
 
-impl Places {
+impl PartitionIndex {
     fn of(&mut self, record: Record<'_>, partitions: &[Partition]) -> Option<usize> {
         let key = (record.topic_token(), record.partition());
         let last = self.last.filter(|(last, _)| *last == key).map(|(_, at)| at);
@@ -337,8 +337,8 @@ impl Places {
     }
 }
 
-fn offset_of(place: Reached) -> Offset {
-    Offset::Offset(i64::try_from(place.offset).unwrap_or(i64::MAX))
+fn offset_of(position: Position) -> Offset {
+    Offset::Offset(i64::try_from(position.offset).unwrap_or(i64::MAX))
 }
 
 /// What came instead of a record.
@@ -347,7 +347,7 @@ fn refusal(record: Record<'_>) -> String {
     format!("{}, partition {}: {said}", record.topic(), record.partition())
 }
 
-/// Whether a new start finds a place to go on from: the broker no longer has the one asked for.
+/// Whether a new start finds an offset to go on from: the broker no longer has the one asked for.
 fn heals_by_new_start(code: i32) -> bool {
     code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as i32
         || code == RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE as i32

@@ -1,7 +1,7 @@
 //! Whether topics are still those that they were: one that was deleted and made anew has another id,
 //! and its offsets mean other records.
 
-use super::consumer::{ANSWER_WAIT, Consumer, Place};
+use super::consumer::{ANSWER_WAIT, Consumer, TopicPartition};
 use crate::kafka::native;
 use std::{
     collections::{BTreeSet, HashMap},
@@ -45,8 +45,12 @@ impl TopicIds {
     ///
     /// # Errors
     /// What the broker said of the first topic that has none.
-    pub(super) fn learn(&mut self, consumer: &Consumer, places: &[Place]) -> Result<(), String> {
-        let new: BTreeSet<&String> = places
+    pub(super) fn learn(
+        &mut self,
+        consumer: &Consumer,
+        partitions: &[TopicPartition],
+    ) -> Result<(), String> {
+        let new: BTreeSet<&String> = partitions
             .iter()
             .map(|(topic, _)| topic)
             .filter(|topic| !self.known.contains_key(*topic))

@@ -7,7 +7,7 @@ use super::{
     ledger::{Ledger, Owner},
     live::Greetings,
     session::Sessions,
-    shard::Shard,
+    shard::{Shard, ShardState},
 };
 use crate::pump::Origin;
 use oribi_decode::Message;
@@ -40,7 +40,10 @@ impl Common {
         let (shard, now_ns) = (self.shard_of(client_id), self.arrival.now_ns());
         let mut state = shard.lock();
         let origin = Origin::Mqtt { client_id, packet_id: 0 };
-        shard.add(&mut state, &Message::new(&will.topic, &will.payload), &origin, now_ns);
+        let ShardState { open, intake } = &mut *state;
+        let message = Message::new(&will.topic, &will.payload);
+        intake.add(&mut open.batch, &message, &origin, now_ns);
+        drop(intake.take_rebirths());
         shard.announce(&mut state.open);
         self.counters.messages.fetch_add(1, Ordering::Relaxed);
     }

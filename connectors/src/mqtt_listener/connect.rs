@@ -9,6 +9,8 @@ pub(super) const EXPIRY_NEVER: u32 = u32::MAX;
 const CLIENT_ID_BYTES_MAX: usize = 4 * 1024;
 /// Longest topic of a will, bytes.
 const WILL_TOPIC_BYTES_MAX: usize = 4 * 1024;
+/// Longest content of a will, bytes: it is kept for as long as its client likes.
+const WILL_BYTES_MAX: usize = 16 * 1024;
 
 /// A message to publish when the client is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(super) enum BadConnect {
     ClientId,
     /// A will to a topic that cannot be published to.
     WillTopic,
+    /// A will that is too long to be kept.
+    WillSize,
     /// A way to log in that does not exist here.
     AuthMethod,
     Malformed,
@@ -56,6 +60,7 @@ impl BadConnect {
             BadConnect::Version => 0x84,
             BadConnect::ClientId => 0x85,
             BadConnect::WillTopic => reason::TOPIC_INVALID,
+            BadConnect::WillSize => reason::TOO_LARGE,
             BadConnect::AuthMethod => 0x8c,
             BadConnect::Malformed => reason::MALFORMED,
         }
@@ -66,7 +71,10 @@ impl BadConnect {
         match self {
             BadConnect::Version => Some(1),
             BadConnect::ClientId => Some(2),
-            BadConnect::WillTopic | BadConnect::AuthMethod | BadConnect::Malformed => None,
+            BadConnect::WillTopic
+            | BadConnect::WillSize
+            | BadConnect::AuthMethod
+            | BadConnect::Malformed => None,
         }
     }
 }
@@ -97,6 +105,9 @@ pub(super) fn parse(content: &[u8]) -> Result<Connect, BadConnect> {
         let is_wild = will.topic.bytes().any(|byte| matches!(byte, b'+' | b'#' | 0));
         if will.topic.is_empty() || is_wild || will.topic.len() > WILL_TOPIC_BYTES_MAX {
             return Err(BadConnect::WillTopic);
+        }
+        if will.payload.len() > WILL_BYTES_MAX {
+            return Err(BadConnect::WillSize);
         }
     }
     Ok(connect)

@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 
 /// Bytes of a CONNECT at most: a will and a password of 64 KiB each, and some properties.
-const CONNECT_BYTES_MAX: usize = 160 * 1024;
+const CONNECT_BYTES_MAX: usize = 64 * 1024;
 /// Waits for CONNECT; what came after it stays in `input`. `None`: the connection is not to be
 /// served.
 pub(super) async fn greet(

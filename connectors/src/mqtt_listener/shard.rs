@@ -10,10 +10,9 @@ use super::{
     live::Waker,
 };
 use crate::{
-    births::EdgeNodes,
-    pump::{Batch, CompiledRoutes, Held, Intake, Origin, Sender, Stored},
+    pump::{Batch, BatchWriter, CompiledRoutes, Held, Intake, Stored},
+    sparkplug_store::EdgeNodes,
 };
-use oribi_decode::{Fault, Message};
 use oribi_ingest::Ingest;
 use oribi_model::ArrivalClock;
 use parking_lot::{Mutex, MutexGuard};
@@ -58,7 +57,7 @@ impl OpenBatch {
 /// What the lock of a shard protects.
 pub(super) struct ShardState {
     pub(super) open: OpenBatch,
-    intake: Intake,
+    pub(super) intake: Intake,
 }
 
 /// A share of all connections and their batches.
@@ -124,32 +123,6 @@ impl Shard {
         }
     }
 
-    /// Decodes a message into the batch; what cannot be decoded goes there as a dead letter.
-    #[inline]
-    pub(super) fn add(
-        &self,
-        state: &mut ShardState,
-        message: &Message<'_>,
-        origin: &Origin<'_>,
-        now_ns: i64,
-    ) {
-        state.intake.add(&mut state.open.batch, message, origin, now_ns);
-        // Nobody here can be asked for anything: clients of the listener have no subscriptions.
-        drop(state.intake.take_rebirths());
-    }
-
-    /// Puts a message into the batch as a dead letter.
-    pub(super) fn add_dead(
-        &self,
-        state: &mut ShardState,
-        message: &Message<'_>,
-        payload_bytes: u64,
-        origin: &Origin<'_>,
-        fault: Fault,
-    ) {
-        state.open.batch.add_dead(message, payload_bytes, origin, fault);
-    }
-
     /// Writes batch after batch until `stop`, then what is left.
     pub(super) async fn run(self: Arc<Self>, ingest: Arc<dyn Ingest>, stop: CancellationToken) {
         let linger = Duration::from_millis(self.options.linger_ms);
@@ -198,9 +171,9 @@ impl Shard {
         // There is room for others while this batch is being written.
         open.waiting.iter().for_each(|waker| waker.wake.notify_one());
         let messages = batch.messages();
-        let sender = self.sender(ingest.as_ref(), stop);
+        let writer = self.writer(ingest.as_ref(), stop);
         let waits = (!self.holds.is_empty()).then_some(|client: &Arc<str>| self.holds.has(client));
-        let Some((stored, held)) = sender.store_present(batch, waits).await else { return };
+        let Some((stored, held)) = writer.store_present(batch, waits).await else { return };
         let waiting: usize = held.iter().map(Held::messages).sum();
         self.count(stored, messages.saturating_sub(waiting), open.opened);
         for held in held {
@@ -215,7 +188,7 @@ impl Shard {
                 }
                 Added::Full(held) => {
                     waiting.fetch_sub(messages as u64, Ordering::Relaxed);
-                    let Some(stored) = sender.give_up(*held).await else { return };
+                    let Some(stored) = writer.give_up(*held).await else { return };
                     self.count(stored, messages, open.opened);
                 }
             }
@@ -229,15 +202,19 @@ impl Shard {
         while let Some(waiting) = self.holds.next(client, stored_bytes) {
             stored_bytes = waiting.held.bytes();
             let messages = waiting.held.messages();
-            let sender = self.sender(ingest, stop);
-            let Some(stored) = sender.store_held(waiting.held).await else { return };
+            let writer = self.writer(ingest, stop);
+            let Some(stored) = writer.store_held(waiting.held).await else { return };
             self.counters.waiting.fetch_sub(messages as u64, Ordering::Relaxed);
             self.count(stored, messages, waiting.since);
         }
     }
 
-    fn sender<'a>(&'a self, ingest: &'a dyn Ingest, stop: &'a CancellationToken) -> Sender<'a> {
-        Sender { label: SOURCE, source: None, ingest, arrival: &self.arrival, stop }
+    fn writer<'a>(
+        &'a self,
+        ingest: &'a dyn Ingest,
+        stop: &'a CancellationToken,
+    ) -> BatchWriter<'a> {
+        BatchWriter { label: SOURCE, source: None, ingest, arrival: &self.arrival, stop }
     }
 
     fn count(&self, stored: Stored, messages: usize, since: Option<Instant>) {

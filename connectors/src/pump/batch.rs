@@ -68,6 +68,17 @@ impl Batch {
         }
     }
 
+    /// An empty batch whose rows begin with this origin.
+    pub(crate) fn from(number: u64, next_origin: u32) -> Batch {
+        let rows = OpenRows { next_origin, ..OpenRows::new(number) };
+        Batch { rows, ..Batch::new(number) }
+    }
+
+    /// The origin of the next row.
+    pub(crate) fn next_origin(&self) -> u32 {
+        self.rows.next_origin
+    }
+
     /// The next batch of the same intake, with room for as many messages as this one has.
     pub(crate) fn following(&self) -> Batch {
         Batch {

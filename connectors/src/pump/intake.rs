@@ -4,7 +4,7 @@ use super::{
     batch::{Batch, Origin},
     routes::CompiledRoutes,
 };
-use crate::{Error, Result, births::EdgeNodes, registry::SchemaRegistry};
+use crate::{Error, Result, registry::SchemaRegistry, sparkplug_store::EdgeNodes};
 use oribi_decode::{Message, MessageDecoder, sparkplug::EdgeNode};
 use oribi_model::ArrivalClock;
 use std::sync::Arc;

@@ -3,13 +3,12 @@
 use super::{
     batch::Batch,
     held::{self, Held, rows_of_users},
-    write::{Until, write_points},
+    write::{BatchWriter, Until},
 };
 use oribi_decode::Fault;
-use oribi_ingest::{Ingest, Receipt};
-use oribi_model::{ArrivalClock, Cursor, Points};
+use oribi_ingest::Receipt;
+use oribi_model::{Cursor, Points};
 use std::sync::Arc;
-use tokio_util::sync::CancellationToken;
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,25 +17,13 @@ pub(crate) struct Stored {
     pub(crate) dead_letters: u64,
 }
 
-/// Who sends batches.
-pub(crate) struct Sender<'a> {
-    /// How dead letters and the log call it.
-    pub(crate) label: &'a str,
-    /// The source as the tablets' marks know it, if it can be read again.
-    pub(crate) source: Option<&'a Arc<str>>,
-    pub(crate) ingest: &'a dyn Ingest,
-    pub(crate) arrival: &'a ArrivalClock,
-    pub(crate) stop: &'a CancellationToken,
-}
-
-impl Sender<'_> {
+impl BatchWriter<'_> {
     /// Writes until every message of the batch is stored as rows or as a dead letter. `None` where
     /// the node stops first.
     ///
     /// Rows that have to wait are waited for before the letters and before any later batch, so that
     /// no mark of a tablet and no place of a source passes them.
     pub(crate) async fn store(&self, mut batch: Batch) -> Option<Stored> {
-        let births = batch.births.rows();
         let (mut points, faults) = (batch.take_points(), batch.take_faults());
         if let Some(source) = self.source {
             points.iter_mut().for_each(|points| {
@@ -50,7 +37,6 @@ impl Sender<'_> {
         let receipt = self.write(points, Until::All).await?;
         let mut refused = batch.refused(&receipt.rejected);
         refused.retain(|(at, _)| faults.iter().all(|(known, _)| known != at));
-        let rows = receipt.rows.saturating_sub((faults.len() + births) as u64);
         let dead_letters = (faults.len() + refused.len()) as u64;
         if !refused.is_empty() {
             // These come later than letters of higher offsets, so their marks are apart.
@@ -58,12 +44,12 @@ impl Sender<'_> {
             let letters = vec![self.bury(&batch, &refused, source)];
             self.write(letters, Until::All).await.map(drop)?;
         }
-        Some(Stored { rows, dead_letters })
+        Some(Stored { rows: receipt.new_rows, dead_letters })
     }
 
-    /// As [`Sender::store`], but nothing is waited for that has to be made: what lacks a table or a
+    /// As [`BatchWriter::store`], but nothing is waited for that has to be made: what lacks a table or a
     /// time range is given back by client, and so is all of the clients that `waits` names. For
-    /// sources without places.
+    /// sources without cursors.
     pub(crate) async fn store_present(
         &self,
         mut batch: Batch,
@@ -86,7 +72,7 @@ impl Sender<'_> {
         Some((Stored { rows, dead_letters }, held::by_client(&batch, waiting)))
     }
 
-    /// Keeps messages of a source without places as dead letters.
+    /// Keeps messages of a source without cursors as dead letters.
     pub(super) async fn bury_all(&self, batch: &Batch, faults: &[(usize, Fault)]) -> Option<()> {
         if !faults.is_empty() {
             let letters = vec![self.bury(batch, faults, None)];
@@ -103,21 +89,18 @@ impl Sender<'_> {
         });
         letters
     }
-
-    pub(super) async fn write(&self, points: Vec<Points>, until: Until) -> Option<Receipt> {
-        write_points(self.ingest, points, self.label, until, self.stop).await
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        births::EdgeNodes,
         pump::{CompiledRoutes, Intake, Origin},
+        sparkplug_store::EdgeNodes,
         testing::{Memory, arrival},
     };
     use oribi_decode::{Message, mapping::TopicStyle};
+    use tokio_util::sync::CancellationToken;
 
     /// A batch of Kafka records with one row each, from offset 1 on, to these tables.
     fn batch(tables: &[&str]) -> Batch {
@@ -141,8 +124,8 @@ mod tests {
             async move {
                 let (source, stop): (Arc<str>, _) = ("k/t/0".into(), CancellationToken::new());
                 let (label, source, ingest) = ("k", Some(&source), memory.as_ref());
-                let sender = Sender { label, source, ingest, arrival: &arrival, stop: &stop };
-                sender.store(batch(&["a", "new", "refused", "a", "newer"])).await
+                let writer = BatchWriter { label, source, ingest, arrival: &arrival, stop: &stop };
+                writer.store(batch(&["a", "new", "refused", "a", "newer"])).await
             }
         });
         while memory.rows("a") == 0 {
@@ -169,5 +152,32 @@ mod tests {
             place("_dead_letters", "k/t/0/refused", &[3]),
         ];
         assert_eq!(places.collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn many_bad_messages_are_one_write() {
+        let routes = CompiledRoutes::new(&[], TopicStyle::Mqtt, None, "test").unwrap();
+        let nodes = Arc::new(EdgeNodes::forgetful());
+        let mut intake = Intake::new(routes, nodes, arrival(), i64::MAX / 2);
+        let (client, stop): (Arc<str>, _) = ("c".into(), CancellationToken::new());
+        for number in 1..=2 {
+            let mut batch = Batch::new(number);
+            for packet_id in 0..1_000 {
+                let origin = Origin::Mqtt { client_id: &client, packet_id };
+                intake.add(&mut batch, &Message::new("a/b", b"{broken"), &origin, 1);
+            }
+            let memory = Memory::gated(1);
+            let (ingest, arrival) = (memory.as_ref(), &arrival());
+            let writer = BatchWriter { label: "m", source: None, ingest, arrival, stop: &stop };
+            let stored = match number {
+                1 => writer.store(batch).await.unwrap(),
+                _ => {
+                    let waits = None::<fn(&Arc<str>) -> bool>;
+                    writer.store_present(batch, waits).await.unwrap().0
+                }
+            };
+            assert_eq!(stored, Stored { rows: 0, dead_letters: 1_000 });
+            assert_eq!(memory.rows("_dead_letters"), 1_000);
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{
     held::{Held, rows_of_users},
-    store::{Sender, Stored},
-    write::{Until, wait_for_room},
+    store::Stored,
+    write::{BatchWriter, Until, wait_for_room},
 };
 use oribi_decode::Fault;
 use oribi_model::RejectReason;
 
-impl Sender<'_> {
+impl BatchWriter<'_> {
     /// Writes what is held until all of it is stored, as rows or as dead letters, while tables and
     /// ranges are made for it. `None` where the node stops first.
     pub(crate) async fn store_held(&self, mut held: Held) -> Option<Stored> {

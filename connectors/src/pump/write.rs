@@ -1,8 +1,8 @@
 //! Writes points until they are stored.
 
 use oribi_ingest::{Ingest, Receipt};
-use oribi_model::{Points, RejectReason, Rejection};
-use std::time::Duration;
+use oribi_model::{ArrivalClock, Points, RejectReason, Rejection};
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -46,45 +46,53 @@ pub(super) enum Until {
     All,
 }
 
-/// Writes until the rows in question are stored or refused; `source` says for the log whose rows
-/// they are. `None` when `stop` comes first: it is unknown then what was stored.
-pub(super) async fn write_points(
-    ingest: &dyn Ingest,
-    mut points: Vec<Points>,
-    source: &str,
-    until: Until,
-    stop: &CancellationToken,
-) -> Option<Receipt> {
-    let mut done = Receipt::default();
-    if points.iter().all(|points| points.rows() == 0) {
-        return Some(done);
-    }
-    let mut pause = Pause::default();
-    loop {
-        let written = match until {
-            Until::Present => ingest.write_present(points.clone()).await,
-            Until::Allowed | Until::All => ingest.write(points.clone()).await,
-        };
-        match written {
-            Ok(receipt) => done.add(receipt),
-            Err(wrong) if !wrong.is_retryable() => {
-                done.add(refuse_all(&points, &wrong));
-                return Some(done);
-            }
-            Err(wrong) => {
-                tracing::warn!(%wrong, source, "a batch of messages waits for the write path");
-                if stop.is_cancelled() || !pause.wait(stop).await {
-                    return None;
-                }
-                continue;
-            }
-        }
-        if until != Until::All || done.deferred.is_empty() {
+/// Writes the batches of a source.
+pub(crate) struct BatchWriter<'a> {
+    /// How dead letters and the log call it.
+    pub(crate) label: &'a str,
+    /// The source as the tablets' marks know it, if it can be read again.
+    pub(crate) source: Option<&'a Arc<str>>,
+    pub(crate) ingest: &'a dyn Ingest,
+    pub(crate) arrival: &'a ArrivalClock,
+    pub(crate) stop: &'a CancellationToken,
+}
+
+impl BatchWriter<'_> {
+    /// Writes until the rows in question are stored or refused. `None` when the writer's `stop` comes
+    /// first: it is unknown then what was stored.
+    pub(super) async fn write(&self, mut points: Vec<Points>, until: Until) -> Option<Receipt> {
+        let BatchWriter { label, ingest, stop, .. } = *self;
+        let mut done = Receipt::default();
+        if points.iter().all(|points| points.rows() == 0) {
             return Some(done);
         }
-        points = std::mem::take(&mut done.deferred);
-        if !wait_for_room(stop).await {
-            return None;
+        let mut pause = Pause::default();
+        loop {
+            let written = match until {
+                Until::Present => ingest.write_present(points.clone()).await,
+                Until::Allowed | Until::All => ingest.write(points.clone()).await,
+            };
+            match written {
+                Ok(receipt) => done.add(receipt),
+                Err(wrong) if !wrong.is_retryable() => {
+                    done.add(refuse_all(&points, &wrong));
+                    return Some(done);
+                }
+                Err(wrong) => {
+                    tracing::warn!(%wrong, source = label, "a batch of messages waits for the write path");
+                    if stop.is_cancelled() || !pause.wait(stop).await {
+                        return None;
+                    }
+                    continue;
+                }
+            }
+            if until != Until::All || done.deferred.is_empty() {
+                return Some(done);
+            }
+            points = std::mem::take(&mut done.deferred);
+            if !wait_for_room(stop).await {
+                return None;
+            }
         }
     }
 }

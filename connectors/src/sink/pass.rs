@@ -2,7 +2,7 @@
 
 use super::{
     Outlet, avro,
-    places::Places,
+    cursors::Cursors,
     record::{Encoder, Form},
     sent::Sent,
     windows::Closing,
@@ -46,21 +46,21 @@ pub(super) fn run(
         Ok(Form { format: feed.format, prefix })
     };
     let forms = feeds.iter().map(form).collect::<Result<Vec<Form>>>()?;
-    let mut places = Places::of(context);
+    let mut cursors = Cursors::of(context);
     outlet.meet()?;
-    let mut feeds: Vec<Open<'_>> = feeds
+    let mut feeds: Vec<OpenFeed<'_>> = feeds
         .iter()
         .zip(&forms)
-        .map(|(feed, form)| Open { feed, form, asked: None, is_barred: false })
+        .map(|(feed, form)| OpenFeed { feed, form, asked: None, is_barred: false })
         .collect();
-    let passed = pass_all(&mut feeds, context, runtime, &mut places, &mut outlet);
+    let passed = pass_all(&mut feeds, context, runtime, &mut cursors, &mut outlet);
     // What is confirmed need not be sent again, whatever ended the passing.
-    let kept = places.keep(context, runtime);
+    let kept = cursors.keep(context, runtime);
     passed.and(kept)
 }
 
 /// A feed under way.
-struct Open<'a> {
+struct OpenFeed<'a> {
     feed: &'a FeedSpec,
     form: &'a Form,
     /// When it was last asked whether its topic is there.
@@ -68,7 +68,7 @@ struct Open<'a> {
     is_barred: bool,
 }
 
-impl Open<'_> {
+impl OpenFeed<'_> {
     /// Whether records can go to the topic, which is asked again now and then as long as they
     /// cannot.
     fn is_clear(&mut self, context: &RunContext, outlet: &mut impl Outlet) -> Result<bool> {
@@ -86,10 +86,10 @@ impl Open<'_> {
 }
 
 fn pass_all(
-    feeds: &mut [Open<'_>],
+    feeds: &mut [OpenFeed<'_>],
     context: &RunContext,
     runtime: &Handle,
-    places: &mut Places,
+    cursors: &mut Cursors,
     outlet: &mut impl Outlet,
 ) -> Result<()> {
     let mut closed = None::<Instant>;
@@ -111,17 +111,17 @@ fn pass_all(
             if let Some(question) = feed.question() {
                 if closes {
                     let closing = Closing { context, runtime, feed, form, table: &table, question };
-                    closing.pass(places, outlet)?;
+                    closing.pass(cursors, outlet)?;
                 }
                 continue;
             }
             for tablet in context.parts.feed.tablets(table.id) {
                 let passing = Passing { context, feed, form, table: &table, tablet };
-                is_idle &= !passing.pass(places, outlet)?;
+                is_idle &= !passing.pass(cursors, outlet)?;
             }
         }
         context.progress.enter(if is_open { State::Running } else { State::Retrying });
-        places.keep_now_and_then(context, runtime)?;
+        cursors.keep_now_and_then(context, runtime)?;
         if is_idle {
             let stopped = tokio::time::timeout(IDLE_PAUSE, context.stop.cancelled());
             // A pause that ends by itself is what is hoped for.
@@ -142,17 +142,17 @@ struct Passing<'a> {
 
 impl Passing<'_> {
     /// Passes on what is new, or the first part of it. Whether there was something.
-    fn pass(&self, places: &mut Places, outlet: &mut impl Outlet) -> Result<bool> {
+    fn pass(&self, cursors: &mut Cursors, outlet: &mut impl Outlet) -> Result<bool> {
         let name = format!("{}/{}/{}", self.feed.topic, self.table.id.0, self.tablet.0);
-        let place = places.get(&name).unwrap_or(0);
+        let cursor = cursors.get(&name).unwrap_or(0);
         let mut sent = Sent::default();
         let unreadable = |wrong: oribi_model::Error| Error::Store(wrong.to_string());
-        let found = self.context.parts.feed.committed(self.tablet, place, CHUNK_BYTES_MAX);
+        let found = self.context.parts.feed.committed(self.tablet, cursor, CHUNK_BYTES_MAX);
         let Some(found) = found.map_err(unreadable)? else { return Ok(false) };
         let mut is_something = false;
         for batch in found.rows {
             if self.context.stop.is_cancelled() {
-                // The place stays, and the rows come again.
+                // The cursor stays, and the rows come again.
                 return Ok(true);
             }
             is_something = true;
@@ -160,10 +160,10 @@ impl Passing<'_> {
         }
         outlet.settle()?;
         sent.confirmed(&self.context.progress);
-        // An entry without rows moves the place too, but is not worth a change of the catalog.
+        // An entry without rows moves the cursor too, but is not worth a change of the catalog.
         match is_something {
-            true => places.advance(name, found.next),
-            false => places.note(name, found.next),
+            true => cursors.advance(name, found.next),
+            false => cursors.note(name, found.next),
         }
         Ok(is_something)
     }

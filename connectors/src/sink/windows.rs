@@ -1,6 +1,6 @@
 //! From committed rows to closed windows.
 
-use super::{Outlet, places::Places, record::Form, sent::Sent, window_record};
+use super::{Outlet, cursors::Cursors, record::Form, sent::Sent, window_record};
 use crate::{
     Error, Result,
     connector::{FeedSpec, RunContext},
@@ -36,7 +36,7 @@ pub(super) struct Closing<'a> {
     pub(super) question: WindowQuestion,
 }
 
-/// How far a feed has got, as its places say.
+/// How far a feed has got, as its cursors say.
 struct Reached {
     /// Every window that ends here or before was sent.
     until: i64,
@@ -44,28 +44,28 @@ struct Reached {
 }
 
 impl Closing<'_> {
-    /// Sends windows that late rows have changed, and those that have closed. Places are kept when
+    /// Sends windows that late rows have changed, and those that have closed. Cursors are kept when
     /// something was sent; what is read again after a crash is at worst sent again.
-    pub(super) fn pass(&self, places: &mut Places, outlet: &mut impl Outlet) -> Result<()> {
+    pub(super) fn pass(&self, cursors: &mut Cursors, outlet: &mut impl Outlet) -> Result<()> {
         let name = self.name();
-        let mut reached = self.reached(&name, places)?;
+        let mut reached = self.reached(&name, cursors)?;
         // From now on windows are told apart by it, even if nothing is sent for long.
-        places.note(format!("{name}/until"), reached.until as u64);
+        cursors.note(format!("{name}/until"), reached.until as u64);
         let (mut moved, mut late) = (BTreeMap::new(), BTreeSet::new());
         for tablet in self.context.parts.feed.tablets(self.table.id) {
             let name = format!("{name}/{}", tablet.0);
-            let place = places.get(&name).unwrap_or(0);
-            moved.insert(name, self.look(tablet, place, reached.until, &mut late)?);
+            let cursor = cursors.get(&name).unwrap_or(0);
+            moved.insert(name, self.look(tablet, cursor, reached.until, &mut late)?);
         }
         let ranges = self.ranges(&late, &mut reached)?;
         if ranges.is_empty() {
-            moved.into_iter().for_each(|(name, place)| places.note(name, place));
+            moved.into_iter().for_each(|(name, cursor)| cursors.note(name, cursor));
             return Ok(());
         }
         let revision = reached.revision + 1;
         // Kept first, so that no two sendings of one window ever have the same revision.
-        places.advance(format!("{name}/revision"), revision);
-        places.keep(self.context, self.runtime)?;
+        cursors.advance(format!("{name}/revision"), revision);
+        cursors.keep(self.context, self.runtime)?;
         let mut sent = Sent::default();
         for range in &ranges {
             self.send(*range, revision, &mut sent, outlet)?;
@@ -73,7 +73,7 @@ impl Closing<'_> {
         outlet.settle()?;
         sent.confirmed(&self.context.progress);
         moved.insert(format!("{name}/until"), reached.until as u64);
-        moved.into_iter().for_each(|(name, place)| places.advance(name, place));
+        moved.into_iter().for_each(|(name, cursor)| cursors.advance(name, cursor));
         Ok(())
     }
 
@@ -92,9 +92,9 @@ impl Closing<'_> {
 
     /// A feed that begins takes all that lies before now for late, so that only windows with rows
     /// are asked for, however long ago they were.
-    fn reached(&self, name: &str, places: &Places) -> Result<Reached> {
-        let revision = places.get(&format!("{name}/revision")).unwrap_or(0);
-        let until = match places.get(&format!("{name}/until")) {
+    fn reached(&self, name: &str, cursors: &Cursors) -> Result<Reached> {
+        let revision = cursors.get(&format!("{name}/revision")).unwrap_or(0);
+        let until = match cursors.get(&format!("{name}/until")) {
             Some(until) => until as i64,
             None => self.window_at(self.closed_ns())?.start,
         };
@@ -108,12 +108,12 @@ impl Closing<'_> {
         self.context.parts.arrival.now_ns().saturating_sub(lateness_ns)
     }
 
-    /// Finds the windows before `until` that new rows of a tablet belong to. Gives the place after
+    /// Finds the windows before `until` that new rows of a tablet belong to. Gives the cursor after
     /// the rows.
     fn look(
         &self,
         tablet: TabletId,
-        mut place: u64,
+        mut cursor: u64,
         until: i64,
         late: &mut BTreeSet<i64>,
     ) -> Result<u64> {
@@ -122,14 +122,14 @@ impl Closing<'_> {
             if late.len() >= LATE_MAX || self.context.stop.is_cancelled() {
                 break;
             }
-            let found = self.context.parts.feed.committed(tablet, place, CHUNK_BYTES_MAX);
+            let found = self.context.parts.feed.committed(tablet, cursor, CHUNK_BYTES_MAX);
             let Some(found) = found.map_err(unreadable)? else { break };
             for batch in found.rows {
                 self.note_late(&batch.map_err(unreadable)?, until, late)?;
             }
-            place = found.next;
+            cursor = found.next;
         }
-        Ok(place)
+        Ok(cursor)
     }
 
     fn note_late(&self, batch: &RowBatch, until: i64, late: &mut BTreeSet<i64>) -> Result<()> {

@@ -3,8 +3,8 @@
 use super::ConnectorSpec;
 use crate::{
     Result,
-    births::EdgeNodes,
     pump::{Batch, Intake, Origin},
+    sparkplug_store::EdgeNodes,
 };
 use oribi_decode::Message;
 use oribi_model::{ArrivalClock, Points, Value};

@@ -62,6 +62,8 @@ fn spec(mut members: Map<String, Value>) -> Result<ConnectorSpec, String> {
         Some(other) => return Err(format!("kind: expected a text, found {other}")),
         None => return Err("missing field `kind`".into()),
     };
+    // What is null is not given, whatever the kind.
+    members.retain(|_, value| !value.is_null());
     let of_all = members_of::<Common>();
     let (common, own): (Map<_, _>, Map<_, _>) =
         members.into_iter().partition(|(name, _)| of_all.contains(&&**name));

@@ -103,6 +103,8 @@ fn what_belongs_to_other_kinds_is_refused_and_said_to_be_theirs() {
         let in_json = serde_json::from_str::<ConnectorSpec>(&json.to_string()).unwrap_err();
         assert!(in_json.to_string().contains(expected), "{text}: {in_json}");
     }
+    let nothing = r#"{"name":"n","kind":"mqtt","url":"mqtt://h","client_id":null,"start":null}"#;
+    assert!(serde_json::from_str::<ConnectorSpec>(nothing).is_ok());
     let twice = r#"{"name":"n","kind":"mqtt","url":"mqtt://h","url":"mqtt://i"}"#;
     let wrong = serde_json::from_str::<ConnectorSpec>(twice).unwrap_err().to_string();
     assert!(wrong.contains("duplicate field `url`"), "{wrong}");

@@ -15,7 +15,7 @@ use crate::{
     msgpack,
     number::Number,
     row::{Cell, RowRules, RowSink, TIME_MEMBERS, TimeRule},
-    sparkplug::{self, EdgeNews, SharedNodes},
+    sparkplug::{self, EdgeNews, SparkplugNodes},
     tables::Tables,
     untimed::MessageTime,
 };
@@ -103,7 +103,7 @@ pub(crate) fn read_preset(
 /// Takes in a message of Sparkplug B; rows take origins from `origin` on. What it said beside its rows
 /// comes along.
 pub(crate) fn read_sparkplug(
-    nodes: &SharedNodes,
+    nodes: &SparkplugNodes,
     message: &Message<'_>,
     route: &Route,
     tables: &mut Tables,
@@ -114,7 +114,7 @@ pub(crate) fn read_sparkplug(
         Ok(outcome) => outcome,
         Err(fault) => return (Err(fault), None),
     };
-    let row = |row: sparkplug::Row| PresetRow {
+    let row = |row: sparkplug::EdgeRow| PresetRow {
         table: Some(SPARKPLUG_TABLE.to_owned()),
         tags: row.tags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         time: row.time,

@@ -27,7 +27,7 @@ const NAMES: [(&str, &[&str]); 12] = [
 /// collectd's wiki, "Plugin:MQTT" and "Naming schema": the topic ends in
 /// `HOST/PLUGIN[-INSTANCE]/TYPE[-INSTANCE]`, the payload is `TIME:VALUE[:VALUE…]`, where `nan` is no
 /// value yet. The plugin is the table, the type with its instance the field, always a float.
-pub(super) fn values(topic: &str, text: &str) -> Result<Vec<PresetRow>, Fault> {
+pub(super) fn rows(topic: &str, text: &str) -> Result<Vec<PresetRow>, Fault> {
     let mut levels = topic.rsplit('/');
     let (Some(kind), Some(plugin), Some(host)) = (levels.next(), levels.next(), levels.next())
     else {

@@ -66,8 +66,6 @@ pub(super) struct Node {
     /// Births may have been missed.
     is_doubtful: bool,
     asked_ns: Option<i64>,
-    /// The turn in which it was heard last.
-    pub(super) heard: u64,
     /// Bytes that its definitions take, about.
     bytes: usize,
 }
@@ -94,8 +92,8 @@ impl Node {
 
     /// A birth of the node; gives the devices known till now, which have theirs to come.
     pub(super) fn be_born(&mut self, own: Definitions, birth_seq: Option<u64>) -> Vec<String> {
-        let (heard, bytes) = (self.heard, own.bytes);
-        let born = Node { own: Some(own), birth_seq, heard, bytes, ..Node::default() };
+        let bytes = own.bytes;
+        let born = Node { own: Some(own), birth_seq, bytes, ..Node::default() };
         std::mem::replace(self, born).devices.into_keys().collect()
     }
 
@@ -120,7 +118,7 @@ impl Node {
     /// The node's end; gives the devices that end with it.
     pub(super) fn die(&mut self) -> Vec<String> {
         let dead = std::mem::take(self);
-        *self = Node { asked_ns: dead.asked_ns, heard: dead.heard, ..Node::default() };
+        *self = Node { asked_ns: dead.asked_ns, ..Node::default() };
         dead.devices.into_keys().collect()
     }
 

@@ -15,7 +15,7 @@ const ONLINE: &str = "online";
 
 /// A row of a message.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Row {
+pub struct EdgeRow {
     /// `group`, `node` and, for a device, `device`.
     pub tags: Vec<(&'static str, String)>,
     /// Ns since the Unix epoch; none: when the message came in.
@@ -37,13 +37,13 @@ impl Source<'_> {
         payload: &Payload<'_>,
         definitions: Option<&Definitions>,
         online: Option<bool>,
-    ) -> (Vec<Row>, Option<Fault>) {
+    ) -> (Vec<EdgeRow>, Option<Fault>) {
         let mut faults = Faults::default();
         let time = self.time(payload).unwrap_or_else(|fault| {
             faults.add("the message", fault);
             None
         });
-        let mut rows = Rows::default();
+        let mut rows = RowsByTime::default();
         if let Some(online) = online {
             rows.put(time, ONLINE, Document::Bool(online));
         }
@@ -72,14 +72,14 @@ impl Source<'_> {
     }
 
     /// The row of a death.
-    pub(super) fn offline(&self, time: Option<i64>) -> Row {
+    pub(super) fn offline(&self, time: Option<i64>) -> EdgeRow {
         self.row(time, vec![(ONLINE.to_owned(), Document::Bool(false))])
     }
 
-    fn row(&self, time: Option<i64>, fields: Vec<(String, Document)>) -> Row {
+    fn row(&self, time: Option<i64>, fields: Vec<(String, Document)>) -> EdgeRow {
         let mut tags = vec![("group", self.edge.group.clone()), ("node", self.edge.node.clone())];
         tags.extend(self.device.map(|device| ("device", device.to_owned())));
-        Row { tags, time, fields }
+        EdgeRow { tags, time, fields }
     }
 
     fn shown(&self, metric: &Metric<'_>) -> String {
@@ -103,27 +103,27 @@ fn field(
 }
 
 #[derive(Default)]
-struct Rows<'a> {
-    rows: Vec<Open<'a>>,
+struct RowsByTime<'a> {
+    rows: Vec<OpenRow<'a>>,
     /// The last row of each time.
     by_time: HashMap<Option<i64>, usize>,
 }
 
 #[derive(Default)]
-struct Open<'a> {
+struct OpenRow<'a> {
     time: Option<i64>,
     fields: Vec<(String, Document)>,
     names: HashSet<&'a str>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> RowsByTime<'a> {
     /// A second value of one name and time goes into a row of its own, which then counts.
     fn put(&mut self, time: Option<i64>, name: &'a str, value: Document) {
         let known = self.by_time.get(&time).copied();
         let at = match known.filter(|at| !self.rows[*at].names.contains(name)) {
             Some(at) => at,
             None => {
-                self.rows.push(Open { time, ..Open::default() });
+                self.rows.push(OpenRow { time, ..OpenRow::default() });
                 self.by_time.insert(time, self.rows.len() - 1);
                 self.rows.len() - 1
             }

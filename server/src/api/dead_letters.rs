@@ -8,6 +8,7 @@ use super::{
 use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampNanosecondType};
 use axum::{Json, extract::State, http::StatusCode};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use futures::{StreamExt, TryStreamExt, stream};
 use oribi_connectors::{
     TopicStyle,
     dead_letter::{Around, DEAD_LETTER_TABLE},
@@ -18,6 +19,9 @@ use oribi_query::http::Problem;
 use serde::Serialize;
 use std::{collections::HashMap, sync::Arc};
 use utoipa::ToSchema;
+
+/// Letters that are deleted at once.
+const DELETIONS_MAX: usize = 64;
 
 /// Letters of one request at most.
 const LETTERS_MAX: u64 = 10_000;
@@ -88,6 +92,7 @@ pub(super) async fn put_through(
     let outcomes = outcomes.map_err(|wrong| {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", wrong.to_string())
     })?;
+    let mut put_through = Vec::new();
     for (row, outcome) in rows.into_iter().zip(outcomes) {
         match outcome {
             Replayed::Stored => {
@@ -98,7 +103,7 @@ pub(super) async fn put_through(
                     Some(TagPredicate::Equal(column.id, value))
                 };
                 let tags = row.tags.into_iter().filter_map(tag).collect();
-                admin.node.delete(table.id, time, TagPredicate::And(tags)).await?;
+                put_through.push((time, TagPredicate::And(tags)));
                 view.stored += 1;
             }
             Replayed::Refused(reason) => {
@@ -110,6 +115,11 @@ pub(super) async fn put_through(
             }
         }
     }
+    // Together, so that they share syncs.
+    let deletions =
+        put_through.into_iter().map(|(time, tags)| admin.node.delete(table.id, time, tags));
+    let mut deletions = stream::iter(deletions).buffer_unordered(DELETIONS_MAX);
+    while deletions.try_next().await?.is_some() {}
     Ok(Json(view))
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{Method, StatusCode, header, uri::Authority},
+    http::{HeaderName, HeaderValue, Method, StatusCode, header, uri::Authority},
     middleware::Next,
     response::Response,
 };
@@ -40,6 +40,20 @@ pub(super) async fn count(
     if let Some(path) = path {
         let (status, elapsed_us) = (answer.status().as_u16(), elapsed.as_micros());
         tracing::info!(%method, path, status, elapsed_us, "request");
+    }
+    answer
+}
+
+/// Has browsers take no answer for what it is not, show none within other sites, and hand none to them.
+pub(super) async fn shield(request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, &str); 3] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ];
+    let mut answer = next.run(request).await;
+    for (name, value) in HEADERS {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     answer
 }

@@ -8,6 +8,7 @@ use crate::{
         frame::{self, Frame},
         packets::{self, reason},
         qos2::Known,
+        shard::ShardState,
     },
     pump::{Origin, head_of},
 };
@@ -78,10 +79,13 @@ impl Connection {
             }
             let message = Message::new(topic, publish.payload);
             let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: publish.packet_id };
-            shard.add(&mut state, &message, &origin, now_ns);
+            let ShardState { open, intake } = &mut *state;
+            intake.add(&mut open.batch, &message, &origin, now_ns);
             self.ack_later(number, publish.qos, publish.packet_id);
         };
         if taken > 0 {
+            // Nobody here can be asked for anything: clients of the listener have no subscriptions.
+            drop(state.intake.take_rebirths());
             shard.announce(&mut state.open);
         }
         state.open.notify(&self.live.waker);
@@ -181,7 +185,7 @@ impl Connection {
             let message = Message::new(&oversize.topic, &oversize.head);
             let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: oversize.packet_id };
             let fault = Fault::new(RejectReason::Limit, detail);
-            shard.add_dead(&mut state, &message, oversize.payload_bytes, &origin, fault);
+            state.open.batch.add_dead(&message, oversize.payload_bytes, &origin, fault);
             self.ack_later(number, oversize.qos, oversize.packet_id);
         }
         shard.announce(&mut state.open);
@@ -189,6 +193,9 @@ impl Connection {
         self.common.counters.messages.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+/// Most bytes of the topics behind the aliases of a connection.
+const ALIAS_BYTES_MAX: usize = 256 * 1024;
 
 /// The topics that stand behind the aliases of a connection.
 #[derive(Default)]
@@ -223,6 +230,9 @@ impl Aliases {
                 let before = self.topics.insert(alias, kept.into());
                 self.bytes += kept.len();
                 self.bytes -= before.map_or(0, |topic| topic.len());
+                if self.bytes > ALIAS_BYTES_MAX {
+                    return Err(End::Refused(reason::QUOTA));
+                }
                 Ok(topic)
             }
         }

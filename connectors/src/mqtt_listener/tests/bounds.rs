@@ -96,7 +96,7 @@ async fn aliases_go_with_the_connection_that_used_them_least_lately() {
         let mut client = door.send(&connect(&format!("alias{at}"))).await;
         assert_eq!(read(&mut client).await[0], 0x20);
         for alias in 1..=100 {
-            let topic = format!("t{alias}/{}", "x".repeat(4_000));
+            let topic = format!("t{alias}/{}", "x".repeat(2_000));
             let packet = publish_with(1, alias, &topic, &[3, 35, 0, alias as u8], b"1");
             client.write_all(&packet).await.unwrap();
             assert_eq!(read(&mut client).await, [0x40, 2, 0, alias as u8]);
@@ -107,6 +107,42 @@ async fn aliases_go_with_the_connection_that_used_them_least_lately() {
     let mut last = clients.pop().unwrap();
     last.write_all(&publish_with(1, 9, "", &[3, 35, 0, 4], b"1")).await.unwrap();
     assert_eq!(read(&mut last).await, [0x40, 2, 0, 9]);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn aliases_of_one_connection_are_bounded() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let mut client = door.send(&connect_v5(2, &[vec![0], text(b"alias")])).await;
+    assert_eq!(read(&mut client).await[0], 0x20);
+    let topic = |alias: u8| format!("t{alias}/{}", "x".repeat(4_000));
+    let mut taken = 0;
+    let refused = loop {
+        taken += 1;
+        let packet = publish_with(1, 7, &topic(taken), &[3, 35, 0, taken], b"1");
+        client.write_all(&packet).await.unwrap();
+        let answer = read(&mut client).await;
+        if answer[0] != 0x40 {
+            break answer;
+        }
+    };
+    assert_eq!((refused, taken), (vec![0xe0, 1, 0x97], 66));
+    door.close().await;
+}
+
+#[tokio::test]
+async fn long_wills_are_refused() {
+    let memory = Memory::open();
+    let door = open(&memory);
+    let will = |bytes: usize| {
+        let will = [vec![0], text(b"w/a"), text(&vec![b'x'; bytes])].concat();
+        connect_v5(2 | 4, &[vec![0], text(b"w"), will])
+    };
+    let mut client = door.send(&will(16 * 1024)).await;
+    assert_eq!(read(&mut client).await[3], 0, "it is taken");
+    let refused = door.send(&will(16 * 1024 + 1)).await;
+    assert_eq!(closed(refused).await, [0x20, 3, 0, 0x95, 0]);
     door.close().await;
 }
 

@@ -1,4 +1,4 @@
-//! Receivers of radio sensors.
+//! rtl_433, a receiver of many radio sensors.
 
 use super::{PresetRow, text_at, time_of, value};
 use crate::{Fault, document::Document};
@@ -9,7 +9,7 @@ const TAGS: [&str; 4] = ["model", "subtype", "channel", "id"];
 /// rtl_433's documentation, "Outputs" (`-F mqtt`): `BASE/RECEIVER/events` and `states` hold objects,
 /// `BASE/RECEIVER/devices/…/FIELD` single values. A time without a zone is taken as UTC, to which
 /// `-M time:utc` sets it; one that counts from the start of a recording is none.
-pub(super) fn rtl_433(topic: &str, text: &str) -> Result<Vec<PresetRow>, Fault> {
+pub(super) fn rows(topic: &str, text: &str) -> Result<Vec<PresetRow>, Fault> {
     if let Some((base, path)) = topic.split_once("/devices/") {
         let receiver = base.rsplit('/').next().unwrap_or(base);
         let Some((device, field)) = path.rsplit_once('/') else {

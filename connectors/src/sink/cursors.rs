@@ -7,37 +7,37 @@ use std::{
 };
 use tokio::runtime::Handle;
 
-/// How often places are kept: each time is a change of the catalog.
+/// How often cursors are kept: each time is a change of the catalog.
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Places by name, of which those that have moved of late are not kept yet: what lies behind a kept
+/// Cursors by name, of which those that have moved of late are not kept yet: what lies behind a kept
 /// one is sent again after a crash.
-pub(super) struct Places {
+pub(super) struct Cursors {
     all: BTreeMap<String, u64>,
     moved: BTreeMap<String, u64>,
     kept: Instant,
 }
 
-impl Places {
+impl Cursors {
     /// Those that are kept.
-    pub(super) fn of(context: &RunContext) -> Places {
+    pub(super) fn of(context: &RunContext) -> Cursors {
         let all = context.parts.store.cursors(&context.name);
-        Places { all, moved: BTreeMap::new(), kept: Instant::now() }
+        Cursors { all, moved: BTreeMap::new(), kept: Instant::now() }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<u64> {
         self.all.get(name).copied()
     }
 
-    /// Moves a place that is not worth a change of the catalog by itself.
-    pub(super) fn note(&mut self, name: String, place: u64) {
-        self.all.insert(name, place);
+    /// Moves a cursor that is not worth a change of the catalog by itself.
+    pub(super) fn note(&mut self, name: String, cursor: u64) {
+        self.all.insert(name, cursor);
     }
 
-    /// Moves a place, which is kept soon.
-    pub(super) fn advance(&mut self, name: String, place: u64) {
-        self.moved.insert(name.clone(), place);
-        self.all.insert(name, place);
+    /// Moves a cursor, which is kept soon.
+    pub(super) fn advance(&mut self, name: String, cursor: u64) {
+        self.moved.insert(name.clone(), cursor);
+        self.all.insert(name, cursor);
     }
 
     /// Keeps what has moved, if that is due.

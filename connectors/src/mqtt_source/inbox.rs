@@ -9,7 +9,7 @@ use crate::{
     Result,
     connector::{Common, Progress, RunContext},
     dead_letter::PAYLOAD_BYTES_MAX,
-    pump::{self, Batch, Origin, Sender, Wanted},
+    pump::{Batch, BatchWriter, Intake, Origin, Wanted},
 };
 use oribi_decode::{Fault, Message, mapping::TopicStyle, sparkplug::EdgeNode};
 use oribi_ingest::Ingest;
@@ -25,8 +25,8 @@ const BATCH_ROWS_MAX: usize = 32_768;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// Messages that wait to be written, and their acks.
-pub(super) struct Intake {
-    state: Mutex<Open>,
+pub(super) struct Inbox {
+    state: Mutex<Waiting>,
     ready: Notify,
     taken: Notify,
     closed: CancellationToken,
@@ -38,10 +38,10 @@ pub(super) struct Intake {
     progress: Arc<Progress>,
 }
 
-struct Open {
+struct Waiting {
     batch: Batch,
     acks: Vec<Ack>,
-    intake: pump::Intake,
+    intake: Intake,
 }
 
 /// What became of a message that was offered.
@@ -52,14 +52,14 @@ enum Offer {
     Wants(Wanted),
 }
 
-impl Intake {
-    pub(super) fn new(spec: &MqttSource, common: &Common, context: &RunContext) -> Result<Intake> {
+impl Inbox {
+    pub(super) fn new(spec: &MqttSource, common: &Common, context: &RunContext) -> Result<Inbox> {
         let routes = common.compile(&spec.routes, TopicStyle::Mqtt, "connector")?;
         let arrival = context.parts.arrival.clone();
         let (nodes, ahead_ns_max) = (context.nodes.clone(), context.parts.ahead_ns_max);
-        let intake = pump::Intake::new(routes, nodes, arrival.clone(), ahead_ns_max);
-        Ok(Intake {
-            state: Mutex::new(Open { batch: Batch::new(1), acks: Vec::new(), intake }),
+        let intake = Intake::new(routes, nodes, arrival.clone(), ahead_ns_max);
+        Ok(Inbox {
+            state: Mutex::new(Waiting { batch: Batch::new(1), acks: Vec::new(), intake }),
             ready: Notify::new(),
             taken: Notify::new(),
             closed: CancellationToken::new(),
@@ -89,7 +89,7 @@ impl Intake {
 
     fn offer(&self, publish: &Publish) -> Offer {
         let mut state = self.state.lock();
-        let Open { batch, acks, intake } = &mut *state;
+        let Waiting { batch, acks, intake } = &mut *state;
         let is_full = batch.rows() >= BATCH_ROWS_MAX
             || batch.bytes() >= BATCH_BYTES_MAX
             || batch.holds_enough();
@@ -182,8 +182,8 @@ impl Intake {
     /// `false` where the node stops first.
     async fn store(&self, batch: Batch, ingest: &dyn Ingest, stop: &CancellationToken) -> bool {
         let (label, arrival) = (&*self.name, &self.arrival);
-        let sender = Sender { label, source: None, ingest, arrival, stop };
-        let Some(stored) = sender.store(batch).await else { return false };
+        let writer = BatchWriter { label, source: None, ingest, arrival, stop };
+        let Some(stored) = writer.store(batch).await else { return false };
         self.progress.stored(stored);
         true
     }
