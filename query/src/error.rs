@@ -149,6 +149,31 @@ fn near_text(near: &[String]) -> String {
     format!("; similar names: {}", near.join(", "))
 }
 
+/// What DataFusion was asked by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AskedBy<'a> {
+    /// A predicate in a parameter of this name.
+    Parameter(&'a str),
+    /// A statement.
+    Statement,
+}
+
+impl<'a> AskedBy<'a> {
+    fn parameter(self) -> &'a str {
+        match self {
+            AskedBy::Parameter(name) => name,
+            AskedBy::Statement => "q",
+        }
+    }
+
+    fn wrong(self, detail: String) -> Error {
+        match self {
+            AskedBy::Parameter(name) => Error::parameter(name, detail),
+            AskedBy::Statement => Error::Sql { detail },
+        }
+    }
+}
+
 impl Error {
     /// A malformed parameter.
     pub(crate) fn parameter(parameter: &str, detail: impl Into<String>) -> Error {
@@ -206,35 +231,44 @@ impl Error {
         }
     }
 
-    /// An error of DataFusion as an answer about `parameter`.
+    /// A fault of a predicate as one of the statement that holds it.
+    pub(crate) fn of_statement(self) -> Error {
+        match self {
+            Error::Parameter { detail, .. } => Error::Sql { detail },
+            error => error,
+        }
+    }
+
+    /// An error of DataFusion as an answer about what was asked.
     pub(crate) fn from_datafusion(
-        parameter: &str,
+        asked: AskedBy<'_>,
         error: &DataFusionError,
         memory_bytes_max: usize,
     ) -> Error {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(_) => Error::MemoryLimit { memory_bytes_max },
             DataFusionError::External(inner) => match inner.downcast_ref::<Error>() {
+                Some(own) if asked == AskedBy::Statement => own.clone().of_statement(),
                 Some(own) => own.clone(),
                 None => Error::Sql { detail: inner.to_string() },
             },
             DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
                 SchemaError::FieldNotFound { field, valid_fields } => Error::UnknownColumn {
-                    parameter: parameter.into(),
+                    parameter: asked.parameter().into(),
                     column: field.name.clone(),
                     columns: valid_fields.iter().map(|column| column.name.clone()).collect(),
                 },
-                other => Error::parameter(parameter, other.to_string()),
+                other => asked.wrong(other.to_string()),
             },
             DataFusionError::SQL(error, _) => {
                 let (ParserError::ParserError(detail) | ParserError::TokenizerError(detail)) =
                     error.as_ref()
                 else {
-                    return Error::parameter(parameter, "the SQL nests too deep");
+                    return asked.wrong("the SQL nests too deep".into());
                 };
-                Error::parameter(parameter, format!("the SQL cannot be read: {detail}"))
+                asked.wrong(format!("the SQL cannot be read: {detail}"))
             }
-            root => Error::parameter(parameter, in_words(&root.strip_backtrace())),
+            root => asked.wrong(in_words(&root.strip_backtrace())),
         }
     }
 }

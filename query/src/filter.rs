@@ -1,7 +1,9 @@
 //! `where`: split into a time range, a condition on series, and the rest.
 
 use crate::{
-    Error, QueryOptions, Result, dialect, functions, guard,
+    Error, QueryOptions, Result, dialect,
+    error::AskedBy,
+    functions, guard,
     pushdown::{self, Pushed},
     relation::Relation,
     watch::Watch,
@@ -104,7 +106,8 @@ impl Filter {
         let relation = Relation::of(table);
         let expr = parse_predicate(parameter, text, &relation, options)?;
         let pushed = pushdown::split([&expr], &relation);
-        let refuse = |error| Error::from_datafusion(parameter, &error, options.memory_bytes_max);
+        let asked = AskedBy::Parameter(parameter);
+        let refuse = |error| Error::from_datafusion(asked, &error, options.memory_bytes_max);
         let series = series_residual(&pushed, &relation).map_err(refuse)?;
         let (time, tags) = (pushed.time, pushed.tags);
         let mut filter = Filter { time, tags, series, ..Filter::default() };
@@ -153,7 +156,8 @@ pub(crate) fn parse_predicate(
     let wrong = |detail| Error::parameter(parameter, detail);
     guard::check(text, options).map_err(wrong)?;
     let state = functions::session_state();
-    let refuse = |error| Error::from_datafusion(parameter, &error, options.memory_bytes_max);
+    let asked = AskedBy::Parameter(parameter);
+    let refuse = |error| Error::from_datafusion(asked, &error, options.memory_bytes_max);
     let sql = &state.config().options().sql_parser.dialect;
     let mut tree = state.sql_to_expr_with_alias(text, sql).map_err(refuse)?;
     dialect::settle_predicate(&mut tree.expr).map_err(wrong)?;
@@ -214,7 +218,7 @@ pub(crate) fn series_filter(
 }
 
 fn failed(error: DataFusionError) -> Error {
-    match Error::from_datafusion("where", &error, 0) {
+    match Error::from_datafusion(AskedBy::Parameter("where"), &error, 0) {
         Error::MemoryLimit { .. } => Error::parameter("where", error.strip_backtrace()),
         other => other,
     }

@@ -6,8 +6,8 @@ mod plain;
 mod scan;
 
 use crate::{
-    Error, QueryOptions, Result, answer::Stats, dialect, filter::FilterCache, functions, guard,
-    plan, target::Out, watch::Watch,
+    Error, QueryOptions, Result, answer::Stats, dialect, error::AskedBy, filter::FilterCache,
+    functions, guard, plan, target::Out, watch::Watch,
 };
 use arrow_schema::Schema;
 use catalog::Catalog;
@@ -115,7 +115,7 @@ impl Planned {
                     Some(wanted) => by_time::answer(&plain, wanted, read, options, watch, out),
                     None => plain.answer(read, options, watch, out).map(Some),
                 }
-                .map_err(plain::as_sql)
+                .map_err(Error::of_statement)
             }
             Planned::Plan(run) => run.answer(read.as_ref(), options, watch, out).map(Some),
         }
@@ -213,8 +213,8 @@ fn explain(
     options: &QueryOptions,
     error: &DataFusionError,
 ) -> Error {
-    let error = Error::from_datafusion("q", error, options.memory_bytes_max);
-    let Error::Parameter { detail, .. } = error else { return error };
+    let error = Error::from_datafusion(AskedBy::Statement, error, options.memory_bytes_max);
+    let Error::Sql { detail } = &error else { return error };
     const MISSING: &str = "table '";
     if let Some(name) = detail.split_once(MISSING).map(|(_, rest)| rest)
         && let Some((name, _)) = name.split_once("' not found")
@@ -225,5 +225,5 @@ fn explain(
         }
         return plan::unknown_table(read, db, name);
     }
-    Error::Sql { detail }
+    error
 }

@@ -300,11 +300,3 @@ fn project(whole: &Relation, items: &[SelectItem]) -> Option<Relation> {
     let origins: Vec<Origin> = columns.iter().map(|(place, _)| whole.origins[*place]).collect();
     Some(Relation { schema: Arc::new(Schema::new(fields)), origins })
 }
-
-/// A fault of the predicate as one of the SQL that holds it.
-pub(super) fn as_sql(error: Error) -> Error {
-    match error {
-        Error::Parameter { detail, .. } => Error::Sql { detail },
-        error => error,
-    }
-}
