@@ -7,6 +7,7 @@ mod check;
 mod command;
 mod error;
 mod identity;
+pub mod liveness;
 mod machine;
 mod member;
 mod node;
