@@ -14,6 +14,8 @@ mod node;
 mod partition;
 mod repair;
 mod replica;
+#[cfg(test)]
+mod sim;
 pub mod transport;
 
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
