@@ -6,8 +6,10 @@
 mod applied;
 mod config;
 mod forms;
+mod inbox;
 mod instance;
 mod instances;
+mod leading;
 mod log_store;
 mod machine;
 mod peers;
@@ -16,10 +18,15 @@ mod recover;
 #[cfg(test)]
 mod tests;
 mod types;
+mod wire;
 mod write;
 
-use crate::{Assignment, Birth, Error, MemberId, Result, command::Command, machine::Machine};
+use crate::{
+    Assignment, Birth, Error, MemberId, Result, command::Command, machine::Machine,
+    transport::Network,
+};
 use applied::Applied;
+use inbox::Inbox;
 use instance::{Instance, Running};
 pub(crate) use instances::{Instances, Usage, to_rest};
 use machine::MachineAdapter;
@@ -30,14 +37,15 @@ use oribi_store::{
     log::{GroupId, Log},
 };
 use parking_lot::Mutex;
+pub(crate) use peers::NoPeers;
 pub(crate) use purge::Purge;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use types::TypeConfig;
 
 type Raft = openraft::Raft<TypeConfig, MachineAdapter>;
 
 /// One member of one consensus group.
-pub(crate) struct Replica {
+pub struct Replica {
     member: MemberId,
     birth: Birth,
     group: GroupId,
@@ -48,6 +56,8 @@ pub(crate) struct Replica {
     /// Held while an instance starts or ends.
     switching: tokio::sync::Mutex<()>,
     instances: Arc<Instances>,
+    network: Arc<dyn Network>,
+    inbox: OnceLock<Inbox>,
     usage: Mutex<Usage>,
 }
 
@@ -62,7 +72,7 @@ impl Replica {
         (group, assignment): (GroupId, &Assignment),
         log: Arc<Log>,
         machine: Arc<dyn Machine>,
-        instances: Arc<Instances>,
+        (instances, network): (Arc<Instances>, Arc<dyn Network>),
     ) -> Result<Arc<Replica>> {
         let applied = recover::recover(member, group, &log, &*machine)?;
         let applied = Arc::new(Mutex::new(applied));
@@ -79,6 +89,8 @@ impl Replica {
             instance,
             switching,
             instances,
+            network,
+            inbox: OnceLock::new(),
             usage,
         }))
     }
@@ -138,9 +150,11 @@ impl Replica {
         Ok(Some((commands, next)))
     }
 
-    /// What the consensus instance was used for, if one runs.
+    /// What the consensus instance was used for, if one runs that may rest: to other members of its
+    /// group one that rests is dead.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        self.is_running().then(|| *self.usage.lock())
+        let may_rest = self.is_running() && config::is_alone(&self.applied.lock().membership);
+        may_rest.then(|| *self.usage.lock())
     }
 
     fn is_instance(&self, running: &Arc<Running>) -> bool {

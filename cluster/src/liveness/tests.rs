@@ -1,6 +1,8 @@
 //! The machine by tables: what is suspected when, and when it is trusted again. Whole clusters of
 //! it run in the simulation.
 
+mod threads;
+
 use super::*;
 use crate::Boot;
 use oribi_model::NodeId;

@@ -9,7 +9,7 @@ use super::{
     instances::{Place, Usage},
     log_store::GroupLog,
     machine::MachineAdapter,
-    peers::NoPeers,
+    peers::Peers,
     recover::newest_membership,
 };
 use crate::{Error, Result};
@@ -96,7 +96,8 @@ impl Replica {
         let config = config(&newest).map_err(|error| self.unavailable(error))?;
         let log = GroupLog::new(self.group, self.log.clone());
         let machine = MachineAdapter::new(self.machine.clone(), self.applied.clone(), log.clone());
-        let raft = Raft::new(self.member.to_u64(), config, NoPeers, log, machine)
+        let peers = Peers { group: self.group, network: self.network.clone() };
+        let raft = Raft::new(self.member.to_u64(), config, peers, log, machine)
             .await
             .map_err(|error| self.unavailable(error))?;
         let outcome = self.begin(&raft, is_alone(&newest)).await;

@@ -2,6 +2,7 @@
 
 mod held;
 mod outcomes;
+mod several;
 
 use super::{
     log_store::GroupLog,
@@ -140,11 +141,16 @@ fn create(db: usize) -> Command {
 
 const GROUP: GroupId = GroupId(3);
 
+/// Without any other node.
+fn alone() -> (Arc<Instances>, Arc<dyn Network>) {
+    (Arc::default(), Arc::new(NoPeers))
+}
+
 fn recover(log: &Arc<Log>, machine: &Arc<Memory>) -> Arc<Replica> {
     let member = MemberId::first(NodeId(1));
     let assignment = Assignment::alone(member);
     let (log, machine) = (log.clone(), machine.clone());
-    Replica::recover(member, (GROUP, &assignment), log, machine, Arc::default()).unwrap()
+    Replica::recover(member, (GROUP, &assignment), log, machine, alone()).unwrap()
 }
 
 /// Makes durable what was applied.

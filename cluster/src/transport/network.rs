@@ -1,6 +1,6 @@
 //! The seam between what nodes say and how it gets there: sockets, or a simulation.
 
-use super::{Agreed, Frame, Kind, Refusal};
+use super::{Agreed, Channel, Frame, Kind, Refusal};
 use crate::Incarnation;
 use bytes::Bytes;
 use oribi_model::NodeId;
@@ -87,4 +87,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// The connection for this purpose is gone, and no newer one has taken its place.
     fn cut(&self, with: &Agreed, side: Side);
+
+    /// A node could not be connected to: where it should be, nobody answers.
+    fn refused(&self, node: NodeId, channel: Channel) {
+        tracing::debug!(node = node.0, ?channel, "nobody answers");
+    }
 }

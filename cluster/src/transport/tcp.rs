@@ -1,12 +1,12 @@
 //! The network over TCP: this node calls every other one, once for each purpose, and takes the
 //! calls of others.
 //!
-//! A connection is made of anything that reads and writes: encryption goes between the socket and
-//! the greeting, at the two places that say `stream`.
+//! What is established may be anything that reads and writes: encryption goes between the socket and
+//! the greeting, in `greeted` and `call_once`.
 
 use super::{
-    Agreed, CallError, Channel, Connection, Kind, Network, Pending, Request, Service, Side,
-    Succession,
+    Agreed, CallError, Channel, Connection, Decoder, Kind, Network, Pending, Request, Service,
+    Side, Succession,
     calls::Calls,
     greeting,
     pump::{Ended, Pump},
@@ -15,13 +15,17 @@ use crate::NodeIdentity;
 use bytes::Bytes;
 use oribi_model::NodeId;
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::{Notify, Semaphore, oneshot, watch},
     task::JoinSet,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 /// Connections that have not said yet who they are; others wait to be accepted.
@@ -44,8 +48,16 @@ struct Callers {
     running: BTreeMap<Connection, Called>,
 }
 
+/// Another network of the same node, on its own runtime, for what comes over other channels.
+struct Elsewhere {
+    runtime: Handle,
+    tcp: Arc<Tcp>,
+}
+
 struct Shared {
     identity: NodeIdentity,
+    channels: BTreeSet<Channel>,
+    elsewhere: OnceLock<Elsewhere>,
     service: Arc<dyn Service>,
     callers: Mutex<Callers>,
     /// The connections that this node has made and that stand.
@@ -54,31 +66,45 @@ struct Shared {
     stopped: watch::Sender<bool>,
 }
 
-/// The connections of a node.
+/// A node that is called.
+struct Callee {
+    address: String,
+    again: Arc<Notify>,
+    calling: JoinSet<()>,
+}
+
+/// The connections of a node for some channels.
 pub struct Tcp {
     shared: Arc<Shared>,
-    /// What goes on for each node that is called, and for those that call.
-    tasks: Mutex<BTreeMap<Option<NodeId>, JoinSet<()>>>,
+    called: Mutex<BTreeMap<NodeId, Callee>>,
+    /// What listens, and the connections that were taken over.
+    taking: Mutex<JoinSet<()>>,
 }
 
 impl Tcp {
     /// A network in which nobody is called yet; `service` takes what others ask.
-    pub fn new(identity: NodeIdentity, service: Arc<dyn Service>) -> Tcp {
+    pub fn new(
+        identity: NodeIdentity,
+        channels: BTreeSet<Channel>,
+        service: Arc<dyn Service>,
+    ) -> Tcp {
         let shared = Arc::new(Shared {
             identity,
+            channels,
+            elsewhere: OnceLock::new(),
             service,
             callers: Mutex::default(),
             calling: Mutex::default(),
             greetings: Semaphore::new(GREETING_MAX),
             stopped: watch::Sender::new(false),
         });
-        Tcp { shared, tasks: Mutex::default() }
+        Tcp { shared, called: Mutex::default(), taking: Mutex::default() }
     }
 
     /// Takes the calls that come in at `listener`, on the present runtime, until the network ends.
     pub fn listen(&self, listener: TcpListener) {
         let shared = self.shared.clone();
-        self.tasks.lock().entry(None).or_default().spawn(async move {
+        self.taking.lock().spawn(async move {
             let mut stopped = shared.stopped.subscribe();
             let mut connections = JoinSet::new();
             tokio::select! {
@@ -89,16 +115,65 @@ impl Tcp {
         });
     }
 
-    /// Calls a node at an address (`HOST:PORT`), again and again, until it is called elsewhere.
-    pub fn call_at(&self, node: NodeId, address: String) {
-        let mut tasks = self.tasks.lock();
-        let mut calling = JoinSet::new();
-        for channel in Channel::ALL {
-            let (shared, address) = (self.shared.clone(), address.clone());
-            calling.spawn(async move { shared.keep_calling(node, channel, &address).await });
+    /// Hands connections that come in for other channels than this network's to another one, which
+    /// works on `runtime`. Said once, before anything listens.
+    pub fn hand_over(&self, runtime: Handle, tcp: Arc<Tcp>) {
+        if self.shared.elsewhere.set(Elsewhere { runtime, tcp }).is_err() {
+            tracing::error!("connections are handed over already");
         }
-        // What was called before ends with its tasks.
-        tasks.insert(Some(node), calling);
+    }
+
+    /// Calls these nodes at their addresses (`HOST:PORT`), again and again, and no others.
+    pub fn call_only(&self, nodes: BTreeMap<NodeId, String>) {
+        let mut called = self.called.lock();
+        called.retain(|node, known| nodes.get(node) == Some(&known.address));
+        for (node, address) in nodes {
+            called.entry(node).or_insert_with(|| self.callee(node, address));
+        }
+    }
+
+    /// Calls a node again now, where that would have had to wait.
+    pub fn call_now(&self, node: NodeId) {
+        if let Some(callee) = self.called.lock().get(&node) {
+            callee.again.notify_waiters();
+        }
+    }
+
+    fn callee(&self, node: NodeId, address: String) -> Callee {
+        let (mut calling, again) = (JoinSet::new(), Arc::<Notify>::default());
+        for channel in self.shared.channels.iter().copied() {
+            let (shared, address, again) = (self.shared.clone(), address.clone(), again.clone());
+            let call = async move { shared.keep_calling(node, channel, &address, &again).await };
+            calling.spawn(call);
+        }
+        Callee { address, again, calling }
+    }
+
+    /// Takes a connection over whose other side is known.
+    fn adopt(
+        &self,
+        runtime: &Handle,
+        stream: std::net::TcpStream,
+        agreed: Agreed,
+        decoder: Decoder,
+    ) {
+        let shared = self.shared.clone();
+        let serve = async move {
+            let mut stopped = shared.stopped.subscribe();
+            let ended = async {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => shared.serve_greeted(stream, agreed, decoder).await,
+                    Err(error) => error.to_string(),
+                }
+            };
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+                ended = ended => tracing::debug!(%ended, "a connection from another node has ended"),
+            }
+        };
+        let mut taking = self.taking.lock();
+        while taking.try_join_next().is_some() {}
+        taking.spawn_on(serve, runtime);
     }
 
     /// Whether this node has a connection to another one for this purpose.
@@ -109,13 +184,12 @@ impl Tcp {
     /// Ends all connections. Once this resolves, nothing more is handed on.
     pub async fn stop(&self) {
         self.shared.stopped.send_replace(true);
-        let tasks = std::mem::take(&mut *self.tasks.lock());
-        for (node, mut tasks) in tasks {
-            match node {
-                Some(_) => tasks.shutdown().await,
-                None => while tasks.join_next().await.is_some() {},
-            }
+        let called = std::mem::take(&mut *self.called.lock());
+        for mut callee in called.into_values() {
+            callee.calling.shutdown().await;
         }
+        let mut taking = std::mem::take(&mut *self.taking.lock());
+        while taking.join_next().await.is_some() {}
     }
 }
 
@@ -168,6 +242,20 @@ impl Shared {
             Ok(greeted) => greeted,
             Err(error) => return error.to_string(),
         };
+        if self.channels.contains(&agreed.channel) {
+            return self.serve_greeted(stream, agreed, decoder).await;
+        }
+        let Some(Elsewhere { runtime, tcp }) = self.elsewhere.get() else {
+            return "nothing is taken over this channel".into();
+        };
+        match stream.into_std() {
+            Ok(stream) => tcp.adopt(runtime, stream, agreed, decoder),
+            Err(error) => return error.to_string(),
+        }
+        "it was handed over".into()
+    }
+
+    async fn serve_greeted(&self, stream: TcpStream, agreed: Agreed, decoder: Decoder) -> String {
         let (connection, stop, ended) = match self.succeed(&agreed).await {
             Ok(taken) => taken,
             Err(error) => return error.to_string(),
@@ -213,22 +301,28 @@ impl Shared {
         (calls.clone(), Pump { agreed, calls, queue, service, stop })
     }
 
-    async fn keep_calling(&self, node: NodeId, channel: Channel, address: &str) {
+    async fn keep_calling(&self, node: NodeId, channel: Channel, address: &str, again: &Notify) {
         let mut stopped = self.stopped.subscribe();
         let mut pause = AGAIN_MIN;
         while !*stopped.borrow_and_update() {
-            match self.call_once(node, channel, address).await {
+            let started = Instant::now();
+            let outcome = self.call_once(node, channel, address).await;
+            let stood = outcome.is_ok() && started.elapsed() > AGAIN_MAX;
+            match outcome {
                 Ok(ended) => {
-                    pause = AGAIN_MIN;
                     tracing::debug!(node = node.0, ?channel, %ended, "a connection has ended");
                 }
                 Err(error) => {
                     tracing::debug!(node = node.0, ?channel, %error, "cannot connect");
                 }
             }
-            // A node that is back at once is found at once; one that is not is not pressed.
-            let _ = timeout(pause, stopped.changed()).await;
-            pause = (pause * 2).min(AGAIN_MAX);
+            // Where a connection stood for a while, a break may be all that is wrong.
+            pause = if stood { Duration::ZERO } else { (pause * 2).clamp(AGAIN_MIN, AGAIN_MAX) };
+            tokio::select! {
+                _ = stopped.changed() => {}
+                () = again.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
         }
     }
 
@@ -239,7 +333,11 @@ impl Shared {
         address: &str,
     ) -> Result<Ended, greeting::GreetingError> {
         let late = |_| greeting::GreetingError::Late;
-        let stream = timeout(CONNECT_WAIT, TcpStream::connect(address)).await.map_err(late)??;
+        let connected = timeout(CONNECT_WAIT, TcpStream::connect(address)).await.map_err(late)?;
+        if connected.is_err() {
+            self.service.refused(node, channel);
+        }
+        let stream = connected?;
         stream.set_nodelay(true)?;
         let mut stream = stream;
         let hello = greeting::hello(self.identity, channel, node);
@@ -281,13 +379,13 @@ impl Drop for Standing<'_> {
     }
 }
 
-type Greeted<S> = (S, Agreed, super::Decoder);
+type Greeted = (TcpStream, Agreed, Decoder);
 
 async fn greeted(
     greetings: &Semaphore,
     stream: TcpStream,
     own: NodeIdentity,
-) -> Result<Greeted<impl AsyncRead + AsyncWrite + Send + 'static>, greeting::GreetingError> {
+) -> Result<Greeted, greeting::GreetingError> {
     let outcome = async {
         stream.set_nodelay(true)?;
         let mut stream = stream;

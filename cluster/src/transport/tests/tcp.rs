@@ -72,7 +72,7 @@ impl Service for Noted {
 /// A node that listens.
 async fn node(identity: NodeIdentity) -> (Tcp, Arc<Noted>, String) {
     let noted = Arc::new(Noted::default());
-    let tcp = Tcp::new(identity, noted.clone());
+    let tcp = Tcp::new(identity, Channel::ALL.into(), noted.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tcp.listen(listener);
@@ -89,7 +89,7 @@ async fn requests_arrive_in_order_and_each_gets_its_answer() {
     let (two, noted_two, address) = node(identity(2, 1)).await;
     let before = one.call(NodeId(2), request(Kind::Append, "early")).await;
     assert_eq!(before, Err(CallError::NotConnected(NodeId(2))));
-    one.call_at(NodeId(2), address);
+    one.call_only([(NodeId(2), address)].into());
     for channel in Channel::ALL {
         noted_one.until_link(2, channel, Side::Calling, true).await;
     }
@@ -123,14 +123,14 @@ async fn requests_arrive_in_order_and_each_gets_its_answer() {
 async fn a_node_that_comes_back_is_found_again() {
     let (one, noted_one, _) = node(identity(1, 1)).await;
     let (two, _, address) = node(identity(2, 1)).await;
-    one.call_at(NodeId(2), address.clone());
+    one.call_only([(NodeId(2), address.clone())].into());
     noted_one.until_link(2, Channel::Raft, Side::Calling, true).await;
     two.stop().await;
     drop(two);
     noted_one.until_link(2, Channel::Raft, Side::Calling, false).await;
 
     let noted_two = Arc::new(Noted::default());
-    let again = Tcp::new(identity(2, 2), noted_two.clone());
+    let again = Tcp::new(identity(2, 2), Channel::ALL.into(), noted_two.clone());
     again.listen(TcpListener::bind(&address).await.unwrap());
     let is_back = |event: &Event| event.1 == Boot(2) && event.2 == Channel::Raft && event.4;
     noted_one.until(|noted| noted.links.lock().iter().any(is_back)).await;
@@ -223,5 +223,32 @@ async fn a_connection_ends_before_the_one_that_takes_its_place_is_heard() {
     assert_eq!(noted.until_served(4).await, ["a", "never", "b", "c"]);
     drop(third);
     noted.until_link(2, Channel::Raft, Side::Called, false).await;
+    one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_for_other_channels_are_handed_to_their_runtime() {
+    let (noted_ears, noted_raft) = (Arc::new(Noted::default()), Arc::new(Noted::default()));
+    let ears = Tcp::new(identity(2, 1), [Channel::Liveness].into(), noted_ears.clone());
+    let others = [Channel::Raft, Channel::Bulk].into();
+    let raft = Arc::new(Tcp::new(identity(2, 1), others, noted_raft.clone()));
+    ears.hand_over(tokio::runtime::Handle::current(), raft.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    ears.listen(listener);
+    let (one, noted_one, _) = node(identity(1, 1)).await;
+    one.call_only([(NodeId(2), address)].into());
+    for channel in Channel::ALL {
+        noted_one.until_link(2, channel, Side::Calling, true).await;
+    }
+    assert_eq!(one.call(NodeId(2), request(Kind::Vote, "vote")).await, Ok("vote".into()));
+    assert_eq!(one.call(NodeId(2), request(Kind::Ask, "ask")).await, Ok("ask".into()));
+    one.notify(NodeId(2), request(Kind::Ping, "ping")).unwrap();
+    assert_eq!(noted_ears.until_served(1).await, ["ping"]);
+    assert_eq!(noted_raft.until_served(2).await, ["vote", "ask"]);
+    raft.stop().await;
+    noted_one.until_link(2, Channel::Raft, Side::Calling, false).await;
+    ears.stop().await;
+    noted_one.until_link(2, Channel::Liveness, Side::Calling, false).await;
     one.stop().await;
 }
