@@ -5,6 +5,7 @@
 mod catalog;
 mod check;
 mod command;
+pub mod elections;
 mod error;
 mod identity;
 pub mod liveness;

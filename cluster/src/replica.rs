@@ -40,7 +40,7 @@ use parking_lot::Mutex;
 pub(crate) use peers::NoPeers;
 pub(crate) use purge::Purge;
 use std::sync::{Arc, OnceLock};
-use types::TypeConfig;
+use types::{StoredMembership, TypeConfig, Vote};
 
 type Raft = openraft::Raft<TypeConfig, MachineAdapter>;
 
@@ -52,12 +52,16 @@ pub struct Replica {
     log: Arc<Log>,
     machine: Arc<dyn Machine>,
     applied: Arc<Mutex<Applied>>,
+    /// The newest one of when no instance runs.
+    membership: Mutex<StoredMembership>,
     instance: Mutex<Instance>,
     /// Held while an instance starts or ends.
     switching: tokio::sync::Mutex<()>,
     instances: Arc<Instances>,
     network: Arc<dyn Network>,
     inbox: OnceLock<Inbox>,
+    /// The vote for a leader that has asked for votes since.
+    deserted: Mutex<Option<Vote>>,
     usage: Mutex<Usage>,
 }
 
@@ -74,8 +78,8 @@ impl Replica {
         machine: Arc<dyn Machine>,
         (instances, network): (Arc<Instances>, Arc<dyn Network>),
     ) -> Result<Arc<Replica>> {
-        let applied = recover::recover(member, group, &log, &*machine)?;
-        let applied = Arc::new(Mutex::new(applied));
+        let (applied, membership) = recover::recover(member, group, &log, &*machine)?;
+        let (applied, membership) = (Arc::new(Mutex::new(applied)), Mutex::new(membership));
         let birth = assignment.birth_of(member);
         let (instance, switching, usage) =
             (Mutex::default(), tokio::sync::Mutex::default(), Mutex::new(Usage::begin()));
@@ -86,11 +90,13 @@ impl Replica {
             log,
             machine,
             applied,
+            membership,
             instance,
             switching,
             instances,
             network,
             inbox: OnceLock::new(),
+            deserted: Mutex::default(),
             usage,
         }))
     }
@@ -153,8 +159,16 @@ impl Replica {
     /// What the consensus instance was used for, if one runs that may rest: to other members of its
     /// group one that rests is dead.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let may_rest = self.is_running() && config::is_alone(&self.applied.lock().membership);
+        let may_rest = self.is_running() && config::is_alone(&self.newest_membership());
         may_rest.then(|| *self.usage.lock())
+    }
+
+    /// The newest membership in the log; it counts from when it was appended.
+    fn newest_membership(&self) -> StoredMembership {
+        match &*self.instance.lock() {
+            Instance::Running(running) => running.membership(),
+            Instance::Resting | Instance::Closed => self.membership.lock().clone(),
+        }
     }
 
     fn is_instance(&self, running: &Arc<Running>) -> bool {

@@ -8,7 +8,10 @@ use super::{
     types::TypeConfig,
     wire::{self, Append, Appended, AskVote, VoteAnswer},
 };
-use crate::transport::{Frame, Kind, Pending, Refusal};
+use crate::{
+    MemberId,
+    transport::{Frame, Kind, Pending, Refusal},
+};
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, poll, stream::FuturesOrdered};
 use openraft::errors::RaftError;
@@ -71,6 +74,7 @@ impl Replica {
 
     async fn answer_vote(self: &Arc<Replica>, kind: Kind, ask: AskVote) -> Option<VoteAnswer> {
         let running = self.running().await.ok()?;
+        self.asked_by(MemberId::from_u64(ask.vote.leader_id().node_id)).await;
         let answer = match kind {
             Kind::PreVote => running.raft.pre_vote(ask).await,
             _ => running.raft.vote(ask).await,

@@ -11,8 +11,10 @@ use super::{
     machine::MachineAdapter,
     peers::Peers,
     recover::newest_membership,
+    types::StoredMembership,
 };
 use crate::{Error, Result};
+use openraft::async_runtime::WatchReceiver;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -38,6 +40,13 @@ pub(super) struct Running {
     /// Each write holds one. Closed once the instance ends.
     pub(super) writes: Semaphore,
     _place: Place,
+}
+
+impl Running {
+    /// The newest membership in the log.
+    pub(super) fn membership(&self) -> StoredMembership {
+        (*self.raft.metrics().borrow_watched().membership_config).clone()
+    }
 }
 
 impl Replica {
@@ -142,6 +151,7 @@ impl Replica {
             let drained = timeout(DRAIN_WAIT, running.writes.acquire_many(WRITES_MAX)).await;
             running.writes.close();
             drop(drained);
+            *self.membership.lock() = running.membership();
             self.shut_down(&running.raft).await;
         }
         *self.instance.lock() = next;

@@ -4,8 +4,11 @@
 //! lease, which it does where its own liveness says that the leader's node is dead. A candidate
 //! asks first whether it would be elected, so that one whose log is too short costs no term.
 
-use super::{Replica, forms, types::Vote};
-use crate::{MemberId, Result};
+use super::{Replica, forms, instance::Instance, types::Vote};
+use crate::{
+    MemberId, Result,
+    elections::{self, Standing},
+};
 use openraft::{LinearizerOption, raft::TransferLeaderRequest};
 use oribi_model::NodeId;
 use std::{sync::Arc, time::Duration};
@@ -17,6 +20,22 @@ impl Replica {
     /// For whom the replica has voted last, leader by now or not; `None` where it never has.
     pub fn voted_for(&self) -> Option<MemberId> {
         self.vote().map(|vote| MemberId::from_u64(vote.leader_id().node_id))
+    }
+
+    /// How the replica stands in its group.
+    pub fn standing(&self) -> Standing {
+        let deserted = *self.deserted.lock();
+        let vote = self.vote().map(|vote| elections::Vote {
+            term: vote.leader_id().term,
+            member: MemberId::from_u64(vote.leader_id().node_id),
+            is_elected: vote.is_committed() && deserted != Some(vote),
+        });
+        let voters = self.newest_membership().voter_ids().map(MemberId::from_u64).collect();
+        let leads = match &*self.instance.lock() {
+            Instance::Running(running) => running.raft.is_leader(),
+            Instance::Resting | Instance::Closed => false,
+        };
+        Standing { group: self.group, own: self.member, voters, vote, leads }
     }
 
     /// Ends the lease of a leader on a node that is dead, so that another member may stand. Does
@@ -34,6 +53,19 @@ impl Replica {
         let request = TransferLeaderRequest::new(vote, NOBODY, None);
         let outcome = running.raft.handle_transfer_leader(request).await;
         outcome.map(drop).map_err(|error| self.unavailable(error))
+    }
+
+    /// Notes that a member asks for votes. Where it is the one that this replica takes for the leader,
+    /// it leads no more, and its lease ends: this replica has missed who led since, and would go on
+    /// to refuse everybody.
+    pub(super) async fn asked_by(self: &Arc<Replica>, candidate: MemberId) {
+        let Some(vote) = self.vote() else { return };
+        if MemberId::from_u64(vote.leader_id().node_id) != candidate || candidate == self.member {
+            return;
+        }
+        *self.deserted.lock() = Some(vote);
+        // What stands in the way shows where the request is handed on.
+        let _ = self.release(candidate.node).await;
     }
 
     /// Stands for the lead of the group, if the other voters would have it. To be called again and

@@ -20,7 +20,7 @@ use openraft::{
 use oribi_model::{Marks, Name, NodeId};
 use oribi_store::{
     Flushed,
-    disk::{Disk, sim::SimDisk},
+    disk::{Disk, create_dir_durably, sim::SimDisk},
     log::LogOptions,
 };
 use std::{io, path::Path, time::Duration};
@@ -50,7 +50,8 @@ fn open_log(disk: &SimDisk) -> Arc<Log> {
 
 fn open_log_on(disk: Arc<dyn Disk>) -> Arc<Log> {
     let dir = Path::new("/data");
-    disk.create_dir_all(dir).unwrap();
+    // A power cut takes a folder away whose name is not durable.
+    create_dir_durably(&*disk, dir).unwrap();
     let options = LogOptions { file_bytes: 2_000, ..LogOptions::default() };
     Arc::new(Log::open(disk, dir.join("log"), options).unwrap())
 }

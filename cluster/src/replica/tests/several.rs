@@ -4,6 +4,7 @@
 use super::*;
 use crate::{
     Incarnation, WriteOutcome,
+    elections::{Lives, Supervisor},
     transport::{CallError, Frame, Kind, Pending, Refusal, Request, Role},
 };
 use bytes::Bytes;
@@ -293,5 +294,141 @@ async fn what_is_for_another_replica_changes_nothing() {
     assert_eq!(group.replica(3).voted_for(), None);
     assert!(!group.replica(3).is_running());
     group.write(1).await;
+    group.end().await;
+}
+
+/// Who is dead, as the test says.
+#[derive(Default)]
+struct Said(Mutex<BTreeSet<NodeId>>);
+
+impl Lives for Said {
+    fn trusts(&self, node: NodeId) -> bool {
+        !self.0.lock().contains(&node)
+    }
+
+    fn is_dead(&self, node: NodeId, _: &BTreeSet<NodeId>) -> bool {
+        !self.trusts(node)
+    }
+
+    fn trusts_majority(&self, voters: &BTreeSet<NodeId>) -> bool {
+        voters.iter().filter(|node| self.trusts(**node)).count() > voters.len() / 2
+    }
+}
+
+/// A supervisor for each node, all of which are told who is dead.
+struct Supervisors {
+    said: Arc<Said>,
+    all: Vec<Arc<Supervisor>>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Supervisors {
+    fn start(hall: &Arc<Hall>) -> Supervisors {
+        let (said, mut all) = (Arc::<Said>::default(), Vec::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        for id in NODES {
+            let supervisor = Arc::<Supervisor>::default();
+            let (hall, said, running) = (hall.clone(), said.clone(), supervisor.clone());
+            tasks.spawn(async move {
+                let here = || hall.replicas.lock().get(&NodeId(id)).cloned().into_iter().collect();
+                running.run(here, |look| look(&*said)).await;
+            });
+            all.push(supervisor);
+        }
+        Supervisors { said, all, tasks }
+    }
+
+    fn died(&self, node: u32) {
+        self.said.0.lock().insert(NodeId(node));
+        self.all.iter().for_each(|supervisor| supervisor.look_now());
+    }
+
+    fn came_back(&self, node: u32) {
+        self.said.0.lock().remove(&NodeId(node));
+        self.all.iter().for_each(|supervisor| supervisor.restarted(NodeId(node)));
+    }
+
+    async fn stop(mut self) {
+        self.all.iter().for_each(|supervisor| supervisor.stop());
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Group {
+    /// The node that is proved to lead, once one is.
+    async fn leader(&self) -> u32 {
+        loop {
+            for id in self.running() {
+                if self.replica(id).leads(TRY).await {
+                    return id;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_has_missed_a_leader_does_not_keep_others_from_leading() {
+    let mut group = Group::new();
+    group.write(1).await;
+    group.hall.isolate(3);
+    // Node 3 goes on to take node 1 for the leader, while 2 leads and ends.
+    group.kill(1).await;
+    group.start(1);
+    let leader = loop {
+        group.replica(2).release(NodeId(1)).await.unwrap();
+        group.replica(2).stand().await.unwrap();
+        if group.replica(2).leads(TRY).await {
+            break 2;
+        }
+    };
+    group.write(leader).await;
+    while group.replica(1).voted_for() != Some(MemberId::first(NodeId(2))) {
+        tokio::task::yield_now().await;
+    }
+    group.kill(2).await;
+    group.hall.heal();
+    assert_eq!(group.replica(3).voted_for(), Some(MemberId::first(NodeId(1))));
+    // Nobody tells node 3 that 1 is dead: it is not.
+    while !group.replica(1).leads(TRY).await {
+        group.replica(1).release(NodeId(2)).await.unwrap();
+        group.replica(1).stand().await.unwrap();
+    }
+    group.write(1).await;
+    group.start(2);
+    group.judge().await;
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn supervisors_give_a_group_another_leader_whenever_its_own_dies() {
+    let mut group = Group::new();
+    group.write(1).await;
+    let supervisors = Supervisors::start(&group.hall);
+    for _ in 0..4 {
+        let dead = group.leader().await;
+        group.kill(dead).await;
+        supervisors.died(dead);
+        let leader = group.leader().await;
+        assert_ne!(leader, dead);
+        for _ in 0..5 {
+            group.write(leader).await;
+        }
+        group.start(dead);
+        supervisors.came_back(dead);
+    }
+    // All at once: whoever led stands by itself.
+    for id in NODES {
+        group.kill(id).await;
+    }
+    for id in NODES {
+        group.start(id);
+        supervisors.came_back(id);
+    }
+    let leader = group.leader().await;
+    group.write(leader).await;
+    group.judge().await;
+    supervisors.stop().await;
     group.end().await;
 }
