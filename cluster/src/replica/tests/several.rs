@@ -372,6 +372,8 @@ impl Group {
 async fn a_voter_that_has_missed_a_leader_does_not_keep_others_from_leading() {
     let mut group = Group::new();
     group.write(1).await;
+    // Whoever has less than node 1 cannot lead instead of it.
+    group.judge().await;
     group.hall.isolate(3);
     // Node 3 goes on to take node 1 for the leader, while 2 leads and ends.
     group.kill(1).await;
