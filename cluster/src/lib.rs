@@ -5,14 +5,18 @@
 mod catalog;
 mod check;
 mod command;
+pub mod elections;
 mod error;
 mod identity;
+pub mod liveness;
 mod machine;
 mod member;
 mod node;
 mod partition;
 mod repair;
 mod replica;
+#[cfg(test)]
+mod sim;
 pub mod transport;
 
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
@@ -22,3 +26,4 @@ pub use identity::{Boot, ClusterId, NodeIdentity};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
 pub use repair::repair;
+pub use replica::Replica;

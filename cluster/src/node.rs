@@ -10,6 +10,7 @@ mod options;
 mod read;
 mod recovery;
 mod retention;
+mod service;
 mod tablet_machine;
 #[cfg(test)]
 mod tests;
@@ -343,7 +344,7 @@ impl Node {
                     Err(Error::NoTablet(_)) => {}
                     outcome => outcome?,
                 }
-                if let Some(hosted) = rested {
+                if let Some(hosted) = rested.filter(|one| one.replica.usage().is_some()) {
                     hosted.replica.rest().await;
                 }
             }

@@ -6,8 +6,10 @@
 mod applied;
 mod config;
 mod forms;
+mod inbox;
 mod instance;
 mod instances;
+mod leading;
 mod log_store;
 mod machine;
 mod peers;
@@ -16,10 +18,15 @@ mod recover;
 #[cfg(test)]
 mod tests;
 mod types;
+mod wire;
 mod write;
 
-use crate::{Assignment, Birth, Error, MemberId, Result, command::Command, machine::Machine};
+use crate::{
+    Assignment, Birth, Error, MemberId, Result, command::Command, machine::Machine,
+    transport::Network,
+};
 use applied::Applied;
+use inbox::Inbox;
 use instance::{Instance, Running};
 pub(crate) use instances::{Instances, Usage, to_rest};
 use machine::MachineAdapter;
@@ -30,24 +37,31 @@ use oribi_store::{
     log::{GroupId, Log},
 };
 use parking_lot::Mutex;
+pub(crate) use peers::NoPeers;
 pub(crate) use purge::Purge;
-use std::sync::Arc;
-use types::TypeConfig;
+use std::sync::{Arc, OnceLock};
+use types::{StoredMembership, TypeConfig, Vote};
 
 type Raft = openraft::Raft<TypeConfig, MachineAdapter>;
 
 /// One member of one consensus group.
-pub(crate) struct Replica {
+pub struct Replica {
     member: MemberId,
     birth: Birth,
     group: GroupId,
     log: Arc<Log>,
     machine: Arc<dyn Machine>,
     applied: Arc<Mutex<Applied>>,
+    /// The newest one of when no instance runs.
+    membership: Mutex<StoredMembership>,
     instance: Mutex<Instance>,
     /// Held while an instance starts or ends.
     switching: tokio::sync::Mutex<()>,
     instances: Arc<Instances>,
+    network: Arc<dyn Network>,
+    inbox: OnceLock<Inbox>,
+    /// The vote for a leader that has asked for votes since.
+    deserted: Mutex<Option<Vote>>,
     usage: Mutex<Usage>,
 }
 
@@ -62,10 +76,10 @@ impl Replica {
         (group, assignment): (GroupId, &Assignment),
         log: Arc<Log>,
         machine: Arc<dyn Machine>,
-        instances: Arc<Instances>,
+        (instances, network): (Arc<Instances>, Arc<dyn Network>),
     ) -> Result<Arc<Replica>> {
-        let applied = recover::recover(member, group, &log, &*machine)?;
-        let applied = Arc::new(Mutex::new(applied));
+        let (applied, membership) = recover::recover(member, group, &log, &*machine)?;
+        let (applied, membership) = (Arc::new(Mutex::new(applied)), Mutex::new(membership));
         let birth = assignment.birth_of(member);
         let (instance, switching, usage) =
             (Mutex::default(), tokio::sync::Mutex::default(), Mutex::new(Usage::begin()));
@@ -76,9 +90,13 @@ impl Replica {
             log,
             machine,
             applied,
+            membership,
             instance,
             switching,
             instances,
+            network,
+            inbox: OnceLock::new(),
+            deserted: Mutex::default(),
             usage,
         }))
     }
@@ -138,9 +156,19 @@ impl Replica {
         Ok(Some((commands, next)))
     }
 
-    /// What the consensus instance was used for, if one runs.
+    /// What the consensus instance was used for, if one runs that may rest: to other members of its
+    /// group one that rests is dead.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        self.is_running().then(|| *self.usage.lock())
+        let may_rest = self.is_running() && config::is_alone(&self.newest_membership());
+        may_rest.then(|| *self.usage.lock())
+    }
+
+    /// The newest membership in the log; it counts from when it was appended.
+    fn newest_membership(&self) -> StoredMembership {
+        match &*self.instance.lock() {
+            Instance::Running(running) => running.membership(),
+            Instance::Resting | Instance::Closed => self.membership.lock().clone(),
+        }
     }
 
     fn is_instance(&self, running: &Arc<Running>) -> bool {

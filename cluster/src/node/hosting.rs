@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     Catalog, Error, MemberId, Result,
-    replica::{Instances, Replica},
+    replica::{Instances, NoPeers, Replica},
+    transport::Network,
 };
 use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
 use oribi_store::{
@@ -80,6 +81,8 @@ pub(super) struct Hosting {
     pub(super) flushes: AtomicU64,
     pub(super) compactions: AtomicU64,
     pub(super) instances: Arc<Instances>,
+    /// The way to other nodes.
+    network: Arc<dyn Network>,
     tablets: RwLock<HashMap<TabletId, Slot>>,
     /// Held while tablets come and go.
     changing: Mutex<()>,
@@ -107,6 +110,7 @@ impl Hosting {
             flushes: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
             instances: Arc::default(),
+            network: Arc::new(NoPeers),
             tablets: RwLock::default(),
             changing: Mutex::default(),
         }
@@ -158,10 +162,10 @@ impl Hosting {
         let tablet = Arc::new(tablet);
         let memtable_bytes = self.memtable_bytes.clone();
         let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
-        let (log, instances) = (self.log.clone(), self.instances.clone());
+        let (log, around) = (self.log.clone(), (self.instances.clone(), self.network.clone()));
         let assignment = assignment_of(group, self.node);
         let (member, of) = (MemberId::first(self.node), (group, &assignment));
-        let replica = Replica::recover(member, of, log, machine, instances)?;
+        let replica = Replica::recover(member, of, log, machine, around)?;
         let (seen, flush_again_ms) = (Mutex::default(), AtomicU64::new(0));
         Ok(Arc::new(Hosted { tablet, replica, seen, flush_again_ms }))
     }

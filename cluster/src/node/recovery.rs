@@ -5,7 +5,11 @@ use super::{
     CATALOG_GROUP, Node, NodeOptions, assignment_of, catalog_machine::CatalogMachine,
     damage::Damage, data_dir::DataDir, hosting::Hosting, troubles::Troubles,
 };
-use crate::{Catalog, Error, MemberId, Result, replica::Replica};
+use crate::{
+    Catalog, Error, MemberId, Result,
+    replica::{NoPeers, Replica},
+    transport::Network,
+};
 use oribi_model::{Clock, TabletId};
 use oribi_store::{
     OpenFiles, PageCache, Tablet, TabletOptions, Trash,
@@ -39,8 +43,8 @@ pub(super) fn recover(
     let this = dir.identity().node;
     let assignment = assignment_of(CATALOG_GROUP, this);
     let (member, of) = (MemberId::first(this), (CATALOG_GROUP, &assignment));
-    let catalog_replica =
-        Replica::recover(member, of, log.clone(), catalog.clone(), Arc::default())?;
+    let around = (Arc::default(), Arc::new(NoPeers) as Arc<dyn Network>);
+    let catalog_replica = Replica::recover(member, of, log.clone(), catalog.clone(), around)?;
     let current = catalog.current();
     refuse_lost_catalog(&*disk, &dir, &current)?;
     let trash = Arc::new(Trash::new(disk.clone(), dir.trash()));

@@ -251,6 +251,7 @@ mod faults;
 mod identity;
 mod model;
 mod repairs;
+mod service;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_took_many_writes_rests_and_its_tablet_goes_on() {

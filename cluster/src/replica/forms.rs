@@ -97,6 +97,10 @@ pub(super) struct LogIdForm {
 }
 
 impl LogIdForm {
+    pub(super) fn new(term: u64, node: u64, index: u64) -> LogIdForm {
+        LogIdForm { term, node, index }
+    }
+
     /// That of the entry with which a node begins a group: it says who its members are.
     pub(super) fn first(node: u64) -> LogIdForm {
         LogIdForm { term: 0, node, index: 0 }

@@ -9,10 +9,12 @@ use super::{
     instances::{Place, Usage},
     log_store::GroupLog,
     machine::MachineAdapter,
-    peers::NoPeers,
+    peers::Peers,
     recover::newest_membership,
+    types::StoredMembership,
 };
 use crate::{Error, Result};
+use openraft::async_runtime::WatchReceiver;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -38,6 +40,13 @@ pub(super) struct Running {
     /// Each write holds one. Closed once the instance ends.
     pub(super) writes: Semaphore,
     _place: Place,
+}
+
+impl Running {
+    /// The newest membership in the log.
+    pub(super) fn membership(&self) -> StoredMembership {
+        (*self.raft.metrics().borrow_watched().membership_config).clone()
+    }
 }
 
 impl Replica {
@@ -96,7 +105,8 @@ impl Replica {
         let config = config(&newest).map_err(|error| self.unavailable(error))?;
         let log = GroupLog::new(self.group, self.log.clone());
         let machine = MachineAdapter::new(self.machine.clone(), self.applied.clone(), log.clone());
-        let raft = Raft::new(self.member.to_u64(), config, NoPeers, log, machine)
+        let peers = Peers { group: self.group, network: self.network.clone() };
+        let raft = Raft::new(self.member.to_u64(), config, peers, log, machine)
             .await
             .map_err(|error| self.unavailable(error))?;
         let outcome = self.begin(&raft, is_alone(&newest)).await;
@@ -141,6 +151,7 @@ impl Replica {
             let drained = timeout(DRAIN_WAIT, running.writes.acquire_many(WRITES_MAX)).await;
             running.writes.close();
             drop(drained);
+            *self.membership.lock() = running.membership();
             self.shut_down(&running.raft).await;
         }
         *self.instance.lock() = next;

@@ -1,58 +1,176 @@
-//! The other members of a group of one: there are none.
+//! The other members of a group, over the network between nodes.
 
-use super::{machine::FlushedRows, types::TypeConfig};
+use super::{
+    machine::FlushedRows,
+    types::{LogId, TypeConfig},
+    wire::{self, Append, Appended, AskVote, VoteAnswer},
+};
+use crate::{
+    MemberId,
+    transport::{CallError, Kind, Network, Pending, Request},
+};
+use bytes::Bytes;
+use futures::{StreamExt, stream};
 use openraft::{
     EmptyNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
     alias::{SnapshotOf, VoteOf},
-    errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::RPCOption,
-    raft::{
-        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
-    },
+    raft::{SnapshotResponse, StreamAppendResult},
 };
+use oribi_model::NodeId;
+use oribi_store::log::GroupId;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 type Config = TypeConfig;
+type Failure = RPCError<Config>;
 
-/// Reaches nobody.
-pub(super) struct NoPeers;
+/// Appends that are on their way to one member at once. Each has about 1 MiB of entries, unless
+/// one alone is longer.
+const APPENDS_MAX: usize = 32;
 
-impl RaftNetworkFactory<Config> for NoPeers {
-    type Network = NoPeers;
+/// No network: that of a node without others.
+pub(crate) struct NoPeers;
 
-    async fn new_client(&mut self, _: u64, _: &EmptyNode) -> NoPeers {
-        NoPeers
+impl Network for NoPeers {
+    fn call(&self, to: NodeId, _: Request) -> Pending<Result<Bytes, CallError>> {
+        Box::pin(std::future::ready(Err(CallError::NotConnected(to))))
+    }
+
+    fn notify(&self, to: NodeId, _: Request) -> Result<(), CallError> {
+        Err(CallError::NotConnected(to))
     }
 }
 
-fn unreachable() -> Unreachable<Config> {
-    Unreachable::from_string("this node has no peers")
+/// Makes the ways to the other members of one group.
+pub(super) struct Peers {
+    pub(super) group: GroupId,
+    pub(super) network: Arc<dyn Network>,
 }
 
-impl RaftNetworkV2<Config> for NoPeers {
+/// The way to one member.
+#[derive(Clone)]
+pub(super) struct Peer {
+    group: GroupId,
+    member: MemberId,
+    network: Arc<dyn Network>,
+}
+
+impl RaftNetworkFactory<Config> for Peers {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Peer {
+        let (group, network) = (self.group, self.network.clone());
+        Peer { group, member: MemberId::from_u64(target), network }
+    }
+}
+
+impl Peer {
+    /// Sends at once; what comes back may be waited for later.
+    fn ask(&self, kind: Kind, body: Bytes, wait: Duration) -> Pending<Result<Bytes, Failure>> {
+        let (group, incarnation) = (self.group, self.member.incarnation);
+        let request = Request { kind, group, incarnation, body };
+        let (answer, member) = (self.network.call(self.member.node, request), self.member);
+        Box::pin(async move {
+            match timeout(wait, answer).await {
+                Ok(answer) => answer.map_err(failure),
+                Err(_) => Err(failed(format!("member {member} did not answer in time"))),
+            }
+        })
+    }
+
+    async fn vote_of(
+        &self,
+        kind: Kind,
+        ask: &AskVote,
+        option: RPCOption,
+    ) -> Result<VoteAnswer, Failure> {
+        let body = self.ask(kind, wire::encode_ask_vote(ask), option.soft_ttl()).await?;
+        wire::decode_vote_answer(&body).ok_or_else(|| self.malformed())
+    }
+
+    fn append(&self, append: &Append, wait: Duration) -> Pending<Result<Appended, Failure>> {
+        let (answer, peer) =
+            (self.ask(Kind::Append, wire::encode_append(append), wait), self.clone());
+        Box::pin(
+            async move { wire::decode_appended(&answer.await?).ok_or_else(|| peer.malformed()) },
+        )
+    }
+
+    fn malformed(&self) -> Failure {
+        failed(format!("the answer of member {} cannot be read", self.member))
+    }
+}
+
+/// Where it was surely not sent there is nobody to send it to for now; where it may have been, it is
+/// sent again at once.
+fn failure(error: CallError) -> Failure {
+    match error {
+        CallError::Lost(_) => NetworkError::new(&error).into(),
+        _ => Unreachable::new(&error).into(),
+    }
+}
+
+fn failed(reason: String) -> Failure {
+    Unreachable::from_string(reason).into()
+}
+
+/// The first and the last id of what an append covers.
+fn range_of(append: &Append) -> (Option<LogId>, Option<LogId>) {
+    let last = append.entries.last().map(|entry| entry.log_id);
+    (append.prev_log_id, last.or(append.prev_log_id))
+}
+
+type Answers<'s> = stream::BoxStream<'s, Result<StreamAppendResult<Config>, Failure>>;
+
+impl RaftNetworkV2<Config> for Peer {
     type SnapshotData = FlushedRows;
 
     async fn append_entries(
         &mut self,
-        _: AppendEntriesRequest<Config>,
-        _: RPCOption,
-    ) -> Result<AppendEntriesResponse<Config>, RPCError<Config>> {
-        Err(unreachable().into())
+        append: Append,
+        option: RPCOption,
+    ) -> Result<Appended, Failure> {
+        self.append(&append, option.soft_ttl()).await
     }
 
-    async fn vote(
-        &mut self,
-        _: VoteRequest<Config>,
-        _: RPCOption,
-    ) -> Result<VoteResponse<Config>, RPCError<Config>> {
-        Err(unreachable().into())
+    /// Sends each append when it comes, without waiting for the answers to those before.
+    fn stream_append<'s, S>(
+        &'s mut self,
+        appends: S,
+        option: RPCOption,
+    ) -> futures::future::BoxFuture<'s, Result<Answers<'s>, Failure>>
+    where
+        S: stream::Stream<Item = Append> + OptionalSend + Unpin + 'static,
+    {
+        let (peer, wait) = (self.clone(), option.soft_ttl());
+        let sent = appends.map(move |append| {
+            let (prev, last) = range_of(&append);
+            let answer = peer.append(&append, wait);
+            async move { answer.await.map(|answer| (answer, prev, last)) }
+        });
+        let answers = sent.buffered(APPENDS_MAX).scan(false, |ended, answer| {
+            if std::mem::replace(ended, is_last(&answer)) {
+                return std::future::ready(None);
+            }
+            let answer = answer.map(|(answer, prev, last)| match (answer, prev) {
+                // Only what follows an entry can differ from it.
+                (Appended::Conflict, None) => Ok(None),
+                (answer, _) => answer.into_stream_result(prev, last),
+            });
+            std::future::ready(Some(answer))
+        });
+        let answers: Answers<'s> = Box::pin(answers);
+        Box::pin(std::future::ready(Ok(answers)))
     }
 
-    async fn pre_vote(
-        &mut self,
-        _: VoteRequest<Config>,
-        _: RPCOption,
-    ) -> Result<VoteResponse<Config>, RPCError<Config>> {
-        Err(unreachable().into())
+    async fn vote(&mut self, ask: AskVote, option: RPCOption) -> Result<VoteAnswer, Failure> {
+        self.vote_of(Kind::Vote, &ask, option).await
+    }
+
+    async fn pre_vote(&mut self, ask: AskVote, option: RPCOption) -> Result<VoteAnswer, Failure> {
+        self.vote_of(Kind::PreVote, &ask, option).await
     }
 
     async fn full_snapshot(
@@ -62,6 +180,15 @@ impl RaftNetworkV2<Config> for NoPeers {
         _: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<Config>, StreamingError<Config>> {
-        Err(unreachable().into())
+        Err(Unreachable::from_string("segments of another node cannot be taken over yet").into())
+    }
+}
+
+/// Whether nothing that was sent behind it counts.
+fn is_last(answer: &Result<(Appended, Option<LogId>, Option<LogId>), Failure>) -> bool {
+    match answer {
+        Ok((Appended::Success, ..)) => false,
+        Ok((Appended::PartialSuccess(upto), _, last)) => upto != last,
+        Ok((Appended::Conflict | Appended::HigherVote(_), ..)) | Err(_) => true,
     }
 }

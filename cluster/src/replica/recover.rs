@@ -13,13 +13,14 @@ use oribi_store::{
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// Applies what lies in the log behind the machine's last flush, as far as it is known to be
-/// committed: all of it in a group whose only voter is this replica.
+/// committed: all of it in a group whose only voter is this replica. Gives how far that is, and
+/// the newest membership in the log.
 pub(super) fn recover(
     member: MemberId,
     group: GroupId,
     log: &Log,
     machine: &dyn Machine,
-) -> Result<Applied> {
+) -> Result<(Applied, StoredMembership)> {
     let fail = |reason: String| Error::Unavailable { group: group.0, reason };
     let mut applied = match machine.flushed() {
         Some(flushed) => Applied::decode(&flushed.raft_state).map_err(fail)?,
@@ -62,7 +63,7 @@ pub(super) fn recover(
             next = index + 1;
         }
     }
-    Ok(applied)
+    Ok((applied, membership))
 }
 
 /// What the flush has stored up to which the log was purged, without what was seen of sources.

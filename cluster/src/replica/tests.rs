@@ -2,6 +2,7 @@
 
 mod held;
 mod outcomes;
+mod several;
 
 use super::{
     log_store::GroupLog,
@@ -19,7 +20,7 @@ use openraft::{
 use oribi_model::{Marks, Name, NodeId};
 use oribi_store::{
     Flushed,
-    disk::{Disk, sim::SimDisk},
+    disk::{Disk, create_dir_durably, sim::SimDisk},
     log::LogOptions,
 };
 use std::{io, path::Path, time::Duration};
@@ -49,7 +50,8 @@ fn open_log(disk: &SimDisk) -> Arc<Log> {
 
 fn open_log_on(disk: Arc<dyn Disk>) -> Arc<Log> {
     let dir = Path::new("/data");
-    disk.create_dir_all(dir).unwrap();
+    // A power cut takes a folder away whose name is not durable.
+    create_dir_durably(&*disk, dir).unwrap();
     let options = LogOptions { file_bytes: 2_000, ..LogOptions::default() };
     Arc::new(Log::open(disk, dir.join("log"), options).unwrap())
 }
@@ -140,11 +142,16 @@ fn create(db: usize) -> Command {
 
 const GROUP: GroupId = GroupId(3);
 
+/// Without any other node.
+fn alone() -> (Arc<Instances>, Arc<dyn Network>) {
+    (Arc::default(), Arc::new(NoPeers))
+}
+
 fn recover(log: &Arc<Log>, machine: &Arc<Memory>) -> Arc<Replica> {
     let member = MemberId::first(NodeId(1));
     let assignment = Assignment::alone(member);
     let (log, machine) = (log.clone(), machine.clone());
-    Replica::recover(member, (GROUP, &assignment), log, machine, Arc::default()).unwrap()
+    Replica::recover(member, (GROUP, &assignment), log, machine, alone()).unwrap()
 }
 
 /// Makes durable what was applied.

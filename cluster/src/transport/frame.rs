@@ -91,7 +91,8 @@ impl Kind {
         Kind::Ask,
     ];
 
-    fn to_u8(self) -> u8 {
+    /// As a frame has it.
+    pub(crate) fn to_u8(self) -> u8 {
         match self {
             Kind::Hello => 1,
             Kind::Ping => 2,

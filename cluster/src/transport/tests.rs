@@ -1,5 +1,7 @@
 //! Frames and hellos through bytes, broken bytes, and connections in any order.
 
+mod tcp;
+
 use super::*;
 use crate::{Boot, ClusterId, Incarnation, NodeIdentity};
 use bytes::{Bytes, BytesMut};

@@ -20,7 +20,7 @@ fn one_of_three(log: &Arc<Log>, machine: &Arc<Memory>, founder: u32) -> Arc<Repl
     let others = [1, 2, 3].into_iter().filter(|node| *node != founder).map(member).collect();
     let assignment = Assignment::new(member(founder), others);
     let (log, machine) = (log.clone(), machine.clone());
-    Replica::recover(member(1), (GROUP, &assignment), log, machine, Arc::default()).unwrap()
+    Replica::recover(member(1), (GROUP, &assignment), log, machine, alone()).unwrap()
 }
 
 fn voters(log: &Arc<Log>) -> Option<Vec<u64>> {

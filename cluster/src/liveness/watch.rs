@@ -1,0 +1,204 @@
+//! The liveness of a node on a thread of its own, with connections of its own: whatever keeps other
+//! work waiting keeps no ping waiting.
+
+use super::{Action, Event, Health, Liveness, Ping};
+use crate::{
+    NodeIdentity,
+    transport::{
+        Agreed, CallError, Channel, Frame, Kind, Network, Pending, Refusal, Request, Service, Side,
+        Tcp,
+    },
+};
+use bytes::Bytes;
+use oribi_model::NodeId;
+use parking_lot::RwLock;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::TcpListener,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+/// What happened and was not looked at yet; what comes beyond it is lost, as a ping may be.
+const EVENTS_MAX: usize = 4_096;
+
+/// Told of what changes in a node's view of its peers, on the liveness thread: it must not wait.
+pub trait Watcher: Send + Sync + 'static {
+    /// A peer is suspected or trusted, or runs anew.
+    fn changed(&self, action: &Action);
+
+    /// How the node is, for its next pings; the age of the disk's last sync is not taken from here.
+    fn health(&self) -> Health;
+}
+
+/// What goes to the thread.
+enum Message {
+    Event(Event),
+    /// The peers, with the addresses at which they listen for pings.
+    Peers(BTreeMap<NodeId, String>),
+    Stop,
+}
+
+/// The liveness thread of a node.
+pub struct Watch {
+    messages: mpsc::Sender<Message>,
+    view: Arc<RwLock<Liveness>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Begins to watch nobody. Pings are taken at `listener`, which blocks no more from here on.
+    ///
+    /// # Errors
+    /// No thread or no sockets can be had.
+    pub fn start(
+        identity: NodeIdentity,
+        listener: TcpListener,
+        watcher: Arc<dyn Watcher>,
+    ) -> io::Result<Watch> {
+        listener.set_nonblocking(true)?;
+        let (messages, received) = mpsc::channel(EVENTS_MAX);
+        let started = Instant::now();
+        let liveness = Liveness::new(identity.node, identity.boot, 0);
+        let view = Arc::new(RwLock::new(liveness));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let work = Work { started, watcher, view: view.clone() };
+        let events = messages.clone();
+        let run = move || runtime.block_on(work.run(identity, listener, events, received));
+        let thread = std::thread::Builder::new().name("oribi-liveness".into()).spawn(run)?;
+        Ok(Watch { messages, view, thread: Some(thread) })
+    }
+
+    /// Watches these nodes from now on, each at its address (`HOST:PORT`).
+    pub async fn watch(&self, peers: BTreeMap<NodeId, String>) {
+        // Where the thread has ended, nobody is watched any more.
+        let _ = self.messages.send(Message::Peers(peers)).await;
+    }
+
+    /// Tells of something that this node knows of a peer or of itself: connections for other
+    /// purposes, and that the disk has synced what it was tried with. Lost where too much waits.
+    pub fn tell(&self, event: Event) {
+        let _ = self.messages.try_send(Message::Event(event));
+    }
+
+    /// Asks the view of the moment.
+    pub fn view<T>(&self, ask: impl FnOnce(&Liveness) -> T) -> T {
+        ask(&self.view.read())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut message = Message::Stop;
+        // The thread takes what waits, so there is room soon, or it has ended.
+        while let Err(mpsc::error::TrySendError::Full(again)) = self.messages.try_send(message) {
+            message = again;
+            std::thread::yield_now();
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the liveness thread ended abnormally");
+        }
+    }
+}
+
+/// What the thread works with.
+struct Work {
+    started: Instant,
+    watcher: Arc<dyn Watcher>,
+    view: Arc<RwLock<Liveness>>,
+}
+
+impl Work {
+    async fn run(
+        self,
+        identity: NodeIdentity,
+        listener: TcpListener,
+        events: mpsc::Sender<Message>,
+        mut received: mpsc::Receiver<Message>,
+    ) {
+        let service = Arc::new(Ears(events));
+        let tcp = Tcp::new(identity, BTreeSet::from([Channel::Liveness]), service);
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => tcp.listen(listener),
+            Err(error) => tracing::error!(%error, "cannot listen for the pings of other nodes"),
+        }
+        loop {
+            let due = self.started + Duration::from_millis(self.view.read().next_ms());
+            let event = match timeout_at(due, received.recv()).await {
+                Ok(Some(Message::Event(event))) => event,
+                Ok(Some(Message::Peers(peers))) => call_all(&tcp, peers),
+                Ok(Some(Message::Stop) | None) => break,
+                Err(_) => Event::Tick,
+            };
+            self.step(Event::Health(self.watcher.health()), &tcp);
+            self.step(event, &tcp);
+        }
+        tcp.stop().await;
+    }
+
+    fn step(&self, event: Event, tcp: &Tcp) {
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let actions = self.view.write().step(now_ms, event);
+        for action in actions {
+            match action {
+                Action::Ping(to, ping) => send(tcp, to, &ping),
+                Action::Reconnect(node) => tcp.call_now(node),
+                change => self.watcher.changed(&change),
+            }
+        }
+    }
+}
+
+fn call_all(tcp: &Tcp, peers: BTreeMap<NodeId, String>) -> Event {
+    let nodes = peers.keys().copied().collect();
+    tcp.call_only(peers);
+    Event::Peers(nodes)
+}
+
+fn send(tcp: &Tcp, to: NodeId, ping: &Ping) {
+    let (group, incarnation) = (oribi_store::log::GroupId(0), crate::Incarnation(0));
+    let request = Request { kind: Kind::Ping, group, incarnation, body: ping.encode() };
+    // A ping that cannot be sent is one that does not arrive.
+    if let Err(CallError::Full(_)) = tcp.notify(to, request) {
+        tracing::debug!(node = to.0, "pings wait to be sent");
+    }
+}
+
+/// Hears pings and connections.
+struct Ears(mpsc::Sender<Message>);
+
+impl Ears {
+    fn tell(&self, event: Event) {
+        let _ = self.0.try_send(Message::Event(event));
+    }
+}
+
+impl Service for Ears {
+    fn serve(&self, from: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>> {
+        match Ping::decode(&frame.body) {
+            Some(ping) if ping.boot == from.boot => self.tell(Event::Pinged(from.node, ping)),
+            _ => tracing::debug!(node = from.node.0, "a ping that is none"),
+        }
+        Box::pin(std::future::ready(Ok(Bytes::new())))
+    }
+
+    fn linked(&self, with: &Agreed, _: Side) {
+        self.tell(Event::Linked(with.node));
+    }
+
+    fn cut(&self, with: &Agreed, _: Side) {
+        self.tell(Event::Cut(with.node));
+    }
+
+    fn refused(&self, node: NodeId, _: Channel) {
+        self.tell(Event::Refused(node));
+    }
+}

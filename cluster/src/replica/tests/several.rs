@@ -1,0 +1,436 @@
+//! Groups of three over a network in memory: leaders are killed, cut off and come back, and what was
+//! acked is judged at the end.
+
+use super::*;
+use crate::{
+    Incarnation, WriteOutcome,
+    elections::{Lives, Supervisor},
+    transport::{CallError, Frame, Kind, Pending, Refusal, Request, Role},
+};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+const NODES: [u32; 3] = [1, 2, 3];
+/// How long a try of a test waits for what may never come; nothing is judged by it.
+const TRY: Duration = Duration::from_millis(300);
+/// How long one waits for what comes.
+const LONG: Duration = Duration::from_secs(100);
+
+/// Hands requests from node to node, unless they are cut off from each other.
+#[derive(Default)]
+struct Hall {
+    replicas: Mutex<BTreeMap<NodeId, Arc<Replica>>>,
+    cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+}
+
+/// The hall as one node has it.
+struct Door(NodeId, Arc<Hall>);
+
+impl Hall {
+    fn way(&self, from: NodeId, to: NodeId) -> Option<Arc<Replica>> {
+        let is_open = !self.cut.lock().contains(&(from, to));
+        is_open.then(|| self.replicas.lock().get(&to).cloned()).flatten()
+    }
+
+    fn isolate(&self, node: u32) {
+        let others = NODES.into_iter().filter(|other| *other != node);
+        let pairs = others.flat_map(|other| [(node, other), (other, node)]);
+        self.cut.lock().extend(pairs.map(|(from, to)| (NodeId(from), NodeId(to))));
+    }
+
+    fn heal(&self) {
+        self.cut.lock().clear();
+    }
+}
+
+impl Network for Door {
+    fn call(&self, to: NodeId, request: Request) -> Pending<Result<Bytes, CallError>> {
+        let Door(from, hall) = self;
+        let Some(replica) = hall.way(*from, to) else {
+            return Box::pin(std::future::ready(Err(CallError::NotConnected(to))));
+        };
+        let Request { kind, group, incarnation, body } = request;
+        let frame = Frame { kind, role: Role::Request, group, incarnation, request: 1, body };
+        let (answer, from, hall) = (replica.receive(&frame), *from, hall.clone());
+        Box::pin(async move {
+            let answer = answer.await;
+            // The answer takes the way back.
+            if hall.way(to, from).is_none() {
+                return Err(CallError::Lost(to));
+            }
+            answer.map_err(|refusal| CallError::Refused { node: to, refusal })
+        })
+    }
+
+    fn notify(&self, to: NodeId, _: Request) -> Result<(), CallError> {
+        Err(CallError::NotConnected(to))
+    }
+}
+
+/// A node: a disk that outlives its runs, and the replica of the present one.
+struct Node {
+    disk: SimDisk,
+    log: Option<Arc<Log>>,
+    machine: Arc<Memory>,
+}
+
+struct Group {
+    hall: Arc<Hall>,
+    nodes: BTreeMap<u32, Node>,
+    acked: Vec<usize>,
+    count: usize,
+}
+
+impl Group {
+    fn new() -> Group {
+        let node = || Node { disk: SimDisk::new(), log: None, machine: Arc::default() };
+        let nodes = NODES.into_iter().map(|id| (id, node())).collect();
+        let mut group = Group { hall: Arc::default(), nodes, acked: Vec::new(), count: 0 };
+        NODES.into_iter().for_each(|id| group.start(id));
+        group
+    }
+
+    fn start(&mut self, id: u32) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let log = open_log(&node.disk);
+        // The machine has no memory of its own: all comes from the log.
+        node.machine = Arc::default();
+        let [founder, others @ ..] = NODES.map(|id| MemberId::first(NodeId(id)));
+        let assignment = Assignment::new(founder, others.to_vec());
+        let around =
+            (Arc::default(), Arc::new(Door(NodeId(id), self.hall.clone())) as Arc<dyn Network>);
+        let member = MemberId::first(NodeId(id));
+        let (of, machine) = ((GROUP, &assignment), node.machine.clone());
+        let replica = Replica::recover(member, of, log.clone(), machine, around).unwrap();
+        node.log = Some(log);
+        self.hall.replicas.lock().insert(NodeId(id), replica);
+    }
+
+    /// Ends a node as a power cut does.
+    async fn kill(&mut self, id: u32) {
+        let replica = self.hall.replicas.lock().remove(&NodeId(id)).unwrap();
+        let node = self.nodes.get_mut(&id).unwrap();
+        node.disk = node.disk.reboot(id.into());
+        replica.close().await;
+        node.log.take().unwrap().close();
+    }
+
+    fn replica(&self, id: u32) -> Arc<Replica> {
+        self.hall.replicas.lock()[&NodeId(id)].clone()
+    }
+
+    fn running(&self) -> Vec<u32> {
+        self.hall.replicas.lock().keys().map(|node| node.0).collect()
+    }
+
+    /// A write that is acked.
+    async fn write(&mut self, id: u32) {
+        self.count += 1;
+        self.replica(id).write_within(create(self.count), LONG, LONG).await.unwrap();
+        self.acked.push(self.count);
+    }
+
+    /// A write that is not.
+    async fn try_write(&mut self, id: u32) -> Error {
+        self.count += 1;
+        self.replica(id).write_within(create(self.count), TRY, 10 * TRY).await.unwrap_err()
+    }
+
+    /// Does what the nodes' liveness would have them do where `dead` is: each voter ends the lease,
+    /// and one after the other stands, until one is proved to lead.
+    async fn elect(&self, dead: Option<u32>) -> u32 {
+        loop {
+            let living: Vec<u32> =
+                self.running().into_iter().filter(|id| Some(*id) != dead).collect();
+            for id in &living {
+                if let Some(dead) = dead {
+                    self.replica(*id).release(NodeId(dead)).await.unwrap();
+                }
+            }
+            for id in &living {
+                if self.replica(*id).leads(TRY).await {
+                    return *id;
+                }
+                self.replica(*id).stand().await.unwrap();
+                let running = self.replica(*id).running().await.unwrap();
+                let waiting = running.raft.wait(Some(TRY));
+                let _ = waiting.metrics(|metrics| metrics.state.is_leader(), "it leads").await;
+                if self.replica(*id).leads(TRY).await {
+                    return *id;
+                }
+            }
+        }
+    }
+
+    /// Everything acked is applied at every node, in the same order everywhere.
+    async fn judge(&self) {
+        let count = self.acked.len();
+        let applied = |id: u32| self.nodes[&id].machine.applied.lock().clone();
+        // Everybody has what the leader has once it has all that was acked.
+        loop {
+            let ends: Vec<_> =
+                NODES.iter().map(|id| applied(*id).last().map(|last| last.0)).collect();
+            if ends.windows(2).all(|pair| pair[0] == pair[1]) && applied(1).len() >= count {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let all = applied(1);
+        assert_eq!(all, applied(2));
+        assert_eq!(all, applied(3));
+        for number in &self.acked {
+            let name = format!("\"db{number}\"");
+            let times = all.iter().filter(|(_, change)| change.contains(&name)).count();
+            assert!(times >= 1, "write {number} was acked and is not there");
+        }
+    }
+
+    async fn end(&mut self) {
+        for id in self.running() {
+            self.replica(id).close().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_of_three_takes_what_its_leader_is_given() {
+    let mut group = Group::new();
+    for _ in 0..20 {
+        group.write(1).await;
+    }
+    let error = group.try_write(2).await;
+    assert_eq!(error.outcome(), WriteOutcome::NotStored, "{error}");
+    group.judge().await;
+    assert!(group.replica(1).leads(TRY).await && !group.replica(2).leads(TRY).await);
+    for id in NODES {
+        assert_eq!(group.replica(id).voted_for(), Some(MemberId::first(NodeId(1))));
+        assert!(group.replica(id).is_running() && group.replica(id).usage().is_none());
+    }
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_leads_where_the_leader_was_killed_and_nothing_acked_is_lost() {
+    let mut group = Group::new();
+    let mut leader = 1;
+    for _ in 0..4 {
+        for _ in 0..10 {
+            group.write(leader).await;
+        }
+        let dead = leader;
+        group.kill(dead).await;
+        leader = group.elect(Some(dead)).await;
+        assert_ne!(leader, dead);
+        for _ in 0..10 {
+            group.write(leader).await;
+        }
+        group.start(dead);
+    }
+    assert_eq!(group.acked.len(), 80);
+    group.judge().await;
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_acks_nothing() {
+    let mut group = Group::new();
+    group.write(1).await;
+    group.hall.isolate(1);
+    // Nobody stands as long as the voters hold the leader to be alive.
+    group.replica(2).stand().await.unwrap();
+    assert!(!group.replica(2).leads(TRY).await);
+    let error = group.try_write(1).await;
+    assert_eq!(error.outcome(), WriteOutcome::Unknown, "{error}");
+    let leader = group.elect(Some(1)).await;
+    for _ in 0..10 {
+        group.write(leader).await;
+    }
+    group.try_write(1).await;
+    group.hall.heal();
+    group.write(leader).await;
+    group.judge().await;
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_of_all_nobody_leads_by_memory() {
+    let mut group = Group::new();
+    for _ in 0..10 {
+        group.write(1).await;
+    }
+    for id in NODES {
+        group.kill(id).await;
+    }
+    NODES.into_iter().for_each(|id| group.start(id));
+    for id in NODES {
+        assert!(!group.replica(id).leads(TRY).await);
+    }
+    let leader = group.elect(None).await;
+    group.write(leader).await;
+    group.judge().await;
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_for_another_replica_changes_nothing() {
+    let mut group = Group::new();
+    let frame = |kind, incarnation, body: &'static [u8]| Frame {
+        kind,
+        role: Role::Request,
+        group: GROUP,
+        incarnation: Incarnation(incarnation),
+        request: 1,
+        body: Bytes::from_static(body),
+    };
+    let vote = b"\x09\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\0\0\0";
+    for (frame, refusal) in [
+        (frame(Kind::Vote, 1, vote), Refusal::WrongReplica { have: Incarnation(0) }),
+        (frame(Kind::Vote, 0, b"?"), Refusal::Malformed),
+        (frame(Kind::Append, 0, b"?"), Refusal::Malformed),
+        (frame(Kind::Ask, 0, vote), Refusal::Malformed),
+    ] {
+        assert_eq!(group.replica(3).receive(&frame).await, Err(refusal));
+    }
+    assert_eq!(group.replica(3).voted_for(), None);
+    assert!(!group.replica(3).is_running());
+    group.write(1).await;
+    group.end().await;
+}
+
+/// Who is dead, as the test says.
+#[derive(Default)]
+struct Said(Mutex<BTreeSet<NodeId>>);
+
+impl Lives for Said {
+    fn trusts(&self, node: NodeId) -> bool {
+        !self.0.lock().contains(&node)
+    }
+
+    fn is_dead(&self, node: NodeId, _: &BTreeSet<NodeId>) -> bool {
+        !self.trusts(node)
+    }
+
+    fn trusts_majority(&self, voters: &BTreeSet<NodeId>) -> bool {
+        voters.iter().filter(|node| self.trusts(**node)).count() > voters.len() / 2
+    }
+}
+
+/// A supervisor for each node, all of which are told who is dead.
+struct Supervisors {
+    said: Arc<Said>,
+    all: Vec<Arc<Supervisor>>,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Supervisors {
+    fn start(hall: &Arc<Hall>) -> Supervisors {
+        let (said, mut all) = (Arc::<Said>::default(), Vec::new());
+        let mut tasks = tokio::task::JoinSet::new();
+        for id in NODES {
+            let supervisor = Arc::<Supervisor>::default();
+            let (hall, said, running) = (hall.clone(), said.clone(), supervisor.clone());
+            tasks.spawn(async move {
+                let here = || hall.replicas.lock().get(&NodeId(id)).cloned().into_iter().collect();
+                running.run(here, |look| look(&*said)).await;
+            });
+            all.push(supervisor);
+        }
+        Supervisors { said, all, tasks }
+    }
+
+    fn died(&self, node: u32) {
+        self.said.0.lock().insert(NodeId(node));
+        self.all.iter().for_each(|supervisor| supervisor.look_now());
+    }
+
+    fn came_back(&self, node: u32) {
+        self.said.0.lock().remove(&NodeId(node));
+        self.all.iter().for_each(|supervisor| supervisor.restarted(NodeId(node)));
+    }
+
+    async fn stop(mut self) {
+        self.all.iter().for_each(|supervisor| supervisor.stop());
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Group {
+    /// The node that is proved to lead, once one is.
+    async fn leader(&self) -> u32 {
+        loop {
+            for id in self.running() {
+                if self.replica(id).leads(TRY).await {
+                    return id;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_has_missed_a_leader_does_not_keep_others_from_leading() {
+    let mut group = Group::new();
+    group.write(1).await;
+    // Whoever has less than node 1 cannot lead instead of it.
+    group.judge().await;
+    group.hall.isolate(3);
+    // Node 3 goes on to take node 1 for the leader, while 2 leads and ends.
+    group.kill(1).await;
+    group.start(1);
+    let leader = loop {
+        group.replica(2).release(NodeId(1)).await.unwrap();
+        group.replica(2).stand().await.unwrap();
+        if group.replica(2).leads(TRY).await {
+            break 2;
+        }
+    };
+    group.write(leader).await;
+    while group.replica(1).voted_for() != Some(MemberId::first(NodeId(2))) {
+        tokio::task::yield_now().await;
+    }
+    group.kill(2).await;
+    group.hall.heal();
+    assert_eq!(group.replica(3).voted_for(), Some(MemberId::first(NodeId(1))));
+    // Nobody tells node 3 that 1 is dead: it is not.
+    while !group.replica(1).leads(TRY).await {
+        group.replica(1).release(NodeId(2)).await.unwrap();
+        group.replica(1).stand().await.unwrap();
+    }
+    group.write(1).await;
+    group.start(2);
+    group.judge().await;
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn supervisors_give_a_group_another_leader_whenever_its_own_dies() {
+    let mut group = Group::new();
+    group.write(1).await;
+    let supervisors = Supervisors::start(&group.hall);
+    for _ in 0..4 {
+        let dead = group.leader().await;
+        group.kill(dead).await;
+        supervisors.died(dead);
+        let leader = group.leader().await;
+        assert_ne!(leader, dead);
+        for _ in 0..5 {
+            group.write(leader).await;
+        }
+        group.start(dead);
+        supervisors.came_back(dead);
+    }
+    // All at once: whoever led stands by itself.
+    for id in NODES {
+        group.kill(id).await;
+    }
+    for id in NODES {
+        group.start(id);
+        supervisors.came_back(id);
+    }
+    let leader = group.leader().await;
+    group.write(leader).await;
+    group.judge().await;
+    supervisors.stop().await;
+    group.end().await;
+}

@@ -1,0 +1,398 @@
+//! The network over TCP: this node calls every other one, once for each purpose, and takes the
+//! calls of others.
+//!
+//! What is established may be anything that reads and writes: encryption goes between the socket and
+//! the greeting, in `greeted` and `call_once`.
+
+use super::{
+    Agreed, CallError, Channel, Connection, Decoder, Kind, Network, Pending, Request, Service,
+    Side, Succession,
+    calls::Calls,
+    greeting,
+    pump::{Ended, Pump},
+};
+use crate::NodeIdentity;
+use bytes::Bytes;
+use oribi_model::NodeId;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    runtime::Handle,
+    sync::{Notify, Semaphore, oneshot, watch},
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+/// Connections that have not said yet who they are; others wait to be accepted.
+const GREETING_MAX: usize = 64;
+const CONNECT_WAIT: Duration = Duration::from_secs(2);
+/// Before a node is called again: at first, and at most.
+const AGAIN_MIN: Duration = Duration::from_millis(50);
+const AGAIN_MAX: Duration = Duration::from_secs(1);
+
+/// A connection that came in, and may have to make room for another.
+struct Called {
+    stop: Arc<Notify>,
+    /// Answers, with an error, once nothing more of it is handed on.
+    ended: oneshot::Receiver<()>,
+}
+
+#[derive(Default)]
+struct Callers {
+    succession: Succession,
+    running: BTreeMap<Connection, Called>,
+}
+
+/// Another network of the same node, on its own runtime, for what comes over other channels.
+struct Elsewhere {
+    runtime: Handle,
+    tcp: Arc<Tcp>,
+}
+
+struct Shared {
+    identity: NodeIdentity,
+    channels: BTreeSet<Channel>,
+    elsewhere: OnceLock<Elsewhere>,
+    service: Arc<dyn Service>,
+    callers: Mutex<Callers>,
+    /// The connections that this node has made and that stand.
+    calling: Mutex<BTreeMap<(NodeId, Channel), Calls>>,
+    greetings: Semaphore,
+    stopped: watch::Sender<bool>,
+}
+
+/// A node that is called.
+struct Callee {
+    address: String,
+    again: Arc<Notify>,
+    calling: JoinSet<()>,
+}
+
+/// The connections of a node for some channels.
+pub struct Tcp {
+    shared: Arc<Shared>,
+    called: Mutex<BTreeMap<NodeId, Callee>>,
+    /// What listens, and the connections that were taken over.
+    taking: Mutex<JoinSet<()>>,
+}
+
+impl Tcp {
+    /// A network in which nobody is called yet; `service` takes what others ask.
+    pub fn new(
+        identity: NodeIdentity,
+        channels: BTreeSet<Channel>,
+        service: Arc<dyn Service>,
+    ) -> Tcp {
+        let shared = Arc::new(Shared {
+            identity,
+            channels,
+            elsewhere: OnceLock::new(),
+            service,
+            callers: Mutex::default(),
+            calling: Mutex::default(),
+            greetings: Semaphore::new(GREETING_MAX),
+            stopped: watch::Sender::new(false),
+        });
+        Tcp { shared, called: Mutex::default(), taking: Mutex::default() }
+    }
+
+    /// Takes the calls that come in at `listener`, on the present runtime, until the network ends.
+    pub fn listen(&self, listener: TcpListener) {
+        let shared = self.shared.clone();
+        self.taking.lock().spawn(async move {
+            let mut stopped = shared.stopped.subscribe();
+            let mut connections = JoinSet::new();
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+                () = accept(&shared, &listener, &mut connections) => {}
+            }
+            connections.shutdown().await;
+        });
+    }
+
+    /// Hands connections that come in for other channels than this network's to another one, which
+    /// works on `runtime`. Said once, before anything listens.
+    pub fn hand_over(&self, runtime: Handle, tcp: Arc<Tcp>) {
+        if self.shared.elsewhere.set(Elsewhere { runtime, tcp }).is_err() {
+            tracing::error!("connections are handed over already");
+        }
+    }
+
+    /// Calls these nodes at their addresses (`HOST:PORT`), again and again, and no others.
+    pub fn call_only(&self, nodes: BTreeMap<NodeId, String>) {
+        let mut called = self.called.lock();
+        called.retain(|node, known| nodes.get(node) == Some(&known.address));
+        for (node, address) in nodes {
+            called.entry(node).or_insert_with(|| self.callee(node, address));
+        }
+    }
+
+    /// Calls a node again now, where that would have had to wait.
+    pub fn call_now(&self, node: NodeId) {
+        if let Some(callee) = self.called.lock().get(&node) {
+            callee.again.notify_waiters();
+        }
+    }
+
+    fn callee(&self, node: NodeId, address: String) -> Callee {
+        let (mut calling, again) = (JoinSet::new(), Arc::<Notify>::default());
+        for channel in self.shared.channels.iter().copied() {
+            let (shared, address, again) = (self.shared.clone(), address.clone(), again.clone());
+            let call = async move { shared.keep_calling(node, channel, &address, &again).await };
+            calling.spawn(call);
+        }
+        Callee { address, again, calling }
+    }
+
+    /// Takes a connection over whose other side is known.
+    fn adopt(
+        &self,
+        runtime: &Handle,
+        stream: std::net::TcpStream,
+        agreed: Agreed,
+        decoder: Decoder,
+    ) {
+        let shared = self.shared.clone();
+        let serve = async move {
+            let mut stopped = shared.stopped.subscribe();
+            let ended = async {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => shared.serve_greeted(stream, agreed, decoder).await,
+                    Err(error) => error.to_string(),
+                }
+            };
+            tokio::select! {
+                _ = stopped.wait_for(|stopped| *stopped) => {}
+                ended = ended => tracing::debug!(%ended, "a connection from another node has ended"),
+            }
+        };
+        let mut taking = self.taking.lock();
+        while taking.try_join_next().is_some() {}
+        taking.spawn_on(serve, runtime);
+    }
+
+    /// Whether this node has a connection to another one for this purpose.
+    pub fn is_connected(&self, node: NodeId, channel: Channel) -> bool {
+        self.shared.calling.lock().contains_key(&(node, channel))
+    }
+
+    /// Ends all connections. Once this resolves, nothing more is handed on.
+    pub async fn stop(&self) {
+        self.shared.stopped.send_replace(true);
+        let called = std::mem::take(&mut *self.called.lock());
+        for mut callee in called.into_values() {
+            callee.calling.shutdown().await;
+        }
+        let mut taking = std::mem::take(&mut *self.taking.lock());
+        while taking.join_next().await.is_some() {}
+    }
+}
+
+impl Network for Tcp {
+    fn call(&self, to: NodeId, request: Request) -> Pending<Result<Bytes, CallError>> {
+        let asked = self.shared.calls(to, request.kind).and_then(|calls| calls.ask(request));
+        match asked {
+            Ok(answer) => Box::pin(async move { answer.await.unwrap_or(Err(CallError::Lost(to))) }),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+
+    fn notify(&self, to: NodeId, request: Request) -> Result<(), CallError> {
+        self.shared.calls(to, request.kind)?.tell(request)
+    }
+}
+
+async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut JoinSet<()>) {
+    loop {
+        let Ok(permit) = shared.greetings.acquire().await else { return };
+        permit.forget();
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let shared = shared.clone();
+                connections.spawn(async move {
+                    let ended = shared.serve(stream).await;
+                    tracing::debug!(%from, %ended, "a connection from another node has ended");
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection of another node");
+                shared.greetings.add_permits(1);
+                tokio::time::sleep(AGAIN_MIN).await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn calls(&self, to: NodeId, kind: Kind) -> Result<Calls, CallError> {
+        let channel = kind.channel().unwrap_or(Channel::Liveness);
+        let calls = self.calling.lock().get(&(to, channel)).cloned();
+        calls.ok_or(CallError::NotConnected(to))
+    }
+
+    async fn serve(&self, stream: TcpStream) -> String {
+        let greeted = greeted(&self.greetings, stream, self.identity).await;
+        let (stream, agreed, decoder) = match greeted {
+            Ok(greeted) => greeted,
+            Err(error) => return error.to_string(),
+        };
+        if self.channels.contains(&agreed.channel) {
+            return self.serve_greeted(stream, agreed, decoder).await;
+        }
+        let Some(Elsewhere { runtime, tcp }) = self.elsewhere.get() else {
+            return "nothing is taken over this channel".into();
+        };
+        match stream.into_std() {
+            Ok(stream) => tcp.adopt(runtime, stream, agreed, decoder),
+            Err(error) => return error.to_string(),
+        }
+        "it was handed over".into()
+    }
+
+    async fn serve_greeted(&self, stream: TcpStream, agreed: Agreed, decoder: Decoder) -> String {
+        let (connection, stop, ended) = match self.succeed(&agreed).await {
+            Ok(taken) => taken,
+            Err(error) => return error.to_string(),
+        };
+        self.service.linked(&agreed, Side::Called);
+        let outcome = self.pump(agreed, stop).1.run(stream, decoder).await;
+        let counted = {
+            let mut callers = self.callers.lock();
+            callers.running.remove(&connection);
+            callers.succession.end(agreed.node, agreed.channel, connection)
+        };
+        if counted {
+            self.service.cut(&agreed, Side::Called);
+        }
+        drop(ended);
+        outcome.to_string()
+    }
+
+    /// Gives a connection the place of those before it, once they have ended.
+    async fn succeed(
+        &self,
+        agreed: &Agreed,
+    ) -> Result<(Connection, Arc<Notify>, oneshot::Sender<()>), super::Superseded> {
+        let (stop, (ending, ended)) = (Arc::<Notify>::default(), oneshot::channel());
+        let (connection, before) = {
+            let mut callers = self.callers.lock();
+            let (connection, before) = callers.succession.offer(agreed)?;
+            let before: Vec<Called> =
+                before.iter().filter_map(|one| callers.running.remove(one)).collect();
+            callers.running.insert(connection, Called { stop: stop.clone(), ended });
+            (connection, before)
+        };
+        for one in before {
+            one.stop.notify_one();
+            let _ = one.ended.await;
+        }
+        Ok((connection, stop, ending))
+    }
+
+    fn pump(&self, agreed: Agreed, stop: Arc<Notify>) -> (Calls, Pump) {
+        let (calls, queue) = Calls::new(agreed.node, agreed.channel);
+        let service = self.service.clone();
+        (calls.clone(), Pump { agreed, calls, queue, service, stop })
+    }
+
+    async fn keep_calling(&self, node: NodeId, channel: Channel, address: &str, again: &Notify) {
+        let mut stopped = self.stopped.subscribe();
+        let mut pause = AGAIN_MIN;
+        while !*stopped.borrow_and_update() {
+            let started = Instant::now();
+            let outcome = self.call_once(node, channel, address).await;
+            let stood = outcome.is_ok() && started.elapsed() > AGAIN_MAX;
+            match outcome {
+                Ok(ended) => {
+                    tracing::debug!(node = node.0, ?channel, %ended, "a connection has ended");
+                }
+                Err(error) => {
+                    tracing::debug!(node = node.0, ?channel, %error, "cannot connect");
+                }
+            }
+            // Where a connection stood for a while, a break may be all that is wrong.
+            pause = if stood { Duration::ZERO } else { (pause * 2).clamp(AGAIN_MIN, AGAIN_MAX) };
+            tokio::select! {
+                _ = stopped.changed() => {}
+                () = again.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn call_once(
+        &self,
+        node: NodeId,
+        channel: Channel,
+        address: &str,
+    ) -> Result<Ended, greeting::GreetingError> {
+        let late = |_| greeting::GreetingError::Late;
+        let connected = timeout(CONNECT_WAIT, TcpStream::connect(address)).await.map_err(late)?;
+        if connected.is_err() {
+            self.service.refused(node, channel);
+        }
+        let stream = connected?;
+        stream.set_nodelay(true)?;
+        let mut stream = stream;
+        let hello = greeting::hello(self.identity, channel, node);
+        let (agreed, decoder) = greeting::call(&mut stream, &hello).await?;
+        let (calls, pump) = self.pump(agreed, Arc::default());
+        let _standing = Standing::new(self, agreed, calls);
+        Ok(pump.run(stream, decoder).await)
+    }
+}
+
+/// A connection that this node has made, for as long as it stands.
+struct Standing<'a> {
+    shared: &'a Shared,
+    agreed: Agreed,
+    calls: Calls,
+}
+
+impl Standing<'_> {
+    fn new(shared: &Shared, agreed: Agreed, calls: Calls) -> Standing<'_> {
+        shared.calling.lock().insert((agreed.node, agreed.channel), calls.clone());
+        shared.service.linked(&agreed, Side::Calling);
+        Standing { shared, agreed, calls }
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        let Agreed { node, channel, .. } = self.agreed;
+        {
+            let mut calling = self.shared.calling.lock();
+            // The node may be called elsewhere by now.
+            let is_known = |known: &Calls| known.is_same(&self.calls);
+            if !calling.get(&(node, channel)).is_some_and(is_known) {
+                return;
+            }
+            calling.remove(&(node, channel));
+        }
+        self.shared.service.cut(&self.agreed, Side::Calling);
+    }
+}
+
+type Greeted = (TcpStream, Agreed, Decoder);
+
+async fn greeted(
+    greetings: &Semaphore,
+    stream: TcpStream,
+    own: NodeIdentity,
+) -> Result<Greeted, greeting::GreetingError> {
+    let outcome = async {
+        stream.set_nodelay(true)?;
+        let mut stream = stream;
+        let (agreed, decoder) = greeting::accept(&mut stream, own).await?;
+        Ok((stream, agreed, decoder))
+    }
+    .await;
+    greetings.add_permits(1);
+    outcome
+}
