@@ -116,7 +116,8 @@ impl Windows {
 pub(crate) fn zone(timezone: Option<&str>) -> Result<TimeZone> {
     match timezone.unwrap_or("UTC") {
         "UTC" => Ok(TimeZone::UTC),
-        name => TimeZone::get(name).map_err(|_| {
+        // A blank is a `+` that a URL lost: no zone has one in its name.
+        name => TimeZone::get(&name.replace(' ', "+")).map_err(|_| {
             let detail = format!(
                 "{name:?} is no known time zone; expected an IANA name such as Europe/Berlin or UTC"
             );

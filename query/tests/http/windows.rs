@@ -286,3 +286,15 @@ async fn a_day_that_never_was_is_no_window() {
         assert_eq!(json!(rows), expected, "{fill} {order}");
     }
 }
+
+#[tokio::test]
+async fn a_plus_that_a_url_lost_is_one_in_the_name_of_a_zone() {
+    let mut table = MemoryTable::new(1, "default", "t", &[], &[("v", ColumnType::Int)]);
+    table.put(&[], 1_714_521_600_000_000_000, &[Some(Value::Int(1))]);
+    let engine = QueryEngine::new(Arc::new(Memory(vec![table])), QueryOptions::default());
+    for zone in ["Etc/GMT+10", "Etc/GMT 10"] {
+        let pairs = [("table", "t"), ("select", "count(v)"), ("window", "1d"), ("timezone", zone)];
+        let (_, answer) = get(&engine, "/api/v1/query", &pairs).await;
+        assert_eq!(answer["rows"], json!([["2024-04-30T10:00:00Z", 1]]), "{zone}");
+    }
+}
