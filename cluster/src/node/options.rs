@@ -36,7 +36,7 @@ impl Default for NodeOptions {
             log_bytes_max: 512 << 20,
             log_file_bytes: 32 << 20,
             compact_bytes_max: 1 << 30,
-            page_cache_bytes_max: 160 << 20,
+            page_cache_bytes_max: 128 << 20,
             disk_reserve_bytes: 256 << 20,
             idle_flush_s: 600,
             retention_wait_s: 600,
