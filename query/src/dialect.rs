@@ -4,6 +4,7 @@
 //! `syntax` looks at the text's tree, before anything is planned; `rules` at expressions with types.
 
 mod checked;
+mod deviation;
 mod float_sum;
 mod in_set;
 mod joined;
@@ -11,6 +12,7 @@ mod rules;
 mod sum;
 mod syntax;
 
+pub(crate) use deviation::Deviation;
 pub(crate) use in_set::in_set;
 pub(crate) use joined::{JOINED_BYTES_MAX, text_bytes};
 pub(crate) use rules::{analyzer_rules, in_predicate, of_types};

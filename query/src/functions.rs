@@ -1,6 +1,6 @@
 //! The SQL functions: DataFusion's, less those that allocate at will, plus `time_bucket`.
 
-use crate::dialect::{CheckedSum, JOINED_BYTES_MAX, analyzer_rules, text_bytes};
+use crate::dialect::{CheckedSum, Deviation, JOINED_BYTES_MAX, analyzer_rules, text_bytes};
 use arrow_array::{ArrayRef, cast::AsArray, types::Int64Type};
 use arrow_schema::{DataType, FieldRef};
 use datafusion::{
@@ -39,7 +39,8 @@ pub(crate) fn session_state() -> &'static SessionState {
             .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rules(physical.collect());
         let aggregates = builder.aggregate_functions().get_or_insert_default();
-        let own = CheckedSum::functions();
+        let mut own = CheckedSum::functions().to_vec();
+        own.extend(Deviation::functions());
         aggregates.retain(|theirs| own.iter().all(|ours| ours.name() != theirs.name()));
         aggregates.extend(own);
         let functions = builder.scalar_functions().get_or_insert_default();

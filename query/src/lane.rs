@@ -13,6 +13,7 @@ mod sum;
 mod value;
 mod values;
 
+pub(crate) use moments::{Moments, Whole};
 pub(crate) use running::Lane;
 pub(crate) use slice::Slice;
 pub(crate) use values::{Values, Wanted};
@@ -23,7 +24,6 @@ use cells::Cells;
 use counter::Counter;
 use edge::Edge;
 use kept::Kept;
-use moments::Moments;
 use oribi_model::ColumnType;
 use std::cmp::Ordering;
 use sum::{SumFloat, SumInt};

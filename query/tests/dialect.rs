@@ -348,13 +348,13 @@ async fn sums_of_floats_do_not_depend_on_who_sums_them() {
         let options = QueryOptions { threads_max, rows_alone_max: 0, ..QueryOptions::default() };
         let engine = QueryEngine::new(memory.clone(), options);
         for text in [
-            "SELECT d, sum(f), avg(f) FROM t GROUP BY d ORDER BY d",
-            "SELECT d, sum(g) FILTER (WHERE g IS NOT NULL), mean(g) FROM \
+            "SELECT d, sum(f), avg(f), stddev(f) FROM t GROUP BY d ORDER BY d",
+            "SELECT d, sum(g) FILTER (WHERE g IS NOT NULL), mean(g), stddev_samp(g) FROM \
              (SELECT d, f AS g FROM t ORDER BY f DESC) AS s GROUP BY d ORDER BY d",
         ] {
             answers.push(sql(&engine, text).await.1);
         }
-        let pairs = [("table", "t"), ("select", "sum(f), mean(f)"), ("group_by", "d")];
+        let pairs = [("table", "t"), ("select", "sum(f), mean(f), stddev(f)"), ("group_by", "d")];
         let (_, answer) = get(router(engine.clone()), "/api/v1/query", &pairs).await;
         let without_time = answer["rows"]
             .as_array()
@@ -362,7 +362,7 @@ async fn sums_of_floats_do_not_depend_on_who_sums_them() {
             .iter()
             .map(|row| json!(row.as_array().unwrap()[1..]));
         answers.push(without_time.collect());
-        let (_, whole) = sql(&engine, "SELECT sum(f), avg(f) FROM t").await;
+        let (_, whole) = sql(&engine, "SELECT sum(f), avg(f), stddev(f) FROM t").await;
         let (_, all) = get(router(engine), "/api/v1/query", &pairs[..2]).await;
         assert_eq!(whole[0], json!(all["rows"][0].as_array().unwrap()[1..]));
     }
@@ -370,6 +370,18 @@ async fn sums_of_floats_do_not_depend_on_who_sums_them() {
     let engine = QueryEngine::new(memory, QueryOptions::default());
     let text = "SELECT sum(f), avg(f), sum(DISTINCT f) IS NULL FROM t WHERE f > 1e9";
     assert_eq!(sql(&engine, text).await, (200, json!([[null, null, true]])));
-    let text = "SELECT time, sum(f) OVER (ORDER BY time ROWS 1 PRECEDING) FROM t LIMIT 3";
-    assert_eq!(sql(&engine, text).await.0, 200);
+    for function in ["sum", "stddev"] {
+        let window = "OVER (ORDER BY time ROWS 1 PRECEDING) FROM t LIMIT 3";
+        assert_eq!(sql(&engine, &format!("SELECT {function}(f) {window}")).await.0, 200);
+    }
+    let few = "FROM (VALUES (1e9 + 1.0), (1e9 + 3.0)) AS v(x) WHERE x <";
+    let figures = "stddev(x), stddev_pop(x), var_samp(x), var_pop(x)";
+    for (bound, expected) in [
+        ("2e9", json!([2f64.sqrt(), 1.0, 2.0, 1.0])),
+        ("1e9 + 2", json!([null, 0.0, null, 0.0])),
+        ("0", json!([null, null, null, null])),
+    ] {
+        let found = sql(&engine, &format!("SELECT {figures} {few} {bound}")).await;
+        assert_eq!(found, (200, json!([expected])), "{bound}");
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
 
 /// Sums from which the deviation follows.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Moments {
+pub(crate) struct Moments {
     count: u64,
     sum: Exact,
     squares: Exact,
@@ -22,7 +22,7 @@ pub(super) struct Moments {
 
 impl Moments {
     /// Takes floats; returns the bytes that are held in addition.
-    fn add_floats(&mut self, values: &[f64]) -> usize {
+    pub(crate) fn add_floats(&mut self, values: &[f64]) -> usize {
         self.count += values.len() as u64;
         self.sum.add_all(values) + add_squares(&mut self.squares, values)
     }
@@ -40,25 +40,57 @@ impl Moments {
     }
 
     /// Takes other values; returns the bytes that are held in addition.
-    fn join(&mut self, other: &Moments) -> usize {
+    pub(crate) fn join(&mut self, other: &Moments) -> usize {
         self.count = self.count.saturating_add(other.count);
         self.sum.merge(&other.sum) + self.squares.merge(&other.squares)
     }
 
-    /// Sample standard deviation; `None` below two values.
-    fn stddev(&self) -> Option<f64> {
-        if self.count < 2 {
+    /// Standard deviation; `None` below two values of a sample, or one of a population.
+    pub(crate) fn stddev(&self, of: Whole) -> Option<f64> {
+        self.figure(of, |variance, place| {
+            // The root of an even power of two is one, too.
+            let odd = place.rem_euclid(2);
+            scaled((variance * f64::from(1 + odd)).sqrt(), (place - odd) / 2)
+        })
+    }
+
+    /// Variance; `None` as for [`Moments::stddev`].
+    pub(crate) fn variance(&self, of: Whole) -> Option<f64> {
+        self.figure(of, scaled)
+    }
+
+    fn figure(&self, of: Whole, figure: impl FnOnce(f64, i32) -> f64) -> Option<f64> {
+        let less = match of {
+            Whole::Sample => 1,
+            Whole::Population => 0,
+        };
+        if self.count <= less {
             return None;
         }
         let Some((spread, place)) = spread(self.count, &self.sum, &self.squares) else {
             return Some(f64::NAN);
         };
-        let count = self.count as f64;
-        let variance = spread / (count * (count - 1.0));
-        // The root of an even power of two is one, too.
-        let odd = place.rem_euclid(2);
-        Some(scaled((variance * f64::from(1 + odd)).sqrt(), (place - odd) / 2))
+        Some(figure(spread / (self.count as f64 * (self.count - less) as f64), place))
     }
+
+    /// Count, sum and sum of squares, the sums as bytes.
+    pub(crate) fn to_parts(&self) -> (u64, Vec<u8>, Vec<u8>) {
+        (self.count, self.sum.to_bytes(), self.squares.to_bytes())
+    }
+
+    /// What [`Moments::to_parts`] gave; `None` for other bytes.
+    pub(crate) fn from_parts(count: u64, sum: &[u8], squares: &[u8]) -> Option<Moments> {
+        Some(Moments { count, sum: Exact::from_bytes(sum)?, squares: Exact::from_bytes(squares)? })
+    }
+}
+
+/// Of what the values are all there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Whole {
+    /// Of a sample of more.
+    Sample,
+    /// Of everything.
+    Population,
 }
 
 impl Cell for Moments {
@@ -84,7 +116,7 @@ impl Cell for Moments {
     }
 
     fn values(cells: &mut [Moments], wanted: &Wanted<'_>) -> Result<Values> {
-        Ok(Values::Float(wanted.each(|slot| cells[slot].stddev())))
+        Ok(Values::Float(wanted.each(|slot| cells[slot].stddev(Whole::Sample))))
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -152,7 +184,7 @@ mod tests {
             one.add_floats(part);
             all.join(&one);
         }
-        all.stddev()
+        all.stddev(Whole::Sample)
     }
 
     #[test]
@@ -183,9 +215,9 @@ mod tests {
         let (mut ints, mut floats) = (Moments::default(), Moments::default());
         ints.add_ints(&[5, -7, 1 << 40, 12]);
         floats.add_floats(&[5.0, -7.0, (1u64 << 40) as f64, 12.0]);
-        assert_eq!(ints.stddev(), floats.stddev());
+        assert_eq!(ints.stddev(Whole::Sample), floats.stddev(Whole::Sample));
         let mut wide = Moments::default();
         wide.add_ints(&[i64::MIN, i64::MAX, i64::MIN, i64::MAX]);
-        assert!(wide.stddev().is_some_and(|found| found > 1.06e19 && found < 1.07e19));
+        assert!(wide.stddev(Whole::Sample).is_some_and(|found| found > 1.06e19 && found < 1.07e19));
     }
 }
