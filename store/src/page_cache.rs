@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-/// A page of one column of one open segment, or a block of its series.
+/// A page of one column of one open segment, the last cells of its series, or a block of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PageKey {
     /// The open segment; a number that is given once in the life of the process.
@@ -30,12 +30,20 @@ enum Part {
     Times,
     /// Place of the column in the segment.
     Column(u32),
+    LastTimes,
+    LastOf(u32),
 }
 
 impl PageKey {
     pub(crate) fn new(segment: u64, column: Option<usize>, page: usize) -> PageKey {
         let part = column.map_or(Part::Times, |column| Part::Column(column as u32));
         PageKey { segment, part, page: page as u32 }
+    }
+
+    /// Of a column, `None` for the times, the last cell of each series.
+    pub(crate) fn last(segment: u64, column: Option<usize>) -> PageKey {
+        let part = column.map_or(Part::LastTimes, |column| Part::LastOf(column as u32));
+        PageKey { segment, part, page: 0 }
     }
 
     /// A block of a segment's series.

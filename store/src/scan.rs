@@ -1,19 +1,22 @@
 //! A scan: the rows of memtables and segments as one stream of blocks, the newest value winning.
 
 mod cursor;
+mod last;
 mod merge;
 mod plan;
+mod window;
 
 use crate::{
     Error, Result, manifest::Delete, memtable::MemoryView, page_cache::PageCache, segment::Segment,
 };
 use cursor::{Cursor, MemoryCursor, SegmentCursor};
+use last::LastRows;
 use merge::Merge;
 use oribi_model::{
     BlockIter, ColumnId, ColumnRead, ColumnType, RowsWanted, ScanSpec, TabletId, TimeRange,
 };
 use plan::{PlanSeries, plan};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, iter, sync::Arc};
 
 /// Where rows come from.
 #[derive(Clone)]
@@ -67,17 +70,27 @@ pub(crate) fn parts(
     }
     let wanted_rows = rows_of(sources, spec);
     let plan = plan(sources, spec, cache.map(|cache| &**cache))?;
+    let last: Vec<Option<LastRows>> =
+        sources.iter().map(|source| last_of(source, spec, wanted_rows, cache)).collect();
+    if let [Some(last)] = &last[..] {
+        let block = last.block(plan, spec).map(Ok);
+        return Ok(block
+            .into_iter()
+            .map(|block| Box::new(iter::once(block)) as BlockIter)
+            .collect());
+    }
     let total: u64 = plan.iter().map(|series| series.rows).sum();
     let rows_min = total.div_ceil(parts_max.max(1) as u64).max(1);
     let mut parts: Vec<BlockIter> = Vec::new();
     let (mut part, mut rows) = (Vec::new(), 0);
     let mut cut = |part: Vec<PlanSeries>| {
         let cursors = sources.iter().enumerate().map(|(at, source)| {
-            let rows = match &source.rows {
-                Rows::Memory(view) => {
+            let rows = match (&source.rows, &last[at]) {
+                (Rows::Memory(view), _) => {
                     Cursor::Memory(MemoryCursor::new(view.clone(), spec, wanted_rows))
                 }
-                Rows::Segment(segment) => {
+                (Rows::Segment(_), Some(last)) => Cursor::Last(last.cursor(spec.time)),
+                (Rows::Segment(segment), None) => {
                     let wanted = wanted_pages(segment, at as u32, &part, (spec.time, wanted_rows));
                     let (segment, cache) = (segment.clone(), cache.cloned());
                     let wanted = (wanted, wanted_rows);
@@ -101,6 +114,19 @@ pub(crate) fn parts(
         cut(part);
     }
     Ok(parts)
+}
+
+/// The last rows of a source, where no others are wanted and they may be had at once.
+fn last_of(
+    source: &Source,
+    spec: &ScanSpec,
+    wanted: RowsWanted,
+    cache: Option<&Arc<PageCache>>,
+) -> Option<LastRows> {
+    match (&source.rows, wanted) {
+        (Rows::Segment(segment), RowsWanted::Last) => LastRows::of(segment, cache?, spec),
+        _ => None,
+    }
 }
 
 /// Whether the last row of each series is enough, and lies on the last page that the series has:

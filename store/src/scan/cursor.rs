@@ -1,6 +1,6 @@
 //! The rows of one series in one source, piece by piece in order of time.
 
-use super::plan::Place;
+use super::{last::LastCursor, plan::Place, window::Window};
 use crate::{
     Result,
     gather::Picks,
@@ -37,7 +37,7 @@ impl Piece {
         }
     }
 
-    fn trim(self, time: TimeRange) -> Piece {
+    pub(super) fn trim(self, time: TimeRange) -> Piece {
         let inside = inside(&self.times, time);
         if inside == (0..self.rows()) { self } else { self.slice(inside.start, inside.len()) }
     }
@@ -54,6 +54,7 @@ fn inside(times: &[i64], time: TimeRange) -> Range<usize> {
 
 pub(super) enum Cursor {
     Segment(SegmentCursor),
+    Last(LastCursor),
     Memory(MemoryCursor),
 }
 
@@ -62,7 +63,8 @@ impl Cursor {
     pub(super) fn open(&mut self, place: &Place) {
         match self {
             Cursor::Segment(cursor) => cursor.open(place),
-            Cursor::Memory(cursor) => cursor.open(place.at as usize),
+            Cursor::Last(cursor) => cursor.open(place),
+            Cursor::Memory(cursor) => cursor.open(place.series),
         }
     }
 
@@ -70,6 +72,7 @@ impl Cursor {
     pub(super) fn next(&mut self) -> Result<Option<Piece>> {
         match self {
             Cursor::Segment(cursor) => cursor.next(),
+            Cursor::Last(cursor) => Ok(cursor.next()),
             Cursor::Memory(cursor) => Ok(cursor.next()),
         }
     }
@@ -214,42 +217,6 @@ fn window_pages(segment: &Segment, columns: &[(Option<usize>, ColumnRead)]) -> u
     }
     let page_bytes = PAGE_ROWS * CELL_BYTES * (columns.len() + 1);
     (WINDOW_BYTES / page_bytes).clamp(1, WINDOW_PAGES)
-}
-
-/// Rows of some pages.
-enum Window {
-    Decoded(Piece),
-    /// Times, and of each column asked for its cells and the type wanted; `None`: nulls.
-    Kept(Numbers, Vec<(Option<Cells>, ColumnType)>),
-}
-
-impl Window {
-    fn rows(&self) -> usize {
-        match self {
-            Window::Decoded(piece) => piece.rows(),
-            Window::Kept(times, _) => times.len(),
-        }
-    }
-
-    /// Of these rows, which are of one series, those in `time`.
-    fn cut(&self, rows: Range<usize>, time: TimeRange) -> Piece {
-        match self {
-            Window::Decoded(piece) => piece.slice(rows.start, rows.len()).trim(time),
-            Window::Kept(times, columns) => {
-                let start = times.partition(rows.clone(), time.start);
-                let end = match time {
-                    TimeRange::ALL => rows.end,
-                    time => times.partition(start..rows.end, time.end),
-                };
-                let column = |(cells, wanted): &(Option<Cells>, ColumnType)| match cells {
-                    Some(cells) => cells.slice(start..end).read_as(*wanted),
-                    None => ColumnValues::nulls(*wanted, end - start),
-                };
-                let columns = columns.iter().map(column).collect();
-                Piece { times: times.slice(start..end).into(), columns }
-            }
-        }
-    }
 }
 
 pub(super) struct MemoryCursor {

@@ -16,7 +16,9 @@ pub(crate) struct PlanSeries {
 #[derive(Clone, Copy)]
 pub(crate) struct Place {
     pub(super) source: u32,
-    /// In a segment the first row; in a memtable's view the place of the series.
+    /// The number of the series there.
+    pub(super) series: usize,
+    /// In a segment the first row.
     pub(super) at: u64,
     pub(super) rows: u64,
 }
@@ -45,13 +47,17 @@ pub(super) fn plan(
     let mut found = Found::default();
     for (source, at) in sources.iter().zip(0..) {
         match &source.rows {
-            Rows::Segment(segment) => segment.find_series(&spec.series, cache, |key, rows| {
-                let place = Place { source: at, at: rows.start, rows: rows.end - rows.start };
-                found.push(key, place);
-            })?,
+            Rows::Segment(segment) => {
+                segment.find_series(&spec.series, cache, |key, series, rows| {
+                    let (from, rows) = (rows.start, rows.end - rows.start);
+                    let place = Place { source: at, series, at: from, rows };
+                    found.push(key, place);
+                })?
+            }
             Rows::Memory(view) => {
-                for (series, place) in view.series.iter().zip(0..) {
-                    let place = Place { source: at, at: place, rows: series.rows() as u64 };
+                for (number, series) in view.series.iter().enumerate() {
+                    let rows = series.rows() as u64;
+                    let place = Place { source: at, series: number, at: 0, rows };
                     found.push(series.key.as_bytes(), place);
                 }
             }
@@ -79,6 +85,6 @@ fn key_of(sources: &[Source], bytes: &[u8], place: &Place) -> Result<SeriesKey> 
         Rows::Segment(segment) => {
             SeriesKey::from_bytes(bytes).ok_or_else(|| segment.wrong_key(place.at))
         }
-        Rows::Memory(view) => Ok(view.series[place.at as usize].key.clone()),
+        Rows::Memory(view) => Ok(view.series[place.series].key.clone()),
     }
 }

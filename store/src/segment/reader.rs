@@ -95,14 +95,21 @@ impl Segment {
         PageKey::new(self.number, column, page)
     }
 
+    /// The key under which the last cells of all series of a column (`None`: their times) are kept.
+    pub(crate) fn key_of_last(&self, column: Option<usize>) -> PageKey {
+        PageKey::last(self.number, column)
+    }
+
     /// The keys of all that a cache may hold of it.
     pub(crate) fn keys(&self) -> impl Iterator<Item = PageKey> {
         let (number, pages) = (self.number, self.pages());
         let columns = std::iter::once(None).chain((0..self.index.columns.len()).map(Some));
         let series = (0..self.series.blocks()).map(move |block| PageKey::series(number, block));
-        columns
-            .flat_map(move |column| (0..pages).map(move |page| PageKey::new(number, column, page)))
-            .chain(series)
+        let of_column = move |column| {
+            let pages = (0..pages).map(move |page| PageKey::new(number, column, page));
+            pages.chain([PageKey::last(number, column)])
+        };
+        columns.flat_map(of_column).chain(series)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -123,20 +130,20 @@ impl Segment {
         self.series.series
     }
 
-    /// Calls `each` with the key and the rows of every series that may be wanted, in ascending
-    /// order.
+    /// Calls `each` with the key, the number and the rows of every series that may be wanted, in
+    /// ascending order.
     pub(crate) fn find_series(
         &self,
         wanted: &SeriesFilter,
         cache: Option<&PageCache>,
-        mut each: impl FnMut(&[u8], Range<u64>),
+        mut each: impl FnMut(&[u8], usize, Range<u64>),
     ) -> Result<()> {
         for (blocks, prefix) in self.series.places(wanted) {
             for block in blocks {
                 let bytes = self.read_series(block, cache)?;
-                let walk = self.series.walk(block, &bytes, |key, rows| {
+                let walk = self.series.walk(block, &bytes, |key, number, rows| {
                     if key.starts_with(&prefix) && wanted.may_want(key) {
-                        each(key, rows);
+                        each(key, number, rows);
                     }
                 });
                 walk.ok_or_else(|| {
@@ -231,7 +238,7 @@ impl Segment {
         }
         let mut last: Option<Vec<u8>> = None;
         let mut sorted = true;
-        self.find_series(&SeriesFilter::All, None, |key, _| {
+        self.find_series(&SeriesFilter::All, None, |key, _, _| {
             sorted &= last.as_ref().is_none_or(|last| last[..] < *key);
             last = Some(key.to_vec());
         })?;

@@ -161,22 +161,22 @@ impl Directory {
         prefixes.into_iter().map(range).collect()
     }
 
-    /// Calls `each` with the key and the rows of every series of a block; `None` where its bytes
-    /// do not decode.
+    /// Calls `each` with the key, the number and the rows of every series of a block; `None` where
+    /// its bytes do not decode.
     pub(super) fn walk(
         &self,
         block: usize,
         bytes: &[u8],
-        mut each: impl FnMut(&[u8], Range<u64>),
+        mut each: impl FnMut(&[u8], usize, Range<u64>),
     ) -> Option<()> {
         let count = BLOCK_SERIES.min(self.series - block * BLOCK_SERIES);
         let end = self.blocks.get(block + 1).map_or(self.rows, |next| next.first_row);
         let (reader, mut key) = (&mut Reader(bytes), Vec::new());
         let mut row = self.blocks[block].first_row;
-        for _ in 0..count {
+        for at in 0..count {
             read_key(reader, &mut key)?;
             let next = row.checked_add(reader.varint()?).filter(|next| *next <= end)?;
-            each(&key, row..next);
+            each(&key, block * BLOCK_SERIES + at, row..next);
             row = next;
         }
         (row == end && reader.0.is_empty()).then_some(())
@@ -256,7 +256,7 @@ mod tests {
                 let (offset, extent) = directory.extent(block);
                 let bytes = &blocks[offset as usize..][..extent.bytes as usize];
                 walked += 1;
-                let walk = directory.walk(block, bytes, |key, rows| {
+                let walk = directory.walk(block, bytes, |key, _, rows| {
                     if key.starts_with(&prefix) {
                         found.push((SeriesKey::from_bytes(key).unwrap(), rows));
                     }
@@ -300,9 +300,9 @@ mod tests {
         let (blocks, directory, _) = built();
         let (_, extent) = directory.extent(0);
         let block = &blocks[..extent.bytes as usize];
-        assert!(directory.walk(0, &block[..block.len() - 1], |_, _| {}).is_none());
+        assert!(directory.walk(0, &block[..block.len() - 1], |_, _, _| {}).is_none());
         let mut more = block.to_vec();
         *more.last_mut().unwrap() += 1;
-        assert!(directory.walk(0, &more, |_, _| {}).is_none());
+        assert!(directory.walk(0, &more, |_, _, _| {}).is_none());
     }
 }

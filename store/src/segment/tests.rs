@@ -84,7 +84,7 @@ fn check(disk: &SimDisk) {
     let expected = contents();
     assert_eq!(segment.columns(), columns());
     let mut series = Vec::new();
-    let each = |key: &[u8], rows| series.push((SeriesKey::from_bytes(key).unwrap(), rows));
+    let each = |key: &[u8], _, rows| series.push((SeriesKey::from_bytes(key).unwrap(), rows));
     segment.find_series(&SeriesFilter::All, None, each).unwrap();
     let rows = |at: usize, run: &Run| (at * run.rows) as u64..((at + 1) * run.rows) as u64;
     let runs = expected.runs.iter().enumerate();

@@ -44,7 +44,7 @@ pub(super) fn agree(tablet: TabletId, one: Timed<'_>, other: Timed<'_>) -> Resul
 
 fn keys_of(segment: &Segment) -> Result<HashSet<SeriesKey>, String> {
     let mut keys = HashSet::new();
-    let each = |key: &[u8], _| keys.extend(SeriesKey::from_bytes(key));
+    let each = |key: &[u8], _, _| keys.extend(SeriesKey::from_bytes(key));
     segment.find_series(&SeriesFilter::All, None, each).map_err(|error| error.to_string())?;
     Ok(keys)
 }
