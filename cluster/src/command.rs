@@ -1,6 +1,6 @@
 //! What log entries carry: rows or a delete for a tablet, a change for the catalog.
 
-use crate::Change;
+use crate::{Change, beside::beside_others};
 use oribi_model::{RowBatch, TagPredicate, TimeRange};
 use oribi_store::codec;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub(crate) struct Delete {
 impl Command {
     pub(crate) fn rows(batch: RowBatch) -> Command {
         let mut bytes = vec![ROWS];
-        codec::encode_batch(&batch, &mut bytes);
+        beside_others(batch.rows(), || codec::encode_batch(&batch, &mut bytes));
         Command { body: Body::Rows(Arc::new(batch)), encoded: bytes.into() }
     }
 
@@ -53,6 +53,11 @@ impl Command {
 
     pub(crate) fn body(&self) -> &Body {
         &self.body
+    }
+
+    /// The rows that it carries.
+    pub(crate) fn row_count(&self) -> usize {
+        if let Body::Rows(batch) = &self.body { batch.rows() } else { 0 }
     }
 
     pub(crate) fn encoded(&self) -> &[u8] {

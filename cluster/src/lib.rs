@@ -2,6 +2,7 @@
 //!
 //! Only the module `replica` names the consensus library. HTTP and connectors are not known here.
 
+mod beside;
 mod catalog;
 mod check;
 mod command;
@@ -19,6 +20,7 @@ mod replica;
 mod sim;
 pub mod transport;
 
+pub use beside::beside_others;
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
 pub use check::{Checked, check};
 pub use error::{Error, Result, WriteOutcome};

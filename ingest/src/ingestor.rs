@@ -1,6 +1,5 @@
 //! The write path on this node: admit, fit to the schema, cut by tablet, commit, answer.
 
-mod beside;
 mod making;
 
 use crate::{
@@ -11,14 +10,13 @@ use crate::{
     reject::Rejects,
     split::{self, Split},
 };
-use beside::beside_others;
 use futures::{
     StreamExt, TryStreamExt,
     future::{BoxFuture, try_join_all},
     stream,
 };
 use making::{Covered, Making, Missing};
-use oribi_cluster::{Change, ColumnSpec, Node};
+use oribi_cluster::{Change, ColumnSpec, Node, beside_others};
 use oribi_model::{
     Column, ColumnId, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
     RowsWanted, ScanSpec, Schema, SeriesFilter, Table, TableId, TableOptions, TabletId, TimeRange,

@@ -15,9 +15,10 @@ use crate::{
 use hashbrown::HashMap;
 use oribi_model::{Block, SeriesKey};
 use slots::SlotIndex;
+use std::sync::Arc;
 
 /// Values of the tags of a group, in the order asked; `None` is null.
-pub(crate) type GroupKey = Box<[Option<Box<str>>]>;
+pub(crate) type GroupKey = Arc<[Option<Box<str>>]>;
 
 /// A group in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,7 +211,7 @@ impl Figures {
         let groups: Vec<u32> = (0..other.groups.len())
             .map(|at| match other.series_keys.get(at) {
                 Some(series) => self.group(plan, &series.clone(), &mut bytes),
-                None => self.group_of_key(std::mem::take(&mut other.groups[at]), &mut bytes),
+                None => self.group_of_key(other.groups[at].clone(), &mut bytes),
             })
             .collect();
         for from in 0..other.slots.len() {

@@ -2,12 +2,12 @@
 
 use arrow_array::{
     ArrayRef, RecordBatch, RecordBatchOptions, StringViewArray, TimestampNanosecondArray,
-    builder::make_view,
+    UInt32Array,
 };
-use arrow_buffer::{Buffer, NullBufferBuilder};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_select::take::take;
 use oribi_model::{Block, Column, ColumnId, ColumnRead, ColumnType, Table, name::TIME_COLUMN};
-use std::sync::Arc;
+use std::{cell::LazyCell, sync::Arc};
 
 /// Where the values of an Arrow column come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,21 +81,18 @@ impl Relation {
         block: &Block,
         scanned: &[ColumnRead],
     ) -> Result<RecordBatch, ArrowError> {
-        let arrays: Vec<ArrayRef> = self
-            .origins
-            .iter()
-            .map(|origin| -> ArrayRef {
-                match origin {
-                    Origin::Time => Arc::new(times(block)),
-                    Origin::Tag(id) => Arc::new(tag_values(block, *id)),
-                    Origin::Field(read) => {
-                        let place = scanned.iter().position(|other| other.id == read.id);
-                        block.columns[place.expect("a scan reads every field it needs")]
-                            .to_array_ref()
-                    }
+        let runs = LazyCell::new(|| runs_of_rows(block));
+        let array = |origin: &Origin| -> Result<ArrayRef, ArrowError> {
+            Ok(match origin {
+                Origin::Time => Arc::new(times(block)),
+                Origin::Tag(id) => tag_values(block, &runs, *id)?,
+                Origin::Field(read) => {
+                    let place = scanned.iter().position(|other| other.id == read.id);
+                    block.columns[place.expect("a scan reads every field it needs")].to_array_ref()
                 }
             })
-            .collect();
+        };
+        let arrays = self.origins.iter().map(array).collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(block.rows()));
         RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
     }
@@ -106,27 +103,16 @@ pub(crate) fn times(block: &Block) -> TimestampNanosecondArray {
     TimestampNanosecondArray::new(block.times.clone(), None).with_timezone("UTC")
 }
 
-/// The values of a tag; all rows of a run share one view.
-fn tag_values(block: &Block, tag: ColumnId) -> StringViewArray {
-    const INLINE_BYTES_MAX: usize = 12;
-    let mut views = Vec::with_capacity(block.rows());
-    let mut nulls = NullBufferBuilder::new(block.rows());
-    let mut long = Vec::new();
-    for run in &block.runs {
-        let value = run.series.tag(tag);
-        let text = value.unwrap_or_default().as_bytes();
-        let view = make_view(text, 0, long.len() as u32);
-        if text.len() > INLINE_BYTES_MAX {
-            long.extend_from_slice(text);
-        }
-        views.extend(std::iter::repeat_n(view, run.rows));
-        match value {
-            Some(_) => nulls.append_n_non_nulls(run.rows),
-            None => nulls.append_n_nulls(run.rows),
-        }
-    }
-    StringViewArray::try_new(views.into(), vec![Buffer::from_vec(long)], nulls.finish())
-        .expect("each view is of a text put into the buffer")
+/// For each row of a block the number of its run.
+fn runs_of_rows(block: &Block) -> UInt32Array {
+    let runs = (0u32..).zip(&block.runs);
+    runs.flat_map(|(number, run)| std::iter::repeat_n(number, run.rows)).collect::<Vec<_>>().into()
+}
+
+/// The values of a tag. The text of a run is looked at once, not once a row.
+fn tag_values(block: &Block, runs: &UInt32Array, tag: ColumnId) -> Result<ArrayRef, ArrowError> {
+    let values: StringViewArray = block.runs.iter().map(|run| run.series.tag(tag)).collect();
+    take(&values, runs, None)
 }
 
 /// How a type is called in answers.

@@ -5,7 +5,7 @@ use super::{
     log_store::GroupLog,
     types::{LogId, Outcome, SnapshotMeta, StoredMembership, TypeConfig},
 };
-use crate::machine::Machine;
+use crate::{beside::beside_others, machine::Machine};
 use futures::{Stream, StreamExt};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder,
@@ -67,7 +67,8 @@ impl RaftStateMachine<TypeConfig> for MachineAdapter {
                 let (outcome, membership) = match entry.payload {
                     EntryPayload::Blank => (Ok(()), None),
                     EntryPayload::Normal(command) => {
-                        (self.machine.apply(LogIndex(id.index), &command), None)
+                        let apply = || self.machine.apply(LogIndex(id.index), &command);
+                        (beside_others(command.row_count(), apply), None)
                     }
                     EntryPayload::Membership(membership) => (Ok(()), Some(membership)),
                 };

@@ -3,9 +3,10 @@
 use super::pieces::{PIECE_BYTES, Pieces};
 use crate::{Error, Result, answer::Stats, target::Target};
 use arrow_array::{
-    ArrayRef, BinaryArray, LargeStringArray, RecordBatch, RecordBatchOptions, StringArray,
+    Array, ArrayRef, BinaryArray, LargeStringArray, RecordBatch, RecordBatchOptions, StringArray,
     StringViewArray, cast::AsArray,
 };
+use arrow_buffer::{Buffer, OffsetBuffer};
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use std::{ops::Range, sync::Arc};
@@ -130,10 +131,28 @@ fn plain(schema: &Schema) -> SchemaRef {
 }
 
 fn with_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let cast =
-        |(array, field): (&ArrayRef, &Arc<Field>)| arrow_cast::cast(array, field.data_type());
+    let cast = |(array, field): (&ArrayRef, &Arc<Field>)| match array.as_string_view_opt() {
+        Some(views) => Ok(Arc::new(texts_of(views)?) as ArrayRef),
+        None => arrow_cast::cast(array, field.data_type()),
+    };
     let arrays = batch.columns().iter().zip(schema.fields()).map(cast);
     let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(schema.clone(), arrays, &options)
+}
+
+/// The texts themselves. Rows side by side mostly have one view, which is looked up once.
+fn texts_of(views: &StringViewArray) -> Result<StringArray, ArrowError> {
+    let bytes = views.views().iter().map(|view| *view as u32 as usize).sum();
+    let (mut texts, mut lengths) = (Vec::with_capacity(bytes), Vec::with_capacity(views.len()));
+    for (at, view) in views.views().iter().enumerate() {
+        let length = *view as u32 as usize;
+        match at > 0 && views.views()[at - 1] == *view {
+            true => texts.extend_from_within(texts.len() - length..),
+            false => texts.extend_from_slice(views.value(at).as_bytes()),
+        }
+        lengths.push(length);
+    }
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    StringArray::try_new(offsets, Buffer::from_vec(texts), views.nulls().cloned())
 }

@@ -157,7 +157,7 @@ fn kind_code(kind: LaneKind) -> u8 {
 }
 
 fn write_key(key: &GroupKey, out: &mut Vec<u8>) {
-    for tag in key {
+    for tag in key.iter() {
         out.push(u8::from(tag.is_some()));
         if let Some(text) = tag {
             put_sized(out, text.as_bytes());

@@ -6,7 +6,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 const ROWS_MIN: usize = 16_384;
 
 /// Does `work`, on so many rows; the thread's other tasks go on elsewhere where there are many.
-pub(super) fn beside_others<T>(rows: usize, work: impl FnOnce() -> T) -> T {
+pub fn beside_others<T>(rows: usize, work: impl FnOnce() -> T) -> T {
     let has_other_threads = || {
         let runtime = Handle::try_current();
         runtime.is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
