@@ -2,6 +2,8 @@
 
 mod ask;
 mod device;
+mod fleet;
+mod keys;
 mod payload;
 mod plan;
 mod recordings;
@@ -15,16 +17,18 @@ mod text;
 mod view;
 
 use anyhow::{Context, Result};
-use ask::{Client, Windows};
+use ask::{Client, ClusterState, Windows};
 use clap::Args;
 use device::{Device, now_ns};
+pub(crate) use fleet::{Doors, Fleet};
+use keys::Keys;
 use parking_lot::Mutex;
 use screen::Screen;
 use std::{
     collections::VecDeque,
     io::Write,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -54,6 +58,22 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "ROWS", default_value_t = 20,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) rate: u32,
+    /// Nodes, each a process of its own where they are several.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=5))]
+    pub(crate) nodes: u32,
+    /// Kill the node that leads most after so long; in a terminal the key k does it, too.
+    #[arg(long, value_name = "DURATION", value_parser = crate::length::parse_duration)]
+    pub(crate) kill_after: Option<Duration>,
+}
+
+/// The nodes that a demo runs against.
+pub(crate) struct Target {
+    /// Where they listen.
+    pub(crate) doors: Vec<Doors>,
+    /// The folder of all that they store.
+    pub(crate) data_dir: PathBuf,
+    /// Their processes, where they are several.
+    pub(crate) fleet: Option<Fleet>,
 }
 
 /// Runs devices against a server until `stop` or the end of `--for`, shows them, and says whether
@@ -61,28 +81,26 @@ pub(crate) struct DemoArgs {
 ///
 /// # Errors
 /// Where the recordings cannot be read, or the rows not be counted at the end.
-pub(crate) async fn run(
-    args: &DemoArgs,
-    http: SocketAddr,
-    mqtt: SocketAddr,
-    data_dir: &Path,
-    stop: CancellationToken,
-) -> Result<bool> {
-    let (http, mqtt) = (reachable(http), reachable(mqtt));
+pub(crate) async fn run(args: &DemoArgs, target: &Target, stop: CancellationToken) -> Result<bool> {
+    let https = target.doors.iter().map(|doors| reachable(doors.http)).collect();
+    let mqtts: Vec<SocketAddr> = target.doors.iter().map(|doors| reachable(doors.mqtt)).collect();
     let started = Instant::now();
     let run = now_ns() / NS_PER_S;
     let devices = plan::devices(args.devices, args.rate, run)?;
     let tally = Arc::new(Tally::default());
     let (publishing, over) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
-    for device in devices.clone() {
-        tasks.spawn(device.run(mqtt, tally.clone(), publishing.clone(), over.clone()));
+    for (place, device) in devices.clone().into_iter().enumerate() {
+        let mut servers = mqtts.clone();
+        servers.rotate_left(place % mqtts.len());
+        tasks.spawn(device.run(servers, tally.clone(), publishing.clone(), over.clone()));
     }
-    let client = Client::new(http);
+    let client = Client::new(https);
     let watched = Arc::new(Mutex::new(Watched::default()));
-    let watch = tokio::spawn(watch(client.clone(), fields_of(&devices), watched.clone()));
-    let shown = Show { devices: &devices, tally: &tally, watched: &watched, http, mqtt, started };
-    shown.until(args.duration, stop).await;
+    let asked = Asked { fields: fields_of(&devices), has_cluster: target.fleet.is_some() };
+    let watch = tokio::spawn(watch(client.clone(), asked, watched.clone()));
+    let shown = Show { devices: &devices, tally: &tally, watched: &watched, target, started };
+    shown.until(args, stop).await;
     publishing.cancel();
     let settled = tokio::time::timeout(SETTLE, tally.settled()).await;
     over.cancel();
@@ -96,8 +114,10 @@ pub(crate) async fn run(
         .context("the count broke off")?
         .context("cannot count the rows of this run")?;
     let Counts { sent, acked, refused } = tally.counts();
-    let disk_bytes = summary::folder_bytes(data_dir).context("cannot read the data directory")?;
-    let summary = Summary { sent, acked, counted, disk_bytes };
+    let disk_bytes =
+        summary::folder_bytes(&target.data_dir).context("cannot read the data directory")?;
+    let longest_pause = target.fleet.is_some().then(|| tally.longest_pause());
+    let summary = Summary { sent, acked, counted, disk_bytes, longest_pause };
     say(&summary.to_string());
     if !summary.is_equal() {
         eprintln!("demo: sent, acked and counted rows differ ({refused} rows were refused)");
@@ -129,24 +149,37 @@ fn fields_of(devices: &[Device]) -> Vec<String> {
     fields
 }
 
-/// What the server said last about the devices' windows.
+/// What the server said last about the devices' windows and its cluster.
 #[derive(Debug, Default)]
 struct Watched {
     windows: Windows,
     failure: Option<String>,
+    cluster: ClusterState,
 }
 
-/// Asks for the windows again and again.
-async fn watch(client: Client, fields: Vec<String>, watched: Arc<Mutex<Watched>>) {
+/// What is asked again and again.
+#[derive(Debug, Clone)]
+struct Asked {
+    fields: Vec<String>,
+    has_cluster: bool,
+}
+
+async fn watch(client: Client, asked: Asked, watched: Arc<Mutex<Watched>>) {
     loop {
         tokio::time::sleep(ASK).await;
-        let (client, fields) = (client.clone(), fields.clone());
-        let asked = tokio::task::spawn_blocking(move || client.windows(&fields)).await;
+        let (client, asked) = (client.clone(), asked.clone());
+        let answers = tokio::task::spawn_blocking(move || {
+            let cluster = asked.has_cluster.then(|| client.cluster());
+            (client.windows(&asked.fields), cluster)
+        });
+        let Ok((windows, cluster)) = answers.await else { return };
         let mut watched = watched.lock();
-        match asked {
-            Ok(Ok(windows)) => *watched = Watched { windows, failure: None },
-            Ok(Err(error)) => watched.failure = Some(format!("{error:#}")),
-            Err(error) => watched.failure = Some(error.to_string()),
+        match windows {
+            Ok(windows) => (watched.windows, watched.failure) = (windows, None),
+            Err(error) => watched.failure = Some(format!("{error:#}")),
+        }
+        if let Some(Ok(cluster)) = cluster {
+            watched.cluster = cluster;
         }
     }
 }
@@ -156,27 +189,33 @@ struct Show<'a> {
     devices: &'a [Device],
     tally: &'a Tally,
     watched: &'a Mutex<Watched>,
-    http: SocketAddr,
-    mqtt: SocketAddr,
+    target: &'a Target,
     started: Instant,
 }
 
 impl Show<'_> {
-    /// Shows until `stop` or the end of `duration`: a picture in a terminal, else lines.
-    async fn until(&self, duration: Option<Duration>, stop: CancellationToken) {
+    /// Shows until `stop` or the end of `--for`: a picture in a terminal, else lines.
+    async fn until(&self, args: &DemoArgs, stop: CancellationToken) {
         let mut screen = Screen::open();
         if screen.is_none() {
-            for line in view::hints(self.http, self.mqtt) {
+            for line in view::hints(self.doors()) {
                 say(&line.into_iter().map(|(_, piece)| piece).collect::<String>());
             }
         }
+        let mut keys = Keys::open(screen.is_some() && self.target.fleet.is_some());
         let every = if screen.is_some() { FRAME } else { LINE };
         let mut ticks = tokio::time::interval_at(self.started + every, every);
         let mut rates = Rates::new(self.started);
-        let end = duration.map(|duration| self.started + duration);
+        let end = args.duration.map(|duration| self.started + duration);
+        let mut kill_at = args.kill_after.map(|after| self.started + after);
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
+                () = keys.pressed(b'k') => self.kill(),
+                () = until(kill_at) => {
+                    kill_at = None;
+                    self.kill();
+                }
                 () = stop.cancelled() => break,
                 () = until(end) => break,
             }
@@ -184,11 +223,23 @@ impl Show<'_> {
             match &mut screen {
                 Some(screen) => {
                     let size = screen.size();
-                    screen.draw(&self.picture(&rates, duration, size));
+                    screen.draw(&self.picture(&rates, args.duration, size));
                 }
                 None => say(&self.line(&rates)),
             }
         }
+    }
+
+    fn kill(&self) {
+        let Some(fleet) = &self.target.fleet else { return };
+        if let Some(node) = fleet.kill(&self.watched.lock().cluster) {
+            tracing::warn!(node, "the node that leads most was killed");
+        }
+    }
+
+    fn doors(&self) -> Doors {
+        let Doors { http, mqtt } = self.target.doors[0];
+        Doors { http: reachable(http), mqtt: reachable(mqtt) }
     }
 
     fn picture(&self, rates: &Rates, ends: Option<Duration>, size: Size) -> Vec<view::Line> {
@@ -205,8 +256,8 @@ impl Show<'_> {
             latency: self.tally.latency(),
             windows: &watched.windows,
             failure: watched.failure.as_deref(),
-            http: self.http,
-            mqtt: self.mqtt,
+            nodes: &watched.cluster.nodes,
+            doors: self.doors(),
         };
         view::frame(&scene, size)
     }

@@ -38,6 +38,17 @@ pub(crate) struct NodeArgs {
 }
 
 impl NodeArgs {
+    /// Whether none is given.
+    pub(crate) fn is_plain(&self) -> bool {
+        let NodeArgs { data_dir, config, http_listen, mqtt_listen, node_listen, join, .. } = self;
+        let named = [http_listen, mqtt_listen, node_listen, join];
+        let has_path = data_dir.is_some() || config.is_some();
+        !has_path
+            && !self.insecure
+            && self.set.is_empty()
+            && named.iter().all(|flag| flag.is_none())
+    }
+
     /// The configuration out of all sources, over other `defaults` than usual; the log begins.
     /// `None`: it was refused, and said so.
     pub(crate) fn configure(

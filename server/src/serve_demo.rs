@@ -1,13 +1,14 @@
-//! `oribi demo`: a node on a fresh folder, and devices that publish to it.
+//! `oribi demo`: nodes on fresh folders, and devices that publish to them.
 
 use crate::{
-    demo::{self, DemoArgs},
+    demo::{self, DemoArgs, Doors, Fleet, Target},
     listen::{Listeners, Taken},
     node_args::NodeArgs,
     serve::Server,
+    telemetry,
 };
-use anyhow::{Context, Result};
-use std::process::ExitCode;
+use anyhow::{Context, Result, ensure};
+use std::{path::Path, process::ExitCode};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,10 @@ pub(crate) async fn run(
 ) -> Result<ExitCode> {
     // Removed with all in it once the demo is over.
     let fresh = TempDir::with_prefix("oribi-demo-").context("cannot make a temporary folder")?;
+    if args.nodes > 1 {
+        return run_several(node, args, fresh.path(), stop).await;
+    }
+    ensure!(args.kill_after.is_none(), "--kill-after needs other nodes; pass --nodes 3 as well");
     let defaults = vec![
         ("data_dir", fresh.path().display().to_string()),
         // What goes well shows on the screen.
@@ -42,7 +47,35 @@ pub(crate) async fn run(
         return Ok(ExitCode::SUCCESS);
     };
     let addresses = server.addresses();
-    let equal = demo::run(args, addresses.http, addresses.mqtt, &data_dir, stop).await;
+    let doors = vec![Doors { http: addresses.http, mqtt: addresses.mqtt }];
+    let target = Target { doors, data_dir, fleet: None };
+    let equal = demo::run(args, &target, stop).await;
     server.stop().await;
-    Ok(if equal? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(code(equal?))
+}
+
+/// Runs the demo against nodes that are processes of their own.
+async fn run_several(
+    node: &NodeArgs,
+    args: &DemoArgs,
+    fresh: &Path,
+    stop: CancellationToken,
+) -> Result<ExitCode> {
+    ensure!(
+        node.is_plain(),
+        "--nodes {} starts nodes by itself; flags of a node go with --nodes 1 only",
+        args.nodes
+    );
+    telemetry::start_log("warn")?;
+    let fleet = Fleet::start(args.nodes, fresh).await?;
+    let target = Target { doors: fleet.doors(), data_dir: fresh.to_owned(), fleet: Some(fleet) };
+    let equal = demo::run(args, &target, stop).await;
+    if let Some(fleet) = target.fleet {
+        fleet.stop().await;
+    }
+    Ok(code(equal?))
+}
+
+fn code(equal: bool) -> ExitCode {
+    if equal { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,9 +1,9 @@
 //! What the demo asks the server over HTTP, as any client would.
 
-use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use ureq::Agent;
 
 /// Length of the windows of the view.
@@ -12,11 +12,33 @@ const WINDOW_S: i64 = 5;
 /// Windows of the view.
 pub(super) const WINDOWS: usize = 60;
 
-/// A client for one server.
+/// A client of some servers, any of which can answer.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     agent: Agent,
-    server: SocketAddr,
+    servers: Arc<[SocketAddr]>,
+}
+
+/// What a server says of the nodes of its cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct ClusterState {
+    /// The nodes.
+    pub(super) nodes: Vec<NodeState>,
+}
+
+/// What a server says of one node.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct NodeState {
+    /// Which one.
+    pub(super) id: u32,
+    /// `up`, `down` or another state.
+    pub(super) state: String,
+    /// Where it answers HTTP.
+    pub(super) http: String,
+    /// Replicas on it.
+    pub(super) replicas: u64,
+    /// Tablets that it leads.
+    pub(super) leaders: u64,
 }
 
 /// The last windows by device (site, name) and field, oldest first.
@@ -28,14 +50,14 @@ struct Answer {
 }
 
 impl Client {
-    /// A client for the server at this address.
-    pub(super) fn new(server: SocketAddr) -> Client {
+    /// A client for the servers at these addresses.
+    pub(super) fn new(servers: Vec<SocketAddr>) -> Client {
         const TIMEOUT: Duration = Duration::from_secs(30);
         let config = Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .build();
-        Client { agent: config.into(), server }
+        Client { agent: config.into(), servers: servers.into() }
     }
 
     /// Rows of a run that the server has.
@@ -72,14 +94,43 @@ impl Client {
         Ok(by_device(&answer.rows, fields))
     }
 
+    /// The nodes of the cluster, as the first server that answers sees them.
+    ///
+    /// # Errors
+    /// As [`Client::count`].
+    pub(super) fn cluster(&self) -> Result<ClusterState> {
+        self.get("cluster", &[])
+    }
+
     fn query(&self, params: &[(&str, &str)]) -> Result<Answer> {
-        let url = format!("http://{}/api/v1/query", self.server);
+        self.get("query", params)
+    }
+
+    /// Asks one server after the other until one answers.
+    fn get<T: DeserializeOwned>(&self, path: &str, params: &[(&str, &str)]) -> Result<T> {
+        let mut outcome = Err(anyhow!("there is no server"));
+        for server in self.servers.iter() {
+            outcome = self.get_from(*server, path, params);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    fn get_from<T: DeserializeOwned>(
+        &self,
+        server: SocketAddr,
+        path: &str,
+        params: &[(&str, &str)],
+    ) -> Result<T> {
+        let url = format!("http://{server}/api/v1/{path}");
         let request = self.agent.get(url).query_pairs(params.iter().copied());
         let mut response = request.call().context("the server does not answer")?;
         let status = response.status();
         let body = response.body_mut().read_to_string().context("the answer broke off")?;
         ensure!(status.is_success(), "the server answered {status}: {body}");
-        serde_json::from_str(&body).context("the answer is no table")
+        serde_json::from_str(&body).context("the answer is not what was asked for")
     }
 }
 

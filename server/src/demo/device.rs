@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rumqttc::{
     NetworkOptions, Outgoing,
     v5::{
-        AsyncClient, Event, EventLoop, MqttOptions,
+        AsyncClient, Event, EventLoop, MqttOptions, Request,
         mqttbytes::{
             QoS,
             v5::{Packet, PubAck, PubAckReason},
@@ -31,7 +31,8 @@ const MESSAGE_ROWS_MAX: usize = 200;
 const IN_FLIGHT_MAX: u16 = 8;
 /// Messages between the device and its connection.
 const QUEUE_MAX: usize = 4;
-const RECONNECT: Duration = Duration::from_millis(250);
+const RECONNECT: Duration = Duration::from_millis(50);
+const GOODBYE: Duration = Duration::from_millis(250);
 
 /// A device and what it sends.
 #[derive(Debug, Clone)]
@@ -52,18 +53,28 @@ pub(super) struct Device {
 type Outbox = Arc<Mutex<VecDeque<u64>>>;
 
 impl Device {
-    /// Publishes until `stop`, then stays until `over` for the acks that are still to come.
+    /// Publishes to the first of `servers`, and to the next one where that is gone, until `stop`; then
+    /// stays until `over` for the acks that are still to come.
     pub(super) async fn run(
         self,
-        server: SocketAddr,
+        servers: Vec<SocketAddr>,
         tally: Arc<Tally>,
         stop: CancellationToken,
         over: CancellationToken,
     ) {
-        let (client, events) = self.connect(server);
+        let brokers: Vec<MqttOptions> =
+            servers.iter().map(|server| self.options(*server)).collect();
+        let Some(first) = brokers.first() else { return };
+        let (client, events) = AsyncClient::new(first.clone(), QUEUE_MAX);
         let outbox = Outbox::default();
-        let connection =
-            Connection { outbox: outbox.clone(), in_flight: HashMap::new(), tally: tally.clone() };
+        let connection = Connection {
+            brokers,
+            at: 0,
+            unacked: VecDeque::new(),
+            outbox: outbox.clone(),
+            in_flight: HashMap::new(),
+            tally: tally.clone(),
+        };
         let driven = tokio::spawn(connection.drive(events, over.clone()));
         tokio::select! {
             () = self.publish(&client, &outbox, &tally, stop) => {}
@@ -76,7 +87,7 @@ impl Device {
         let _ = driven.await;
     }
 
-    fn connect(&self, server: SocketAddr) -> (AsyncClient, EventLoop) {
+    fn options(&self, server: SocketAddr) -> MqttOptions {
         const KEEP_ALIVE: Duration = Duration::from_secs(30);
         const SESSION_S: u32 = 300;
         let id = format!("demo-{}-{}-{}", self.site, self.name, self.run);
@@ -90,7 +101,7 @@ impl Device {
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         options.set_network_options(network);
-        AsyncClient::new(options, QUEUE_MAX)
+        options
     }
 
     async fn publish(
@@ -140,6 +151,11 @@ pub(super) fn now_ns() -> i64 {
 
 /// The MQTT side of a device: which message went out when, and which came back.
 struct Connection {
+    /// All servers, and which of them is in use.
+    brokers: Vec<MqttOptions>,
+    at: usize,
+    /// What was not acked when the connection was lost.
+    unacked: VecDeque<Request>,
     outbox: Outbox,
     /// By packet identifier: when it went out, and its rows.
     in_flight: HashMap<u16, (Instant, u64)>,
@@ -156,16 +172,31 @@ impl Connection {
             match event {
                 Ok(Event::Outgoing(Outgoing::Publish(packet_id))) => self.went_out(packet_id),
                 Ok(Event::Incoming(Packet::PubAck(ack))) => self.came_back(&ack),
+                // The client forgets what another server knows nothing of.
+                Ok(Event::Incoming(Packet::ConnAck(ack))) if !ack.session_present => {
+                    events.pending = std::mem::take(&mut self.unacked);
+                }
                 Ok(_) => {}
                 Err(error) => {
                     tracing::debug!(%error, "a device of the demo lost its connection");
+                    self.turn_to_next(&mut events);
                     tokio::time::sleep(RECONNECT).await;
                 }
             }
         }
         // Says good-bye, so that the server need not keep the session.
         let goodbye = async { while events.poll().await.is_ok() {} };
-        let _ = tokio::time::timeout(RECONNECT, goodbye).await;
+        let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+    }
+
+    fn turn_to_next(&mut self, events: &mut EventLoop) {
+        events.clean();
+        // A try to connect that fails takes nothing away from what the last connection left.
+        if !events.pending.is_empty() {
+            self.unacked = events.pending.clone();
+        }
+        self.at = (self.at + 1) % self.brokers.len();
+        events.options = self.brokers[self.at].clone();
     }
 
     fn went_out(&mut self, packet_id: u16) {

@@ -1,7 +1,7 @@
 //! How a demo ended.
 
 use super::text;
-use std::{fmt, fs, io, path::Path};
+use std::{fmt, fs, io, path::Path, time::Duration};
 
 /// What was sent, what came back, and what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(super) struct Summary {
     pub(super) counted: u64,
     /// Bytes of all files of the data directory.
     pub(super) disk_bytes: u64,
+    /// The longest time between two acks, where there are several nodes.
+    pub(super) longest_pause: Option<Duration>,
 }
 
 impl Summary {
@@ -25,9 +27,13 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { sent, acked, counted, disk_bytes } = self;
+        let Summary { sent, acked, counted, disk_bytes, longest_pause } = self;
         let disk = text::bytes(*disk_bytes);
-        write!(f, "demo: sent {sent} rows, acked {acked}, counted {counted}, {disk} on disk")
+        write!(f, "demo: sent {sent} rows, acked {acked}, counted {counted}, {disk} on disk")?;
+        match longest_pause {
+            Some(pause) => write!(f, ", longest pause between two acks {}", text::ms(*pause)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -58,8 +64,16 @@ mod tests {
 
     #[test]
     fn a_summary_is_one_line_and_knows_whether_the_counts_agree() {
-        let summary = Summary { sent: 12, acked: 12, counted: 12, disk_bytes: 4_100_000 };
+        let summary = Summary {
+            sent: 12,
+            acked: 12,
+            counted: 12,
+            disk_bytes: 4_100_000,
+            longest_pause: None,
+        };
         assert_eq!(summary.to_string(), "demo: sent 12 rows, acked 12, counted 12, 4.1 MB on disk");
+        let several = Summary { longest_pause: Some(Duration::from_millis(123)), ..summary };
+        assert!(several.to_string().ends_with("on disk, longest pause between two acks 123 ms"));
         assert!(summary.is_equal());
         assert!(!Summary { acked: 11, ..summary }.is_equal());
         assert!(!Summary { counted: 13, ..summary }.is_equal());

@@ -20,7 +20,22 @@ pub(super) struct Tally {
     refused: AtomicU64,
     live: AtomicUsize,
     latencies: Mutex<VecDeque<(Instant, Duration)>>,
+    pauses: Mutex<Pauses>,
     changed: Notify,
+}
+
+/// How long no device had an ack.
+#[derive(Debug, Default)]
+struct Pauses {
+    last: Option<Instant>,
+    longest: Duration,
+}
+
+impl Pauses {
+    fn note(&mut self, now: Instant) {
+        let last = self.last.replace(now).unwrap_or(now);
+        self.longest = self.longest.max(now.duration_since(last));
+    }
 }
 
 /// Counts as of one moment, in rows.
@@ -52,11 +67,13 @@ impl Tally {
     /// Rows are safe, `took` after they went out.
     pub(super) fn acked(&self, rows: u64, took: Duration) {
         self.acked.fetch_add(rows, Ordering::Relaxed);
+        let now = Instant::now();
+        self.pauses.lock().note(now);
         let mut latencies = self.latencies.lock();
         if latencies.len() == LATENCIES_MAX {
             latencies.pop_front();
         }
-        latencies.push_back((Instant::now(), took));
+        latencies.push_back((now, took));
         drop(latencies);
         self.changed.notify_waiters();
     }
@@ -81,6 +98,11 @@ impl Tally {
     pub(super) fn counts(&self) -> Counts {
         let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts { sent: now(&self.sent), acked: now(&self.acked), refused: now(&self.refused) }
+    }
+
+    /// The longest time between one ack and the next of any device.
+    pub(super) fn longest_pause(&self) -> Duration {
+        self.pauses.lock().longest
     }
 
     /// Ack latencies of the last seconds; `None` without acks.
@@ -129,6 +151,15 @@ mod tests {
         tally.refused(1);
         waiting.await.unwrap();
         assert_eq!(tally.counts(), Counts { sent: 3, acked: 2, refused: 1 });
+    }
+
+    #[test]
+    fn the_longest_pause_lies_between_two_acks() {
+        let (mut pauses, start) = (Pauses::default(), Instant::now());
+        for ms in [5, 9, 29, 30] {
+            pauses.note(start + Duration::from_millis(ms));
+        }
+        assert_eq!(pauses.longest, Duration::from_millis(20));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What the terminal shows, as lines of styled text; pure, so that any size can be tried.
 
 use super::{
-    ask::{WINDOW, WINDOWS, Windows},
+    ask::{NodeState, WINDOW, WINDOWS, Windows},
     device::Device,
+    fleet::Doors,
     sparkline::sparkline,
     tally::{Counts, Latency},
     text,
 };
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 /// How a piece of text is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,10 +58,10 @@ pub(super) struct Scene<'a> {
     pub(super) windows: &'a Windows,
     /// Why there are none, where asking failed.
     pub(super) failure: Option<&'a str>,
-    /// Address of HTTP.
-    pub(super) http: SocketAddr,
-    /// Address of the MQTT listener.
-    pub(super) mqtt: SocketAddr,
+    /// The nodes, where they are several.
+    pub(super) nodes: &'a [NodeState],
+    /// Where a node listens.
+    pub(super) doors: Doors,
 }
 
 /// The whole picture, no longer and no wider than the terminal.
@@ -68,7 +69,8 @@ pub(super) fn frame(scene: &Scene<'_>, size: Size) -> Vec<Line> {
     let mut lines = vec![title(scene), Line::new()];
     lines.extend(figures(scene));
     lines.push(Line::new());
-    let below = hints(scene.http, scene.mqtt);
+    lines.extend(nodes(scene.nodes));
+    let below = hints(scene.doors);
     // One line for the bottom edge, where a cursor at rest would scroll the picture.
     let room = size.rows.saturating_sub(lines.len() + below.len() + 3);
     lines.extend(devices(scene, size.columns, room.max(1)));
@@ -82,7 +84,7 @@ pub(super) fn frame(scene: &Scene<'_>, size: Size) -> Vec<Line> {
 }
 
 /// The addresses and lines to try, also where there is no terminal.
-pub(super) fn hints(http: SocketAddr, mqtt: SocketAddr) -> Vec<Line> {
+pub(super) fn hints(Doors { http, mqtt }: Doors) -> Vec<Line> {
     let port = if mqtt.port() == 1883 { String::new() } else { format!(" -p {}", mqtt.port()) };
     let host = if mqtt.ip().is_loopback() { String::new() } else { format!(" -h {}", mqtt.ip()) };
     // Each fits into 80 columns, and can be copied as it stands.
@@ -155,6 +157,29 @@ fn figures(scene: &Scene<'_>) -> [Line; 2] {
     let numbers =
         figures.iter().map(|(_, figure)| (Style::Strong, format!("{figure:<WIDTH$}"))).collect();
     [words, numbers]
+}
+
+/// Who leads how much.
+fn nodes(nodes: &[NodeState]) -> Vec<Line> {
+    const LEADS_MAX: usize = 40;
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    let line = |node: &NodeState| {
+        let leads = usize::try_from(node.leaders).map_or(LEADS_MAX, |leads| leads.min(LEADS_MAX));
+        let style = if node.state == "up" { Style::Strong } else { Style::Faint };
+        let words = format!("leads {:>4} of {:>4} replicas ", node.leaders, node.replicas);
+        vec![
+            (Style::Plain, format!("node {:<3} ", node.id)),
+            (style, format!("{:<8} ", node.state)),
+            (Style::Faint, words),
+            (Style::Bars, "█".repeat(leads)),
+        ]
+    };
+    let mut lines: Vec<Line> = nodes.iter().map(line).collect();
+    lines.push(vec![(Style::Faint, "k kills the node that leads most".to_owned())]);
+    lines.push(Line::new());
+    lines
 }
 
 fn devices(scene: &Scene<'_>, columns: usize, room: usize) -> Vec<Line> {
