@@ -18,7 +18,7 @@ pub use members::members_of;
 pub use registry::RegistrySpec;
 pub use secret::Secret;
 pub use status::{PartitionLag, State};
-pub use store::ConnectorStore;
+pub use store::{ConnectorStore, Seat};
 
 pub(crate) use common::Transport;
 pub(crate) use context::RunContext;

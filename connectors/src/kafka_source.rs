@@ -72,7 +72,7 @@ async fn label(context: &RunContext) -> Result<String> {
         None => {
             let number = context.parts.arrival.next_ns().unsigned_abs();
             let made = BTreeMap::from([(MADE.to_owned(), number)]);
-            store.save_cursors(name, made).await.map_err(Error::Store)?;
+            context.save_cursors(made).await.map_err(Error::Store)?;
             number
         }
     };

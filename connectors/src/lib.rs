@@ -23,7 +23,7 @@ mod supervisor;
 #[cfg(test)]
 mod testing;
 
-pub use connector::{ConnectorStore, FeedSpec};
+pub use connector::{ConnectorStore, FeedSpec, Seat};
 pub use error::{Error, Result};
 pub use http::{WriteOptions, write_router};
 pub use mqtt_listener::{MqttListener, MqttListenerOptions};

@@ -164,7 +164,7 @@ async fn poll(
                     });
                 }
                 let cursors = BTreeMap::from([(SUBSCRIPTION.to_owned(), fingerprint(spec))]);
-                let saved = context.parts.store.save_cursors(&context.name, cursors).await;
+                let saved = context.save_cursors(cursors).await;
                 saved.map_err(Error::Store)?;
                 context.progress.enter(State::Running);
             }

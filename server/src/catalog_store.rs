@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use oribi_cluster::{Change, Node};
-use oribi_connectors::ConnectorStore;
+use oribi_connectors::{ConnectorStore, Seat};
 use oribi_model::Name;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,9 +59,22 @@ impl ConnectorStore for CatalogStore {
         cursors.map(|(source, next)| (source.clone(), *next)).collect()
     }
 
+    fn seat(&self, _: &str) -> Seat {
+        Seat::Here { epoch: 0 }
+    }
+
+    fn take(&self, _: &str, _: u64) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
     fn save_cursors(
         &self,
         connector: &str,
+        _: u64,
         mut cursors: BTreeMap<String, u64>,
     ) -> BoxFuture<'_, Result<(), String>> {
         // A connector without news saves every second all the same.

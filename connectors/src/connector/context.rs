@@ -2,9 +2,10 @@
 
 use super::{ConnectorStore, status::Progress};
 use crate::sparkplug_store::EdgeNodes;
+use futures::future::BoxFuture;
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Feed, WindowFeed};
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 /// What connectors work with.
@@ -30,9 +31,21 @@ pub struct Parts {
 #[derive(Clone)]
 pub(crate) struct RunContext {
     pub(crate) name: Arc<str>,
+    /// Since when this node runs it.
+    pub(crate) epoch: u64,
     pub(crate) parts: Parts,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: CancellationToken,
     /// What Sparkplug's births said.
     pub(crate) nodes: Arc<EdgeNodes>,
+}
+
+impl RunContext {
+    /// Notes how far the connector has got, as [`ConnectorStore::save_cursors`].
+    pub(crate) fn save_cursors(
+        &self,
+        cursors: BTreeMap<String, u64>,
+    ) -> BoxFuture<'_, Result<(), String>> {
+        self.parts.store.save_cursors(&self.name, self.epoch, cursors)
+    }
 }

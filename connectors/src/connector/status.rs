@@ -24,6 +24,8 @@ pub enum State {
     Retrying,
     /// Somebody paused it.
     Paused,
+    /// Another node runs it.
+    Elsewhere,
     /// It cannot run as it is configured, and is not tried again.
     Failed,
 }

@@ -94,7 +94,7 @@ impl Placing<'_> {
             kept.insert(BEGAN.to_owned(), 1);
         }
         if !kept.is_empty() {
-            let saving = self.context.parts.store.save_cursors(&self.context.name, kept);
+            let saving = self.context.save_cursors(kept);
             self.runtime.block_on(saving).map_err(Error::Store)?;
         }
         Ok(begun)
@@ -258,7 +258,7 @@ pub(super) fn renew(
     incarnation: &Incarnation,
 ) -> Result<Incarnation> {
     let next = incarnation.following();
-    let saving = context.parts.store.save_cursors(&context.name, next.begun());
+    let saving = context.save_cursors(next.begun());
     runtime.block_on(saving).map_err(Error::Store)?;
     Ok(next)
 }

@@ -277,7 +277,7 @@ impl Reader {
             // A cursor that cannot be put into the list is but a hint less.
             drop(list.add_partition_offset(&one.topic, one.number, at));
         }
-        let saving = self.context.parts.store.save_cursors(&self.context.name, cursors);
+        let saving = self.context.save_cursors(cursors);
         match self.runtime.block_on(saving) {
             Ok(()) => self.partitions.iter_mut().for_each(|one| one.kept = one.done),
             Err(wrong) => {

@@ -61,7 +61,7 @@ impl Cursors {
         if self.moved.is_empty() {
             return Ok(());
         }
-        let saving = context.parts.store.save_cursors(&context.name, self.moved.clone());
+        let saving = context.save_cursors(self.moved.clone());
         runtime.block_on(saving).map_err(Error::Store)?;
         self.moved.clear();
         Ok(())

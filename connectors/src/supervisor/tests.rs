@@ -10,7 +10,8 @@ use oribi_model::{
     Committed, Feed, ReadPath, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan,
     TimeRange, WindowFeed, WindowQuestion, WindowRow, WrongMember,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
+use tokio::sync::Notify;
 
 /// No rows.
 struct Nothing;
@@ -55,36 +56,76 @@ impl WindowFeed for Nothing {
     }
 }
 
-/// Remembers connectors, and panics where it is asked for their places.
-struct Kept(Mutex<BTreeMap<String, String>>);
+/// Remembers connectors and who has each, and panics where it is asked for their places.
+struct Kept {
+    connectors: Mutex<BTreeMap<String, String>>,
+    paused: Mutex<BTreeSet<String>>,
+    seat: Mutex<Seat>,
+    /// The epochs after which this node took a connector.
+    taken: Mutex<Vec<u64>>,
+    changed: Arc<Notify>,
+}
+
+impl Kept {
+    fn with(kept: &[(&str, &str)]) -> Arc<Kept> {
+        let kept = kept.iter().map(|(name, json)| ((*name).to_owned(), (*json).to_owned()));
+        Arc::new(Kept {
+            connectors: Mutex::new(kept.collect()),
+            paused: Mutex::default(),
+            seat: Mutex::new(Seat::Here { epoch: 1 }),
+            taken: Mutex::default(),
+            changed: Arc::default(),
+        })
+    }
+
+    fn set_seat(&self, seat: Seat) {
+        *self.seat.lock() = seat;
+        self.changed.notify_waiters();
+    }
+}
 
 impl ConnectorStore for Kept {
     fn connectors(&self) -> Vec<(String, String)> {
-        self.0.lock().clone().into_iter().collect()
+        self.connectors.lock().clone().into_iter().collect()
     }
     fn put(&self, name: &str, json: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
-        self.0.lock().insert(name.to_owned(), json.to_owned());
+        self.connectors.lock().insert(name.to_owned(), json.to_owned());
         Box::pin(async { Ok(()) })
     }
     fn delete(&self, name: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
-        self.0.lock().remove(name);
+        self.connectors.lock().remove(name);
         Box::pin(async { Ok(()) })
     }
     fn paused(&self) -> BTreeSet<String> {
-        BTreeSet::new()
+        self.paused.lock().clone()
     }
-    fn pause(&self, _: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
+    fn pause(&self, name: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
+        self.paused.lock().insert(name.to_owned());
         Box::pin(async { Ok(()) })
     }
-    fn resume(&self, _: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
+    fn resume(&self, name: &str) -> BoxFuture<'_, std::result::Result<(), String>> {
+        self.paused.lock().remove(name);
         Box::pin(async { Ok(()) })
     }
     fn cursors(&self, _: &str) -> BTreeMap<String, u64> {
         panic!("no places for the test")
     }
+    fn seat(&self, _: &str) -> Seat {
+        *self.seat.lock()
+    }
+    fn take(&self, _: &str, epoch: u64) -> BoxFuture<'_, std::result::Result<(), String>> {
+        self.taken.lock().push(epoch);
+        *self.seat.lock() = Seat::Here { epoch: epoch + 1 };
+        Box::pin(async { Ok(()) })
+    }
+    fn changed(&self) -> BoxFuture<'static, ()> {
+        let changed = self.changed.clone();
+        Box::pin(async move { changed.notified().await })
+    }
     fn save_cursors(
         &self,
         _: &str,
+        _: u64,
         _: BTreeMap<String, u64>,
     ) -> BoxFuture<'_, std::result::Result<(), String>> {
         Box::pin(async { Ok(()) })
@@ -98,13 +139,16 @@ fn spec(name: &str) -> String {
 }
 
 fn started(file: &[&str], kept: &[(&str, &str)]) -> Connectors {
-    let kept = kept.iter().map(|(name, json)| ((*name).to_owned(), (*json).to_owned())).collect();
+    started_with(file, Kept::with(kept))
+}
+
+fn started_with(file: &[&str], store: Arc<Kept>) -> Connectors {
     let parts = Parts {
         ingest: Memory::open(),
         feed: Arc::new(Nothing),
         windows: Arc::new(Nothing),
         arrival: arrival(),
-        store: Arc::new(Kept(Mutex::new(kept))),
+        store,
         ahead_ns_max: i64::MAX / 2,
         files: "/nowhere".into(),
     };
@@ -154,4 +198,62 @@ async fn a_run_that_panics_is_a_failure_and_is_tried_again() {
     let reason = found.last_error.unwrap();
     assert!(reason.contains("panicked: no places for the test"), "{reason}");
     assert!(connectors.pause("panics").await.unwrap().unwrap().state == State::Paused);
+}
+
+async fn until(connectors: &Connectors, name: &str, is: impl Fn(&Described) -> bool) -> Described {
+    loop {
+        if let Some(found) = connectors.get(name).filter(|found| is(found)) {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn has_run(found: &Described) -> bool {
+    found.last_error.as_ref().is_some_and(|reason| reason.contains("panicked"))
+}
+
+#[tokio::test]
+async fn a_connector_runs_on_the_node_that_has_it() {
+    let store = Kept::with(&[]);
+    store.set_seat(Seat::Elsewhere);
+    let connectors = started_with(&["one"], store.clone());
+    let found = until(&connectors, "one", |found| found.state == State::Elsewhere).await;
+    assert!(!has_run(&found) && store.taken.lock().is_empty());
+    store.set_seat(Seat::Here { epoch: 4 });
+    until(&connectors, "one", has_run).await;
+    store.set_seat(Seat::Elsewhere);
+    until(&connectors, "one", |found| found.state == State::Elsewhere).await;
+    assert!(connectors.inner.known.lock()["one"].task.is_none());
+}
+
+#[tokio::test]
+async fn a_connector_that_nobody_has_is_taken_when_it_is_this_nodes_turn() {
+    let store = Kept::with(&[]);
+    let wait = Duration::from_millis(60);
+    store.set_seat(Seat::Free { epoch: 7, wait });
+    let started = Instant::now();
+    let connectors = started_with(&["one"], store.clone());
+    until(&connectors, "one", has_run).await;
+    assert!(started.elapsed() >= wait, "others had their turn first");
+    assert_eq!(*store.taken.lock(), [7]);
+    let epoch = connectors.inner.known.lock()["one"].task.as_ref().map(|task| task.epoch);
+    assert_eq!(epoch, Some(8));
+}
+
+#[tokio::test]
+async fn what_another_node_makes_replaces_and_drops_is_followed() {
+    let store = Kept::with(&[]);
+    let connectors = started_with(&[], store.clone());
+    store.connectors.lock().insert("far".into(), spec("far"));
+    store.set_seat(Seat::Here { epoch: 1 });
+    until(&connectors, "far", has_run).await;
+    store.connectors.lock().insert("far".into(), "{".into());
+    store.set_seat(Seat::Here { epoch: 1 });
+    until(&connectors, "far", |found| found.state == State::Failed).await;
+    store.connectors.lock().clear();
+    store.set_seat(Seat::Here { epoch: 1 });
+    while connectors.get("far").is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }

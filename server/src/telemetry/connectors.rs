@@ -9,11 +9,12 @@ use prometheus_client::encoding::EncodeLabelSet;
 use std::fmt;
 
 /// All states, and how figures call them.
-const STATES: [(State, &str); 5] = [
+const STATES: [(State, &str); 6] = [
     (State::Starting, "starting"),
     (State::Running, "running"),
     (State::Retrying, "retrying"),
     (State::Paused, "paused"),
+    (State::Elsewhere, "elsewhere"),
     (State::Failed, "failed"),
 ];
 
