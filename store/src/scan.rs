@@ -3,6 +3,7 @@
 mod cursor;
 mod last;
 mod merge;
+mod piece;
 mod plan;
 mod window;
 

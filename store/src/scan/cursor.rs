@@ -1,6 +1,6 @@
 //! The rows of one series in one source, piece by piece in order of time.
 
-use super::{last::LastCursor, plan::Place, window::Window};
+use super::{last::LastCursor, piece::Piece, plan::Place, window::Window};
 use crate::{
     Result,
     gather::Picks,
@@ -8,7 +8,6 @@ use crate::{
     page_cache::{Cells, Numbers, Page, PageCache},
     segment::{PAGE_ROWS, Segment},
 };
-use arrow_buffer::ScalarBuffer;
 use oribi_model::{ColumnRead, ColumnType, ColumnValues, RowsWanted, ScanSpec, TimeRange};
 use std::{ops::Range, sync::Arc};
 
@@ -17,40 +16,6 @@ const WINDOW_PAGES: usize = 8;
 /// Bytes of cells that are decoded at once, unless a page has more.
 const WINDOW_BYTES: usize = 16 << 20;
 const MEMORY_PIECE_ROWS: usize = 8_192;
-
-/// Rows of one series, by strictly ascending time.
-#[derive(Clone)]
-pub(super) struct Piece {
-    pub(super) times: ScalarBuffer<i64>,
-    pub(super) columns: Vec<ColumnValues>,
-}
-
-impl Piece {
-    pub(super) fn rows(&self) -> usize {
-        self.times.len()
-    }
-
-    pub(super) fn slice(&self, start: usize, rows: usize) -> Piece {
-        Piece {
-            times: self.times.slice(start, rows),
-            columns: self.columns.iter().map(|column| column.slice(start, rows)).collect(),
-        }
-    }
-
-    pub(super) fn trim(self, time: TimeRange) -> Piece {
-        let inside = inside(&self.times, time);
-        if inside == (0..self.rows()) { self } else { self.slice(inside.start, inside.len()) }
-    }
-}
-
-/// The places in ascending `times` that are in `time`.
-fn inside(times: &[i64], time: TimeRange) -> Range<usize> {
-    if time == TimeRange::ALL {
-        return 0..times.len();
-    }
-    let start = times.partition_point(|at| *at < time.start);
-    start..times.partition_point(|at| *at < time.end).max(start)
-}
 
 pub(super) enum Cursor {
     Segment(SegmentCursor),

@@ -2,7 +2,7 @@
 //! columns, so what was found is kept as if it were a page of its own.
 
 use super::{
-    cursor::Piece,
+    piece::Piece,
     plan::{Place, PlanSeries},
     window::Window,
 };

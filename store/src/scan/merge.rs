@@ -1,9 +1,6 @@
 //! Merges the sources of each series and cuts the outcome into blocks.
 
-use super::{
-    cursor::{Cursor, Piece},
-    plan::PlanSeries,
-};
+use super::{cursor::Cursor, piece::Piece, plan::PlanSeries};
 use crate::{
     Error, Result,
     gather::{Picks, concat, gather},

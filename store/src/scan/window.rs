@@ -1,6 +1,6 @@
 //! Rows that were read at once, as they are decoded or as they were kept.
 
-use super::cursor::Piece;
+use super::piece::Piece;
 use crate::page_cache::{Cells, Numbers};
 use oribi_model::{ColumnType, ColumnValues, TimeRange};
 use std::ops::Range;
