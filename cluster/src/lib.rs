@@ -19,10 +19,13 @@ mod replica;
 mod sim;
 pub mod transport;
 
-pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
+pub use catalog::{
+    COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors, NODES_MAX, NodeAddresses, NodeRecord,
+    NodeState, Presence,
+};
 pub use check::{Checked, check};
 pub use error::{Error, Result, WriteOutcome};
-pub use identity::{Boot, ClusterId, NodeIdentity};
+pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
 pub use repair::repair;

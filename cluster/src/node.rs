@@ -8,6 +8,7 @@ mod data_dir;
 mod feed;
 mod hosting;
 mod life;
+mod links;
 mod maintain;
 mod options;
 mod read;
@@ -26,11 +27,13 @@ pub use changes::{Cover, RangesWanted};
 pub use options::{NodeOptions, NodeStats};
 pub use troubles::Trouble;
 
-use crate::{Assignment, Catalog, MemberId, NodeIdentity, Result, replica::Replica};
+use crate::{
+    Assignment, Catalog, MemberId, NodeIdentity, Result, catalog::FIRST_NODE, replica::Replica,
+};
 use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting};
 use maintain::blocking;
-use oribi_model::{Clock, NodeId, TableId, TabletId, TimeRange};
+use oribi_model::{Clock, TableId, TabletId, TimeRange};
 use oribi_store::{Consent, Repaired, disk::Disk, log::GroupId};
 use parking_lot::Mutex;
 use std::{
@@ -48,10 +51,9 @@ use upkeep::CatalogFlushes;
 /// The group of the catalog.
 const CATALOG_GROUP: GroupId = GroupId(0);
 
-/// The replicas that the group of the catalog or of a tablet begins with. The only place that says
-/// so.
-fn assignment_of(_group: GroupId, node: NodeId) -> Assignment {
-    Assignment::alone(MemberId::first(node))
+/// With whom the group of the catalog begins: who makes a cluster founds it.
+fn catalog_assignment() -> Assignment {
+    Assignment::alone(MemberId::first(FIRST_NODE))
 }
 
 /// A running node.
@@ -65,6 +67,8 @@ pub struct Node {
     unowned: TabletId,
     /// Held while new ranges are chosen and committed.
     covering: tokio::sync::Mutex<()>,
+    /// Held while tablets that were dropped are taken out.
+    dropping: tokio::sync::Mutex<()>,
     started: Instant,
     disk_free_bytes: AtomicU64,
     troubles: Troubles,
@@ -151,6 +155,7 @@ impl Node {
             hosting,
             unowned,
             covering: tokio::sync::Mutex::default(),
+            dropping: tokio::sync::Mutex::default(),
             started: now,
             disk_free_bytes: AtomicU64::new(u64::MAX),
             troubles,

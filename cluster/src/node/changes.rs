@@ -1,7 +1,8 @@
 //! Changes of the catalog, and the tablets that rows need.
 
-use super::Node;
+use super::{Node, maintain::blocking};
 use crate::{Catalog, Change, Error, Result, command::Command, partition::Cutting};
+use futures::{StreamExt, stream};
 use oribi_model::{TableId, TimeRange, time::NS_PER_SECOND};
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ impl Node {
 
     /// Takes out the tablets that the catalog no longer has. Their files go later.
     pub(super) async fn take_dropped(&self) {
+        let _one = self.dropping.lock().await;
         let dropped = self.hosting.take_dropped(&self.catalog);
         if dropped.is_empty() {
             return;
@@ -54,6 +56,34 @@ impl Node {
         for hosted in replicas {
             hosted.replica.close().await;
         }
+    }
+
+    /// Brings what is here in step with the catalog: takes out what was dropped, and opens what this
+    /// node is to have with other nodes. What it alone has is opened once it is written to.
+    pub(super) async fn follow_catalog(self: &Arc<Node>) {
+        const OPENED_AT_ONCE_MAX: usize = 64;
+        self.take_dropped().await;
+        let missing = self.hosting.missing(&self.catalog());
+        let opened = missing.into_iter().map(|tablet| {
+            let node = self.clone();
+            async move {
+                let open = move || node.hosting.serving(tablet, &node.catalog);
+                // One that was dropped meanwhile is not there; one that cannot be opened is told
+                // with the troubles.
+                if let Err(error) = blocking(open).await {
+                    tracing::warn!(tablet = tablet.0, %error, "a tablet was not opened");
+                }
+            }
+        });
+        stream::iter(opened).buffer_unordered(OPENED_AT_ONCE_MAX).collect::<Vec<()>>().await;
+        let all = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());
+        let replicas = all.chain([self.catalog_replica.clone()]).filter(|one| !one.is_running());
+        let woken = replicas.map(|replica| async move {
+            if let Err(error) = replica.wake().await {
+                tracing::warn!(%error, "a replica was not started");
+            }
+        });
+        stream::iter(woken).buffer_unordered(OPENED_AT_ONCE_MAX).collect::<Vec<()>>().await;
     }
 
     /// Makes tablets for those of `times` that lie in none, in at most as many new ranges as `grant`

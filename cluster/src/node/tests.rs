@@ -4,7 +4,7 @@ use super::*;
 use crate::{Change, ColumnSpec, Error};
 use arrow_array::Int64Array;
 use oribi_model::{
-    ColumnKind, ColumnRead, ColumnType, ColumnValues, Name, ReadPath, RowBatch, RowsWanted,
+    ColumnKind, ColumnRead, ColumnType, ColumnValues, Name, NodeId, ReadPath, RowBatch, RowsWanted,
     ScanSpec, SeriesFilter, SeriesKey, SeriesKeys, TableOptions, TagPredicate, time::NS_PER_DAY,
 };
 use oribi_store::disk::sim::SimDisk;
