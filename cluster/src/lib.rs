@@ -29,4 +29,4 @@ pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
 pub use repair::repair;
-pub use replica::Replica;
+pub use replica::{Members, Replica};

@@ -12,6 +12,7 @@ mod instances;
 mod leading;
 mod log_store;
 mod machine;
+mod members;
 mod peers;
 mod purge;
 mod recover;
@@ -30,6 +31,7 @@ use inbox::Inbox;
 use instance::{Instance, Running};
 pub(crate) use instances::{Instances, Usage, to_rest};
 use machine::MachineAdapter;
+pub use members::Members;
 use openraft::EntryPayload;
 use oribi_model::LogIndex;
 use oribi_store::{

@@ -1,6 +1,7 @@
 //! openraft's own suite over the log, and a replica through restarts.
 
 mod held;
+mod members;
 mod outcomes;
 mod several;
 
