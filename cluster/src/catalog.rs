@@ -1,12 +1,20 @@
-//! What the cluster agreed on: databases, tables with their schemas, and tablets.
+//! What the cluster agreed on: databases, tables with their schemas, tablets, and the nodes that have
+//! their replicas.
 
 mod apply;
 mod change;
+mod nodes;
+mod placement;
+#[cfg(test)]
+mod tests;
 
 pub use apply::COLUMNS_MAX;
 pub use change::{Change, ColumnSpec};
+pub(crate) use nodes::FIRST_NODE;
+pub use nodes::{NODES_MAX, NodeAddresses, NodeRecord, NodeState, Presence};
 
-use oribi_model::{ColumnId, Name, Table, TableId, TabletId, TabletSpec, TimeRange};
+use nodes::{Loads, Placement};
+use oribi_model::{ColumnId, Name, NodeId, Table, TableId, TabletId, TabletSpec, TimeRange};
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -33,8 +41,17 @@ pub struct Catalog {
     /// Of each connector, how far it has got with each of its sources.
     #[serde(default)]
     cursors: Map<Name, Cursors>,
+    /// Nodes, gone ones too.
+    #[serde(default)]
+    nodes: Map<NodeId, Arc<NodeRecord>>,
+    /// The replicas of tablets, but of those that have one on the first node.
+    #[serde(default)]
+    placements: Map<TabletId, Placement>,
     last_table: TableId,
     last_tablet: TabletId,
+    /// The greatest id of a node ever given.
+    #[serde(default)]
+    last_node: NodeId,
     #[serde(skip)]
     index: Index,
 }
@@ -45,6 +62,7 @@ struct Index {
     by_name: Map<Name, Map<Name, TableId>>,
     /// Of each table, its tablets by ascending start, then bucket.
     by_table: Map<TableId, Arc<Vec<TabletSpec>>>,
+    loads: Loads,
 }
 
 impl Catalog {
@@ -132,6 +150,10 @@ impl Catalog {
         tablets.sort_unstable_by_key(|tablet| (tablet.table, place_of(tablet)));
         for same in tablets.chunk_by(|a, b| a.table == b.table) {
             self.index.by_table.insert_mut(same[0].table, Arc::new(same.to_vec()));
+        }
+        for tablet in tablets {
+            let replicas = self.replicas_of(tablet.id).to_vec();
+            self.index.count(&replicas, u32::wrapping_add);
         }
     }
 }

@@ -4,37 +4,54 @@ use oribi_model::NodeId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 
-/// A cluster; drawn at random when its first node makes it. Written as 32 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClusterId(pub u128);
+macro_rules! random_id {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u128);
 
-impl fmt::Display for ClusterId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<$name, String> {
+                let is_one =
+                    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                let id = is_one.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+                id.map($name).ok_or_else(|| format!("{text:?} is no id of {}", $what))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
 }
 
-impl FromStr for ClusterId {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<ClusterId, String> {
-        let is_one = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let id = is_one.then(|| u128::from_str_radix(text, 16).ok()).flatten();
-        id.map(ClusterId).ok_or_else(|| format!("{text:?} is no id of a cluster"))
-    }
-}
-
-impl Serialize for ClusterId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ClusterId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ClusterId, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-    }
-}
+random_id!(
+    /// A cluster; drawn at random when its first node makes it. Written as 32 hexadecimal digits.
+    ClusterId,
+    "a cluster"
+);
+random_id!(
+    /// One wish to join a cluster; drawn at random before it is said for the first time, so that
+    /// whoever says it again is known. Written as 32 hexadecimal digits.
+    JoinNonce,
+    "a wish to join"
+);
 
 /// A run of a node's process. The later of two runs of one node has the higher number.
 #[derive(

@@ -21,11 +21,14 @@ mod sim;
 pub mod transport;
 
 pub use beside::beside_others;
-pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
+pub use catalog::{
+    COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors, NODES_MAX, NodeAddresses, NodeRecord,
+    NodeState, Presence,
+};
 pub use check::{Checked, check};
 pub use error::{Error, Result, WriteOutcome};
-pub use identity::{Boot, ClusterId, NodeIdentity};
+pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
 pub use repair::repair;
-pub use replica::Replica;
+pub use replica::{Members, Replica};

@@ -1,6 +1,7 @@
 //! Who takes part in a consensus group, and with whom a group begins.
 
 use oribi_model::NodeId;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{collections::BTreeSet, fmt};
 
 /// Which of the replicas that a node had of one tablet, counted from 0. A replica that was removed
@@ -24,6 +25,9 @@ pub struct MemberId {
 }
 
 impl MemberId {
+    /// The first replica of the node that makes a cluster.
+    pub(crate) const FIRST: MemberId = MemberId { node: NodeId(1), incarnation: Incarnation(0) };
+
     /// The first replica that a node has of a tablet.
     pub fn first(node: NodeId) -> MemberId {
         MemberId { node, incarnation: Incarnation(0) }
@@ -45,6 +49,18 @@ impl MemberId {
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.node, self.incarnation)
+    }
+}
+
+impl Serialize for MemberId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.to_u64())
+    }
+}
+
+impl<'de> Deserialize<'de> for MemberId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MemberId, D::Error> {
+        u64::deserialize(deserializer).map(MemberId::from_u64)
     }
 }
 

@@ -12,6 +12,7 @@ mod instances;
 mod leading;
 mod log_store;
 mod machine;
+mod members;
 mod peers;
 mod purge;
 mod recover;
@@ -30,6 +31,7 @@ use inbox::Inbox;
 use instance::{Instance, Running};
 pub(crate) use instances::{Instances, Usage, to_rest};
 use machine::MachineAdapter;
+pub use members::Members;
 use openraft::EntryPayload;
 use oribi_model::LogIndex;
 use oribi_store::{
@@ -37,7 +39,6 @@ use oribi_store::{
     log::{GroupId, Log},
 };
 use parking_lot::Mutex;
-pub(crate) use peers::NoPeers;
 pub(crate) use purge::Purge;
 use std::sync::{Arc, OnceLock};
 use types::{StoredMembership, TypeConfig, Vote};
@@ -159,8 +160,17 @@ impl Replica {
     /// What the consensus instance was used for, if one runs that may rest: to other members of its
     /// group one that rests is dead.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let may_rest = self.is_running() && config::is_alone(&self.newest_membership());
+        let may_rest = self.is_running() && !self.is_of_several();
         may_rest.then(|| *self.usage.lock())
+    }
+
+    /// Whether the group has or is to have other members, voters or not. Its instance runs on.
+    pub(crate) fn is_of_several(&self) -> bool {
+        let newest = self.newest_membership();
+        match (&self.birth, newest.log_id()) {
+            (Birth::Founds(voters), None) => voters.len() > 1,
+            _ => newest.nodes().any(|(id, _)| *id != self.member.to_u64()),
+        }
     }
 
     /// The newest membership in the log; it counts from when it was appended.

@@ -13,8 +13,16 @@ pub struct TableOptions {
     pub range_ns: Option<i64>,
     /// Hash buckets of new tablets; absent: automatic.
     pub buckets: Option<u32>,
-    /// Replicas of each tablet: 1, 3 or 5.
+    /// Replicas that each tablet is to have: 1, 3 or 5; absent: 3.
     pub replication: Option<u8>,
+}
+
+impl TableOptions {
+    /// Replicas that each tablet is to have where there are nodes enough.
+    pub fn replicas(&self) -> u8 {
+        const DEFAULT: u8 = 3;
+        self.replication.unwrap_or(DEFAULT)
+    }
 }
 
 /// A named set of rows with one schema.

@@ -88,7 +88,7 @@ fn tables_are_made_changed_listed_and_dropped() {
         (json!({"retention": 30}), "retention"),
         (json!({"range": "1s"}), "range"),
         (json!({"buckets": 0}), "buckets"),
-        (json!({"replication": 3}), "replication"),
+        (json!({"replication": 2}), "replication"),
         (json!({"columns": {"time": "float"}}), "columns"),
         (json!({"colums": {}}), "colums"),
     ] {

@@ -1,6 +1,10 @@
 //! What may be changed in the catalog. A change is what a log entry of the catalog carries.
 
-use oribi_model::{ColumnKind, ColumnType, Ints, Name, TableId, TableOptions, TabletId, TimeRange};
+use super::{NodeState, Presence};
+use crate::{JoinNonce, MemberId};
+use oribi_model::{
+    ColumnKind, ColumnType, Ints, Name, NodeId, TableId, TableOptions, TabletId, TimeRange,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -95,6 +99,35 @@ pub enum Change {
         connector: Name,
         /// For each source the first place that is not done.
         cursors: BTreeMap<String, u64>,
+    },
+    /// Takes a node into the cluster, which gets the next id; it joins. A wish that was granted
+    /// before is granted again, with the same id.
+    RegisterNode {
+        /// The wish.
+        nonce: JoinNonce,
+        /// What the node says of itself.
+        presence: Presence,
+    },
+    /// Notes what a node says of itself in its present run. The first node becomes known by it.
+    AnnounceNode {
+        /// Which node.
+        node: NodeId,
+        /// What it says; what an earlier run said changes nothing.
+        presence: Presence,
+    },
+    /// Notes what a node is to the others.
+    SetNodeState {
+        /// Which node.
+        node: NodeId,
+        /// What it is.
+        state: NodeState,
+    },
+    /// Decides which replicas a tablet is to have.
+    AssignReplicas {
+        /// Which tablet.
+        tablet: TabletId,
+        /// All of them, the founder first.
+        replicas: Vec<MemberId>,
     },
     /// Never gives the tablet ids up to this one: something on disk bears them already.
     SkipTablets {

@@ -16,11 +16,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
+use tokio::sync::watch;
 
 /// Two files are written in turn, each as a whole, so that one that is lost or damaged costs
 /// nothing: the log is kept from the older one on.
@@ -33,7 +31,7 @@ pub(crate) struct CatalogMachine {
     dir: PathBuf,
     current: ArcSwap<Catalog>,
     /// The newest entry that changed more than how far connectors have got.
-    restructured: AtomicU64,
+    restructured: watch::Sender<u64>,
     /// What each file holds.
     files: Mutex<[Option<Flushed>; 2]>,
 }
@@ -78,7 +76,7 @@ impl CatalogMachine {
         }
         catalog.reindex();
         let current = ArcSwap::from_pointee(catalog);
-        let (restructured, files) = (AtomicU64::new(0), Mutex::new(files));
+        let (restructured, files) = (watch::Sender::new(0), Mutex::new(files));
         let machine = CatalogMachine { disk, dir, current, restructured, files };
         Ok(Found { machine, damaged })
     }
@@ -91,7 +89,12 @@ impl CatalogMachine {
     /// Whether more has changed since the newest file than how far connectors have got.
     pub(crate) fn is_restructured(&self) -> bool {
         let flushed = self.flushed().map_or(0, |flushed| flushed.index.0);
-        self.restructured.load(Ordering::Acquire) > flushed
+        *self.restructured.borrow() > flushed
+    }
+
+    /// Told of every entry that changes more than how far connectors have got: its index.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.restructured.subscribe()
     }
 
     pub(crate) fn current(&self) -> Arc<Catalog> {
@@ -142,7 +145,7 @@ impl Machine for CatalogMachine {
         let next = self.current.load().apply(change)?;
         self.current.store(Arc::new(next));
         if !matches!(**change, Change::SaveCursors { .. }) {
-            self.restructured.store(index.0, Ordering::Release);
+            self.restructured.send_replace(index.0);
         }
         Ok(())
     }

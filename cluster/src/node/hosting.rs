@@ -1,13 +1,11 @@
 //! The tablets that a node hosts, kept in step with the catalog.
 
 use super::{
-    assignment_of, catalog_machine::CatalogMachine, data_dir::DataDir,
-    tablet_machine::TabletMachine,
+    catalog_machine::CatalogMachine, data_dir::DataDir, links::Links, tablet_machine::TabletMachine,
 };
 use crate::{
-    Catalog, Error, MemberId, Result,
-    replica::{Instances, NoPeers, Replica},
-    transport::Network,
+    Assignment, Catalog, Error, MemberId, Result,
+    replica::{Instances, Replica},
 };
 use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
 use oribi_store::{
@@ -56,6 +54,13 @@ impl Hosted {
     }
 }
 
+/// What a node is to have of a tablet.
+struct Part {
+    spec: TabletSpec,
+    member: MemberId,
+    assignment: Assignment,
+}
+
 /// What became of a tablet of the catalog on this node.
 #[derive(Clone)]
 enum Slot {
@@ -82,7 +87,7 @@ pub(super) struct Hosting {
     pub(super) compactions: AtomicU64,
     pub(super) instances: Arc<Instances>,
     /// The way to other nodes.
-    network: Arc<dyn Network>,
+    pub(super) links: Arc<Links>,
     tablets: RwLock<HashMap<TabletId, Slot>>,
     /// Held while tablets come and go.
     changing: Mutex<()>,
@@ -99,6 +104,7 @@ impl Hosting {
         dir: Arc<DataDir>,
         log: Arc<Log>,
         options: TabletOptions,
+        links: Arc<Links>,
     ) -> Hosting {
         Hosting {
             node,
@@ -110,25 +116,27 @@ impl Hosting {
             flushes: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
             instances: Arc::default(),
-            network: Arc::new(NoPeers),
+            links,
             tablets: RwLock::default(),
             changing: Mutex::default(),
         }
     }
 
-    /// Opens every tablet of the catalog on several threads. One that cannot be opened is set
-    /// aside; the others serve. Blocks.
+    /// Opens every tablet that the catalog has on this node, on several threads. One that cannot be
+    /// opened is set aside; the others serve. Blocks.
     pub(super) fn open_all(&self, catalog: &Catalog) {
-        let specs = Mutex::new(catalog.tablets().copied().collect::<Vec<_>>());
+        let parts = catalog.tablets().filter_map(|spec| self.part_of(*spec, catalog));
+        let parts = Mutex::new(parts.collect::<Vec<_>>());
         let opened = Mutex::new(HashMap::new());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
                     loop {
-                        let Some(spec) = specs.lock().pop() else { return };
-                        let slot = self.open_slot(spec);
-                        opened.lock().insert(spec.id, slot);
+                        let Some(part) = parts.lock().pop() else { return };
+                        let id = part.spec.id;
+                        let slot = self.open_slot(part);
+                        opened.lock().insert(id, slot);
                     }
                 });
             }
@@ -137,14 +145,22 @@ impl Hosting {
         self.count_memtables();
     }
 
-    fn open_slot(&self, spec: TabletSpec) -> Slot {
-        match self.open(spec) {
+    /// What this node is to have of a tablet; `None` where that is nothing.
+    fn part_of(&self, spec: TabletSpec, catalog: &Catalog) -> Option<Part> {
+        let member = catalog.replica_on(spec.id, self.node)?;
+        Some(Part { spec, member, assignment: catalog.assignment_of(spec.id) })
+    }
+
+    fn open_slot(&self, part: Part) -> Slot {
+        match self.open(&part) {
             Ok(hosted) => Slot::Open(hosted),
             Err(error) => Slot::Damaged(error.to_string().into()),
         }
     }
 
-    fn open(&self, spec: TabletSpec) -> Result<Arc<Hosted>> {
+    fn open(&self, part: &Part) -> Result<Arc<Hosted>> {
+        let Part { spec, member, assignment } = part;
+        let spec = *spec;
         let (dir, group) = (self.dir.tablet(spec.id), group_of(spec.id));
         let known = self.log.group(group);
         // As long as the log was never purged, it has every row, and a folder without a manifest
@@ -162,10 +178,8 @@ impl Hosting {
         let tablet = Arc::new(tablet);
         let memtable_bytes = self.memtable_bytes.clone();
         let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
-        let (log, around) = (self.log.clone(), (self.instances.clone(), self.network.clone()));
-        let assignment = assignment_of(group, self.node);
-        let (member, of) = (MemberId::first(self.node), (group, &assignment));
-        let replica = Replica::recover(member, of, log, machine, around)?;
+        let (log, around) = (self.log.clone(), (self.instances.clone(), self.links.clone() as _));
+        let replica = Replica::recover(*member, (group, assignment), log, machine, around)?;
         let (seen, flush_again_ms) = (Mutex::default(), AtomicU64::new(0));
         Ok(Arc::new(Hosted { tablet, replica, seen, flush_again_ms }))
     }
@@ -183,7 +197,7 @@ impl Hosting {
     ) -> Result<Repaired> {
         let spec = catalog.tablet(id).ok_or(Error::NoTablet(id))?;
         let group = group_of(id);
-        let assignment = assignment_of(group, self.node);
+        let assignment = catalog.assignment_of(id);
         let purged = Replica::purged((group, &assignment), &self.log)?;
         let repair = Repair { purged, consent };
         Ok(Tablet::repair(disk, &self.dir.tablet(id), spec, &self.options, &repair)?)
@@ -192,8 +206,8 @@ impl Hosting {
     /// The tablet, opened where it is new. Does not read or write files.
     ///
     /// # Errors
-    /// [`Error::NoTablet`] where the catalog does not have it now, [`Error::Damaged`] where it is
-    /// set aside.
+    /// [`Error::NoTablet`] where the catalog does not have it now, [`Error::Unavailable`] where it has
+    /// no replica on this node, [`Error::Damaged`] where it is set aside.
     pub(super) fn serving(&self, id: TabletId, catalog: &CatalogMachine) -> Result<Arc<Hosted>> {
         let slot = self.tablets.read().get(&id).cloned();
         let slot = match slot {
@@ -202,9 +216,14 @@ impl Hosting {
                 let _one = self.changing.lock();
                 // Who drops tablets takes them out under the same lock once the catalog has let
                 // them go, so that none comes back here.
-                let spec = *catalog.current().tablet(id).ok_or(Error::NoTablet(id))?;
+                let catalog = catalog.current();
+                let spec = *catalog.tablet(id).ok_or(Error::NoTablet(id))?;
+                let part = self.part_of(spec, &catalog).ok_or_else(|| {
+                    let reason = "it has no replica on this node".to_owned();
+                    Error::Unavailable { group: id.0, reason }
+                })?;
                 let mut tablets = self.tablets.write();
-                tablets.entry(id).or_insert_with(|| self.open_slot(spec)).clone()
+                tablets.entry(id).or_insert_with(|| self.open_slot(part)).clone()
             }
         };
         match slot {
@@ -265,6 +284,18 @@ impl Hosting {
             Slot::Damaged(reason) => Err((tablet, reason.clone())),
         });
         readable.collect()
+    }
+
+    /// The tablets of the catalog that this node is to have together with others and that are not
+    /// open yet.
+    pub(super) fn missing(&self, catalog: &Catalog) -> Vec<TabletId> {
+        let tablets = self.tablets.read();
+        let absent = catalog.tablets().filter(|spec| !tablets.contains_key(&spec.id));
+        let here = absent.filter(|spec| {
+            let replicas = catalog.replicas_of(spec.id);
+            replicas.len() > 1 && replicas.iter().any(|member| member.node == self.node)
+        });
+        here.map(|spec| spec.id).collect()
     }
 
     /// Takes out the tablets that the catalog no longer has.

@@ -1,5 +1,5 @@
 //! Background work: flushes, compactions, the tick of the clock, replicas that rest,
-//! files of dropped tablets.
+//! files of dropped tablets, what the catalog has given to this node.
 //!
 //! Each is one task that runs until the node stops. A panic in one is reported as a trouble, and
 //! the task begins anew.
@@ -7,6 +7,7 @@
 mod compact;
 mod drop;
 mod flush;
+mod follow;
 mod rest;
 mod tick;
 
@@ -27,6 +28,7 @@ pub(super) fn start(node: &Arc<Node>) {
         tokio::spawn(supervise(node.clone(), "ticker", tick::run)),
         tokio::spawn(supervise(node.clone(), "remover", drop::run)),
         tokio::spawn(supervise(node.clone(), "rester", rest::run)),
+        tokio::spawn(supervise(node.clone(), "follower", follow::run)),
     ];
     node.tasks.lock().extend(tasks);
 }

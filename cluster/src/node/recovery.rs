@@ -2,14 +2,10 @@
 //! aside under a name of its own, and reported.
 
 use super::{
-    CATALOG_GROUP, Node, NodeOptions, assignment_of, catalog_machine::CatalogMachine,
-    damage::Damage, data_dir::DataDir, hosting::Hosting, troubles::Troubles,
+    CATALOG_GROUP, Node, NodeOptions, catalog_assignment, catalog_machine::CatalogMachine,
+    damage::Damage, data_dir::DataDir, hosting::Hosting, links::Links, troubles::Troubles,
 };
-use crate::{
-    Catalog, Error, MemberId, Result,
-    replica::{NoPeers, Replica},
-    transport::Network,
-};
+use crate::{Catalog, Error, MemberId, Result, replica::Replica};
 use oribi_model::{Clock, TabletId};
 use oribi_store::{
     OpenFiles, PageCache, Tablet, TabletOptions, Trash,
@@ -41,9 +37,10 @@ pub(super) fn recover(
     troubles.update("log", damage.log.map(|what| format!("{what} (noted in the file DAMAGE)")));
     let catalog = Arc::new(found.machine);
     let this = dir.identity().node;
-    let assignment = assignment_of(CATALOG_GROUP, this);
+    let assignment = catalog_assignment();
     let (member, of) = (MemberId::first(this), (CATALOG_GROUP, &assignment));
-    let around = (Arc::default(), Arc::new(NoPeers) as Arc<dyn Network>);
+    let links = Arc::<Links>::default();
+    let around = (Arc::default(), links.clone() as _);
     let catalog_replica = Replica::recover(member, of, log.clone(), catalog.clone(), around)?;
     let current = catalog.current();
     refuse_lost_catalog(&*disk, &dir, &current)?;
@@ -55,7 +52,7 @@ pub(super) fn recover(
         files: Arc::new(OpenFiles::new(options.open_files_max)),
         trash,
     };
-    let hosting = Hosting::new(this, disk, dir, log, tablet_options);
+    let hosting = Hosting::new(this, disk, dir, log, tablet_options, links);
     let unowned = put_away(&hosting, &current, &troubles)?;
     hosting.open_all(&current);
     for (tablet, reason) in hosting.damaged() {

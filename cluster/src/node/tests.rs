@@ -1,14 +1,17 @@
 //! A node on a simulated disk: rows, restarts, power cuts, drops.
 
 use super::*;
-use crate::ColumnSpec;
+use crate::{Change, ColumnSpec, Error};
 use arrow_array::Int64Array;
 use oribi_model::{
-    ColumnKind, ColumnRead, ColumnType, ColumnValues, Name, ReadPath, RowsWanted, ScanSpec,
-    SeriesFilter, SeriesKey, SeriesKeys, TableOptions, time::NS_PER_DAY,
+    ColumnKind, ColumnRead, ColumnType, ColumnValues, Name, NodeId, ReadPath, RowBatch, RowsWanted,
+    ScanSpec, SeriesFilter, SeriesKey, SeriesKeys, TableOptions, TagPredicate, time::NS_PER_DAY,
 };
 use oribi_store::disk::sim::SimDisk;
-use std::sync::atomic::AtomicI64;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
 
 const NOW: i64 = 20_000 * NS_PER_DAY;
 

@@ -39,7 +39,8 @@ pub(super) struct Running {
     pub(super) raft: Raft,
     /// Each write holds one. Closed once the instance ends.
     pub(super) writes: Semaphore,
-    _place: Place,
+    /// That of a group of one, which may rest.
+    _place: Option<Place>,
 }
 
 impl Running {
@@ -59,6 +60,17 @@ impl Replica {
     /// Ends the replica for good, after the writes under way.
     pub(crate) async fn close(self: &Arc<Replica>) {
         self.end(Instance::Closed).await;
+    }
+
+    /// Starts the instance of a group of several, where none runs.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], or why it cannot start.
+    pub(crate) async fn wake(self: &Arc<Replica>) -> Result<()> {
+        match self.is_of_several() {
+            true => self.running().await.map(drop),
+            false => Ok(()),
+        }
     }
 
     /// Whether a consensus instance runs.
@@ -88,14 +100,23 @@ impl Replica {
             Instance::Closed => return Err(Error::Closed { group: self.group.0 }),
             Instance::Running(_) | Instance::Resting => {}
         }
-        let place =
-            self.instances.place().await.ok_or_else(|| self.unavailable("the node stops"))?;
+        let place = self.place().await?;
         let raft = self.start_raft().await?;
         let writes = Semaphore::new(WRITES_MAX as usize);
         let running = Arc::new(Running { raft, writes, _place: place });
         *self.usage.lock() = Usage::begin();
         *self.instance.lock() = Instance::Running(running.clone());
         Ok(running)
+    }
+
+    /// To other members one that rests is dead, so that of these as many run as there are.
+    async fn place(&self) -> Result<Option<Place>> {
+        let stopping = || self.unavailable("the node stops");
+        match self.is_of_several() {
+            true if self.instances.is_closed() => Err(stopping()),
+            true => Ok(None),
+            false => self.instances.place().await.map(Some).ok_or_else(stopping),
+        }
     }
 
     async fn start_raft(&self) -> Result<Raft> {

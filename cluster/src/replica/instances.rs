@@ -63,6 +63,11 @@ impl Instances {
         self.places.close();
     }
 
+    /// Whether no more may start.
+    pub(super) fn is_closed(&self) -> bool {
+        self.places.is_closed()
+    }
+
     /// A place for one more, once there is one; `None` after [`Instances::close`].
     pub(super) async fn place(&self) -> Option<Place> {
         if let Ok(place) = self.places.clone().try_acquire_owned() {

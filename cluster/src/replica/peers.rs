@@ -18,7 +18,6 @@ use openraft::{
     network::RPCOption,
     raft::{SnapshotResponse, StreamAppendResult},
 };
-use oribi_model::NodeId;
 use oribi_store::log::GroupId;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -29,19 +28,6 @@ type Failure = RPCError<Config>;
 /// Appends that are on their way to one member at once. Each has about 1 MiB of entries, unless
 /// one alone is longer.
 const APPENDS_MAX: usize = 32;
-
-/// No network: that of a node without others.
-pub(crate) struct NoPeers;
-
-impl Network for NoPeers {
-    fn call(&self, to: NodeId, _: Request) -> Pending<Result<Bytes, CallError>> {
-        Box::pin(std::future::ready(Err(CallError::NotConnected(to))))
-    }
-
-    fn notify(&self, to: NodeId, _: Request) -> Result<(), CallError> {
-        Err(CallError::NotConnected(to))
-    }
-}
 
 /// Makes the ways to the other members of one group.
 pub(super) struct Peers {

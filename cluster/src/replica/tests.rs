@@ -1,6 +1,7 @@
 //! openraft's own suite over the log, and a replica through restarts.
 
 mod held;
+mod members;
 mod outcomes;
 mod several;
 
@@ -9,7 +10,12 @@ use super::{
     types::{LogId, Outcome, SnapshotMeta, StoredMembership, TypeConfig},
     *,
 };
-use crate::{Change, command::Body};
+use crate::{
+    Change,
+    command::Body,
+    transport::{CallError, Pending, Request},
+};
+use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder, StorageError,
@@ -141,6 +147,19 @@ fn create(db: usize) -> Command {
 }
 
 const GROUP: GroupId = GroupId(3);
+
+/// No network: that of a node without others.
+struct NoPeers;
+
+impl Network for NoPeers {
+    fn call(&self, to: NodeId, _: Request) -> Pending<Result<Bytes, CallError>> {
+        Box::pin(std::future::ready(Err(CallError::NotConnected(to))))
+    }
+
+    fn notify(&self, to: NodeId, _: Request) -> Result<(), CallError> {
+        Err(CallError::NotConnected(to))
+    }
+}
 
 /// Without any other node.
 fn alone() -> (Arc<Instances>, Arc<dyn Network>) {

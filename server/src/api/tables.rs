@@ -28,6 +28,8 @@ use utoipa::ToSchema;
 
 /// Hash buckets that a time range may have.
 const BUCKETS_MAX: u64 = 256;
+/// Replicas that a tablet may be to have.
+const REPLICATIONS: [u64; 3] = [1, 3, 5];
 /// Shorter ranges would make more tablets than a node can hold.
 const RANGE_NS_MIN: i64 = 60 * NS_PER_SECOND;
 const RANGE_NS_MAX: i64 = 3_660 * NS_PER_DAY;
@@ -81,7 +83,7 @@ pub(super) struct OptionsView {
     range: Option<String>,
     /// Hash buckets of new tablets.
     buckets: Option<u32>,
-    /// Copies of each tablet.
+    /// Copies that each tablet is to have.
     replication: Option<u8>,
 }
 
@@ -120,7 +122,7 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, given: Given) -> Resul
         ("retention" = Option<String>, Query, description = "how long rows are kept, such as 30d"),
         ("range" = Option<String>, Query, description = "length of new tablets' ranges, such as 1d"),
         ("buckets" = Option<u32>, Query, description = "hash buckets of new tablets, 1 to 256"),
-        ("replication" = Option<u32>, Query, description = "copies of each tablet; 1 in this version"),
+        ("replication" = Option<u32>, Query, description = "copies that each tablet is to have: 1, 3 or 5; default: 3"),
     ),
     request_body(
         content = Option<serde_json::Value>,
@@ -239,11 +241,11 @@ fn set_options(options: &mut TableOptions, params: &Params) -> Result<()> {
         options.buckets = buckets.and_then(|buckets| u32::try_from(buckets).ok());
     }
     if let Some(replication) = params.number("replication")? {
-        if replication.is_some_and(|replication| replication != 1) {
-            let detail = "this version runs on one node; expected a replication of 1";
+        if replication.is_some_and(|replication| !REPLICATIONS.contains(&replication)) {
+            let detail = "a tablet has an odd number of replicas; expected 1, 3 or 5";
             return Err(ApiError::parameter("replication", detail));
         }
-        options.replication = replication.map(|_| 1);
+        options.replication = replication.and_then(|replication| u8::try_from(replication).ok());
     }
     Ok(())
 }

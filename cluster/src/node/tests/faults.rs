@@ -1,6 +1,7 @@
 //! Files that are missing or damaged, and tablets that are dropped while others work on them.
 
 use super::*;
+use crate::command::Command;
 use std::path::{Path, PathBuf};
 
 const DAY: i64 = NS_PER_DAY;

@@ -10,11 +10,11 @@ use crate::{
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-const NODES: [u32; 3] = [1, 2, 3];
+pub(super) const NODES: [u32; 3] = [1, 2, 3];
 /// How long a try of a test waits for what may never come; nothing is judged by it.
 const TRY: Duration = Duration::from_millis(300);
 /// How long one waits for what comes.
-const LONG: Duration = Duration::from_secs(100);
+pub(super) const LONG: Duration = Duration::from_secs(100);
 
 /// Hands requests from node to node, unless they are cut off from each other.
 #[derive(Default)]
@@ -74,8 +74,10 @@ struct Node {
     machine: Arc<Memory>,
 }
 
-struct Group {
+pub(super) struct Group {
     hall: Arc<Hall>,
+    /// With whom it begins.
+    assignment: Assignment,
     nodes: BTreeMap<u32, Node>,
     acked: Vec<usize>,
     count: usize,
@@ -83,31 +85,40 @@ struct Group {
 
 impl Group {
     fn new() -> Group {
+        let [founder, others @ ..] = NODES.map(|id| MemberId::first(NodeId(id)));
+        Group::of(Assignment::new(founder, others.to_vec()))
+    }
+
+    /// One that the first node begins with alone.
+    pub(super) fn alone() -> Group {
+        Group::of(Assignment::alone(MemberId::first(NodeId(1))))
+    }
+
+    fn of(assignment: Assignment) -> Group {
         let node = || Node { disk: SimDisk::new(), log: None, machine: Arc::default() };
         let nodes = NODES.into_iter().map(|id| (id, node())).collect();
-        let mut group = Group { hall: Arc::default(), nodes, acked: Vec::new(), count: 0 };
+        let (hall, acked) = Default::default();
+        let mut group = Group { hall, assignment, nodes, acked, count: 0 };
         NODES.into_iter().for_each(|id| group.start(id));
         group
     }
 
-    fn start(&mut self, id: u32) {
+    pub(super) fn start(&mut self, id: u32) {
         let node = self.nodes.get_mut(&id).unwrap();
         let log = open_log(&node.disk);
         // The machine has no memory of its own: all comes from the log.
         node.machine = Arc::default();
-        let [founder, others @ ..] = NODES.map(|id| MemberId::first(NodeId(id)));
-        let assignment = Assignment::new(founder, others.to_vec());
         let around =
             (Arc::default(), Arc::new(Door(NodeId(id), self.hall.clone())) as Arc<dyn Network>);
         let member = MemberId::first(NodeId(id));
-        let (of, machine) = ((GROUP, &assignment), node.machine.clone());
+        let (of, machine) = ((GROUP, &self.assignment), node.machine.clone());
         let replica = Replica::recover(member, of, log.clone(), machine, around).unwrap();
         node.log = Some(log);
         self.hall.replicas.lock().insert(NodeId(id), replica);
     }
 
     /// Ends a node as a power cut does.
-    async fn kill(&mut self, id: u32) {
+    pub(super) async fn kill(&mut self, id: u32) {
         let replica = self.hall.replicas.lock().remove(&NodeId(id)).unwrap();
         let node = self.nodes.get_mut(&id).unwrap();
         node.disk = node.disk.reboot(id.into());
@@ -115,7 +126,7 @@ impl Group {
         node.log.take().unwrap().close();
     }
 
-    fn replica(&self, id: u32) -> Arc<Replica> {
+    pub(super) fn replica(&self, id: u32) -> Arc<Replica> {
         self.hall.replicas.lock()[&NodeId(id)].clone()
     }
 
@@ -124,7 +135,7 @@ impl Group {
     }
 
     /// A write that is acked.
-    async fn write(&mut self, id: u32) {
+    pub(super) async fn write(&mut self, id: u32) {
         self.count += 1;
         self.replica(id).write_within(create(self.count), LONG, LONG).await.unwrap();
         self.acked.push(self.count);
@@ -138,7 +149,7 @@ impl Group {
 
     /// Does what the nodes' liveness would have them do where `dead` is: each voter ends the lease,
     /// and one after the other stands, until one is proved to lead.
-    async fn elect(&self, dead: Option<u32>) -> u32 {
+    pub(super) async fn elect(&self, dead: Option<u32>) -> u32 {
         loop {
             let living: Vec<u32> =
                 self.running().into_iter().filter(|id| Some(*id) != dead).collect();
@@ -163,7 +174,7 @@ impl Group {
     }
 
     /// Everything acked is applied at every node, in the same order everywhere.
-    async fn judge(&self) {
+    pub(super) async fn judge(&self) {
         let count = self.acked.len();
         let applied = |id: u32| self.nodes[&id].machine.applied.lock().clone();
         // Everybody has what the leader has once it has all that was acked.
@@ -185,7 +196,7 @@ impl Group {
         }
     }
 
-    async fn end(&mut self) {
+    pub(super) async fn end(&mut self) {
         for id in self.running() {
             self.replica(id).close().await;
         }

@@ -1,0 +1,160 @@
+//! Nodes in the catalog, and the replicas that it gives them.
+
+use super::*;
+
+fn presence(port: u16, boot: u64) -> Presence {
+    let address = |port: u16| format!("127.0.0.1:{port}");
+    let addresses =
+        NodeAddresses { node: address(port), http: address(port + 1), mqtt: address(port + 2) };
+    Presence { addresses, version: "0.1.0".into(), boot: Boot(boot) }
+}
+
+fn announce(node: u32, port: u16, boot: u64) -> Change {
+    Change::AnnounceNode { node: NodeId(node), presence: presence(port, boot) }
+}
+
+fn register(nonce: u128, port: u16) -> Change {
+    Change::RegisterNode { nonce: JoinNonce(nonce), presence: presence(port, 1) }
+}
+
+fn state(node: u32, state: NodeState) -> Change {
+    Change::SetNodeState { node: NodeId(node), state }
+}
+
+/// As the entry would be read from a log.
+fn apply(catalog: &Catalog, change: &Change) -> Result<Catalog, String> {
+    let form = serde_json::to_string(change).unwrap();
+    catalog.apply(&serde_json::from_str(&form).unwrap())
+}
+
+/// A catalog with a table and so many nodes that are up.
+fn of_nodes(count: u32) -> Catalog {
+    let joins = (2..=count).flat_map(|node| {
+        let port = u16::try_from(node).unwrap() * 10;
+        [register(u128::from(node), port), state(node, NodeState::Up)]
+    });
+    let changes = [announce(1, 10, 1)].into_iter().chain(joins);
+    changes.fold(with_table(), |catalog, change| apply(&catalog, &change).unwrap())
+}
+
+fn create(catalog: &Catalog, start: i64, buckets: u32) -> Catalog {
+    let table = catalog.table("default", "m").unwrap().id;
+    let ranges = vec![TimeRange::new(start, start + 10)];
+    apply(catalog, &Change::CreateTablets { table, ranges, buckets }).unwrap()
+}
+
+#[test]
+fn a_node_that_asks_again_gets_the_id_it_has() {
+    let catalog = of_nodes(3);
+    let ids = |catalog: &Catalog| catalog.nodes().map(|(node, _)| node.0).collect::<Vec<_>>();
+    assert_eq!(ids(&catalog), [1, 2, 3]);
+    let again = apply(&catalog, &register(3, 77)).unwrap();
+    assert_eq!(ids(&again), [1, 2, 3]);
+    assert_eq!(again.node_of(JoinNonce(3)), Some(NodeId(3)));
+    let record = again.node(NodeId(3)).unwrap();
+    assert_eq!((&record.presence, record.state), (&presence(77, 1), NodeState::Up));
+
+    let gone = apply(&again, &state(3, NodeState::Removed)).unwrap();
+    assert!(apply(&gone, &register(3, 77)).unwrap_err().contains("removed"));
+    assert!(apply(&gone, &state(3, NodeState::Up)).is_err());
+    let next = apply(&gone, &register(4, 90)).unwrap();
+    assert_eq!(next.node_of(JoinNonce(4)), Some(NodeId(4)), "no id is given twice");
+    assert_eq!(next.node(NodeId(4)).unwrap().state, NodeState::Joining);
+}
+
+#[test]
+fn what_an_earlier_run_said_changes_nothing() {
+    let catalog = apply(&of_nodes(2), &announce(2, 50, 3)).unwrap();
+    assert_eq!(catalog.node(NodeId(2)).unwrap().presence, presence(50, 3));
+    assert_eq!(apply(&catalog, &announce(2, 60, 2)).unwrap(), catalog);
+    assert!(apply(&catalog, &announce(3, 60, 1)).unwrap_err().contains("no node 3"));
+}
+
+#[test]
+fn new_tablets_lie_on_as_many_nodes_as_are_wished_and_up() {
+    for (nodes, wish, expected) in [(1, None, 1), (2, None, 1), (3, None, 3), (5, Some(5), 5)] {
+        let mut catalog = of_nodes(nodes);
+        let table = catalog.table("default", "m").unwrap().id;
+        let options = TableOptions { replication: wish, ..TableOptions::default() };
+        catalog = apply(&catalog, &Change::SetOptions { table, options }).unwrap();
+        catalog = create(&catalog, 0, 6);
+        for tablet in catalog.tablets() {
+            assert_eq!(catalog.replicas_of(tablet.id).len(), expected, "{nodes} {wish:?}");
+            let voters = catalog.assignment_of(tablet.id).voters();
+            assert_eq!(voters.len(), expected);
+        }
+    }
+    // One that only joins gets none.
+    let joining = apply(&of_nodes(2), &register(9, 90)).unwrap();
+    let catalog = create(&joining, 0, 1);
+    assert_eq!(catalog.replicas_of(TabletId(1)).len(), 1);
+    assert!(catalog.replica_on(TabletId(1), NodeId(3)).is_none());
+}
+
+#[test]
+fn a_tablet_that_has_too_few_replicas_gets_more() {
+    let tablet = TabletId(1);
+    let alone = create(&of_nodes(1), 0, 1);
+    assert!(alone.growth_of(tablet).is_empty());
+    let changes =
+        [register(2, 20), state(2, NodeState::Up), register(3, 30), state(3, NodeState::Up)];
+    let catalog = changes.iter().fold(alone, |catalog, change| apply(&catalog, change).unwrap());
+    let more = catalog.growth_of(tablet);
+    assert_eq!(more, [2, 3].map(|node| MemberId::first(NodeId(node))));
+    let assign = |replicas: &[u32]| {
+        let replicas = replicas.iter().map(|node| MemberId::first(NodeId(*node))).collect();
+        Change::AssignReplicas { tablet, replicas }
+    };
+    let grown = apply(&catalog, &assign(&[1, 2, 3])).unwrap();
+    assert!(grown.growth_of(tablet).is_empty());
+    assert_eq!(grown.assignment_of(tablet).founder(), MemberId::first(NodeId(1)));
+    for wrong in [&[2, 1, 3][..], &[1, 2, 2], &[1, 2, 4], &[]] {
+        assert!(apply(&grown, &assign(wrong)).is_err(), "{wrong:?}");
+    }
+    let dropped = apply(&grown, &Change::DropTablets { tablets: vec![tablet] }).unwrap();
+    assert!(apply(&dropped, &assign(&[1])).is_err());
+}
+
+/// What is counted of each node must be what a reader of the file counts.
+#[test]
+fn counts_follow_every_change() {
+    let mut catalog = of_nodes(4);
+    let mut check = |change: Change| {
+        catalog = apply(&catalog, &change).unwrap();
+        let form = serde_json::to_string(&catalog).unwrap();
+        let mut read: Catalog = serde_json::from_str(&form).unwrap();
+        read.reindex();
+        let loads = |catalog: &Catalog| {
+            let nodes = (1..=4).map(|node| catalog.index.loads.get(&NodeId(node)).copied());
+            nodes.map(Option::unwrap_or_default).collect::<Vec<_>>()
+        };
+        assert_eq!(loads(&read), loads(&catalog));
+        assert_eq!(read.placements, catalog.placements);
+    };
+    let table = TableId(1);
+    for start in [0, 10, 20] {
+        let ranges = vec![TimeRange::new(start, start + 10)];
+        check(Change::CreateTablets { table, ranges, buckets: 3 });
+    }
+    check(Change::DropTablets { tablets: vec![TabletId(2), TabletId(7), TabletId(70)] });
+    check(Change::DropTable { table });
+}
+
+/// As this program wrote it before it knew of nodes.
+#[test]
+fn a_catalog_from_before_there_were_nodes_has_its_tablets_on_the_first() {
+    let old = r#"{"databases":["default"],"tables":{"1":{"id":1,"db":"default","name":"m","schema":
+        {"version":1,"columns":[]},"options":{"retention_ns":null,"range_ns":null,"buckets":null,
+        "replication":null}}},"last_columns":{"1":0},"tablets":{"1":{"id":1,"table":1,"range":
+        {"start":0,"end":10},"bucket":{"index":0,"count":1}}},"connectors":{},"paused":[],
+        "cursors":{},"last_table":1,"last_tablet":1}"#;
+    let mut catalog: Catalog = serde_json::from_str(old).unwrap();
+    catalog.reindex();
+    assert_eq!(catalog.nodes().count(), 0);
+    assert_eq!(catalog.replicas_of(TabletId(1)), [MemberId::first(NodeId(1))]);
+    let known = apply(&catalog, &announce(1, 10, 4)).unwrap();
+    let joined = apply(&known, &register(8, 20)).unwrap();
+    assert_eq!(joined.node_of(JoinNonce(8)), Some(NodeId(2)));
+    let later = create(&catalog, 50, 1);
+    assert_eq!(later.replicas_of(TabletId(2)), [MemberId::first(NodeId(1))]);
+}

@@ -1,0 +1,148 @@
+//! Changes of the catalog, and the tablets that rows need.
+
+use super::{Node, maintain::blocking};
+use crate::{Catalog, Change, Error, Result, command::Command, partition::Cutting};
+use futures::{StreamExt, stream};
+use oribi_model::{TableId, TimeRange, time::NS_PER_SECOND};
+use std::sync::Arc;
+
+/// What [`Node::cover`] did.
+#[derive(Debug)]
+pub struct Cover {
+    /// The catalog with the new tablets.
+    pub catalog: Arc<Catalog>,
+    /// New time ranges that it would have taken beyond those allowed.
+    pub missing: usize,
+}
+
+/// New time ranges that rows of one table take.
+#[derive(Debug, Clone, Copy)]
+pub struct RangesWanted {
+    /// How many.
+    pub count: usize,
+    /// Whether the table has none yet.
+    pub is_first: bool,
+}
+
+impl Node {
+    /// Commits a change of the catalog. Resolves with a catalog that has it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] says why the catalog does not allow it.
+    pub async fn change(&self, change: Change) -> Result<Arc<Catalog>> {
+        self.check()?;
+        if matches!(change, Change::CreateTablets { .. })
+            && self.catalog().last_tablet() < self.unowned
+        {
+            let skip = Change::SkipTablets { upto: self.unowned };
+            self.unless_stalled(self.catalog_replica.write(Command::change(skip))).await?;
+        }
+        self.unless_stalled(self.catalog_replica.write(Command::change(change))).await?;
+        self.take_dropped().await;
+        Ok(self.catalog())
+    }
+
+    /// Takes out the tablets that the catalog no longer has. Their files go later.
+    pub(super) async fn take_dropped(&self) {
+        let _one = self.dropping.lock().await;
+        let dropped = self.hosting.take_dropped(&self.catalog);
+        if dropped.is_empty() {
+            return;
+        }
+        let replicas: Vec<_> = dropped.iter().filter_map(|one| one.hosted.clone()).collect();
+        self.dropped.lock().extend(dropped);
+        self.drop_due.notify_one();
+        self.room.notify_waiters();
+        for hosted in replicas {
+            hosted.replica.close().await;
+        }
+    }
+
+    /// Brings what is here in step with the catalog: takes out what was dropped, and opens what this
+    /// node is to have with other nodes. What it alone has is opened once it is written to.
+    pub(super) async fn follow_catalog(self: &Arc<Node>) {
+        const OPENED_AT_ONCE_MAX: usize = 64;
+        self.take_dropped().await;
+        let missing = self.hosting.missing(&self.catalog());
+        let opened = missing.into_iter().map(|tablet| {
+            let node = self.clone();
+            async move {
+                let open = move || node.hosting.serving(tablet, &node.catalog);
+                // One that was dropped meanwhile is not there; one that cannot be opened is told
+                // with the troubles.
+                if let Err(error) = blocking(open).await {
+                    tracing::warn!(tablet = tablet.0, %error, "a tablet was not opened");
+                }
+            }
+        });
+        stream::iter(opened).buffer_unordered(OPENED_AT_ONCE_MAX).collect::<Vec<()>>().await;
+        let all = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());
+        let replicas = all.chain([self.catalog_replica.clone()]).filter(|one| !one.is_running());
+        let woken = replicas.map(|replica| async move {
+            if let Err(error) = replica.wake().await {
+                tracing::warn!(%error, "a replica was not started");
+            }
+        });
+        stream::iter(woken).buffer_unordered(OPENED_AT_ONCE_MAX).collect::<Vec<()>>().await;
+    }
+
+    /// Makes tablets for those of `times` that lie in none, in at most as many new ranges as `grant`
+    /// gives when it is told how many it takes; no other call chooses ranges meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the table is gone, or as [`Node::change`].
+    pub async fn cover(
+        &self,
+        table: TableId,
+        times: &[i64],
+        grant: impl FnOnce(RangesWanted) -> usize,
+    ) -> Result<Cover> {
+        let _one = self.covering.lock().await;
+        let catalog = self.catalog();
+        let Some((cutting, buckets)) = self.cutting(&catalog, table) else {
+            return Err(Error::Refused("the table was dropped".into()));
+        };
+        let present = catalog.ranges_of(table);
+        let mut ranges = cutting.cover(times, &present, self.clock.now_ns());
+        if ranges.is_empty() {
+            return Ok(Cover { catalog, missing: 0 });
+        }
+        let granted = grant(RangesWanted { count: ranges.len(), is_first: present.is_empty() });
+        let missing = ranges.len().saturating_sub(granted);
+        ranges.truncate(granted);
+        if ranges.is_empty() {
+            return Ok(Cover { catalog, missing });
+        }
+        let catalog = self.change(Change::CreateTablets { table, ranges, buckets }).await?;
+        Ok(Cover { catalog, missing })
+    }
+
+    /// How a table is cut, and into how many buckets.
+    pub(super) fn cutting(&self, catalog: &Catalog, table: TableId) -> Option<(Cutting, u32)> {
+        /// Rows over less time say little of the rate.
+        const SPAN_NS_MIN: i64 = 600 * NS_PER_SECOND;
+        let options = &catalog.table_by_id(table)?.options;
+        let newest = self.hosting.of_table(catalog, table).pop();
+        let rows_per_s = newest.and_then(|hosted| {
+            let stats = hosted.tablet.stats();
+            let span = stats.time.map(|time| time.end.saturating_sub(time.start))?;
+            let rate = stats.rows as f64 / (span / NS_PER_SECOND).max(1) as f64;
+            (span >= SPAN_NS_MIN).then_some(rate)
+        });
+        let (set_ns, retention_ns) = (options.range_ns, options.retention_ns);
+        let cutting = Cutting { set_ns, retention_ns, rows_per_s };
+        Some((cutting, options.buckets.unwrap_or(1)))
+    }
+
+    /// Ranges to make before the clock reaches them.
+    pub(super) fn ranges_ahead(&self) -> Vec<(TableId, TimeRange, u32)> {
+        let catalog = self.catalog();
+        let now_ns = self.clock.now_ns();
+        let ahead = |table: TableId| {
+            let (cutting, buckets) = self.cutting(&catalog, table)?;
+            let range = cutting.ahead(&catalog.ranges_of(table), now_ns)?;
+            Some((table, range, buckets))
+        };
+        catalog.tables().filter_map(|table| ahead(table.id)).collect()
+    }
+}

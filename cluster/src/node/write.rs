@@ -1,0 +1,100 @@
+//! Rows that are written and deleted.
+
+use super::{CATALOG_GROUP, Node};
+use crate::{Error, Result, command::Command};
+use oribi_model::{RowBatch, TableId, TabletId, TagPredicate, TimeRange};
+use std::{sync::atomic::Ordering, time::Duration};
+
+impl Node {
+    /// Commits rows of one tablet. Resolves once they are synced and visible. Gives the number of
+    /// rows that the tablet had not had from the same record of their source before.
+    ///
+    /// # Errors
+    /// [`Error::NoTablet`] where it was dropped, [`Error::Damaged`] where it is set aside.
+    /// [`Error::outcome`] tells whether the rows may have been stored all the same.
+    pub async fn write(&self, tablet: TabletId, batch: RowBatch) -> Result<u64> {
+        let new_rows = self.new_rows(tablet, &batch);
+        self.commit(tablet, Command::rows(batch)).await?;
+        if self.memtable_bytes() > self.options.memtable_bytes_max / 2 {
+            self.flush_due.notify_one();
+        }
+        Ok(new_rows)
+    }
+
+    /// Rows that a tablet's marks will not leave out: a source has one write under way at a time.
+    pub(super) fn new_rows(&self, tablet: TabletId, batch: &RowBatch) -> u64 {
+        let Some(cursor) = &batch.cursor else { return batch.rows() as u64 };
+        let next =
+            self.hosting.get(tablet).map_or(0, |hosted| hosted.tablet.next_of(&cursor.source));
+        (cursor.offsets.len() - cursor.offsets.partition_point(|offset| *offset < next)) as u64
+    }
+
+    pub(super) async fn commit(&self, tablet: TabletId, command: Command) -> Result<()> {
+        self.check()?;
+        let hosted = self.hosting.serving(tablet, &self.catalog)?;
+        if let Some(reason) = hosted.tablet.failure() {
+            return Err(Error::Damaged { tablet, reason });
+        }
+        match self.unless_stalled(hosted.replica.write(command)).await {
+            Err(Error::Closed { .. }) => Err(Error::NoTablet(tablet)),
+            outcome => outcome,
+        }
+    }
+
+    /// Waits for a write, but not for long where the log cannot be written; what becomes of the
+    /// write is not known then.
+    pub(super) async fn unless_stalled(
+        &self,
+        write: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(3);
+        let mut write = std::pin::pin!(write);
+        loop {
+            if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut write).await {
+                return outcome;
+            }
+            if let Some(reason) = self.stalled() {
+                return Err(Error::Unknown { group: CATALOG_GROUP.0, reason });
+            }
+        }
+    }
+
+    /// Waits until the memtables have room.
+    pub async fn room(&self) {
+        loop {
+            let freed = self.room.notified();
+            if self.memtable_bytes() <= self.options.memtable_bytes_max || self.check().is_err() {
+                return;
+            }
+            self.flush_due.notify_one();
+            freed.await;
+        }
+    }
+
+    pub(super) fn memtable_bytes(&self) -> usize {
+        self.hosting.memtable_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Removes the matching rows of a table as of now.
+    ///
+    /// # Errors
+    /// As [`Node::write`]; some tablets may have done it.
+    pub async fn delete(&self, table: TableId, time: TimeRange, tags: TagPredicate) -> Result<()> {
+        self.check()?;
+        let catalog = self.catalog();
+        for tablet in catalog.tablets_of(table) {
+            if tablet.range.overlaps(time) {
+                let rested = self.hosting.get(tablet.id).filter(|one| !one.replica.is_running());
+                match self.commit(tablet.id, Command::delete(time, tags.clone())).await {
+                    // It went with all its rows.
+                    Err(Error::NoTablet(_)) => {}
+                    outcome => outcome?,
+                }
+                if let Some(hosted) = rested.filter(|one| one.replica.usage().is_some()) {
+                    hosted.replica.rest().await;
+                }
+            }
+        }
+        Ok(())
+    }
+}

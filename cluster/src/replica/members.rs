@@ -1,0 +1,112 @@
+//! Who belongs to a group, and how that changes.
+
+use super::{Replica, instance::Instance, types::TypeConfig};
+use crate::{Error, MemberId, Result};
+use openraft::{
+    ChangeMembers, EmptyNode, async_runtime::WatchReceiver, errors::ClientWriteError,
+    errors::RaftError,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// How long a change of members may take; afterwards it may still happen.
+const CHANGE_WAIT: Duration = Duration::from_secs(10);
+/// A member that lacks so many entries of the leader's or fewer has caught up.
+const LAG_ENTRIES_MAX: u64 = 64;
+
+/// The members of a group by the newest membership in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Members {
+    /// Those that elect and acknowledge.
+    pub voters: BTreeSet<MemberId>,
+    /// Those that only follow.
+    pub learners: BTreeSet<MemberId>,
+    /// Whether no change of voters is half done.
+    pub is_settled: bool,
+}
+
+impl Members {
+    /// Whether a replica is one of them.
+    pub fn contains(&self, member: MemberId) -> bool {
+        self.voters.contains(&member) || self.learners.contains(&member)
+    }
+}
+
+impl Replica {
+    /// Which replica it is.
+    pub fn member(&self) -> MemberId {
+        self.member
+    }
+
+    /// The members as this replica knows them.
+    pub fn members(&self) -> Members {
+        let newest = self.newest_membership();
+        let voters: BTreeSet<_> = newest.voter_ids().map(MemberId::from_u64).collect();
+        let all = newest.nodes().map(|(id, _)| MemberId::from_u64(*id));
+        let learners = all.filter(|member| !voters.contains(member)).collect();
+        let is_settled = newest.membership().get_joint_config().len() <= 1;
+        Members { voters, learners, is_settled }
+    }
+
+    /// The members that have nearly all that this replica has, itself included; none where it does
+    /// not lead.
+    pub fn caught_up(&self) -> BTreeSet<MemberId> {
+        let Instance::Running(running) = &*self.instance.lock() else { return BTreeSet::new() };
+        let metrics = running.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let matched = metrics.replication.iter().flatten();
+        let near = matched.filter(|(_, at)| {
+            at.as_ref().is_some_and(|at| last.saturating_sub(at.index) <= LAG_ENTRIES_MAX)
+        });
+        near.map(|(member, _)| MemberId::from_u64(*member)).collect()
+    }
+
+    /// Has a member follow, without a vote. Resolves once the log says so; the member may be far
+    /// behind then.
+    ///
+    /// # Errors
+    /// A replica that does not lead, or a change that is under way already.
+    pub async fn add_learner(self: &Arc<Replica>, member: MemberId) -> Result<()> {
+        let nodes = BTreeMap::from([(member.to_u64(), EmptyNode::default())]);
+        self.change_members(ChangeMembers::AddNodes(nodes)).await
+    }
+
+    /// Makes these members the voters, all of which follow already; who was one before goes on to
+    /// follow. To be called only with members that have caught up, or nothing is committed until
+    /// they have.
+    ///
+    /// # Errors
+    /// As [`Replica::add_learner`].
+    pub async fn change_voters(self: &Arc<Replica>, voters: &BTreeSet<MemberId>) -> Result<()> {
+        let voters = voters.iter().map(|voter| voter.to_u64()).collect();
+        self.change_members(ChangeMembers::ReplaceAllVoters(voters)).await
+    }
+
+    async fn change_members(
+        self: &Arc<Replica>,
+        change: ChangeMembers<u64, EmptyNode>,
+    ) -> Result<()> {
+        let running = self.running().await?;
+        let Ok(_permit) = running.writes.acquire().await else {
+            return Err(self.unavailable("its instance has ended"));
+        };
+        let changed = timeout(CHANGE_WAIT, running.raft.change_membership(change, true)).await;
+        match changed {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.not_changed(&error)),
+            Err(_) => Err(self.unknown("its members were not changed in time".into())),
+        }
+    }
+
+    fn not_changed(&self, error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> Error {
+        match error {
+            RaftError::APIError(error) => self.unavailable(error),
+            RaftError::Fatal(error) => self.unknown(error.to_string()),
+        }
+    }
+}
