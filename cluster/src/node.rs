@@ -1,11 +1,14 @@
 //! A node: its log, its catalog, and the tablets it hosts.
 
+mod around;
 mod catalog_machine;
 mod changes;
 mod compaction;
+mod current;
 mod damage;
 mod data_dir;
 mod feed;
+mod forward;
 mod hosting;
 mod life;
 mod maintain;
@@ -13,6 +16,7 @@ mod options;
 mod read;
 mod recovery;
 mod retention;
+mod route;
 mod service;
 mod stats;
 mod tablet_machine;
@@ -26,18 +30,20 @@ pub use changes::{Cover, RangesWanted};
 pub use options::{NodeOptions, NodeStats};
 pub use troubles::Trouble;
 
-use crate::{Assignment, Catalog, MemberId, NodeIdentity, Result, replica::Replica};
+use crate::{Catalog, NodeIdentity, Result, replica::Replica};
+use around::Around;
 use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting};
 use maintain::blocking;
 use oribi_model::{Clock, NodeId, TableId, TabletId, TimeRange};
 use oribi_store::{Consent, Repaired, disk::Disk, log::GroupId};
 use parking_lot::Mutex;
+use route::Routes;
 use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -48,12 +54,6 @@ use upkeep::CatalogFlushes;
 /// The group of the catalog.
 const CATALOG_GROUP: GroupId = GroupId(0);
 
-/// The replicas that the group of the catalog or of a tablet begins with. The only place that says
-/// so.
-fn assignment_of(_group: GroupId, node: NodeId) -> Assignment {
-    Assignment::alone(MemberId::first(node))
-}
-
 /// A running node.
 pub struct Node {
     options: NodeOptions,
@@ -61,6 +61,9 @@ pub struct Node {
     catalog: Arc<CatalogMachine>,
     catalog_replica: Arc<Replica>,
     hosting: Hosting,
+    routes: Routes,
+    /// Itself, for what other nodes ask and nobody here waits for.
+    me: Weak<Node>,
     /// The greatest id of a tablet that lies on disk although the catalog never gave it away.
     unowned: TabletId,
     /// Held while new ranges are chosen and committed.
@@ -96,8 +99,20 @@ impl Node {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Node>> {
-        let node = blocking(move || recovery::recover(data_dir, options, disk, clock)).await?;
-        let node = Arc::new(node);
+        Node::open_among(data_dir, options, disk, clock, Around::alone).await
+    }
+
+    /// As [`Node::open`], among other nodes, once it is known who this one is.
+    async fn open_among(
+        data_dir: PathBuf,
+        options: NodeOptions,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        around: impl FnOnce(NodeId) -> Around + Send + 'static,
+    ) -> Result<Arc<Node>> {
+        let recover = move || recovery::recover(data_dir, options, disk, clock, around);
+        let node = blocking(recover).await?;
+        let node = Arc::new_cyclic(|me| Node { me: me.clone(), ..node });
         maintain::start(&node);
         Ok(node)
     }
@@ -109,7 +124,7 @@ impl Node {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<Node> {
-        recovery::recover(data_dir, options, disk, clock)
+        recovery::recover(data_dir, options, disk, clock, Around::alone)
     }
 
     /// Makes the manifest of a tablet of the catalog again, on `disk`. Blocks.
@@ -143,12 +158,15 @@ impl Node {
         unowned: TabletId,
     ) -> Node {
         let now = Instant::now();
+        let routes = Routes::new(hosting.around.network.clone());
         let node = Node {
             options,
             clock,
             catalog,
             catalog_replica,
             hosting,
+            routes,
+            me: Weak::new(),
             unowned,
             covering: tokio::sync::Mutex::default(),
             started: now,

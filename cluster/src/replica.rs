@@ -14,6 +14,7 @@ mod log_store;
 mod machine;
 mod peers;
 mod purge;
+mod read;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub(crate) use peers::NoPeers;
 pub(crate) use purge::Purge;
 use std::sync::{Arc, OnceLock};
 use types::{StoredMembership, TypeConfig, Vote};
+pub(crate) use write::{Missed, Patience};
 
 type Raft = openraft::Raft<TypeConfig, MachineAdapter>;
 

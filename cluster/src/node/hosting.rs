@@ -1,13 +1,12 @@
 //! The tablets that a node hosts, kept in step with the catalog.
 
 use super::{
-    assignment_of, catalog_machine::CatalogMachine, data_dir::DataDir,
+    around::Around, catalog_machine::CatalogMachine, data_dir::DataDir,
     tablet_machine::TabletMachine,
 };
 use crate::{
-    Catalog, Error, MemberId, Result,
-    replica::{Instances, NoPeers, Replica},
-    transport::Network,
+    Assignment, Catalog, Error, MemberId, Result,
+    replica::{Instances, Replica},
 };
 use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
 use oribi_store::{
@@ -81,8 +80,7 @@ pub(super) struct Hosting {
     pub(super) flushes: AtomicU64,
     pub(super) compactions: AtomicU64,
     pub(super) instances: Arc<Instances>,
-    /// The way to other nodes.
-    network: Arc<dyn Network>,
+    pub(super) around: Around,
     tablets: RwLock<HashMap<TabletId, Slot>>,
     /// Held while tablets come and go.
     changing: Mutex<()>,
@@ -99,6 +97,7 @@ impl Hosting {
         dir: Arc<DataDir>,
         log: Arc<Log>,
         options: TabletOptions,
+        around: Around,
     ) -> Hosting {
         Hosting {
             node,
@@ -110,10 +109,15 @@ impl Hosting {
             flushes: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
             instances: Arc::default(),
-            network: Arc::new(NoPeers),
+            around,
             tablets: RwLock::default(),
             changing: Mutex::default(),
         }
+    }
+
+    /// The replicas that a group begins with.
+    pub(super) fn assignment(&self, group: GroupId) -> Assignment {
+        (self.around.assign)(group)
     }
 
     /// Opens every tablet of the catalog on several threads. One that cannot be opened is set
@@ -162,8 +166,9 @@ impl Hosting {
         let tablet = Arc::new(tablet);
         let memtable_bytes = self.memtable_bytes.clone();
         let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
-        let (log, around) = (self.log.clone(), (self.instances.clone(), self.network.clone()));
-        let assignment = assignment_of(group, self.node);
+        let network = self.around.network.clone();
+        let (log, around) = (self.log.clone(), (self.instances.clone(), network));
+        let assignment = self.assignment(group);
         let (member, of) = (MemberId::first(self.node), (group, &assignment));
         let replica = Replica::recover(member, of, log, machine, around)?;
         let (seen, flush_again_ms) = (Mutex::default(), AtomicU64::new(0));
@@ -183,7 +188,7 @@ impl Hosting {
     ) -> Result<Repaired> {
         let spec = catalog.tablet(id).ok_or(Error::NoTablet(id))?;
         let group = group_of(id);
-        let assignment = assignment_of(group, self.node);
+        let assignment = self.assignment(group);
         let purged = Replica::purged((group, &assignment), &self.log)?;
         let repair = Repair { purged, consent };
         Ok(Tablet::repair(disk, &self.dir.tablet(id), spec, &self.options, &repair)?)
@@ -249,7 +254,7 @@ impl Hosting {
     /// The tablets of a table that may hold rows of `time`, by ascending start.
     ///
     /// # Errors
-    /// One of them that is set aside, and why: an answer would lack its rows.
+    /// One of them that is set aside or on other nodes, and why: an answer would lack its rows.
     pub(super) fn readable(
         &self,
         catalog: &Catalog,
@@ -258,13 +263,21 @@ impl Hosting {
     ) -> Result<Vec<Arc<Hosted>>, (TabletId, Arc<str>)> {
         let tablets = self.tablets.read();
         let concerned = catalog.tablets_of(table).iter().filter(|spec| spec.range.overlaps(time));
-        // One that was never written to is not there yet.
-        let slots = concerned.filter_map(|spec| Some((spec.id, tablets.get(&spec.id)?)));
-        let readable = slots.map(|(tablet, slot)| match slot {
-            Slot::Open(hosted) => Ok(hosted.clone()),
-            Slot::Damaged(reason) => Err((tablet, reason.clone())),
+        let readable = concerned.filter_map(|spec| match tablets.get(&spec.id) {
+            Some(Slot::Open(hosted)) => Some(Ok(hosted.clone())),
+            Some(Slot::Damaged(reason)) => Some(Err((spec.id, reason.clone()))),
+            None => self.elsewhere(spec.id).map(|reason| Err((spec.id, reason))),
         });
         readable.collect()
+    }
+
+    /// Why a tablet that is not here is not: other nodes have it. One of this node's that is not here
+    /// yet was never written to.
+    fn elsewhere(&self, id: TabletId) -> Option<Arc<str>> {
+        let voters = self.assignment(group_of(id)).voters();
+        let nodes: Vec<_> = voters.iter().map(|voter| voter.node.to_string()).collect();
+        let is_here = voters.iter().any(|voter| voter.node == self.node);
+        (!is_here).then(|| format!("it is only on other nodes: {}", nodes.join(", ")).into())
     }
 
     /// Takes out the tablets that the catalog no longer has.

@@ -2,15 +2,11 @@
 //! aside under a name of its own, and reported.
 
 use super::{
-    CATALOG_GROUP, Node, NodeOptions, assignment_of, catalog_machine::CatalogMachine,
+    CATALOG_GROUP, Node, NodeOptions, around::Around, catalog_machine::CatalogMachine,
     damage::Damage, data_dir::DataDir, hosting::Hosting, troubles::Troubles,
 };
-use crate::{
-    Catalog, Error, MemberId, Result,
-    replica::{NoPeers, Replica},
-    transport::Network,
-};
-use oribi_model::{Clock, TabletId};
+use crate::{Catalog, Error, MemberId, Result, replica::Replica};
+use oribi_model::{Clock, NodeId, TabletId};
 use oribi_store::{
     OpenFiles, PageCache, Tablet, TabletOptions, Trash,
     aside::set_aside,
@@ -25,6 +21,7 @@ pub(super) fn recover(
     options: NodeOptions,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
+    around: impl FnOnce(NodeId) -> Around,
 ) -> Result<Node> {
     let dir = Arc::new(DataDir::open(&disk, data_dir)?);
     let troubles = Troubles::default();
@@ -41,10 +38,11 @@ pub(super) fn recover(
     troubles.update("log", damage.log.map(|what| format!("{what} (noted in the file DAMAGE)")));
     let catalog = Arc::new(found.machine);
     let this = dir.identity().node;
-    let assignment = assignment_of(CATALOG_GROUP, this);
+    let around = around(this);
+    let assignment = (around.assign)(CATALOG_GROUP);
     let (member, of) = (MemberId::first(this), (CATALOG_GROUP, &assignment));
-    let around = (Arc::default(), Arc::new(NoPeers) as Arc<dyn Network>);
-    let catalog_replica = Replica::recover(member, of, log.clone(), catalog.clone(), around)?;
+    let others = (Arc::default(), around.network.clone());
+    let catalog_replica = Replica::recover(member, of, log.clone(), catalog.clone(), others)?;
     let current = catalog.current();
     refuse_lost_catalog(&*disk, &dir, &current)?;
     let trash = Arc::new(Trash::new(disk.clone(), dir.trash()));
@@ -55,7 +53,7 @@ pub(super) fn recover(
         files: Arc::new(OpenFiles::new(options.open_files_max)),
         trash,
     };
-    let hosting = Hosting::new(this, disk, dir, log, tablet_options);
+    let hosting = Hosting::new(this, disk, dir, log, tablet_options, around);
     let unowned = put_away(&hosting, &current, &troubles)?;
     hosting.open_all(&current);
     for (tablet, reason) in hosting.damaged() {
