@@ -13,6 +13,7 @@ mod hosting;
 mod life;
 mod maintain;
 mod options;
+mod outbox;
 mod read;
 mod recovery;
 mod retention;

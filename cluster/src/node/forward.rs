@@ -2,6 +2,7 @@
 
 use super::{
     CATALOG_GROUP, Node,
+    outbox::{Desk, Letter, Reply},
     route::{Done, Errand, Job, WHOLE_WAIT, outcome_of, said_of},
 };
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     command::Command,
     replica::{Missed, Patience},
     route::wire::{self, Asked, Part, Said},
-    transport::{CallError, Kind, Refusal, Request},
+    transport::{Kind, Refusal, Request},
 };
 use bytes::Bytes;
 use futures::future::join_all;
@@ -20,56 +21,89 @@ use tokio::time::{Instant, timeout};
 
 /// How long after a leader gave up its answer may take.
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
+/// Bytes of commands in one frame, unless one alone is longer.
+const FRAME_BYTES_MAX: usize = 8 << 20;
+/// When a node that has too much to do may be asked again, ms.
+const BUSY_MS: u32 = 1_000;
 /// How long one waits for a catalog that another node has already.
 const CATALOG_WAIT: Duration = Duration::from_secs(1);
 
 impl Node {
-    /// Asks another node, in one frame. What became of each, in their order.
+    /// Asks another node, together with what else this task asks of it at once. What became of
+    /// each, in their order.
     pub(super) async fn forward(&self, node: NodeId, jobs: &[Job]) -> Vec<Result<Done, Missed>> {
-        let Some(kind) = jobs.first().map(|job| job.errand.kind()) else { return Vec::new() };
-        let body = self.body_of(jobs);
-        let Some(_on_its_way) = self.routes.load.take(node, body.len()) else {
-            let busy = |job: &Job| {
-                let reason = format!("too much is on its way to node {node}");
-                Err(Error::Unavailable { group: job.group.0, reason }.into())
-            };
-            return jobs.iter().map(busy).collect();
-        };
-        let (group, incarnation) = (CATALOG_GROUP, Incarnation(0));
-        let call = self.routes.network.call(node, Request { kind, group, incarnation, body });
-        let answer = match timeout(WHOLE_WAIT + ANSWER_WAIT, call).await {
-            Ok(Ok(answer)) => wire::decode_answer(&answer, jobs.len())
-                .ok_or_else(|| format!("the answer of node {node} cannot be read")),
-            Ok(Err(error)) if error.is_surely_not_done() => {
-                return jobs.iter().map(|_| not_done(&error)).collect();
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("node {node} did not answer in time")),
-        };
-        match answer {
-            Ok(said) => {
-                jobs.iter().zip(said).map(|(job, one)| outcome_of(job.group, one)).collect()
-            }
-            Err(reason) => jobs.iter().map(|job| lost(job, &reason)).collect(),
-        }
-    }
-
-    fn body_of(&self, jobs: &[Job]) -> Bytes {
-        let catalog = self.catalog_replica.applied_index().unwrap_or(LogIndex(0));
-        let (mut commands, mut reads) = (Vec::new(), Vec::new());
-        for job in jobs {
+        let (outbox, desk) = (&self.routes.outbox, Desk::here(node));
+        let _swept = outbox.swept(desk);
+        let put = |job: &Job| {
             let (group, incarnation) = (job.group, job.target.incarnation);
             match &job.errand {
                 Errand::Commit(command) => {
-                    commands.push(Part { group, incarnation, what: command.encoded().clone() });
+                    let what = command.encoded().clone();
+                    outbox.commands.put(desk, Part { group, incarnation, what })
                 }
-                Errand::Read => reads.push(Part { group, incarnation, what: () }),
+                Errand::Read => outbox.reads.put(desk, Part { group, incarnation, what: () }),
             }
+        };
+        let answers: Vec<_> = jobs.iter().map(put).collect();
+        // Meanwhile the task gets to what it does beside this.
+        tokio::task::yield_now().await;
+        self.post(desk);
+        let replies = join_all(answers).await;
+        let ended = || Reply::Lost("the node ended".into());
+        let replies = replies.into_iter().map(|reply| reply.unwrap_or_else(|_| ended()));
+        jobs.iter().zip(replies).map(|(job, reply)| replied(job, reply)).collect()
+    }
+
+    /// Sends what lies on a desk. It is sent and answered whether or not anybody goes on to wait.
+    fn post(&self, desk: Desk) {
+        let Some(me) = self.me.upgrade() else { return };
+        let outbox = &self.routes.outbox;
+        for letters in outbox.commands.take(desk, FRAME_BYTES_MAX, Bytes::len) {
+            tokio::spawn(me.clone().send(Kind::Write, desk.to, letters, wire::encode_commands));
         }
-        match reads.is_empty() {
-            true => wire::encode_commands(&Asked { catalog, wait: WHOLE_WAIT, parts: commands }),
-            false => wire::encode_reads(&Asked { catalog, wait: WHOLE_WAIT, parts: reads }),
+        for letters in outbox.reads.take(desk, FRAME_BYTES_MAX, |()| 0) {
+            tokio::spawn(me.clone().send(Kind::ReadIndex, desk.to, letters, wire::encode_reads));
         }
+    }
+
+    async fn send<P>(
+        self: Arc<Node>,
+        kind: Kind,
+        to: NodeId,
+        letters: Vec<Letter<P>>,
+        encode: impl Fn(&Asked<P>) -> Bytes,
+    ) {
+        let letters = letters.into_iter().map(|letter| (letter.part, letter.answer));
+        let (parts, answers): (Vec<_>, Vec<_>) = letters.unzip();
+        let catalog = self.catalog_replica.applied_index().unwrap_or(LogIndex(0));
+        let body = encode(&Asked { catalog, wait: WHOLE_WAIT, parts });
+        let replies = self.exchange(kind, to, body, answers.len()).await;
+        for (answer, reply) in answers.into_iter().zip(replies) {
+            // Whoever asked may have given up.
+            let _ = answer.send(reply);
+        }
+    }
+
+    async fn exchange(&self, kind: Kind, to: NodeId, body: Bytes, parts: usize) -> Vec<Reply> {
+        let all = |reply: &dyn Fn() -> Reply| (0..parts).map(|_| reply()).collect();
+        let Some(_on_its_way) = self.routes.load.take(to, body.len()) else {
+            return all(&|| Reply::Said(Said::Busy { retry_after_ms: BUSY_MS }));
+        };
+        let (group, incarnation) = (CATALOG_GROUP, Incarnation(0));
+        let call = self.routes.network.call(to, Request { kind, group, incarnation, body });
+        let reason = match timeout(WHOLE_WAIT + ANSWER_WAIT, call).await {
+            Ok(Ok(answer)) => match wire::decode_answer(&answer, parts) {
+                Some(said) => return said.into_iter().map(Reply::Said).collect(),
+                None => format!("the answer of node {to} cannot be read"),
+            },
+            Ok(Err(error)) if error.is_surely_not_done() => {
+                tracing::debug!(%error, "a leader was not reached");
+                return all(&|| Reply::NotTaken);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("node {to} did not answer in time"),
+        };
+        all(&|| Reply::Lost(reason.clone()))
     }
 
     /// Answers what another node asks.
@@ -137,17 +171,13 @@ fn commands_of(asked: Asked<wire::Encoded>) -> Option<Asked<Result<Errand, Strin
     Some(Asked { catalog, wait, parts: parts.collect() })
 }
 
-fn not_done(error: &CallError) -> Result<Done, Missed> {
-    tracing::debug!(%error, "a leader was not reached");
-    Err(Missed::Elsewhere(None))
-}
-
 /// Without an answer a command may have been stored, or may still be; a question can be asked again.
-fn lost(job: &Job, reason: &str) -> Result<Done, Missed> {
-    match job.errand {
-        Errand::Read => Err(Missed::Elsewhere(None)),
-        Errand::Commit(_) => {
-            Err(Error::Unknown { group: job.group.0, reason: reason.to_owned() }.into())
+fn replied(job: &Job, reply: Reply) -> Result<Done, Missed> {
+    match (reply, &job.errand) {
+        (Reply::Said(said), _) => outcome_of(job.group, said),
+        (Reply::NotTaken, _) | (Reply::Lost(_), Errand::Read) => Err(Missed::Elsewhere(None)),
+        (Reply::Lost(reason), Errand::Commit(_)) => {
+            Err(Error::Unknown { group: job.group.0, reason }.into())
         }
     }
 }

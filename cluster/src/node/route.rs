@@ -3,13 +3,13 @@
 //! What was surely not done is tried again, with whoever leads then; what may have been done is
 //! never sent twice, or the second copy could land behind something newer.
 
-use super::{CATALOG_GROUP, Node};
+use super::{CATALOG_GROUP, Node, outbox::Outbox};
 use crate::{
     Assignment, Catalog, Error, Incarnation, MemberId, Result,
     command::{Body, Command},
     replica::{Missed, Patience, Replica},
     route::{Hint, Leaders, Load, News, wire::Said},
-    transport::{Kind, Network},
+    transport::Network,
 };
 use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use oribi_model::{LogIndex, NodeId, TabletId};
@@ -25,8 +25,6 @@ pub(super) const WHOLE_WAIT: Duration = Duration::from_secs(5);
 /// Before the next member is asked where nothing new was heard; doubled from try to try.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(32);
-/// Bytes of commands in one frame, unless one alone is longer.
-const FRAME_BYTES_MAX: usize = 8 << 20;
 
 /// What only the leader of a group does.
 #[derive(Clone)]
@@ -35,22 +33,6 @@ pub(super) enum Errand {
     Commit(Command),
     /// Says up to where a read has to be.
     Read,
-}
-
-impl Errand {
-    pub(super) fn kind(&self) -> Kind {
-        match self {
-            Errand::Commit(_) => Kind::Write,
-            Errand::Read => Kind::ReadIndex,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Errand::Commit(command) => command.encoded().len(),
-            Errand::Read => 0,
-        }
-    }
 }
 
 /// How an errand ended well.
@@ -66,6 +48,7 @@ pub(super) struct Done {
 pub(super) struct Routes {
     pub(super) network: Arc<dyn Network>,
     pub(super) load: Load,
+    pub(super) outbox: Outbox,
     /// Where errands run for which a thread waits; `None` for a node without tasks.
     pub(super) runtime: Option<Handle>,
     leaders: Mutex<Leaders>,
@@ -74,7 +57,13 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn new(network: Arc<dyn Network>) -> Routes {
         let runtime = Handle::try_current().ok();
-        Routes { network, load: Load::default(), runtime, leaders: Mutex::default() }
+        Routes {
+            network,
+            load: Load::default(),
+            outbox: Outbox::default(),
+            runtime,
+            leaders: Mutex::default(),
+        }
     }
 
     /// Forgets the leaders of tablets that the catalog no longer has.
@@ -193,24 +182,16 @@ impl Node {
         Job { target, pause, tries: job.tries + 1, ..job }
     }
 
-    /// One round for each that is done here, and for each other node one, unless it gets too long.
+    /// One round for each that is done here, and one for each other node.
     fn rounds(&self, jobs: Vec<Job>) -> Vec<Round> {
-        let (mut rounds, mut by_node) = (Vec::new(), BTreeMap::<NodeId, (Vec<Job>, usize)>::new());
+        let (mut rounds, mut by_node) = (Vec::new(), BTreeMap::<NodeId, Vec<Job>>::new());
         for job in jobs {
-            let node = job.target.node;
-            if node == self.hosting.node {
-                rounds.push(Round::Here(job));
-                continue;
+            match job.target.node {
+                node if node == self.hosting.node => rounds.push(Round::Here(job)),
+                node => by_node.entry(node).or_default().push(job),
             }
-            let (waiting, bytes) = by_node.entry(node).or_default();
-            if !waiting.is_empty() && *bytes + job.errand.bytes() > FRAME_BYTES_MAX {
-                rounds.push(Round::There(node, std::mem::take(waiting)));
-                *bytes = 0;
-            }
-            *bytes += job.errand.bytes();
-            waiting.push(job);
         }
-        rounds.extend(by_node.into_iter().map(|(node, (jobs, _))| Round::There(node, jobs)));
+        rounds.extend(by_node.into_iter().map(|(node, jobs)| Round::There(node, jobs)));
         rounds
     }
 

@@ -43,12 +43,12 @@ async fn the_tablets_of_one_request_that_one_node_leads_go_there_in_one_frame() 
         from.write(*tablet, batch(table, &[*time], 1)).await.unwrap();
     }
     let frames = Arc::<Mutex<Vec<(NodeId, usize)>>>::default();
-    let seen = frames.clone();
+    let (seen, frame) = (frames.clone(), frames.clone());
     three.see(move |from, to, request| {
         if request.kind == Kind::Write {
             assert_eq!(from, NodeId(2));
             let asked = wire::decode_commands(request.body.clone()).unwrap();
-            seen.lock().push((to, asked.parts.len()));
+            frame.lock().push((to, asked.parts.len()));
         }
         Way::Open
     });
@@ -65,6 +65,22 @@ async fn the_tablets_of_one_request_that_one_node_leads_go_there_in_one_frame() 
         (NodeId(id), tablets.iter().filter(founder).count())
     };
     let expected: Vec<_> = [led(1), led(3)].into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(frames, expected);
+
+    // So they do where the request is several writes at once, as those of several tables are.
+    seen.lock().clear();
+    let write = |(tablet, time): &(TabletId, i64)| {
+        let part = (*tablet, batch(table, &[time + 2], 3));
+        let from = from.clone();
+        async move { from.write_many(vec![part]).await }
+    };
+    let writes =
+        tokio::spawn(futures::future::join_all(tablets.iter().map(write).collect::<Vec<_>>()));
+    for outcome in writes.await.unwrap().into_iter().flatten() {
+        assert_eq!(outcome.unwrap(), 1);
+    }
+    let mut frames = seen.lock().clone();
+    frames.sort_unstable();
     assert_eq!(frames, expected);
     three.end().await;
 }
