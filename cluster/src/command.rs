@@ -1,6 +1,7 @@
 //! What log entries carry: rows or a delete for a tablet, a change for the catalog.
 
 use crate::{Change, beside::beside_others};
+use bytes::Bytes;
 use oribi_model::{RowBatch, TagPredicate, TimeRange};
 use oribi_store::codec;
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,7 @@ const CHANGE: u8 = 3;
 pub(crate) struct Command {
     body: Body,
     /// `kind: u8`, then the form of that kind.
-    encoded: Arc<[u8]>,
+    encoded: Bytes,
 }
 
 /// What a state machine sees of a command.
@@ -60,24 +61,29 @@ impl Command {
         if let Body::Rows(batch) = &self.body { batch.rows() } else { 0 }
     }
 
-    pub(crate) fn encoded(&self) -> &[u8] {
+    pub(crate) fn encoded(&self) -> &Bytes {
         &self.encoded
     }
 
     /// Reads what [`Command::encoded`] gave.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Command, String> {
-        let (kind, rest) = bytes.split_first().ok_or("a command without a kind")?;
+        Command::decode_shared(Bytes::copy_from_slice(bytes))
+    }
+
+    /// As [`Command::decode`]; the command keeps these bytes themselves.
+    pub(crate) fn decode_shared(encoded: Bytes) -> Result<Command, String> {
+        let (kind, rest) = encoded.split_first().ok_or("a command without a kind")?;
         let body = match *kind {
             ROWS => Body::Rows(Arc::new(codec::decode_batch(rest)?)),
             DELETE => Body::Delete(decode_json(rest)?),
             CHANGE => Body::Change(Arc::new(decode_json(rest)?)),
             kind => return Err(format!("a command of the unknown kind {kind}")),
         };
-        Ok(Command { body, encoded: bytes.into() })
+        Ok(Command { body, encoded })
     }
 }
 
-fn encode_json(kind: u8, form: &impl Serialize) -> Arc<[u8]> {
+fn encode_json(kind: u8, form: &impl Serialize) -> Bytes {
     let mut bytes = vec![kind];
     serde_json::to_writer(&mut bytes, form).expect("a command is plain data");
     bytes.into()

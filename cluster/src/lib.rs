@@ -16,6 +16,7 @@ mod node;
 mod partition;
 mod repair;
 mod replica;
+mod route;
 #[cfg(test)]
 mod sim;
 pub mod transport;

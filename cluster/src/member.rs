@@ -97,6 +97,11 @@ impl Assignment {
         self.founder
     }
 
+    /// Whether the founder has no others beside it.
+    pub fn is_single(&self) -> bool {
+        self.others.is_empty()
+    }
+
     /// The voters that the group begins with.
     pub fn voters(&self) -> BTreeSet<MemberId> {
         self.others.iter().copied().chain([self.founder]).collect()

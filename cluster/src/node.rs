@@ -1,19 +1,24 @@
 //! A node: its log, its catalog, and the tablets it hosts.
 
+mod around;
 mod catalog_machine;
 mod changes;
 mod compaction;
+mod current;
 mod damage;
 mod data_dir;
 mod feed;
+mod forward;
 mod hosting;
 mod life;
 mod links;
 mod maintain;
 mod options;
+mod outbox;
 mod read;
 mod recovery;
 mod retention;
+mod route;
 mod service;
 mod stats;
 mod tablet_machine;
@@ -30,17 +35,19 @@ pub use troubles::Trouble;
 use crate::{
     Assignment, Catalog, MemberId, NodeIdentity, Result, catalog::FIRST_NODE, replica::Replica,
 };
+use around::Around;
 use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting};
 use maintain::blocking;
 use oribi_model::{Clock, TableId, TabletId, TimeRange};
 use oribi_store::{Consent, Repaired, disk::Disk, log::GroupId};
 use parking_lot::Mutex;
+use route::Routes;
 use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -63,6 +70,9 @@ pub struct Node {
     catalog: Arc<CatalogMachine>,
     catalog_replica: Arc<Replica>,
     hosting: Hosting,
+    routes: Routes,
+    /// Itself, for what other nodes ask and nobody here waits for.
+    me: Weak<Node>,
     /// The greatest id of a tablet that lies on disk although the catalog never gave it away.
     unowned: TabletId,
     /// Held while new ranges are chosen and committed.
@@ -100,8 +110,20 @@ impl Node {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Node>> {
-        let node = blocking(move || recovery::recover(data_dir, options, disk, clock)).await?;
-        let node = Arc::new(node);
+        Node::open_among(data_dir, options, disk, clock, Around::default()).await
+    }
+
+    /// As [`Node::open`], among other nodes.
+    async fn open_among(
+        data_dir: PathBuf,
+        options: NodeOptions,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        around: Around,
+    ) -> Result<Arc<Node>> {
+        let recover = move || recovery::recover(data_dir, options, disk, clock, around);
+        let node = blocking(recover).await?;
+        let node = Arc::new_cyclic(|me| Node { me: me.clone(), ..node });
         maintain::start(&node);
         Ok(node)
     }
@@ -113,7 +135,7 @@ impl Node {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<Node> {
-        recovery::recover(data_dir, options, disk, clock)
+        recovery::recover(data_dir, options, disk, clock, Around::default())
     }
 
     /// Makes the manifest of a tablet of the catalog again, on `disk`. Blocks.
@@ -147,12 +169,15 @@ impl Node {
         unowned: TabletId,
     ) -> Node {
         let now = Instant::now();
+        let routes = Routes::new(hosting.around.links.clone() as _);
         let node = Node {
             options,
             clock,
             catalog,
             catalog_replica,
             hosting,
+            routes,
+            me: Weak::new(),
             unowned,
             covering: tokio::sync::Mutex::default(),
             dropping: tokio::sync::Mutex::default(),

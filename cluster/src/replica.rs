@@ -15,6 +15,7 @@ mod machine;
 mod members;
 mod peers;
 mod purge;
+mod read;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -42,6 +43,7 @@ use parking_lot::Mutex;
 pub(crate) use purge::Purge;
 use std::sync::{Arc, OnceLock};
 use types::{StoredMembership, TypeConfig, Vote};
+pub(crate) use write::{Missed, Patience};
 
 type Raft = openraft::Raft<TypeConfig, MachineAdapter>;
 

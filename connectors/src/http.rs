@@ -7,6 +7,7 @@ mod influx;
 mod native;
 mod params;
 mod statements;
+mod unstored;
 
 use aside::Aside;
 use axum::{

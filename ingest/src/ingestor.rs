@@ -1,31 +1,26 @@
 //! The write path on this node: admit, fit to the schema, cut by tablet, commit, answer.
 
 mod making;
+mod writing;
 
 use crate::{
-    Error, Ingest, Receipt, Result,
-    admission::Admission,
-    budget::Budget,
-    fit,
+    Error, Ingest, Receipt, Result, admission::Admission, budget::Budget, fit, part::Part,
     reject::Rejects,
-    split::{self, Split},
 };
 use futures::{
-    StreamExt, TryStreamExt,
-    future::{BoxFuture, try_join_all},
+    StreamExt,
+    future::{BoxFuture, join_all},
     stream,
 };
-use making::{Covered, Making, Missing};
-use oribi_cluster::{Change, ColumnSpec, Node, beside_others};
+use making::{Making, Missing};
+use oribi_cluster::{Change, ColumnSpec, Node};
 use oribi_model::{
     Column, ColumnId, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
-    RowsWanted, ScanSpec, Schema, SeriesFilter, Table, TableId, TableOptions, TabletId, TimeRange,
+    RowsWanted, ScanSpec, Schema, SeriesFilter, Table, TableId, TableOptions, TimeRange,
 };
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// How often a write starts over because its table or tablets changed under it.
-const TRIES_MAX: usize = 16;
 /// Tables of one write for which ranges are made at once: writes take turns, so that one with
 /// thousands of new tables does not make another with a single one wait for all of them.
 const MAKING_MAX: usize = 16;
@@ -94,14 +89,6 @@ struct Fitted {
     rejected: Vec<Rejection>,
 }
 
-/// What became of the rows of a batch.
-#[derive(Default)]
-struct Written {
-    /// Which of them are not written.
-    put_off: Vec<u32>,
-    new_rows: u64,
-}
-
 impl Ingestor {
     /// A write path into `node`.
     pub fn new(node: Arc<Node>, options: IngestOptions) -> Ingestor {
@@ -113,25 +100,25 @@ impl Ingestor {
     async fn write_all(&self, points: Vec<Points>) -> Result<Receipt> {
         let bytes = points.iter().map(Points::bytes_held).sum();
         let _admitted = self.admission.admit(&self.node, bytes).await?;
-        let mut receipt = self.write_admitted(points).await?;
-        let missing = std::mem::take(&mut receipt.deferred);
+        let mut part = self.write_admitted(points).await;
+        let missing = std::mem::take(&mut part.receipt.deferred);
         if missing.is_empty() {
-            return Ok(receipt);
+            return part.acked();
         }
         let turn = self.budget.turn();
         let make = async |points: Points| {
             if turn.is_spent() && !points.table.is_system() && self.is_new(&points) {
-                return Ok(Receipt { deferred: vec![points], ..Receipt::default() });
+                return Part::deferred(points);
             }
             let making = Making::new(&turn);
             self.write_table(points, Missing::Make(&making)).await
         };
         let made = missing.into_iter().map(make);
         let mut made = stream::iter(made).buffered(MAKING_MAX);
-        while let Some(part) = made.try_next().await? {
-            receipt.add(part);
+        while let Some(more) = made.next().await {
+            part.add(more);
         }
-        Ok(receipt)
+        part.acked()
     }
 
     fn is_new(&self, points: &Points) -> bool {
@@ -141,54 +128,17 @@ impl Ingestor {
     async fn write_those_present(&self, points: Vec<Points>) -> Result<Receipt> {
         let bytes = points.iter().map(Points::bytes_held).sum();
         let _admitted = self.admission.admit(&self.node, bytes).await?;
-        self.write_admitted(points).await
+        self.write_admitted(points).await.acked()
     }
 
-    async fn write_admitted(&self, points: Vec<Points>) -> Result<Receipt> {
+    /// All tables side by side, and each to its end: what became of one says nothing of another.
+    async fn write_admitted(&self, points: Vec<Points>) -> Part {
         let written = points.into_iter().map(|points| self.write_table(points, Missing::Defer));
-        let mut receipt = Receipt::default();
-        for part in try_join_all(written).await? {
-            receipt.rows += part.rows;
-            receipt.new_rows += part.new_rows;
-            receipt.rejected.extend(part.rejected);
-            receipt.deferred.extend(part.deferred);
+        let mut all = Part::default();
+        for part in join_all(written).await {
+            all.add(part);
         }
-        receipt.rejected.sort_by_key(|rejection| rejection.origin);
-        Ok(receipt)
-    }
-
-    async fn write_table(&self, points: Points, missing: Missing<'_>) -> Result<Receipt> {
-        if points.rows() == 0 {
-            return Ok(Receipt::default());
-        }
-        for _ in 0..TRIES_MAX {
-            let table = match self.grown_table(&points, missing).await? {
-                Grown::Ready(table) => table,
-                Grown::Changed => continue,
-                Grown::Deferred => {
-                    return Ok(Receipt { deferred: vec![points], ..Receipt::default() });
-                }
-            };
-            let fit = || self.fit(&points, &table);
-            let Fitted { batch, kept, rejected } = beside_others(points.rows(), fit);
-            let rows = batch.rows() as u64;
-            let Written { put_off, new_rows } = if rows == 0 {
-                Written::default()
-            } else {
-                let Some(written) = self.write_batch(batch, missing).await? else { continue };
-                written
-            };
-            let new_rows = if points.table.is_system() { 0 } else { new_rows };
-            let rows = rows - put_off.len() as u64;
-            let of_points = |row: u32| kept.as_ref().map_or(row, |kept| kept[row as usize]);
-            let deferred = if put_off.is_empty() {
-                Vec::new()
-            } else {
-                vec![points.take(put_off.into_iter().map(of_points).collect())]
-            };
-            return Ok(Receipt { rows, new_rows, rejected, deferred });
-        }
-        Err(Error::Busy { reason: "the table keeps changing", retry_after_s: 1 })
+        all
     }
 
     /// The table with every column that the rows need.
@@ -305,55 +255,6 @@ impl Ingestor {
             batch = batch.take(kept.clone());
         }
         Fitted { batch, kept, rejected: rejects.into_rejections(points).collect() }
-    }
-
-    /// Commits those rows of a batch that have a tablet, after making some where that is wanted.
-    /// Gives the rows that have none; `None`: a tablet was dropped under it.
-    async fn write_batch(
-        &self,
-        mut batch: RowBatch,
-        missing: Missing<'_>,
-    ) -> Result<Option<Written>> {
-        let mut new_rows = 0;
-        // Which rows of the whole batch those are that are not written yet.
-        let mut rows: Option<Vec<u32>> = None;
-        loop {
-            let batch_rows = batch.rows();
-            let split = || split::split(batch, &self.node.catalog());
-            let (same, parts, uncovered) = match beside_others(batch_rows, split) {
-                Split::Whole(parts) => {
-                    let more = self.write_parts(parts).await?;
-                    let new_rows = more.map(|more| new_rows + more);
-                    return Ok(new_rows.map(|new_rows| Written { put_off: Vec::new(), new_rows }));
-                }
-                Split::Partly(same, parts, uncovered) => (same, parts, uncovered),
-            };
-            match self.write_parts(parts).await? {
-                Some(more) => new_rows += more,
-                None => return Ok(None),
-            }
-            let of_whole = |row: &u32| rows.as_ref().map_or(*row, |rows| rows[*row as usize]);
-            let left: Vec<u32> = uncovered.iter().map(of_whole).collect();
-            let Missing::Make(making) = missing else {
-                return Ok(Some(Written { put_off: left, new_rows }));
-            };
-            batch = same.take(uncovered);
-            match self.cover(batch.table, &batch.times, making).await? {
-                Covered::TableGone => return Ok(None),
-                Covered::Nothing => return Ok(Some(Written { put_off: left, new_rows })),
-                Covered::Some => rows = Some(left),
-            }
-        }
-    }
-
-    /// Gives the number of new rows; `None`: a tablet was dropped meanwhile.
-    async fn write_parts(&self, parts: Vec<(TabletId, RowBatch)>) -> Result<Option<u64>> {
-        let writes = parts.into_iter().map(|(tablet, batch)| self.node.write(tablet, batch));
-        match try_join_all(writes).await {
-            Ok(new_rows) => Ok(Some(new_rows.into_iter().sum())),
-            Err(oribi_cluster::Error::NoTablet(_)) => Ok(None),
-            Err(error) => Err(translate(error)),
-        }
     }
 }
 

@@ -8,11 +8,13 @@ mod budget;
 mod error;
 mod fit;
 mod ingestor;
+mod part;
 mod reject;
 mod split;
 #[cfg(test)]
 mod tests;
 
 pub use api::{Ingest, Receipt};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Unstored};
 pub use ingestor::{IngestOptions, Ingestor};
+pub use oribi_cluster::WriteOutcome;

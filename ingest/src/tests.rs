@@ -13,7 +13,11 @@ use std::{collections::BTreeMap, sync::Arc};
 const START: i64 = 20_000 * NS_PER_DAY;
 
 async fn node() -> Arc<Node> {
-    let (disk, clock) = (Arc::new(SimDisk::new()), Arc::new(SystemClock));
+    node_on(&SimDisk::new()).await
+}
+
+async fn node_on(disk: &SimDisk) -> Arc<Node> {
+    let (disk, clock) = (Arc::new(disk.clone()), Arc::new(SystemClock));
     Node::open("/data".into(), NodeOptions::default(), disk, clock).await.unwrap()
 }
 
@@ -349,5 +353,50 @@ async fn floats_and_wide_integers_at_once_stay_what_they_were() {
         taken.sort_unstable();
         assert_eq!(found, taken);
     }
+    node.stop().await;
+}
+
+/// Rows of one body that lie in several tablets have outcomes of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_can_be_stored_are_and_the_others_are_named() {
+    const FAR: i64 = 400 * NS_PER_DAY;
+    let disk = SimDisk::new();
+    let rows = |value: i64| {
+        let fields = [("v", Value::Int(value))];
+        let row: Row<'_> = (&[("host", "a")], &fields);
+        let mut points = points(&[row, row, row, row]);
+        points.times[1] -= FAR;
+        points.times[3] -= FAR;
+        points
+    };
+    let node = node_on(&disk).await;
+    let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
+    assert_eq!(ingestor.write(vec![rows(1)]).await.unwrap().rows, 4);
+    node.compact().await.unwrap();
+    let catalog = node.catalog();
+    let table = catalog.table("default", "m").unwrap().id;
+    let (near, far) = (catalog.tablets_at(table, START)[0].id, catalog.tablets_of(table)[0].id);
+    assert_ne!(near, far);
+    node.stop().await;
+    drop((ingestor, node));
+
+    disk.put(format!("/data/tablets/{far}/MANIFEST").as_ref(), b"?".to_vec());
+    let node = node_on(&disk).await;
+    let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
+    let error = ingestor.write(vec![rows(2)]).await.unwrap_err();
+    assert_eq!(error.outcome(), WriteOutcome::Unknown);
+    let Error::Partly(unstored) = &error else { panic!("{error}") };
+    assert_eq!((unstored.stored, &unstored.unknown[..]), (2, &[][..]));
+    assert_eq!(unstored.not_stored, [2, 4]);
+    assert!(unstored.reason.contains("set aside"), "{error}");
+    // Another table of the same write is not held up by it.
+    let mut other = rows(3);
+    other.table = name("n");
+    let error = ingestor.write(vec![rows(3).take(vec![1]), other]).await.unwrap_err();
+    let Error::Partly(unstored) = &error else { panic!("{error}") };
+    assert_eq!((unstored.stored, &unstored.not_stored[..]), (4, &[2][..]));
+    // Where none of its rows is stored, a write says so.
+    let error = ingestor.write(vec![rows(4).take(vec![1, 3])]).await.unwrap_err();
+    assert_eq!(error.outcome(), WriteOutcome::NotStored, "{error}");
     node.stop().await;
 }

@@ -24,6 +24,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// It cannot be told whether this node knows of everything that was acked.
+    #[error("cannot tell what is current: {0}")]
+    Behind(String),
+
     /// Stored bytes are not what was written.
     #[error("tablet {tablet} holds a corrupt block: {reason}")]
     Corrupt {
@@ -37,7 +41,7 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later without anyone changing it.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Unreadable { .. })
+        matches!(self, Error::Unreadable { .. } | Error::Behind(_))
     }
 }
 

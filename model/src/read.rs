@@ -219,7 +219,16 @@ pub trait ReadPath: Send + Sync + 'static {
     /// How much a table holds.
     fn stats(&self, table: TableId) -> TableStats;
 
-    /// Opens a scan of a table as it stands now: every row acked before the call is in it, and
+    /// Waits until the tables that are known here are all that were acked before this call, at
+    /// whichever node. A question begins with it. Blocks.
+    ///
+    /// # Errors
+    /// [`crate::Error::Behind`] where that cannot be told.
+    fn catch_up(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Opens a scan of a table as it stands now. Blocks. Every row acked before the call is in it, and
     /// later writes, flushes and compactions do not change it. Tablets come by ascending start;
     /// each is cut into at most `parts_max` parts.
     ///

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI16, AtomicI64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -75,32 +75,63 @@ impl Clock for SystemClock {
     }
 }
 
-/// Gives rows without a time of their own one each: now, but always later than the one before.
+/// Gives rows without a time of their own one each: now, but always later than the one before, and
+/// never one that another node gives.
 #[derive(Clone)]
 pub struct ArrivalClock {
     clock: Arc<dyn Clock>,
-    last_ns: Arc<AtomicI64>,
+    given: Arc<Given>,
 }
 
+/// What the clones of a clock share.
+struct Given {
+    last_ns: AtomicI64,
+    /// The place of the node among those that give times; negative where it is the only one.
+    slot: AtomicI16,
+}
+
+/// Nodes that give times at once, and the ns from one time of a node to its next.
+const SLOTS: i64 = 256;
+
 impl ArrivalClock {
-    /// A clock over `clock`; clones share the order.
+    /// A clock over `clock`, of the only node that gives times; clones share the order.
     pub fn new(clock: Arc<dyn Clock>) -> ArrivalClock {
-        ArrivalClock { clock, last_ns: Arc::new(AtomicI64::new(i64::MIN)) }
+        let given = Given { last_ns: AtomicI64::new(i64::MIN), slot: AtomicI16::new(-1) };
+        ArrivalClock { clock, given: Arc::new(given) }
     }
 
-    /// The arrival time of one row, at least 1 ns after every earlier one.
+    /// From now on other nodes give times, too, each with a slot of its own: the last 8 bits of all
+    /// times are `slot`.
+    pub fn share(&self, slot: u8) {
+        self.given.slot.store(slot.into(), Ordering::Relaxed);
+    }
+
+    /// From now on only times after this one are given, ns since the Unix epoch: some up to it were
+    /// given before.
+    pub fn begin_after(&self, time_ns: i64) {
+        self.given.last_ns.fetch_max(time_ns, Ordering::Relaxed);
+    }
+
+    /// The arrival time of one row, later than every one given before.
     pub fn next_ns(&self) -> i64 {
         self.next_of_ns(1)
     }
 
-    /// The first of so many arrival times in a row, 1 ns apart, which no other row gets.
+    /// The first of so many arrival times in a row, 1 ns apart, or 256 ns where other nodes give
+    /// times, too. No other row gets one of them.
     pub fn next_of_ns(&self, count: u32) -> i64 {
-        let more_ns = i64::from(count.max(1) - 1);
+        let slot = self.given.slot.load(Ordering::Relaxed);
+        let step_ns = if slot < 0 { 1 } else { SLOTS };
+        let more_ns = i64::from(count.max(1) - 1) * step_ns;
         let now_ns = self.clock.now_ns();
-        let mut last_ns = self.last_ns.load(Ordering::Relaxed);
+        let mut last_ns = self.given.last_ns.load(Ordering::Relaxed);
         loop {
-            let next_ns = now_ns.max(last_ns.saturating_add(1));
-            match self.last_ns.compare_exchange_weak(
+            let earliest_ns = now_ns.max(last_ns.saturating_add(1));
+            let next_ns = match slot {
+                ..0 => earliest_ns,
+                slot => in_slot(earliest_ns, slot.into()),
+            };
+            match self.given.last_ns.compare_exchange_weak(
                 last_ns,
                 next_ns.saturating_add(more_ns),
                 Ordering::Relaxed,
@@ -116,6 +147,12 @@ impl ArrivalClock {
     pub fn now_ns(&self) -> i64 {
         self.clock.now_ns()
     }
+}
+
+/// The first time of a slot that is not before this one.
+fn in_slot(time_ns: i64, slot: i64) -> i64 {
+    let ahead_ns = slot.wrapping_sub(time_ns).rem_euclid(SLOTS);
+    time_ns.saturating_add(ahead_ns)
 }
 
 #[cfg(test)]
@@ -140,6 +177,39 @@ mod tests {
     fn arrival_times_grow_on_a_stopped_clock() {
         let arrival = ArrivalClock::new(Arc::new(Stopped));
         assert_eq!([arrival.next_ns(), arrival.next_ns(), arrival.clone().next_ns()], [7, 8, 9]);
+    }
+
+    #[test]
+    fn nodes_with_slots_of_their_own_never_give_the_same_time() {
+        let clocks = [0, 7, 255].map(|slot| {
+            let clock = ArrivalClock::new(Arc::new(Stopped));
+            clock.share(slot);
+            clock
+        });
+        let mut given = std::collections::BTreeSet::new();
+        for clock in &clocks {
+            let mut last_ns = i64::MIN;
+            for count in [1, 1, 3, 0, 1] {
+                let first_ns = clock.next_of_ns(count);
+                let all = (0..i64::from(count.max(1))).map(|at| first_ns + at * SLOTS);
+                for time_ns in all {
+                    assert!(time_ns >= 7 && time_ns > last_ns && given.insert(time_ns));
+                    last_ns = time_ns;
+                }
+            }
+        }
+        assert_eq!(clocks[1].next_ns(), 7 + 7 * SLOTS, "the slot's own time is not passed over");
+        assert_eq!([in_slot(-1, 0), in_slot(-257, 255), in_slot(-256, 0)], [0, -257, -256]);
+    }
+
+    #[test]
+    fn no_time_up_to_one_that_was_given_before_is_given_again() {
+        let clock = ArrivalClock::new(Arc::new(Stopped));
+        clock.begin_after(1_000);
+        clock.begin_after(900);
+        assert_eq!(clock.next_ns(), 1_001);
+        clock.share(3);
+        assert_eq!(clock.clone().next_ns(), 4 * SLOTS + 3);
     }
 
     #[test]

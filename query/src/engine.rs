@@ -218,6 +218,7 @@ fn windows(
     target: &mut dyn Target,
 ) -> Result<()> {
     let Shared { read, options, filters, .. } = shared;
+    read.catch_up()?;
     let mut out = Out::new(target, options, watch);
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
     let stats = match parts {
@@ -229,6 +230,7 @@ fn windows(
 
 fn figures(shared: &Shared, asked: &WindowPlan, watch: &Arc<Watch>) -> Result<Vec<u8>> {
     let Shared { read, options, filters, .. } = shared;
+    read.catch_up()?;
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
     Ok(strategy::figures(read.as_ref(), &plan, options, watch)?.to_bytes(&plan))
 }
@@ -279,6 +281,7 @@ async fn planned(
         let _permit = permit;
         let Shared { read, options, filters, .. } = shared.as_ref();
         let (db, text) = statement.as_ref();
+        read.catch_up()?;
         runtime.block_on(sql::plan(read, options, filters, db.clone(), text, shortcut, &watch))
     };
     tokio::task::spawn_blocking(plan).await.map_err(stopped)?

@@ -44,6 +44,10 @@ pub struct Problem {
     /// The columns there are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<String>,
+    /// What became of a change that was not acknowledged: `not_stored`, or `unknown` where it may
+    /// have happened or may still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
 
 impl From<&Error> for Problem {

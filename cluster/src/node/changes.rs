@@ -1,10 +1,13 @@
 //! Changes of the catalog, and the tablets that rows need.
 
-use super::{Node, maintain::blocking};
+use super::{CATALOG_GROUP, Node, maintain::blocking, route::Errand};
 use crate::{Catalog, Change, Error, Result, command::Command, partition::Cutting};
 use futures::{StreamExt, stream};
 use oribi_model::{TableId, TimeRange, time::NS_PER_SECOND};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// How long the catalog that is here may take to follow the one that was changed.
+const FOLLOW_WAIT: Duration = Duration::from_secs(5);
 
 /// What [`Node::cover`] did.
 #[derive(Debug)]
@@ -35,11 +38,22 @@ impl Node {
             && self.catalog().last_tablet() < self.unowned
         {
             let skip = Change::SkipTablets { upto: self.unowned };
-            self.unless_stalled(self.catalog_replica.write(Command::change(skip))).await?;
+            self.commit_change(skip).await?;
         }
-        self.unless_stalled(self.catalog_replica.write(Command::change(change))).await?;
+        self.commit_change(change).await?;
         self.take_dropped().await;
         Ok(self.catalog())
+    }
+
+    /// Commits a change, and waits until the catalog that is here has it.
+    async fn commit_change(&self, change: Change) -> Result<()> {
+        let errand = Errand::Commit(Command::change(change));
+        let index = self.run_one(CATALOG_GROUP, errand).await?.index;
+        if self.catalog_replica.reaches(index, FOLLOW_WAIT).await {
+            return Ok(());
+        }
+        let reason = "it is committed, but this node has not followed in time".to_owned();
+        Err(Error::Unknown { group: CATALOG_GROUP.0, reason })
     }
 
     /// Takes out the tablets that the catalog no longer has. Their files go later.
@@ -51,6 +65,7 @@ impl Node {
         }
         let replicas: Vec<_> = dropped.iter().filter_map(|one| one.hosted.clone()).collect();
         self.dropped.lock().extend(dropped);
+        self.routes.forget_gone(&self.catalog());
         self.drop_due.notify_one();
         self.room.notify_waiters();
         for hosted in replicas {

@@ -125,6 +125,13 @@ fn write_identity(
     }
 }
 
+/// Makes the directory of a node that has an identity from elsewhere.
+#[cfg(test)]
+pub(super) fn write_first(disk: &dyn Disk, path: &Path, identity: NodeIdentity) -> Result<()> {
+    create_dir_durably(disk, path)?;
+    write_identity(disk, path, identity, Known::Nothing)
+}
+
 fn draw_cluster(disk: &dyn Disk) -> ClusterId {
     ClusterId(u128::from(disk.salt()) << 64 | u128::from(disk.salt()))
 }

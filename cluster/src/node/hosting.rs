@@ -1,7 +1,8 @@
 //! The tablets that a node hosts, kept in step with the catalog.
 
 use super::{
-    catalog_machine::CatalogMachine, data_dir::DataDir, links::Links, tablet_machine::TabletMachine,
+    CATALOG_GROUP, around::Around, catalog_assignment, catalog_machine::CatalogMachine,
+    data_dir::DataDir, tablet_machine::TabletMachine,
 };
 use crate::{
     Assignment, Catalog, Error, MemberId, Result,
@@ -86,8 +87,7 @@ pub(super) struct Hosting {
     pub(super) flushes: AtomicU64,
     pub(super) compactions: AtomicU64,
     pub(super) instances: Arc<Instances>,
-    /// The way to other nodes.
-    pub(super) links: Arc<Links>,
+    pub(super) around: Around,
     tablets: RwLock<HashMap<TabletId, Slot>>,
     /// Held while tablets come and go.
     changing: Mutex<()>,
@@ -104,7 +104,7 @@ impl Hosting {
         dir: Arc<DataDir>,
         log: Arc<Log>,
         options: TabletOptions,
-        links: Arc<Links>,
+        around: Around,
     ) -> Hosting {
         Hosting {
             node,
@@ -116,10 +116,25 @@ impl Hosting {
             flushes: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
             instances: Arc::default(),
-            links,
+            around,
             tablets: RwLock::default(),
             changing: Mutex::default(),
         }
+    }
+
+    /// The replicas that a group begins with.
+    pub(super) fn assignment(&self, group: GroupId, catalog: &Catalog) -> Assignment {
+        match &self.around.assign {
+            Some(assign) => assign(group),
+            None if group == CATALOG_GROUP => catalog_assignment(),
+            None => catalog.assignment_of(TabletId(group.0)),
+        }
+    }
+
+    /// Whether a group begins with a replica here, and no other.
+    pub(super) fn is_alone(&self, group: GroupId, catalog: &Catalog) -> bool {
+        let assignment = self.assignment(group, catalog);
+        assignment.founder().node == self.node && assignment.is_single()
     }
 
     /// Opens every tablet that the catalog has on this node, on several threads. One that cannot be
@@ -147,8 +162,9 @@ impl Hosting {
 
     /// What this node is to have of a tablet; `None` where that is nothing.
     fn part_of(&self, spec: TabletSpec, catalog: &Catalog) -> Option<Part> {
-        let member = catalog.replica_on(spec.id, self.node)?;
-        Some(Part { spec, member, assignment: catalog.assignment_of(spec.id) })
+        let assignment = self.assignment(group_of(spec.id), catalog);
+        let member = assignment.voters().into_iter().find(|member| member.node == self.node)?;
+        Some(Part { spec, member, assignment })
     }
 
     fn open_slot(&self, part: Part) -> Slot {
@@ -178,7 +194,8 @@ impl Hosting {
         let tablet = Arc::new(tablet);
         let memtable_bytes = self.memtable_bytes.clone();
         let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
-        let (log, around) = (self.log.clone(), (self.instances.clone(), self.links.clone() as _));
+        let network = self.around.links.clone();
+        let (log, around) = (self.log.clone(), (self.instances.clone(), network as _));
         let replica = Replica::recover(*member, (group, assignment), log, machine, around)?;
         let (seen, flush_again_ms) = (Mutex::default(), AtomicU64::new(0));
         Ok(Arc::new(Hosted { tablet, replica, seen, flush_again_ms }))
@@ -197,7 +214,7 @@ impl Hosting {
     ) -> Result<Repaired> {
         let spec = catalog.tablet(id).ok_or(Error::NoTablet(id))?;
         let group = group_of(id);
-        let assignment = catalog.assignment_of(id);
+        let assignment = self.assignment(group, catalog);
         let purged = Replica::purged((group, &assignment), &self.log)?;
         let repair = Repair { purged, consent };
         Ok(Tablet::repair(disk, &self.dir.tablet(id), spec, &self.options, &repair)?)
@@ -268,7 +285,7 @@ impl Hosting {
     /// The tablets of a table that may hold rows of `time`, by ascending start.
     ///
     /// # Errors
-    /// One of them that is set aside, and why: an answer would lack its rows.
+    /// One of them that is set aside or on other nodes, and why: an answer would lack its rows.
     pub(super) fn readable(
         &self,
         catalog: &Catalog,
@@ -277,11 +294,10 @@ impl Hosting {
     ) -> Result<Vec<Arc<Hosted>>, (TabletId, Arc<str>)> {
         let tablets = self.tablets.read();
         let concerned = catalog.tablets_of(table).iter().filter(|spec| spec.range.overlaps(time));
-        // One that was never written to is not there yet.
-        let slots = concerned.filter_map(|spec| Some((spec.id, tablets.get(&spec.id)?)));
-        let readable = slots.map(|(tablet, slot)| match slot {
-            Slot::Open(hosted) => Ok(hosted.clone()),
-            Slot::Damaged(reason) => Err((tablet, reason.clone())),
+        let readable = concerned.filter_map(|spec| match tablets.get(&spec.id) {
+            Some(Slot::Open(hosted)) => Some(Ok(hosted.clone())),
+            Some(Slot::Damaged(reason)) => Some(Err((spec.id, reason.clone()))),
+            None => self.elsewhere(spec.id, catalog).map(|reason| Err((spec.id, reason))),
         });
         readable.collect()
     }
@@ -296,6 +312,15 @@ impl Hosting {
             replicas.len() > 1 && replicas.iter().any(|member| member.node == self.node)
         });
         here.map(|spec| spec.id).collect()
+    }
+
+    /// Why a tablet that is not here is not: other nodes have it. One of this node's that is not here
+    /// yet was never written to.
+    fn elsewhere(&self, id: TabletId, catalog: &Catalog) -> Option<Arc<str>> {
+        let voters = self.assignment(group_of(id), catalog).voters();
+        let nodes: Vec<_> = voters.iter().map(|voter| voter.node.to_string()).collect();
+        let is_here = voters.iter().any(|voter| voter.node == self.node);
+        (!is_here).then(|| format!("it is only on other nodes: {}", nodes.join(", ")).into())
     }
 
     /// Takes out the tablets that the catalog no longer has.

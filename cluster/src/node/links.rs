@@ -12,7 +12,7 @@ pub(super) struct Links(OnceLock<Arc<dyn Network>>);
 
 impl Links {
     /// Gives the way; the first that is given stays.
-    fn set(&self, network: Arc<dyn Network>) {
+    pub(super) fn set(&self, network: Arc<dyn Network>) {
         if self.0.set(network).is_err() {
             tracing::error!("the way to other nodes was given before");
         }
@@ -22,7 +22,7 @@ impl Links {
 impl Node {
     /// Gives the node the way to the others. Said once.
     pub fn connect(&self, network: Arc<dyn Network>) {
-        self.hosting.links.set(network);
+        self.hosting.around.links.set(network);
     }
 }
 

@@ -1,12 +1,16 @@
 //! The node as a read path.
 
-use super::Node;
+use super::{CATALOG_GROUP, Node};
 use oribi_model::{
     ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan, TimeRange,
 };
 use std::sync::Arc;
 
 impl ReadPath for Node {
+    fn catch_up(&self) -> Result<()> {
+        self.wait_for_catalog().map_err(|error| oribi_model::Error::Behind(error.to_string()))
+    }
+
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
         self.catalog().table(db, table).cloned()
     }
@@ -40,6 +44,9 @@ impl ReadPath for Node {
             false => spec.time.intersect(kept),
         };
         let spec = ScanSpec { time, ..spec.clone() };
+        let wanted = catalog.tablets_of(table).iter().filter(|one| one.range.overlaps(spec.time));
+        let wanted = wanted.map(|tablet| tablet.id).collect();
+        self.wait_until_current(wanted).map_err(not_current)?;
         let hosted = self
             .hosting
             .readable(&catalog, table, spec.time)
@@ -58,6 +65,20 @@ impl ReadPath for Node {
             }
         }
         Ok(scans)
+    }
+}
+
+/// Which tablet may lack rows, and why.
+fn not_current(error: crate::Error) -> oribi_model::Error {
+    let reason = error.to_string();
+    match error {
+        crate::Error::Unavailable { group, .. } if group != CATALOG_GROUP.0 => {
+            unreadable(TabletId(group), &reason)
+        }
+        crate::Error::NoTablet(tablet) | crate::Error::Damaged { tablet, .. } => {
+            unreadable(tablet, &reason)
+        }
+        _ => oribi_model::Error::Behind(reason),
     }
 }
 

@@ -2,8 +2,9 @@
 //! aside under a name of its own, and reported.
 
 use super::{
-    CATALOG_GROUP, Node, NodeOptions, catalog_assignment, catalog_machine::CatalogMachine,
-    damage::Damage, data_dir::DataDir, hosting::Hosting, links::Links, troubles::Troubles,
+    CATALOG_GROUP, Node, NodeOptions, around::Around, catalog_assignment,
+    catalog_machine::CatalogMachine, damage::Damage, data_dir::DataDir, hosting::Hosting,
+    troubles::Troubles,
 };
 use crate::{Catalog, Error, MemberId, Result, replica::Replica};
 use oribi_model::{Clock, TabletId};
@@ -21,6 +22,7 @@ pub(super) fn recover(
     options: NodeOptions,
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
+    around: Around,
 ) -> Result<Node> {
     let dir = Arc::new(DataDir::open(&disk, data_dir)?);
     let troubles = Troubles::default();
@@ -37,11 +39,11 @@ pub(super) fn recover(
     troubles.update("log", damage.log.map(|what| format!("{what} (noted in the file DAMAGE)")));
     let catalog = Arc::new(found.machine);
     let this = dir.identity().node;
-    let assignment = catalog_assignment();
+    let assignment =
+        around.assign.as_ref().map_or_else(catalog_assignment, |assign| assign(CATALOG_GROUP));
     let (member, of) = (MemberId::first(this), (CATALOG_GROUP, &assignment));
-    let links = Arc::<Links>::default();
-    let around = (Arc::default(), links.clone() as _);
-    let catalog_replica = Replica::recover(member, of, log.clone(), catalog.clone(), around)?;
+    let others = (Arc::default(), around.links.clone() as _);
+    let catalog_replica = Replica::recover(member, of, log.clone(), catalog.clone(), others)?;
     let current = catalog.current();
     refuse_lost_catalog(&*disk, &dir, &current)?;
     let trash = Arc::new(Trash::new(disk.clone(), dir.trash()));
@@ -52,7 +54,7 @@ pub(super) fn recover(
         files: Arc::new(OpenFiles::new(options.open_files_max)),
         trash,
     };
-    let hosting = Hosting::new(this, disk, dir, log, tablet_options, links);
+    let hosting = Hosting::new(this, disk, dir, log, tablet_options, around);
     let unowned = put_away(&hosting, &current, &troubles)?;
     hosting.open_all(&current);
     for (tablet, reason) in hosting.damaged() {

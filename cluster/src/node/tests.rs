@@ -255,6 +255,7 @@ mod identity;
 mod model;
 mod repairs;
 mod service;
+mod several;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_took_many_writes_rests_and_its_tablet_goes_on() {

@@ -1,7 +1,7 @@
 //! Rows that are written and deleted.
 
-use super::{CATALOG_GROUP, Node};
-use crate::{Error, Result, command::Command};
+use super::{CATALOG_GROUP, Node, hosting::group_of, route::Errand};
+use crate::{Error, Result, command::Command, replica::Missed};
 use oribi_model::{RowBatch, TableId, TabletId, TagPredicate, TimeRange};
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -13,12 +13,16 @@ impl Node {
     /// [`Error::NoTablet`] where it was dropped, [`Error::Damaged`] where it is set aside.
     /// [`Error::outcome`] tells whether the rows may have been stored all the same.
     pub async fn write(&self, tablet: TabletId, batch: RowBatch) -> Result<u64> {
-        let new_rows = self.new_rows(tablet, &batch);
-        self.commit(tablet, Command::rows(batch)).await?;
-        if self.memtable_bytes() > self.options.memtable_bytes_max / 2 {
-            self.flush_due.notify_one();
-        }
-        Ok(new_rows)
+        let command = Errand::Commit(Command::rows(batch));
+        Ok(self.run_one(group_of(tablet), command).await?.new_rows)
+    }
+
+    /// As [`Node::write`], of several tablets at once: what became of each, in their order. Those
+    /// that another node leads go there together.
+    pub async fn write_many(&self, parts: Vec<(TabletId, RowBatch)>) -> Vec<Result<u64>> {
+        let errand = |(tablet, batch)| (group_of(tablet), Errand::Commit(Command::rows(batch)));
+        let done = self.run(parts.into_iter().map(errand).collect()).await;
+        done.into_iter().map(|done| Ok(done?.new_rows)).collect()
     }
 
     /// Rows that a tablet's marks will not leave out: a source has one write under way at a time.
@@ -30,23 +34,15 @@ impl Node {
     }
 
     pub(super) async fn commit(&self, tablet: TabletId, command: Command) -> Result<()> {
-        self.check()?;
-        let hosted = self.hosting.serving(tablet, &self.catalog)?;
-        if let Some(reason) = hosted.tablet.failure() {
-            return Err(Error::Damaged { tablet, reason });
-        }
-        match self.unless_stalled(hosted.replica.write(command)).await {
-            Err(Error::Closed { .. }) => Err(Error::NoTablet(tablet)),
-            outcome => outcome,
-        }
+        self.run_one(group_of(tablet), Errand::Commit(command)).await.map(drop)
     }
 
     /// Waits for a write, but not for long where the log cannot be written; what becomes of the
     /// write is not known then.
-    pub(super) async fn unless_stalled(
+    pub(super) async fn unless_stalled<T>(
         &self,
-        write: impl Future<Output = Result<()>>,
-    ) -> Result<()> {
+        write: impl Future<Output = Result<T, Missed>>,
+    ) -> Result<T, Missed> {
         const PATIENCE: Duration = Duration::from_secs(3);
         let mut write = std::pin::pin!(write);
         loop {
@@ -54,7 +50,7 @@ impl Node {
                 return outcome;
             }
             if let Some(reason) = self.stalled() {
-                return Err(Error::Unknown { group: CATALOG_GROUP.0, reason });
+                return Err(Error::Unknown { group: CATALOG_GROUP.0, reason }.into());
             }
         }
     }

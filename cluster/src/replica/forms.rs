@@ -21,7 +21,7 @@ pub(super) fn encode_entry(entry: &Entry) -> Arc<[u8]> {
     let membership;
     let (kind, body) = match &entry.payload {
         EntryPayload::Blank => (BLANK, &[][..]),
-        EntryPayload::Normal(command) => (COMMAND, command.encoded()),
+        EntryPayload::Normal(command) => (COMMAND, &command.encoded()[..]),
         EntryPayload::Membership(members) => {
             membership = to_json(&MembershipForm::of(members));
             (MEMBERSHIP, &membership[..])

@@ -2,23 +2,57 @@
 //! perhaps.
 
 use super::{Raft, Replica, instance::Running, types::TypeConfig};
-use crate::{Error, Result, command::Command};
+use crate::{Error, Result, command::Command, route::Hint};
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftError};
+use oribi_model::LogIndex;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
-/// How long a write looks for a leader that takes it.
-const LEADER_WAIT: Duration = Duration::from_secs(10);
-/// How long a write may take in all.
-const WRITE_WAIT: Duration = Duration::from_secs(30);
 /// Before a group whose leader is not known is asked again.
 const LEADER_PAUSE: Duration = Duration::from_millis(5);
 /// A leader that nobody has answered yet since its election refuses for about this long.
 const LEASE_PAUSE: Duration = Duration::from_micros(500);
+/// How long a leader that nobody answers is tried.
+const LEASE_WAIT: Duration = Duration::from_millis(100);
+
+/// How long a command waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For this replica to lead.
+    pub(crate) here: Duration,
+    /// In all.
+    pub(crate) whole: Duration,
+}
+
+impl Patience {
+    /// With a replica that nobody else can stand in for.
+    pub(crate) const ALONE: Patience =
+        Patience { here: Duration::from_secs(10), whole: Duration::from_secs(30) };
+
+    /// With a replica that leads or not: whoever asks may ask another.
+    pub(crate) fn of_several(whole: Duration) -> Patience {
+        Patience { here: Duration::ZERO, whole }
+    }
+}
+
+/// Why a replica did not do what only the leader of its group does.
+#[derive(Debug)]
+pub(crate) enum Missed {
+    /// It does not lead, and nothing was appended. Whom it takes for the leader, if it is another.
+    Elsewhere(Option<Hint>),
+    /// [`Error::outcome`] tells whether it may still be done.
+    Failed(Error),
+}
+
+impl From<Error> for Missed {
+    fn from(error: Error) -> Missed {
+        Missed::Failed(error)
+    }
+}
 
 /// What became of one try.
 enum Tried {
-    Stored,
+    Stored(LogIndex),
     /// The machine's own answer.
     Refused(String),
     /// Nothing was appended.
@@ -30,23 +64,17 @@ enum Tried {
 }
 
 impl Replica {
-    /// Commits a command and applies it. Resolves once it is synced and visible.
+    /// Commits a command and applies it, where this replica leads. Resolves with its index once it
+    /// is synced and visible here.
     ///
     /// # Errors
-    /// [`Error::Refused`] is the machine's own answer. [`Error::outcome`](crate::Error::outcome)
-    /// tells whether the command may still be applied.
-    pub(crate) async fn write(self: &Arc<Replica>, command: Command) -> Result<()> {
-        self.write_within(command, LEADER_WAIT, WRITE_WAIT).await
-    }
-
-    /// As [`Replica::write`]: looks for a leader for `leader_wait`, and takes `wait` in all.
-    pub(super) async fn write_within(
+    /// [`Error::Refused`] is the machine's own answer.
+    pub(crate) async fn commit(
         self: &Arc<Replica>,
-        command: Command,
-        leader_wait: Duration,
-        wait: Duration,
-    ) -> Result<()> {
-        let (started, deadline) = (Instant::now(), Instant::now() + wait);
+        command: &Command,
+        patience: Patience,
+    ) -> Result<LogIndex, Missed> {
+        let (started, deadline) = (Instant::now(), Instant::now() + patience.whole);
         loop {
             let late = |_| self.unavailable("no consensus instance took the write in time");
             let running = timeout_at(deadline, self.running()).await.map_err(late)??;
@@ -54,23 +82,33 @@ impl Replica {
                 let permit = timeout_at(deadline, running.writes.acquire()).await.map_err(late)?;
                 let Ok(_permit) = permit else { continue };
                 self.usage.lock().note_write();
-                self.try_write(&running.raft, &command, deadline).await
+                self.try_write(&running.raft, command, deadline).await
             };
             let reason = match tried {
-                Tried::Stored => return Ok(()),
-                Tried::Refused(reason) => return Err(Error::Refused(reason)),
-                Tried::Unknown(reason) => return Err(self.unknown(reason)),
+                Tried::Stored(index) => return Ok(index),
+                Tried::Refused(reason) => return Err(Error::Refused(reason).into()),
+                Tried::Unknown(reason) => return Err(self.unknown(reason).into()),
                 Tried::Ended(reason) => {
                     self.replace(running, &reason).await;
-                    return Err(self.unknown(reason));
+                    return Err(self.unknown(reason).into());
                 }
                 Tried::NotAppended(reason) => reason,
             };
-            if started.elapsed() >= leader_wait.min(wait) {
-                return Err(self.unavailable(format!("it has no leader here ({reason:?})")));
+            let here = match reason {
+                ForwardReason::LeaseExpired => patience.here.max(LEASE_WAIT),
+                _ if self.is_alone() => Patience::ALONE.here,
+                _ => patience.here,
+            };
+            if started.elapsed() >= here.min(patience.whole) {
+                return Err(self.elsewhere());
             }
             self.await_leader(&running.raft, reason).await;
         }
+    }
+
+    /// That another one leads, if any does.
+    pub(super) fn elsewhere(&self) -> Missed {
+        Missed::Elsewhere(self.leader().filter(|hint| hint.member != self.member))
     }
 
     async fn try_write(&self, raft: &Raft, command: &Command, deadline: Instant) -> Tried {
@@ -79,7 +117,10 @@ impl Replica {
             return Tried::Unknown("it was not committed in time".into());
         };
         match answered {
-            Ok(answer) => answer.data.0.map_or_else(Tried::Refused, |()| Tried::Stored),
+            Ok(answer) => {
+                let index = LogIndex(answer.log_id.index);
+                answer.data.0.map_or_else(Tried::Refused, |()| Tried::Stored(index))
+            }
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(leader))) => {
                 let ForwardToLeader::<TypeConfig> { reason, .. } = leader;
                 Tried::NotAppended(reason)
@@ -109,6 +150,28 @@ impl Replica {
         if is_same {
             tracing::error!(group = self.group.0, reason, "a consensus instance ended");
             self.rest().await;
+        }
+    }
+}
+
+/// Writes of tests, which know one replica.
+#[cfg(test)]
+impl Replica {
+    pub(crate) async fn write(self: &Arc<Replica>, command: Command) -> Result<()> {
+        let Patience { here, whole } = Patience::ALONE;
+        self.write_within(command, here, whole).await
+    }
+
+    pub(super) async fn write_within(
+        self: &Arc<Replica>,
+        command: Command,
+        here: Duration,
+        whole: Duration,
+    ) -> Result<()> {
+        match self.commit(&command, Patience { here, whole }).await {
+            Ok(_) => Ok(()),
+            Err(Missed::Elsewhere(_)) => Err(self.unavailable("it does not lead")),
+            Err(Missed::Failed(error)) => Err(error),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! InfluxDB's write endpoints. One error body serves all its clients; a write is answered 204 or
 //! an error, never 200 or 429.
 
-use super::{Writer, body, deferred, params::Params};
+use super::{Writer, body, deferred, params::Params, unstored};
 use axum::{
     body::{Body, Bytes},
     extract::{Request, State},
@@ -148,7 +148,9 @@ fn write_error(wrong: &Error) -> Response {
         return error(StatusCode::BAD_REQUEST, "invalid", &wrong.to_string(), None, Vec::new());
     }
     let status = StatusCode::SERVICE_UNAVAILABLE;
-    let mut answer = error(status, "unavailable", &wrong.to_string(), None, Vec::new());
+    let more = unstored::members(wrong);
+    let mut answer =
+        error_with(status, "unavailable", (&wrong.to_string(), more), None, Vec::new());
     answer.headers_mut().insert(header::RETRY_AFTER, retry_after_s(wrong).into());
     answer
 }
@@ -181,12 +183,26 @@ pub(super) fn error(
     line: Option<u32>,
     data: Vec<Value>,
 ) -> Response {
+    error_with(status, code, (message, Value::Null), line, data)
+}
+
+/// As [`error`], with further members.
+fn error_with(
+    status: StatusCode,
+    code: &str,
+    (message, more): (&str, Value),
+    line: Option<u32>,
+    data: Vec<Value>,
+) -> Response {
     static ERRORS: AtomicU64 = AtomicU64::new(1);
     let id = format!("ORIBI-{}", ERRORS.fetch_add(1, Ordering::Relaxed));
     let mut body =
         json!({"code": code, "message": message, "error": message, "errorId": id, "data": data});
     if let Some(line) = line {
         body["line"] = line.into();
+    }
+    if let (Value::Object(body), Value::Object(more)) = (&mut body, more) {
+        body.extend(more);
     }
     let mut answer = (status, format!("{body}\n")).into_response();
     let headers = answer.headers_mut();

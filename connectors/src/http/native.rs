@@ -4,6 +4,7 @@ use super::{
     Writer, body, deferred,
     influx::{no_content, retry_after_s},
     params::Params,
+    unstored,
 };
 use axum::{
     extract::{Request, State},
@@ -75,7 +76,8 @@ pub(super) async fn write(State(writer): State<Writer>, request: Request) -> Res
                 rejected.extend(receipt.rejected);
             }
             Err(wrong) if wrong.is_retryable() => {
-                let mut answer = problem(StatusCode::SERVICE_UNAVAILABLE, &wrong.to_string());
+                let (status, detail) = (StatusCode::SERVICE_UNAVAILABLE, wrong.to_string());
+                let mut answer = problem_with(status, &detail, unstored::members(&wrong));
                 answer.headers_mut().insert(header::RETRY_AFTER, retry_after_s(&wrong).into());
                 return answer;
             }

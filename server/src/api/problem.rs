@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use oribi_cluster::WriteOutcome;
 use oribi_query::http::Problem;
 use serde_json::json;
 
@@ -67,7 +68,15 @@ impl From<oribi_cluster::Error> for ApiError {
         if status.is_server_error() {
             tracing::warn!(%error, "an administrative request failed");
         }
-        ApiError::new(status, code, error.to_string())
+        let mut problem = ApiError::new(status, code, error.to_string());
+        if status.is_server_error() {
+            let outcome = match error.outcome() {
+                WriteOutcome::NotStored => "not_stored",
+                WriteOutcome::Unknown => "unknown",
+            };
+            problem.0.outcome = Some(outcome.to_owned());
+        }
+        problem
     }
 }
 

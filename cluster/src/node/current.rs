@@ -1,0 +1,96 @@
+//! Reads that have every row acked before they began, wherever it was acked.
+
+use super::{
+    CATALOG_GROUP, Node,
+    hosting::group_of,
+    route::{Done, Errand, WHOLE_WAIT},
+};
+use crate::{Catalog, Error, Result};
+use futures::future::join_all;
+use oribi_model::TabletId;
+use oribi_store::log::GroupId;
+use std::sync::{Arc, mpsc};
+
+impl Node {
+    /// A catalog with every change that was acked before this call, at whichever node.
+    ///
+    /// # Errors
+    /// That cannot be told in time.
+    pub async fn catalog_now(&self) -> Result<Arc<Catalog>> {
+        self.follow(vec![CATALOG_GROUP]).await?;
+        Ok(self.catalog())
+    }
+
+    /// Waits until the replicas that this node has of these tablets hold every row that was acked
+    /// before this call. Tablets that are only on other nodes are left out.
+    ///
+    /// # Errors
+    /// The first one of which that cannot be told in time.
+    pub async fn current(&self, tablets: &[TabletId]) -> Result<()> {
+        let groups = tablets.iter().map(|tablet| group_of(*tablet));
+        self.follow(groups.filter(|group| self.is_on_others_too(*group)).collect()).await
+    }
+
+    /// As [`Node::current`], from a thread that may block.
+    pub(super) fn wait_until_current(&self, tablets: Vec<TabletId>) -> Result<()> {
+        let is_shared = |tablet: &TabletId| self.is_on_others_too(group_of(*tablet));
+        self.wait(tablets.iter().any(is_shared), |node| async move { node.current(&tablets).await })
+    }
+
+    /// As [`Node::catalog_now`], from a thread that may block.
+    pub(super) fn wait_for_catalog(&self) -> Result<()> {
+        self.wait(!self.is_only_here(CATALOG_GROUP), |node| async move {
+            node.catalog_now().await.map(drop)
+        })
+    }
+
+    /// Does `work` on the node's own runtime where there is any to do.
+    fn wait<F>(&self, is_due: bool, work: impl FnOnce(Arc<Node>) -> F) -> Result<()>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        if !is_due {
+            return Ok(());
+        }
+        let (Some(node), Some(runtime)) = (self.me.upgrade(), self.routes.runtime.clone()) else {
+            return Err(Error::Stopping);
+        };
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let work = work(node);
+        runtime.spawn(async move { sender.send(work.await) });
+        receiver.recv().unwrap_or(Err(Error::Stopping))
+    }
+
+    /// Whether this node has a replica of a group that is not the only one.
+    fn is_on_others_too(&self, group: GroupId) -> bool {
+        let own = |node| node == self.hosting.node;
+        let is_here = self.replica(group).is_some()
+            || self.assignment(group).voters().iter().any(|voter| own(voter.node));
+        is_here && !self.is_only_here(group)
+    }
+
+    /// Whether nobody but this node knows of any write of a group.
+    fn is_only_here(&self, group: GroupId) -> bool {
+        self.is_alone(group) && self.replica(group).is_none_or(|replica| !replica.has_others())
+    }
+
+    /// Asks the leaders how far they are, and waits until the replicas that are here are there.
+    async fn follow(&self, groups: Vec<GroupId>) -> Result<()> {
+        if groups.iter().all(|group| self.is_only_here(*group)) {
+            return Ok(());
+        }
+        let errands = groups.iter().map(|group| (*group, Errand::Read)).collect();
+        let led = self.run(errands).await;
+        let followed = groups.into_iter().zip(led).map(|(group, led)| self.reach(group, led));
+        join_all(followed).await.into_iter().collect()
+    }
+
+    async fn reach(&self, group: GroupId, led: Result<Done>) -> Result<()> {
+        let (index, replica) = (led?.index, self.able(group)?);
+        if replica.reaches(index, WHOLE_WAIT).await {
+            return Ok(());
+        }
+        let reason = "this node has not followed its leader in time".to_owned();
+        Err(Error::Unavailable { group: group.0, reason })
+    }
+}
