@@ -121,8 +121,10 @@ fn put_away(hosting: &Hosting, catalog: &Catalog, troubles: &Troubles) -> Result
     };
     let dir = hosting.dir.tablets();
     let names = hosting.disk.list(&dir).map_err(oribi_store::Error::io("list", &dir))?;
-    for name in names.iter().filter(|name| name.ends_with(Tablet::NEW_SUFFIX)) {
-        // A first flush that was cut short: the log has all of it.
+    let suffixes = [Tablet::NEW_SUFFIX, Tablet::COPY_SUFFIX];
+    let is_cut_short = |name: &&String| suffixes.iter().any(|suffix| name.ends_with(suffix));
+    for name in names.iter().filter(is_cut_short) {
+        // A first flush, all of which the log has, or a copy, which begins anew.
         hosting.options.trash.take(&dir.join(name), "unfinished-tablet")?;
     }
     for tablet in tablet_folders(&*hosting.disk, &hosting.dir)? {
