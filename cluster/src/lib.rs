@@ -2,9 +2,11 @@
 //!
 //! Only the module `replica` names the consensus library. HTTP and connectors are not known here.
 
+mod blocking;
 mod catalog;
 mod check;
 mod command;
+mod copy;
 pub mod elections;
 mod error;
 mod identity;
@@ -21,6 +23,7 @@ pub mod transport;
 
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
 pub use check::{Checked, check};
+pub use copy::CopyOptions;
 pub use error::{Error, Result, WriteOutcome};
 pub use identity::{Boot, ClusterId, NodeIdentity};
 pub use member::{Assignment, Birth, Incarnation, MemberId};

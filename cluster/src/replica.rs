@@ -5,6 +5,7 @@
 
 mod applied;
 mod config;
+mod copies;
 mod forms;
 mod inbox;
 mod instance;
@@ -22,10 +23,11 @@ mod wire;
 mod write;
 
 use crate::{
-    Assignment, Birth, Error, MemberId, Result, command::Command, machine::Machine,
+    Assignment, Birth, Error, MemberId, Result, command::Command, copy::Origin, machine::Machine,
     transport::Network,
 };
 use applied::Applied;
+use copies::Incoming;
 use inbox::Inbox;
 use instance::{Instance, Running};
 pub(crate) use instances::{Instances, Usage, to_rest};
@@ -38,7 +40,7 @@ use oribi_store::{
 };
 use parking_lot::Mutex;
 pub(crate) use peers::NoPeers;
-pub(crate) use purge::Purge;
+pub(crate) use purge::{Keeping, Purge};
 use std::sync::{Arc, OnceLock};
 use types::{StoredMembership, TypeConfig, Vote};
 
@@ -60,6 +62,10 @@ pub struct Replica {
     instances: Arc<Instances>,
     network: Arc<dyn Network>,
     inbox: OnceLock<Inbox>,
+    /// What others copy of this one.
+    origin: Arc<Origin>,
+    /// What this one copies of another.
+    incoming: Incoming,
     /// The vote for a leader that has asked for votes since.
     deserted: Mutex<Option<Vote>>,
     usage: Mutex<Usage>,
@@ -83,6 +89,7 @@ impl Replica {
         let birth = assignment.birth_of(member);
         let (instance, switching, usage) =
             (Mutex::default(), tokio::sync::Mutex::default(), Mutex::new(Usage::begin()));
+        let origin = Arc::new(Origin::new(machine.clone()));
         Ok(Arc::new(Replica {
             member,
             birth,
@@ -96,6 +103,8 @@ impl Replica {
             instances,
             network,
             inbox: OnceLock::new(),
+            origin,
+            incoming: Incoming::default(),
             deserted: Mutex::default(),
             usage,
         }))

@@ -385,6 +385,11 @@ impl Log {
         Ok(entries)
     }
 
+    /// Bytes of the entries of a group within `range` that it has.
+    pub fn bytes_of(&self, group: GroupId, range: Range<u64>) -> u64 {
+        self.shared.index.read().bytes_of(group, range)
+    }
+
     /// The groups whose entries keep the oldest file, once there are more files than one.
     pub fn pinning(&self) -> Vec<GroupId> {
         self.shared.index.read().pinning()

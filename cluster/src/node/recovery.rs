@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Catalog, Error, MemberId, Result,
-    replica::{NoPeers, Replica},
+    replica::{Instances, NoPeers, Replica},
     transport::Network,
 };
 use oribi_model::{Clock, TabletId};
@@ -55,7 +55,8 @@ pub(super) fn recover(
         files: Arc::new(OpenFiles::new(options.open_files_max)),
         trash,
     };
-    let hosting = Hosting::new(this, disk, dir, log, tablet_options);
+    let mut hosting = Hosting::new(this, disk, dir, log, tablet_options);
+    hosting.instances = Arc::new(Instances::new(options.copies()));
     let unowned = put_away(&hosting, &current, &troubles)?;
     hosting.open_all(&current);
     for (tablet, reason) in hosting.damaged() {

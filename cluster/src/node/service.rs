@@ -27,10 +27,12 @@ impl Service for Node {
             return refuse(Refusal::Stopping);
         }
         match frame.kind {
-            Kind::Vote | Kind::PreVote | Kind::Append => match self.replica(frame.group) {
-                Some(replica) => replica.receive(&frame),
-                None => refuse(Refusal::NoReplica),
-            },
+            Kind::Vote | Kind::PreVote | Kind::Append | Kind::Segment => {
+                match self.replica(frame.group) {
+                    Some(replica) => replica.receive(&frame),
+                    None => refuse(Refusal::NoReplica),
+                }
+            }
             kind => refuse(Refusal::UnknownKind(kind.to_u8())),
         }
     }

@@ -1,11 +1,15 @@
 //! A tablet as the state machine of its group.
 
+mod copied;
+
 use crate::{
+    Result,
     command::{Body, Command, Delete},
-    machine::Machine,
+    machine::{Machine, Pinned, Staged},
 };
+use copied::TabletCopy;
 use oribi_model::LogIndex;
-use oribi_store::{Flushed, Tablet};
+use oribi_store::{FileSum, Flushed, Tablet};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -34,5 +38,14 @@ impl Machine for TabletMachine {
 
     fn flushed(&self) -> Option<Flushed> {
         self.tablet.flushed()
+    }
+
+    fn pin(&self) -> Result<Option<Arc<dyn Pinned>>> {
+        Ok(self.tablet.pin()?.map(|pin| Arc::new(pin) as Arc<dyn Pinned>))
+    }
+
+    fn stage(self: Arc<Self>, sums: &[FileSum]) -> Result<Box<dyn Staged>> {
+        let staging = self.tablet.stage(sums, None)?;
+        Ok(Box::new(TabletCopy { machine: self, staging }))
     }
 }

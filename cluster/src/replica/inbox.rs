@@ -48,6 +48,7 @@ impl Replica {
         match frame.kind {
             Kind::Append => self.take_append(&frame.body),
             Kind::Vote | Kind::PreVote => self.take_vote(frame),
+            Kind::Segment => self.take_segment(frame),
             _ => refuse(Refusal::Malformed),
         }
     }
@@ -139,6 +140,6 @@ fn answer_with(outcome: Outcome, answer: Answer) {
     let _ = answer.send(body);
 }
 
-fn refuse(refusal: Refusal) -> Pending<Result<Bytes, Refusal>> {
+pub(super) fn refuse(refusal: Refusal) -> Pending<Result<Bytes, Refusal>> {
     Box::pin(std::future::ready(Err(refusal)))
 }

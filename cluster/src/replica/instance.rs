@@ -8,7 +8,7 @@ use super::{
     config::{config, is_alone},
     instances::{Place, Usage},
     log_store::GroupLog,
-    machine::MachineAdapter,
+    machine::{Lease, MachineAdapter},
     peers::Peers,
     recover::newest_membership,
     types::StoredMembership,
@@ -39,10 +39,19 @@ pub(super) struct Running {
     pub(super) raft: Raft,
     /// Each write holds one. Closed once the instance ends.
     pub(super) writes: Semaphore,
+    lease: Lease,
     _place: Place,
 }
 
 impl Running {
+    /// The first entry that some other member is not known to have, where this one leads.
+    pub(super) fn least_matched(&self) -> Option<u64> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let members = metrics.replication?;
+        let others = members.into_iter().filter(|(member, _)| *member != metrics.id);
+        others.map(|(_, matched)| matched.map_or(0, |matched| matched.index + 1)).min()
+    }
+
     /// The newest membership in the log.
     pub(super) fn membership(&self) -> StoredMembership {
         (*self.raft.metrics().borrow_watched().membership_config).clone()
@@ -90,28 +99,31 @@ impl Replica {
         }
         let place =
             self.instances.place().await.ok_or_else(|| self.unavailable("the node stops"))?;
-        let raft = self.start_raft().await?;
+        let lease = Lease::default();
+        let raft = self.start_raft(&lease).await?;
         let writes = Semaphore::new(WRITES_MAX as usize);
-        let running = Arc::new(Running { raft, writes, _place: place });
+        let running = Arc::new(Running { raft, writes, lease, _place: place });
         *self.usage.lock() = Usage::begin();
         *self.instance.lock() = Instance::Running(running.clone());
         Ok(running)
     }
 
-    async fn start_raft(&self) -> Result<Raft> {
+    async fn start_raft(&self, lease: &Lease) -> Result<Raft> {
         let applied = self.applied.lock().clone();
         let state = self.log.group(self.group).unwrap_or_default();
         let newest = newest_membership(self.group, &self.log, &state, &applied)?;
         let config = config(&newest).map_err(|error| self.unavailable(error))?;
         let log = GroupLog::new(self.group, self.log.clone());
-        let machine = MachineAdapter::new(self.machine.clone(), self.applied.clone(), log.clone());
-        let peers = Peers { group: self.group, network: self.network.clone() };
+        let machine =
+            MachineAdapter::new(self.machine.clone(), self.applied.clone(), log.clone(), lease);
+        let (group, network) = (self.group, self.network.clone());
+        let peers = Peers { group, network, origin: self.origin.clone() };
         let raft = Raft::new(self.member.to_u64(), config, peers, log, machine)
             .await
             .map_err(|error| self.unavailable(error))?;
         let outcome = self.begin(&raft, is_alone(&newest)).await;
         if outcome.is_err() {
-            self.shut_down(&raft).await;
+            self.shut_down(&raft, lease).await;
         }
         outcome.map(|()| raft)
     }
@@ -141,6 +153,11 @@ impl Replica {
 
     async fn end_now(&self, next: Instance) {
         let _one = self.switching.lock().await;
+        self.end_held(next).await;
+    }
+
+    /// As [`Replica::end`], where the caller holds `switching`.
+    pub(super) async fn end_held(&self, next: Instance) {
         let running = match &*self.instance.lock() {
             Instance::Closed => return,
             Instance::Resting => None,
@@ -152,12 +169,13 @@ impl Replica {
             running.writes.close();
             drop(drained);
             *self.membership.lock() = running.membership();
-            self.shut_down(&running.raft).await;
+            self.shut_down(&running.raft, &running.lease).await;
         }
         *self.instance.lock() = next;
     }
 
-    async fn shut_down(&self, raft: &Raft) {
+    async fn shut_down(&self, raft: &Raft, lease: &Lease) {
+        lease.end(&self.applied);
         if let Err(error) = raft.shutdown().await {
             tracing::error!(group = self.group.0, %error, "a consensus instance ended abnormally");
         }

@@ -4,6 +4,7 @@
 //! (1.4 MiB), which become resident as writes walk through them; a new instance begins with fresh
 //! ones.
 
+use crate::copy::{Copies, CopyOptions};
 use std::{
     cmp::Reverse,
     sync::{
@@ -35,6 +36,7 @@ pub(crate) struct Instances {
     /// Instances that wait for a place.
     waiting: AtomicUsize,
     crowded: Notify,
+    copies: Arc<Copies>,
 }
 
 /// What an instance holds while it runs.
@@ -42,12 +44,22 @@ pub(super) type Place = OwnedSemaphorePermit;
 
 impl Default for Instances {
     fn default() -> Instances {
-        let places = Arc::new(Semaphore::new(RUNNING_MAX));
-        Instances { places, waiting: AtomicUsize::new(0), crowded: Notify::new() }
+        Instances::new(CopyOptions::default())
     }
 }
 
 impl Instances {
+    pub(crate) fn new(options: CopyOptions) -> Instances {
+        let places = Arc::new(Semaphore::new(RUNNING_MAX));
+        let (waiting, copies) = (AtomicUsize::new(0), Arc::new(Copies::new(options)));
+        Instances { places, waiting, crowded: Notify::new(), copies }
+    }
+
+    /// What copies of other nodes' replicas share.
+    pub(super) fn copies(&self) -> &Arc<Copies> {
+        &self.copies
+    }
+
     /// Told when one waits for a place.
     pub(crate) fn crowded(&self) -> &Notify {
         &self.crowded
@@ -56,6 +68,11 @@ impl Instances {
     /// Whether one waits for a place.
     pub(crate) fn is_crowded(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the node stops.
+    pub(super) fn is_closed(&self) -> bool {
+        self.places.is_closed()
     }
 
     /// Lets no more start; those that wait for a place get none.

@@ -87,7 +87,7 @@ impl Replica {
     }
 
     /// The vote as the log has it, so that it survives a restart.
-    fn vote(&self) -> Option<Vote> {
+    pub(super) fn vote(&self) -> Option<Vote> {
         let bytes = self.log.group(self.group)?.vote?;
         forms::decode_vote(&bytes).ok()
     }
