@@ -2,7 +2,6 @@
 //!
 //! Only the module `replica` names the consensus library. HTTP and connectors are not known here.
 
-mod blocking;
 mod catalog;
 mod check;
 mod command;
@@ -15,10 +14,12 @@ mod machine;
 mod member;
 mod node;
 mod partition;
+mod planted;
 mod repair;
 mod replica;
 #[cfg(test)]
 mod sim;
+mod tasks;
 pub mod transport;
 
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};

@@ -18,6 +18,8 @@ mod troubles;
 mod upkeep;
 
 pub use options::{NodeOptions, NodeStats};
+#[cfg(test)]
+pub(crate) use tablet_machine::TabletMachine;
 pub use troubles::Trouble;
 
 use crate::{

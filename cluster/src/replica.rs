@@ -17,6 +17,8 @@ mod peers;
 mod purge;
 mod recover;
 #[cfg(test)]
+mod runtime;
+#[cfg(test)]
 mod tests;
 mod types;
 mod wire;

@@ -1,5 +1,6 @@
 //! What copies may take of a node: how many at once, and how many bytes a second.
 
+use crate::tasks;
 use parking_lot::Mutex;
 use std::time::Duration;
 use tokio::{
@@ -57,7 +58,7 @@ impl Copies {
 
     /// Waits until so many more bytes may be asked for.
     pub(crate) async fn pace(&self, bytes: u64) {
-        tokio::time::sleep_until(self.due(Instant::now(), bytes)).await;
+        tasks::sleep_until(self.due(tasks::now(), bytes)).await;
     }
 
     /// When so many more bytes may be asked for, and notes that they are.

@@ -4,6 +4,7 @@ use super::wire::{Piece, PieceWanted};
 use crate::{
     Error, Result,
     machine::{Machine, Pinned},
+    tasks,
 };
 use oribi_store::FileSum;
 use parking_lot::Mutex;
@@ -65,7 +66,7 @@ impl Origin {
         // A later run of the node must not take the number for one of its own.
         let number = u64::from(std::process::id()) << 32 | state.pins;
         let held = Arc::new(Held { number, pin, sums });
-        (state.held, state.used) = (Some(held.clone()), Some(Instant::now()));
+        (state.held, state.used) = (Some(held.clone()), Some(tasks::now()));
         Ok(held)
     }
 
@@ -89,7 +90,7 @@ impl Origin {
     pub(crate) fn expire(&self) -> Option<Instant> {
         let mut state = self.state.lock();
         let due = state.used? + IDLE_MAX;
-        if due > Instant::now() {
+        if due > tasks::now() {
             return Some(due);
         }
         (state.held, state.used) = (None, None);
@@ -99,9 +100,9 @@ impl Origin {
     /// Has what is held let go of once nobody asks for it any more. To be called on a runtime.
     pub(crate) fn expire_later(self: &Arc<Self>) {
         let origin = Arc::downgrade(self);
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             while let Some(due) = origin.upgrade().and_then(|origin| origin.expire()) {
-                tokio::time::sleep_until(due).await;
+                tasks::sleep_until(due).await;
             }
         });
     }
@@ -111,7 +112,7 @@ impl Origin {
         self.expire();
         let mut state = self.state.lock();
         let held = state.held.clone()?;
-        state.used = Some(Instant::now());
+        state.used = Some(tasks::now());
         Some(held)
     }
 }

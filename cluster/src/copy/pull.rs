@@ -6,15 +6,14 @@ use super::{
 };
 use crate::{
     Error, MemberId, Result,
-    blocking::blocking,
     machine::Staged,
+    tasks::{self, blocking, timeout},
     transport::{CallError, Kind, Network, Pending, Request},
 };
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use oribi_store::{Gap, log::GroupId};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout};
 
 /// Pieces that are asked for at once.
 const PIECES_MAX: usize = 4;
@@ -61,7 +60,7 @@ impl Pull {
         mut staged: Box<dyn Staged>,
         is_wanted: impl Fn() -> bool,
     ) -> Pulled {
-        let (mut heard, mut damages) = (Instant::now(), 0);
+        let (mut heard, mut damages) = (tasks::now(), 0);
         while let Some(gap) = staged.gap() {
             if !is_wanted() {
                 return Pulled::Part(staged, "it is not wanted any more".into());
@@ -74,15 +73,15 @@ impl Pull {
             staged = back;
             let place = |gap: &Gap| (gap.file, gap.bytes.start);
             if staged.gap().is_none_or(|gap| place(&gap) > place(&begin)) {
-                (heard, damages) = (Instant::now(), 0);
+                (heard, damages) = (tasks::now(), 0);
             }
             match trouble {
                 None => {}
                 Some(Trouble::Final(reason)) => return Pulled::Part(staged, reason),
-                Some(Trouble::Silence(reason)) if heard.elapsed() >= SILENCE_MAX => {
+                Some(Trouble::Silence(reason)) if tasks::now() - heard >= SILENCE_MAX => {
                     return Pulled::Part(staged, reason);
                 }
-                Some(Trouble::Silence(_)) => tokio::time::sleep(RETRY_PAUSE).await,
+                Some(Trouble::Silence(_)) => tasks::sleep(RETRY_PAUSE).await,
                 Some(Trouble::Damage(reason)) => {
                     damages += 1;
                     tracing::warn!(group = self.group.0, source = %self.source, reason, "a copy");

@@ -10,11 +10,11 @@ mod flush;
 mod rest;
 mod tick;
 
-pub(super) use crate::blocking::blocking;
+pub(super) use crate::tasks::blocking;
 pub(super) use flush::{flush, purge};
 
 use super::Node;
-use crate::blocking::panic_text;
+use crate::tasks::panic_text;
 use std::{future::Future, sync::Arc, time::Duration};
 
 /// Pause before a task that broke off begins anew.

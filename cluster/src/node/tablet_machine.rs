@@ -15,10 +15,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-pub(super) struct TabletMachine {
-    pub(super) tablet: Arc<Tablet>,
+pub(crate) struct TabletMachine {
+    pub(crate) tablet: Arc<Tablet>,
     /// Bytes of all memtables of the node: grows here, and is counted anew after each flush and drop.
-    pub(super) memtable_bytes: Arc<AtomicUsize>,
+    pub(crate) memtable_bytes: Arc<AtomicUsize>,
 }
 
 impl Machine for TabletMachine {

@@ -13,16 +13,16 @@ use super::{
 };
 use crate::{
     Error, Result,
-    blocking::blocking,
     copy::{Answer, Ask, Offer, Pull, Pulled},
     machine::Staged,
+    tasks::{self, blocking, timeout},
     transport::{Frame, Pending, Refusal},
 };
 use bytes::Bytes;
 use oribi_store::log::Op;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
-use tokio::{sync::watch, time::timeout};
+use tokio::sync::watch;
 
 /// After so long an offer is answered, however far the copy is.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -112,7 +112,7 @@ impl Replica {
         let (sender, outcome) = watch::channel(None);
         *running = Some(Copying { offer: offer.clone(), outcome: outcome.clone() });
         let (replica, offer) = (self.clone(), offer.clone());
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             let answer = match replica.copy(&offer).await {
                 Ok(vote) => Answer::Taken(wire::encode_vote(&vote)),
                 Err(reason) => {
@@ -167,8 +167,8 @@ impl Replica {
         };
         *self.incoming.kept.lock() = Some((number, staged));
         let replica = Arc::downgrade(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(KEPT_MAX).await;
+        tasks::spawn(async move {
+            tasks::sleep(KEPT_MAX).await;
             let Some(replica) = replica.upgrade() else { return };
             let mut kept = replica.incoming.kept.lock();
             let old = kept.take_if(|(kept, _)| *kept == number);

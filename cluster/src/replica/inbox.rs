@@ -9,7 +9,7 @@ use super::{
     wire::{self, Append, Appended, AskVote, VoteAnswer},
 };
 use crate::{
-    MemberId,
+    MemberId, tasks,
     transport::{Frame, Kind, Pending, Refusal},
 };
 use bytes::Bytes;
@@ -87,7 +87,7 @@ impl Replica {
     fn inbox(self: &Arc<Replica>) -> &Inbox {
         self.inbox.get_or_init(|| {
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
-            tokio::spawn(take_all(Arc::downgrade(self), receiver));
+            tasks::spawn(take_all(Arc::downgrade(self), receiver));
             Inbox { sender }
         })
     }

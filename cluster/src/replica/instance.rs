@@ -13,10 +13,10 @@ use super::{
     recover::newest_membership,
     types::StoredMembership,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, tasks};
 use openraft::async_runtime::WatchReceiver;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 
 /// Writes that are under way in one group at once; others wait.
 const WRITES_MAX: u32 = 4_096;
@@ -86,7 +86,7 @@ impl Replica {
             Instance::Running(_) | Instance::Resting => {}
         }
         let replica = self.clone();
-        let started = tokio::spawn(async move { replica.start().await });
+        let started = tasks::spawn(async move { replica.start().await });
         started.await.unwrap_or_else(|error| Err(Error::Panicked(error.to_string())))
     }
 
@@ -145,7 +145,7 @@ impl Replica {
 
     async fn end(self: &Arc<Replica>, next: Instance) {
         let replica = self.clone();
-        let ended = tokio::spawn(async move { replica.end_now(next).await });
+        let ended = tasks::spawn(async move { replica.end_now(next).await });
         if let Err(error) = ended.await {
             tracing::error!(group = self.group.0, %error, "ending a consensus instance broke off");
         }
@@ -165,7 +165,7 @@ impl Replica {
         };
         if let Some(running) = running {
             // Those that are not done by then are told that their outcome is unknown.
-            let drained = timeout(DRAIN_WAIT, running.writes.acquire_many(WRITES_MAX)).await;
+            let drained = tasks::timeout(DRAIN_WAIT, running.writes.acquire_many(WRITES_MAX)).await;
             running.writes.close();
             drop(drained);
             *self.membership.lock() = running.membership();

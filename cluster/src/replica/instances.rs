@@ -4,7 +4,10 @@
 //! (1.4 MiB), which become resident as writes walk through them; a new instance begins with fresh
 //! ones.
 
-use crate::copy::{Copies, CopyOptions};
+use crate::{
+    copy::{Copies, CopyOptions},
+    tasks,
+};
 use std::{
     cmp::Reverse,
     sync::{
@@ -119,11 +122,11 @@ pub(crate) struct Usage {
 impl Usage {
     /// That of an instance which starts now.
     pub(super) fn begin() -> Usage {
-        Usage { last: Instant::now(), writes: 0 }
+        Usage { last: tasks::now(), writes: 0 }
     }
 
     pub(super) fn note_write(&mut self) {
-        self.last = Instant::now();
+        self.last = tasks::now();
         self.writes += 1;
     }
 }
@@ -158,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_make_room_where_one_waits() {
-        let now = Instant::now();
+        let now = tasks::now();
         let instances = Arc::new(Instances::default());
         let mut places = Vec::new();
         for _ in 0..RUNNING_MAX {
@@ -183,7 +186,7 @@ mod tests {
 
     #[test]
     fn idle_and_worn_ones_rest() {
-        let (now, nobody) = (Instant::now() + IDLE_MAX, Instances::default());
+        let (now, nobody) = (tasks::now() + IDLE_MAX, Instances::default());
         let mut few = usages(WORN_KEPT, now);
         few[3].last = now - IDLE_MAX;
         few[5].writes = WRITES_MAX;

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     MemberId,
-    blocking::blocking,
     copy::{Answer, Ask, Held, Offer, Origin},
+    tasks::{blocking, timeout},
     transport::{CallError, Kind, Network, Pending, Request},
 };
 use bytes::Bytes;
@@ -23,7 +23,6 @@ use openraft::{
 use oribi_model::NodeId;
 use oribi_store::log::GroupId;
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
 
 type Config = TypeConfig;
 type Failure = RPCError<Config>;
@@ -221,6 +220,7 @@ impl RaftNetworkV2<Config> for Peer {
     ) -> Result<SnapshotResponse<Config>, StreamingError<Config>> {
         let at_least = snapshot.meta.last_log_id.map_or(0, |last| last.index);
         tokio::select! {
+            biased;
             closed = cancel => Err(closed.into()),
             answer = self.offer(vote, at_least) => {
                 self.origin.expire_later();

@@ -5,10 +5,9 @@ use super::{
     applied::Applied,
     instance::{Instance, Running},
 };
-use crate::Result;
+use crate::{Result, tasks};
 use oribi_store::log::Op;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long the flush may take to become the instance's snapshot, which no other member has a say
 /// in.
@@ -101,12 +100,12 @@ impl Replica {
             return Ok(Purge::Asked);
         }
         raft.trigger().purge_log(upto).await.map_err(|error| self.unavailable(error))?;
-        let asked = Instant::now();
+        let asked = tasks::now();
         while !self.is_purged(upto) {
-            if asked.elapsed() >= wait {
+            if tasks::now() - asked >= wait {
                 return Ok(Purge::Asked);
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            tasks::sleep(RETRY_PAUSE).await;
         }
         Ok(Purge::Done)
     }

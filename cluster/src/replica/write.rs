@@ -2,10 +2,14 @@
 //! perhaps.
 
 use super::{Raft, Replica, instance::Running, types::TypeConfig};
-use crate::{Error, Result, command::Command};
+use crate::{
+    Error, Result,
+    command::Command,
+    tasks::{self, timeout_at},
+};
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftError};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// How long a write looks for a leader that takes it.
 const LEADER_WAIT: Duration = Duration::from_secs(10);
@@ -46,7 +50,7 @@ impl Replica {
         leader_wait: Duration,
         wait: Duration,
     ) -> Result<()> {
-        let (started, deadline) = (Instant::now(), Instant::now() + wait);
+        let (started, deadline) = (tasks::now(), tasks::now() + wait);
         loop {
             let late = |_| self.unavailable("no consensus instance took the write in time");
             let running = timeout_at(deadline, self.running()).await.map_err(late)??;
@@ -66,7 +70,7 @@ impl Replica {
                 }
                 Tried::NotAppended(reason) => reason,
             };
-            if started.elapsed() >= leader_wait.min(wait) {
+            if tasks::now() - started >= leader_wait.min(wait) {
                 return Err(self.unavailable(format!("it has no leader here ({reason:?})")));
             }
             self.await_leader(&running.raft, reason).await;
@@ -94,7 +98,7 @@ impl Replica {
         if reason == ForwardReason::LeaseExpired {
             // An answer to it renews the lease. What hinders it shows in the next try.
             let _ = raft.trigger().heartbeat().await;
-            tokio::time::sleep(LEASE_PAUSE).await;
+            tasks::sleep(LEASE_PAUSE).await;
             return;
         }
         let leads = raft.wait(Some(LEADER_PAUSE));

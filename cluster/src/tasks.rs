@@ -1,6 +1,28 @@
-//! The one door from tasks to work that blocks.
+//! Tasks and time, as all that a simulation runs has them: those of the runtime, or those of the
+//! simulation that runs on this thread.
+
+#[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
+mod switched;
+
+#[cfg(test)]
+pub(crate) use switched::{
+    Ended, Late, Sleep, Task, Timeout, now, sleep, sleep_until, spawn, timeout, timeout_at,
+};
+#[cfg(not(test))]
+pub(crate) use tokio::{
+    spawn,
+    time::{sleep, sleep_until, timeout, timeout_at},
+};
 
 use crate::{Error, Result};
+
+/// The time by a clock that never goes back.
+#[cfg(not(test))]
+pub(crate) fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
 
 /// Runs blocking work off the asynchronous threads.
 ///
@@ -9,6 +31,10 @@ use crate::{Error, Result};
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    #[cfg(test)]
+    if simulated::runs_here() {
+        return work();
+    }
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
         Err(error) if error.is_panic() => Err(Error::Panicked(panic_text(error.into_panic()))),
