@@ -17,8 +17,6 @@ pub(crate) enum Fault {
     AppliedBeyondCommit,
     /// The log goes while a member copies what lies before it.
     PurgedWhileCopying,
-    /// What is copied takes the place of what is newer.
-    OlderTakenOver,
     /// After a copy the log goes on where it was.
     LogNotMoved,
 }

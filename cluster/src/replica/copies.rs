@@ -15,6 +15,7 @@ use crate::{
     Error, Result,
     copy::{Answer, Ask, Offer, Pull, Pulled},
     machine::Staged,
+    planted::{Fault, is_planted},
     tasks::{self, blocking, timeout},
     transport::{Frame, Pending, Refusal},
 };
@@ -215,6 +216,9 @@ impl Replica {
 
     /// Has the log begin behind what was taken over, durably.
     async fn move_log(&self, taken: &Applied, vote: &Vote) -> Result<()> {
+        if is_planted(Fault::LogNotMoved) {
+            return Ok(());
+        }
         super::recover::settle(self.group, &self.log, taken)
             .map_err(|reason| self.unavailable(reason))?;
         if let (Some(last), Some(mark)) = (taken.last, taken.last_mark()) {

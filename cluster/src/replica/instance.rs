@@ -13,7 +13,11 @@ use super::{
     recover::newest_membership,
     types::StoredMembership,
 };
-use crate::{Error, Result, tasks};
+use crate::{
+    Error, Result,
+    planted::{Fault, is_planted},
+    tasks,
+};
 use openraft::async_runtime::WatchReceiver;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -131,6 +135,10 @@ impl Replica {
     /// Founds the group where that is this replica's part, or leads one that nobody else is in.
     async fn begin(&self, raft: &Raft, alone: bool) -> Result<()> {
         let known = raft.is_initialized().await.map_err(|error| self.unavailable(error))?;
+        if is_planted(Fault::FoundedByEach) && !known {
+            let alone = BTreeSet::from([self.member.to_u64()]);
+            return raft.initialize(alone).await.map_err(|error| self.unavailable(error));
+        }
         match &self.birth {
             Birth::Founds(voters) if !known => {
                 let voters: BTreeSet<u64> = voters.iter().map(|voter| voter.to_u64()).collect();

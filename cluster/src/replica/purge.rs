@@ -5,7 +5,11 @@ use super::{
     applied::Applied,
     instance::{Instance, Running},
 };
-use crate::{Result, tasks};
+use crate::{
+    Result,
+    planted::{Fault, is_planted},
+    tasks,
+};
 use oribi_store::log::Op;
 use std::time::Duration;
 
@@ -113,7 +117,8 @@ impl Replica {
     /// The first entry that is kept for others although it is flushed, as all are up to `upto`;
     /// `None` where nobody needs one, or where it would be too many.
     fn needed_from(&self, running: Option<&Running>, upto: u64, keeping: Keeping) -> Option<u64> {
-        let copied = self.origin.held_index().map(|index| index + 1);
+        let held = self.origin.held_index().filter(|_| !is_planted(Fault::PurgedWhileCopying));
+        let copied = held.map(|index| index + 1);
         let behind = running.filter(|_| keeping == Keeping::ForMembers);
         let behind = behind.and_then(|running| running.least_matched());
         let known = self.log.group(self.group).unwrap_or_default();
@@ -125,6 +130,15 @@ impl Replica {
         let first = needed.min()?;
         let bytes = self.log.bytes_of(self.group, first..upto + 1);
         (bytes <= self.instances.copies().options().kept_bytes_max).then_some(first)
+    }
+
+    /// What the log must have for others: the entries behind those of the files that are held, as
+    /// far as there is no bound in the way. Gives the first one that is missing.
+    #[cfg(test)]
+    pub(crate) fn missing_for_copies(&self) -> Option<u64> {
+        let first = self.origin.held_index()? + 1;
+        let known = self.log.group(self.group).unwrap_or_default();
+        (known.entries.start > first).then_some(first)
     }
 
     fn is_purged(&self, upto: u64) -> bool {

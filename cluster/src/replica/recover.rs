@@ -1,7 +1,11 @@
 //! What was committed before the node ended, applied again.
 
 use super::{applied::Applied, forms, types::StoredMembership};
-use crate::{Assignment, Error, MemberId, Result, machine::Machine};
+use crate::{
+    Assignment, Error, MemberId, Result,
+    machine::Machine,
+    planted::{Fault, is_planted},
+};
 use openraft::EntryPayload;
 use oribi_model::{LogIndex, Marks};
 use oribi_store::{
@@ -38,6 +42,7 @@ pub(super) fn recover(
     let membership = newest_membership(group, log, &state, &applied)?;
     let voters: Vec<u64> = membership.voter_ids().collect();
     let end = match (voters == [member.to_u64()], &state.committed) {
+        _ if is_planted(Fault::AppliedBeyondCommit) => state.entries.end,
         (true, _) => state.entries.end,
         (false, Some(bytes)) => forms::decode_log_id(bytes).map_err(fail)?.index + 1,
         (false, None) => start,

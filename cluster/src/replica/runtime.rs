@@ -1,8 +1,10 @@
 //! The runtime of consensus instances in tests: a simulation's where one runs.
 
-use crate::tasks::{self, Ended, Late, Sleep, Task, Timeout};
+use crate::tasks::{self, Ended, Late, Sleep, Task, Timeout, simulated};
 use openraft::{AsyncRuntime, OptionalSend, async_runtime::Instant, impls::TokioRuntime};
+use rand_core::TryRng;
 use std::{
+    convert::Infallible,
     future::Future,
     ops::{Add, AddAssign, Sub, SubAssign},
     time::Duration,
@@ -57,6 +59,27 @@ impl Instant for At {
     }
 }
 
+/// Chance of the simulation; none elsewhere, where nothing depends on it.
+#[derive(Debug)]
+pub(crate) struct Chance;
+
+impl TryRng for Chance {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(simulated::below(1 << 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(simulated::below(u64::MAX))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        bytes.fill_with(|| simulated::below(256) as u8);
+        Ok(())
+    }
+}
+
 impl AsyncRuntime for Switched {
     type JoinError = Ended;
     type JoinHandle<T: OptionalSend + 'static> = Task<T>;
@@ -64,8 +87,7 @@ impl AsyncRuntime for Switched {
     type Instant = At;
     type TimeoutError = Late;
     type Timeout<R, T: Future<Output = R> + OptionalSend> = Timeout<T>;
-    /// Draws only between bounds that leave no choice here.
-    type ThreadLocalRng = <TokioRuntime as AsyncRuntime>::ThreadLocalRng;
+    type ThreadLocalRng = Chance;
     type Mpsc = <TokioRuntime as AsyncRuntime>::Mpsc;
     type Watch = <TokioRuntime as AsyncRuntime>::Watch;
     type Oneshot = <TokioRuntime as AsyncRuntime>::Oneshot;
@@ -102,8 +124,8 @@ impl AsyncRuntime for Switched {
         false
     }
 
-    fn thread_rng() -> Self::ThreadLocalRng {
-        TokioRuntime::thread_rng()
+    fn thread_rng() -> Chance {
+        Chance
     }
 
     fn new(threads: usize) -> Switched {

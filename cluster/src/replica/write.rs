@@ -44,7 +44,7 @@ impl Replica {
     }
 
     /// As [`Replica::write`]: looks for a leader for `leader_wait`, and takes `wait` in all.
-    pub(super) async fn write_within(
+    pub(crate) async fn write_within(
         self: &Arc<Replica>,
         command: Command,
         leader_wait: Duration,

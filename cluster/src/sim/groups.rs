@@ -5,5 +5,6 @@ mod clients;
 mod hall;
 mod host;
 mod judge;
+mod scene;
 mod tests;
 mod world;

@@ -30,13 +30,8 @@ struct Shared {
     base: Instant,
     state: Mutex<State>,
     /// Apart, since a waker may be called from within anything.
-    ready: Mutex<Ready>,
-}
-
-#[derive(Default)]
-struct Ready {
-    order: Vec<u64>,
-    known: BTreeSet<u64>,
+    /// A set: in which order channels wake those who wait is not for a seed to say.
+    ready: Mutex<BTreeSet<u64>>,
 }
 
 struct State {
@@ -59,15 +54,7 @@ struct TaskWaker {
 
 impl Wake for TaskWaker {
     fn wake(self: Arc<Self>) {
-        self.shared.ready.lock().push(self.task);
-    }
-}
-
-impl Ready {
-    fn push(&mut self, task: u64) {
-        if self.known.insert(task) {
-            self.order.push(task);
-        }
+        self.shared.ready.lock().insert(self.task);
     }
 }
 
@@ -114,8 +101,7 @@ impl Simulation {
     /// Lets them go on.
     pub(crate) fn resume(&self, owner: Owner) {
         let due = self.0.state.lock().still.remove(&owner).unwrap_or_default();
-        let mut ready = self.0.ready.lock();
-        due.into_iter().for_each(|task| ready.push(task));
+        self.0.ready.lock().extend(due);
     }
 
     /// The next task that is due until then; time passes where none is.
@@ -123,10 +109,10 @@ impl Simulation {
         loop {
             let mut state = self.0.state.lock();
             let mut ready = self.0.ready.lock();
-            if !ready.order.is_empty() {
-                let at = state.below(ready.order.len() as u64) as usize;
-                let task = ready.order.swap_remove(at);
-                ready.known.remove(&task);
+            if !ready.is_empty() {
+                let at = state.below(ready.len() as u64) as usize;
+                let task = ready.iter().nth(at).copied()?;
+                ready.remove(&task);
                 return Some(task);
             }
             drop(ready);
@@ -137,7 +123,7 @@ impl Simulation {
                     return None;
                 }
             }
-            let Some(Reverse((at, number))) = state.timers.pop() else { return None };
+            let Reverse((at, number)) = state.timers.pop()?;
             state.now = state.now.max(at);
             let waker = state.wakers.remove(&number);
             drop(state);
@@ -234,7 +220,7 @@ where
     let number = state.count;
     state.tasks.insert(number, (owner, Some(work)));
     drop(state);
-    shared.ready.lock().push(number);
+    shared.ready.lock().insert(number);
     receiver
 }
 

@@ -30,6 +30,8 @@ use std::{
 /// Whose tasks the clients are.
 const CLIENTS: Owner = 1_000_001;
 const KEYS: u64 = 3;
+const LEADER_WAIT: Duration = Duration::from_millis(200);
+const WRITE_WAIT: Duration = Duration::from_secs(2);
 /// The column of the values.
 pub(super) const VALUE: ColumnId = ColumnId(10);
 
@@ -120,7 +122,7 @@ async fn write(hall: &Arc<Hall>, nodes: &[NodeId], group: GroupId, batch: RowBat
     // The node does it; it ends with the node.
     let answer = simulated::spawn_of(owner_of(node), async move {
         let Some(replica) = hall.replica(node, group) else { return Became::NotStored };
-        match replica.write(command).await {
+        match replica.write_within(command, LEADER_WAIT, WRITE_WAIT).await {
             Ok(()) => Became::Stored,
             Err(error) if error.outcome() == WriteOutcome::NotStored => Became::NotStored,
             Err(_) => Became::Unknown,

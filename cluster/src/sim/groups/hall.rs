@@ -122,10 +122,6 @@ impl Hall {
         self.0.lock().places.get(&node)?.replicas.get(&group).cloned()
     }
 
-    pub(super) fn running(&self) -> Vec<NodeId> {
-        self.0.lock().places.keys().copied().collect()
-    }
-
     /// A connection, made where there is none.
     fn connection(
         self: &Arc<Hall>,

@@ -3,7 +3,7 @@
 use super::{
     clients::{Became, VALUE},
     host::GROUPS,
-    world::World,
+    scene::Scene,
 };
 use crate::MemberId;
 use oribi_model::{
@@ -30,13 +30,14 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    pub(super) fn look(&mut self, world: &World) -> Result<(), String> {
+    pub(super) fn look(&mut self, scene: &Scene) -> Result<(), String> {
         self.looks += 1;
-        for (node, host) in &world.hosts {
+        for (node, host) in &scene.hosts {
             let Some(run) = &host.run else { continue };
             for (group, tablet) in &run.tablets {
-                self.look_at_leader(world, *node, host.boot, *group)?;
-                self.look_at_marks(world, (*node, host.boot, *group), tablet)?;
+                self.look_at_leader(scene, *node, host.boot, *group)?;
+                look_at_copies(scene, *node, *group)?;
+                self.look_at_marks(scene, (*node, host.boot, *group), tablet)?;
                 if self.looks.is_multiple_of(10) && !host.disk.crashed() {
                     self.look_at_rows(*node, *group, tablet)?;
                 }
@@ -48,12 +49,12 @@ impl Judge {
     /// A vote leads in one run of one node.
     fn look_at_leader(
         &mut self,
-        world: &World,
+        scene: &Scene,
         node: NodeId,
         boot: u64,
         group: GroupId,
     ) -> Result<(), String> {
-        let Some(replica) = world.hall.replica(node, group) else { return Ok(()) };
+        let Some(replica) = scene.hall.replica(node, group) else { return Ok(()) };
         let standing = replica.standing();
         let Some(vote) = standing.vote.filter(|_| standing.leads) else { return Ok(()) };
         if vote.member != standing.own {
@@ -71,11 +72,11 @@ impl Judge {
 
     fn look_at_marks(
         &mut self,
-        world: &World,
+        scene: &Scene,
         (node, boot, group): (NodeId, u64, GroupId),
         tablet: &Tablet,
     ) -> Result<(), String> {
-        let stored = world.ledger.stored.lock();
+        let stored = scene.ledger.stored.lock();
         for (_, source) in stored.keys().filter(|(of, _)| *of == group) {
             let now = tablet.next_of(source);
             let before = self.marks.insert((node, boot, group, source.clone()), now).unwrap_or(0);
@@ -104,11 +105,11 @@ impl Judge {
 
     /// All replicas hold the same, all of what was acked, and nothing that nobody wrote. Gives it
     /// in short.
-    pub(super) fn look_at_end(&mut self, world: &World) -> Result<u64, String> {
+    pub(super) fn look_at_end(&mut self, scene: &Scene) -> Result<u64, String> {
         let mut digest = 0_u64;
         for group in GROUPS {
             let mut all: Vec<(NodeId, Option<LogIndex>, Held)> = Vec::new();
-            for (node, host) in &world.hosts {
+            for (node, host) in &scene.hosts {
                 let run = host.run.as_ref().ok_or("a node does not run in the end")?;
                 let tablet = &run.tablets[&group];
                 all.push((*node, tablet.applied(), read(tablet)?));
@@ -123,10 +124,10 @@ impl Judge {
                     ));
                 }
             }
-            look_at_ledger(world, group, held)?;
-            let run = world.hosts.values().next().and_then(|host| host.run.as_ref());
+            look_at_ledger(scene, group, held)?;
+            let run = scene.hosts.values().next().and_then(|host| host.run.as_ref());
             let tablet = &run.ok_or("a node does not run in the end")?.tablets[&group];
-            for ((of, source), stored) in &*world.ledger.stored.lock() {
+            for ((of, source), stored) in &*scene.ledger.stored.lock() {
                 if *of == group && tablet.next_of(source) < *stored {
                     return Err(format!("{group:?}: {source} was stored up to {stored}"));
                 }
@@ -137,10 +138,21 @@ impl Judge {
     }
 }
 
+/// The log behind what others copy is there.
+fn look_at_copies(scene: &Scene, node: NodeId, group: GroupId) -> Result<(), String> {
+    // What is kept is bounded, too tightly in some runs.
+    let is_kept = scene.copies.kept_bytes_max > 0;
+    let replica = scene.hall.replica(node, group).filter(|_| is_kept);
+    match replica.and_then(|replica| replica.missing_for_copies()) {
+        None => Ok(()),
+        Some(first) => Err(format!("{group:?}: node {node} lacks entry {first} for a copy")),
+    }
+}
+
 /// Of each key the last value that was acked is there, or one that was tried after it and not
 /// refused.
-fn look_at_ledger(world: &World, group: GroupId, held: &Held) -> Result<(), String> {
-    let tries = world.ledger.tries.lock();
+fn look_at_ledger(scene: &Scene, group: GroupId, held: &Held) -> Result<(), String> {
+    let tries = scene.ledger.tries.lock();
     for ((_, key), tries) in tries.iter().filter(|((of, _), _)| *of == group) {
         let acked = tries.iter().rposition(|(_, became)| *became == Became::Stored);
         let found = held.get(key);
