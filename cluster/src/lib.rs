@@ -6,6 +6,7 @@ mod beside;
 mod catalog;
 mod check;
 mod command;
+mod copy;
 pub mod elections;
 mod error;
 mod identity;
@@ -14,11 +15,13 @@ mod machine;
 mod member;
 mod node;
 mod partition;
+mod planted;
 mod repair;
 mod replica;
 mod route;
 #[cfg(test)]
 mod sim;
+mod tasks;
 pub mod transport;
 
 pub use beside::beside_others;
@@ -27,6 +30,7 @@ pub use catalog::{
     NodeState, Presence,
 };
 pub use check::{Checked, check};
+pub use copy::CopyOptions;
 pub use error::{Error, Result, WriteOutcome};
 pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
 pub use member::{Assignment, Birth, Incarnation, MemberId};

@@ -30,6 +30,8 @@ mod write;
 
 pub use changes::{Cover, RangesWanted};
 pub use options::{NodeOptions, NodeStats};
+#[cfg(test)]
+pub(crate) use tablet_machine::TabletMachine;
 pub use troubles::Trouble;
 
 use crate::{

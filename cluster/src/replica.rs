@@ -5,6 +5,7 @@
 
 mod applied;
 mod config;
+mod copies;
 mod forms;
 mod inbox;
 mod instance;
@@ -18,16 +19,19 @@ mod purge;
 mod read;
 mod recover;
 #[cfg(test)]
+mod runtime;
+#[cfg(test)]
 mod tests;
 mod types;
 mod wire;
 mod write;
 
 use crate::{
-    Assignment, Birth, Error, MemberId, Result, command::Command, machine::Machine,
+    Assignment, Birth, Error, MemberId, Result, command::Command, copy::Origin, machine::Machine,
     transport::Network,
 };
 use applied::Applied;
+use copies::Incoming;
 use inbox::Inbox;
 use instance::{Instance, Running};
 pub(crate) use instances::{Instances, Usage, to_rest};
@@ -40,7 +44,7 @@ use oribi_store::{
     log::{GroupId, Log},
 };
 use parking_lot::Mutex;
-pub(crate) use purge::Purge;
+pub(crate) use purge::{Keeping, Purge};
 use std::sync::{Arc, OnceLock};
 use types::{StoredMembership, TypeConfig, Vote};
 pub(crate) use write::{Missed, Patience};
@@ -63,6 +67,10 @@ pub struct Replica {
     instances: Arc<Instances>,
     network: Arc<dyn Network>,
     inbox: OnceLock<Inbox>,
+    /// What others copy of this one.
+    origin: Arc<Origin>,
+    /// What this one copies of another.
+    incoming: Incoming,
     /// The vote for a leader that has asked for votes since.
     deserted: Mutex<Option<Vote>>,
     usage: Mutex<Usage>,
@@ -86,6 +94,7 @@ impl Replica {
         let birth = assignment.birth_of(member);
         let (instance, switching, usage) =
             (Mutex::default(), tokio::sync::Mutex::default(), Mutex::new(Usage::begin()));
+        let origin = Arc::new(Origin::new(machine.clone()));
         Ok(Arc::new(Replica {
             member,
             birth,
@@ -99,6 +108,8 @@ impl Replica {
             instances,
             network,
             inbox: OnceLock::new(),
+            origin,
+            incoming: Incoming::default(),
             deserted: Mutex::default(),
             usage,
         }))

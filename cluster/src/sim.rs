@@ -5,6 +5,7 @@
 //! failing seed is printed; `SIM_SEED` runs it alone, `SIM_SEEDS` runs as many.
 
 mod faults;
+mod groups;
 mod node;
 mod tests;
 mod timeline;

@@ -67,15 +67,15 @@ pub enum Error {
     #[error("tablet {0} was dropped")]
     Dropped(TabletId),
 
-    /// A merge was not begun, since its outcome might not fit beside its inputs.
+    /// A merge or a copy was not begun, since it might not fit beside what is there.
     #[error(
-        "cannot merge segments in {}: {needed_bytes} free bytes needed, {free_bytes} there",
+        "cannot add segments to {}: {needed_bytes} free bytes needed, {free_bytes} there",
         path.display()
     )]
     NoRoom {
         /// The tablet's folder.
         path: PathBuf,
-        /// Bytes of the inputs and the reserve.
+        /// Bytes of what is to be written and the reserve.
         needed_bytes: u64,
         /// Bytes that are free.
         free_bytes: u64,
@@ -90,6 +90,15 @@ pub enum Error {
         found: TabletId,
         /// Whose it should be.
         expected: TabletId,
+    },
+
+    /// What another replica has is not what can be put in the place of a tablet's own.
+    #[error("cannot take another replica's files over into {}: {reason}", path.display())]
+    NotTakenOver {
+        /// The tablet's folder.
+        path: PathBuf,
+        /// What stands in the way.
+        reason: String,
     },
 
     /// A manifest that cannot be made again from what lies in its folder, or need not be.

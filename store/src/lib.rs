@@ -26,5 +26,8 @@ mod trash;
 pub use error::{Error, Result};
 pub use open_files::OpenFiles;
 pub use page_cache::PageCache;
-pub use tablet::{Consent, Flushed, Lost, Repair, Repaired, Tablet, TabletOptions, TabletStats};
+pub use tablet::{
+    Consent, FileSum, Flushed, Gap, Lost, Pin, Repair, Repaired, Staging, Tablet, TabletOptions,
+    TabletStats,
+};
 pub use trash::Trash;

@@ -145,8 +145,18 @@ pub struct LogStats {
 /// The log of a node. Shared by all its groups.
 pub struct Log {
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writer: Mutex<Option<Writing>>,
 }
+
+/// Who writes.
+enum Writing {
+    Thread(JoinHandle<()>),
+    /// Whoever calls [`Log::step`].
+    Steps(Box<writer::Writer>),
+}
+
+/// Called when something waits to be written, from whichever thread handed it over.
+pub type Waker = Box<dyn Fn() + Send + Sync>;
 
 struct Shared {
     disk: Arc<dyn Disk>,
@@ -161,6 +171,8 @@ struct Shared {
     /// Wakes the writer where it pauses after a failed write.
     closing: Condvar,
     stalled: Mutex<Option<String>>,
+    /// Of a log without a thread.
+    waker: Option<Waker>,
     counters: Counters,
 }
 
@@ -212,6 +224,48 @@ impl Log {
     /// # Errors
     /// [`Error::Corrupt`] where something that was synced is damaged or missing.
     pub fn open(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions) -> Result<Log> {
+        let (shared, writer) = Log::begin(disk, dir, options, None)?;
+        let (name, watched) = ("oribi-log".to_owned(), shared.clone());
+        let handle = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || {
+                let _watch = writer::Watch(watched);
+                writer.run();
+            })
+            .map_err(Error::io("start the writer of", &shared.dir))?;
+        Ok(Log { shared, writer: Mutex::new(Some(Writing::Thread(handle))) })
+    }
+
+    /// As [`Log::open`], without a thread: what waits is written by [`Log::step`], and `waker` is
+    /// called when something does. A write that fails ends such a log. For simulations, where one
+    /// thread does everything; [`Log::rotate`], [`Log::trim`] and [`Log::submit_and_wait`] would wait
+    /// for ever.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_stepped(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: LogOptions,
+        waker: Waker,
+    ) -> Result<Log> {
+        let (shared, writer) = Log::begin(disk, dir, options, Some(waker))?;
+        Ok(Log { shared, writer: Mutex::new(Some(Writing::Steps(Box::new(writer)))) })
+    }
+
+    /// Writes and syncs what waits, and reports to each, where the log has no thread that does.
+    pub fn step(&self) {
+        if let Some(Writing::Steps(writer)) = &mut *self.writer.lock() {
+            writer.step();
+        }
+    }
+
+    fn begin(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        options: LogOptions,
+        waker: Option<Waker>,
+    ) -> Result<(Arc<Shared>, writer::Writer)> {
         let recovered = recover::recover(&*disk, &dir)?;
         let shared = Arc::new(Shared {
             disk,
@@ -223,18 +277,11 @@ impl Log {
             room: Condvar::new(),
             closing: Condvar::new(),
             stalled: Mutex::default(),
+            waker,
             counters: Counters::default(),
         });
         let writer = writer::Writer::new(shared.clone(), recovered.tail, recovered.spares)?;
-        let (name, watched) = ("oribi-log".to_owned(), shared.clone());
-        let handle = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || {
-                let _watch = writer::Watch(watched);
-                writer.run();
-            })
-            .map_err(Error::io("start the writer of", &shared.dir))?;
-        Ok(Log { shared, writer: Mutex::new(Some(handle)) })
+        Ok((shared, writer))
     }
 
     /// Takes the next step of a group. It is seen by every later call at once; `done` is called
@@ -270,7 +317,7 @@ impl Log {
         let urgent = queue.urgent;
         drop(queue);
         if urgent {
-            shared.work.notify_one();
+            shared.wake();
         }
     }
 
@@ -314,7 +361,7 @@ impl Log {
             queue.urgent = true;
             queue.waiting.push(Waiting { group: GroupId(0), action, done });
         }
-        self.shared.work.notify_one();
+        self.shared.wake();
         loop {
             match receiver.recv_timeout(STALL_LOOK) {
                 // What waits before it may not be written for long.
@@ -385,6 +432,11 @@ impl Log {
         Ok(entries)
     }
 
+    /// Bytes of the entries of a group within `range` that it has.
+    pub fn bytes_of(&self, group: GroupId, range: Range<u64>) -> u64 {
+        self.shared.index.read().bytes_of(group, range)
+    }
+
     /// The groups whose entries keep the oldest file, once there are more files than one.
     pub fn pinning(&self) -> Vec<GroupId> {
         self.shared.index.read().pinning()
@@ -424,10 +476,13 @@ impl Log {
         }
         self.shared.work.notify_one();
         self.shared.closing.notify_one();
-        if let Some(writer) = self.writer.lock().take()
-            && writer.join().is_err()
-        {
-            tracing::error!("the log's writer ended abnormally");
+        match self.writer.lock().take() {
+            Some(Writing::Thread(writer)) => {
+                let broke_off = |_: &_| tracing::error!("the log's writer ended abnormally");
+                let _ = writer.join().inspect_err(broke_off);
+            }
+            Some(Writing::Steps(mut writer)) => drop(writer.step()),
+            None => {}
         }
     }
 }
@@ -438,7 +493,23 @@ impl Drop for Log {
     }
 }
 
+impl Queue {
+    /// All that waits.
+    fn take(&mut self) -> Vec<Waiting> {
+        (self.urgent, self.bytes) = (false, 0);
+        std::mem::take(&mut self.waiting)
+    }
+}
+
 impl Shared {
+    /// Tells whoever writes that something waits.
+    fn wake(&self) {
+        self.work.notify_one();
+        if let Some(waker) = &self.waker {
+            waker();
+        }
+    }
+
     /// What is on disk is unknown from here on, so nothing is written any more.
     fn fail(&self, reason: &str, waiting: impl Iterator<Item = Waiting>) {
         tracing::error!(reason, "the log has stopped");

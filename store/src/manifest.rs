@@ -68,17 +68,27 @@ impl Delete {
 impl Manifest {
     /// Writes it beside the one in `dir`.
     pub(crate) fn stage<'a>(&self, disk: &'a dyn Disk, dir: &'a Path) -> Result<Staged<'a>> {
-        let body = serde_json::to_vec(self).expect("a manifest is plain data");
-        Staged::write(disk, dir, NAME, KIND, &body)
+        Staged::write(disk, dir, NAME, KIND, &self.encode())
+    }
+
+    /// The body of its file.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a manifest is plain data")
+    }
+
+    /// Reads what [`Manifest::encode`] gave.
+    pub(crate) fn decode(body: &[u8]) -> Result<Manifest, String> {
+        serde_json::from_slice(body).map_err(|error| error.to_string())
     }
 
     pub(crate) fn read(disk: &dyn Disk, dir: &Path, tablet: TabletId) -> Result<Manifest> {
         let path = dir.join(NAME);
         let body = small_file::read(disk, dir, NAME, KIND)?;
         let body = body.ok_or_else(|| Error::Missing { path: path.clone() })?;
-        let manifest: Manifest = serde_json::from_slice(&body).map_err(|error| {
-            let (path, reason) = (path.clone(), error.to_string());
-            Error::Corrupt { path, offset: 0, reason }
+        let manifest = Manifest::decode(&body).map_err(|reason| Error::Corrupt {
+            path: path.clone(),
+            offset: 0,
+            reason,
         })?;
         if manifest.tablet != tablet {
             let (found, expected) = (manifest.tablet, tablet);

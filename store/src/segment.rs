@@ -7,6 +7,7 @@ mod page;
 mod reader;
 mod series;
 mod validity;
+mod whole;
 mod writer;
 
 pub(crate) use reader::Segment;

@@ -3,16 +3,21 @@
 mod compact;
 mod feed;
 mod flush;
+mod install;
 mod new_file;
 mod open;
 mod pick;
+mod pin;
 mod repair;
+mod staging;
 #[cfg(test)]
 mod tests;
 
 pub use crate::manifest::Flushed;
 pub use feed::SegmentRows;
+pub use pin::{FileSum, Pin};
 pub use repair::{Consent, Lost, Repair, Repaired};
+pub use staging::{Gap, Staging};
 
 use crate::{
     Error, Result,

@@ -1,16 +1,13 @@
 //! The task of a node that carries the plan out.
 
 use super::{Elections, Lives, Standing, Step};
-use crate::Replica;
+use crate::{Replica, tasks};
 use futures::{StreamExt, stream};
 use oribi_model::NodeId;
 use oribi_store::log::GroupId;
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::sync::{Notify, watch};
 
 /// Between two looks while some group may have no leader.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
@@ -57,21 +54,22 @@ impl Supervisor {
         replicas: impl Fn() -> Vec<Arc<Replica>> + Send,
         lives: impl Fn(&mut dyn FnMut(&dyn Lives)) + Send,
     ) {
-        let (started, mut stopped) = (Instant::now(), self.stopped.subscribe());
+        let (started, mut stopped) = (tasks::now(), self.stopped.subscribe());
         while !*stopped.borrow_and_update() {
             let replicas = replicas();
             let standings: Vec<Standing> =
                 replicas.iter().map(|replica| replica.standing()).collect();
-            let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let now_ms = u64::try_from((tasks::now() - started).as_millis()).unwrap_or(u64::MAX);
             let mut steps = Vec::new();
             lives(&mut |lives| steps = self.elections.lock().look(now_ms, lives, &standings));
             carry_out(&replicas, &standings, steps).await;
             let settled = self.elections.lock().is_settled();
             let pause = if settled { QUIET_PAUSE } else { LOOK_PAUSE };
             tokio::select! {
+                biased;
                 _ = stopped.changed() => {}
                 () = self.due.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tasks::sleep(pause) => {}
             }
         }
     }

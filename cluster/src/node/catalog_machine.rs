@@ -1,14 +1,17 @@
 //! The catalog as the state machine of group 0.
 
+mod copied;
+
 use crate::{
     Catalog, Change, Error, Result,
     command::{Body, Command},
-    machine::Machine,
+    machine::{Machine, Pinned, Staged},
 };
 use arc_swap::ArcSwap;
+use copied::{CatalogCopy, CatalogPin};
 use oribi_model::{LogIndex, Marks};
 use oribi_store::{
-    Flushed,
+    FileSum, Flushed,
     disk::Disk,
     small_file::{self, Kind},
 };
@@ -110,7 +113,6 @@ impl CatalogMachine {
         raft_state: Vec<u8>,
     ) -> Result<(), Error> {
         let mut files = self.files.lock();
-        let index_of = |flushed: &Option<Flushed>| flushed.as_ref().map(|flushed| flushed.index);
         let older = usize::from(index_of(&files[1]) < index_of(&files[0]));
         if index_of(&files[older]) >= Some(index) {
             return Ok(());
@@ -122,6 +124,36 @@ impl CatalogMachine {
         files[older] = Some(flushed);
         Ok(())
     }
+}
+
+impl CatalogMachine {
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Puts what a file of another replica says in the place of what is here, in both files: the
+    /// log has nothing before it.
+    pub(super) fn take_over(&self, body: &[u8]) -> Result<Flushed> {
+        let unreadable = |error: serde_json::Error| {
+            Error::Refused(format!("the other replica's catalog cannot be read: {error}"))
+        };
+        let form: Form<Flushed, Catalog> = serde_json::from_slice(body).map_err(unreadable)?;
+        let Form { flushed, mut catalog } = form;
+        let mut files = self.files.lock();
+        let older = usize::from(index_of(&files[1]) < index_of(&files[0]));
+        for at in [older, 1 - older] {
+            small_file::replace(&*self.disk, &self.dir, NAMES[at], KIND, body)?;
+            files[at] = Some(flushed.clone());
+        }
+        catalog.reindex();
+        self.current.store(Arc::new(catalog));
+        self.restructured.send_replace(flushed.index.0);
+        Ok(flushed)
+    }
+}
+
+fn index_of(flushed: &Option<Flushed>) -> Option<LogIndex> {
+    flushed.as_ref().map(|flushed| flushed.index)
 }
 
 fn read(
@@ -153,6 +185,20 @@ impl Machine for CatalogMachine {
     fn flushed(&self) -> Option<Flushed> {
         let files = self.files.lock();
         files.iter().flatten().max_by_key(|flushed| flushed.index).cloned()
+    }
+
+    fn pin(&self) -> Result<Option<Arc<dyn Pinned>>> {
+        let files = self.files.lock();
+        let newest = usize::from(index_of(&files[1]) > index_of(&files[0]));
+        let Some(flushed) = files[newest].clone() else { return Ok(None) };
+        let body = small_file::read(&*self.disk, &self.dir, NAMES[newest], KIND)?;
+        let path = || self.dir.join(NAMES[newest]);
+        let body = body.ok_or_else(|| oribi_store::Error::Missing { path: path() })?;
+        Ok(Some(Arc::new(CatalogPin { flushed, body })))
+    }
+
+    fn stage(self: Arc<Self>, sums: &[FileSum]) -> Result<Box<dyn Staged>> {
+        Ok(Box::new(CatalogCopy::begin(self, sums)?))
     }
 
     fn purgeable(&self) -> Option<Flushed> {

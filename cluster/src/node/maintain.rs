@@ -11,10 +11,11 @@ mod follow;
 mod rest;
 mod tick;
 
+pub(super) use crate::tasks::blocking;
 pub(super) use flush::{flush, purge};
 
 use super::Node;
-use crate::{Error, Result};
+use crate::tasks::panic_text;
 use std::{future::Future, sync::Arc, time::Duration};
 
 /// Pause before a task that broke off begins anew.
@@ -51,24 +52,4 @@ where
             return;
         }
     }
-}
-
-/// Runs blocking work off the asynchronous threads.
-///
-/// # Errors
-/// The work's own, or [`Error::Panicked`].
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) if error.is_panic() => Err(Error::Panicked(panic_text(error.into_panic()))),
-        Err(_) => Err(Error::Stopping),
-    }
-}
-
-/// What a panic said.
-fn panic_text(payload: Box<dyn std::any::Any + Send>) -> String {
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
 }

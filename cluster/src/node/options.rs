@@ -1,5 +1,6 @@
 //! What may be set for a node's storage, and what can be measured of it.
 
+use crate::CopyOptions;
 use serde::Deserialize;
 
 /// What may be set for a node's storage, `[storage]` in the configuration file.
@@ -27,10 +28,18 @@ pub struct NodeOptions {
     pub trash_s: u64,
     /// Files of segments that are kept open.
     pub open_files_max: usize,
+    /// Tablets that are copied from other nodes at once.
+    pub copies_max: usize,
+    /// What those copies may take together, bytes a second.
+    pub copy_bytes_per_s_max: u64,
+    /// Bytes of entries of one tablet that the log keeps, although they are flushed, for members
+    /// that are behind. Who lacks more gets a copy.
+    pub log_kept_bytes_max: u64,
 }
 
 impl Default for NodeOptions {
     fn default() -> NodeOptions {
+        let copies = CopyOptions::default();
         NodeOptions {
             memtable_bytes_max: 160 << 20,
             log_bytes_max: 512 << 20,
@@ -42,6 +51,9 @@ impl Default for NodeOptions {
             retention_wait_s: 600,
             trash_s: 300,
             open_files_max: 512,
+            copies_max: copies.copies_max,
+            copy_bytes_per_s_max: copies.bytes_per_s_max,
+            log_kept_bytes_max: copies.kept_bytes_max,
         }
     }
 }
@@ -66,10 +78,27 @@ impl NodeOptions {
         if self.open_files_max < 16 {
             return Err("open_files_max is below 16; expected 16 or more".into());
         }
+        if self.copies_max == 0 {
+            return Err("copies_max is 0; expected at least 1".into());
+        }
+        if self.copy_bytes_per_s_max < 1 << 20 {
+            return Err("copy_bytes_per_s_max is below 1 MiB; expected 1048576 or more".into());
+        }
         if self.idle_flush_s == 0 {
             return Err("idle_flush_s is 0; expected at least 1".into());
         }
         Ok(())
+    }
+}
+
+impl NodeOptions {
+    /// The bounds of copies.
+    pub(crate) fn copies(&self) -> CopyOptions {
+        CopyOptions {
+            copies_max: self.copies_max,
+            bytes_per_s_max: self.copy_bytes_per_s_max,
+            kept_bytes_max: self.log_kept_bytes_max,
+        }
     }
 }
 

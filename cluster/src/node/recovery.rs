@@ -6,7 +6,10 @@ use super::{
     catalog_machine::CatalogMachine, damage::Damage, data_dir::DataDir, hosting::Hosting,
     troubles::Troubles,
 };
-use crate::{Catalog, Error, MemberId, Result, replica::Replica};
+use crate::{
+    Catalog, Error, MemberId, Result,
+    replica::{Instances, Replica},
+};
 use oribi_model::{Clock, TabletId};
 use oribi_store::{
     OpenFiles, PageCache, Tablet, TabletOptions, Trash,
@@ -54,7 +57,8 @@ pub(super) fn recover(
         files: Arc::new(OpenFiles::new(options.open_files_max)),
         trash,
     };
-    let hosting = Hosting::new(this, disk, dir, log, tablet_options, around);
+    let mut hosting = Hosting::new(this, disk, dir, log, tablet_options, around);
+    hosting.instances = Arc::new(Instances::new(options.copies()));
     let unowned = put_away(&hosting, &current, &troubles)?;
     hosting.open_all(&current);
     for (tablet, reason) in hosting.damaged() {
@@ -120,8 +124,10 @@ fn put_away(hosting: &Hosting, catalog: &Catalog, troubles: &Troubles) -> Result
     };
     let dir = hosting.dir.tablets();
     let names = hosting.disk.list(&dir).map_err(oribi_store::Error::io("list", &dir))?;
-    for name in names.iter().filter(|name| name.ends_with(Tablet::NEW_SUFFIX)) {
-        // A first flush that was cut short: the log has all of it.
+    let suffixes = [Tablet::NEW_SUFFIX, Tablet::COPY_SUFFIX];
+    let is_cut_short = |name: &&String| suffixes.iter().any(|suffix| name.ends_with(suffix));
+    for name in names.iter().filter(is_cut_short) {
+        // A first flush, all of which the log has, or a copy, which begins anew.
         hosting.options.trash.take(&dir.join(name), "unfinished-tablet")?;
     }
     for tablet in tablet_folders(&*hosting.disk, &hosting.dir)? {

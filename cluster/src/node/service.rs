@@ -51,10 +51,12 @@ impl Service for Node {
         let me = self.me.upgrade().filter(|_| self.check().is_ok());
         let Some(me) = me else { return refuse(Refusal::Stopping) };
         match frame.kind {
-            Kind::Vote | Kind::PreVote | Kind::Append => match self.replica(frame.group) {
-                Some(replica) => replica.receive(&frame),
-                None => Box::pin(me.receive_first(frame)),
-            },
+            Kind::Vote | Kind::PreVote | Kind::Append | Kind::Segment => {
+                match self.replica(frame.group) {
+                    Some(replica) => replica.receive(&frame),
+                    None => Box::pin(me.receive_first(frame)),
+                }
+            }
             Kind::Write | Kind::ReadIndex => Box::pin(me.answer(frame.kind, frame.body)),
             kind => refuse(Refusal::UnknownKind(kind.to_u8())),
         }

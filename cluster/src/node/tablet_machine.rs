@@ -1,20 +1,24 @@
 //! A tablet as the state machine of its group.
 
+mod copied;
+
 use crate::{
+    Result,
     command::{Body, Command, Delete},
-    machine::Machine,
+    machine::{Machine, Pinned, Staged},
 };
+use copied::TabletCopy;
 use oribi_model::LogIndex;
-use oribi_store::{Flushed, Tablet};
+use oribi_store::{FileSum, Flushed, Tablet};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
-pub(super) struct TabletMachine {
-    pub(super) tablet: Arc<Tablet>,
+pub(crate) struct TabletMachine {
+    pub(crate) tablet: Arc<Tablet>,
     /// Bytes of all memtables of the node: grows here, and is counted anew after each flush and drop.
-    pub(super) memtable_bytes: Arc<AtomicUsize>,
+    pub(crate) memtable_bytes: Arc<AtomicUsize>,
 }
 
 impl Machine for TabletMachine {
@@ -34,5 +38,14 @@ impl Machine for TabletMachine {
 
     fn flushed(&self) -> Option<Flushed> {
         self.tablet.flushed()
+    }
+
+    fn pin(&self) -> Result<Option<Arc<dyn Pinned>>> {
+        Ok(self.tablet.pin()?.map(|pin| Arc::new(pin) as Arc<dyn Pinned>))
+    }
+
+    fn stage(self: Arc<Self>, sums: &[FileSum]) -> Result<Box<dyn Staged>> {
+        let staging = self.tablet.stage(sums, None)?;
+        Ok(Box::new(TabletCopy { machine: self, staging }))
     }
 }

@@ -1,6 +1,7 @@
 //! How a consensus instance is set.
 
 use super::types::StoredMembership;
+use crate::planted::{Fault, is_planted};
 use openraft::{Config, ConfigError, SnapshotPolicy};
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ pub(super) fn config(newest: &StoredMembership) -> Result<Arc<Config>, ConfigErr
         election_timeout_min: LEASE_MS - 1,
         election_timeout_max: LEASE_MS,
         // What it led with before it ended, it may have lost since to others who were asked.
-        enable_leader_restore: Some(is_alone(newest)),
+        enable_leader_restore: Some(is_alone(newest) || is_planted(Fault::LeaderRestored)),
         ..Config::default()
     };
     config.validate().map(Arc::new)

@@ -9,7 +9,7 @@ use super::{
     wire::{self, Append, Appended, AskVote, VoteAnswer},
 };
 use crate::{
-    MemberId,
+    MemberId, tasks,
     transport::{Frame, Kind, Pending, Refusal},
 };
 use bytes::Bytes;
@@ -48,6 +48,7 @@ impl Replica {
         match frame.kind {
             Kind::Append => self.take_append(&frame.body),
             Kind::Vote | Kind::PreVote => self.take_vote(frame),
+            Kind::Segment => self.take_segment(frame),
             _ => refuse(Refusal::Malformed),
         }
     }
@@ -86,7 +87,7 @@ impl Replica {
     fn inbox(self: &Arc<Replica>) -> &Inbox {
         self.inbox.get_or_init(|| {
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
-            tokio::spawn(take_all(Arc::downgrade(self), receiver));
+            tasks::spawn(take_all(Arc::downgrade(self), receiver));
             Inbox { sender }
         })
     }
@@ -139,6 +140,6 @@ fn answer_with(outcome: Outcome, answer: Answer) {
     let _ = answer.send(body);
 }
 
-fn refuse(refusal: Refusal) -> Pending<Result<Bytes, Refusal>> {
+pub(super) fn refuse(refusal: Refusal) -> Pending<Result<Bytes, Refusal>> {
     Box::pin(std::future::ready(Err(refusal)))
 }

@@ -8,15 +8,19 @@ use super::{
     config::{config, is_alone},
     instances::{Place, Usage},
     log_store::GroupLog,
-    machine::MachineAdapter,
+    machine::{Lease, MachineAdapter},
     peers::Peers,
     recover::newest_membership,
     types::StoredMembership,
 };
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    planted::{Fault, is_planted},
+    tasks,
+};
 use openraft::async_runtime::WatchReceiver;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::sync::Semaphore;
 
 /// Writes that are under way in one group at once; others wait.
 const WRITES_MAX: u32 = 4_096;
@@ -39,11 +43,20 @@ pub(super) struct Running {
     pub(super) raft: Raft,
     /// Each write holds one. Closed once the instance ends.
     pub(super) writes: Semaphore,
+    lease: Lease,
     /// That of a group of one, which may rest.
     _place: Option<Place>,
 }
 
 impl Running {
+    /// The first entry that some other member is not known to have, where this one leads.
+    pub(super) fn least_matched(&self) -> Option<u64> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let members = metrics.replication?;
+        let others = members.into_iter().filter(|(member, _)| *member != metrics.id);
+        others.map(|(_, matched)| matched.map_or(0, |matched| matched.index + 1)).min()
+    }
+
     /// The newest membership in the log.
     pub(super) fn membership(&self) -> StoredMembership {
         (*self.raft.metrics().borrow_watched().membership_config).clone()
@@ -89,7 +102,7 @@ impl Replica {
             Instance::Running(_) | Instance::Resting => {}
         }
         let replica = self.clone();
-        let started = tokio::spawn(async move { replica.start().await });
+        let started = tasks::spawn(async move { replica.start().await });
         started.await.unwrap_or_else(|error| Err(Error::Panicked(error.to_string())))
     }
 
@@ -101,9 +114,10 @@ impl Replica {
             Instance::Running(_) | Instance::Resting => {}
         }
         let place = self.place().await?;
-        let raft = self.start_raft().await?;
+        let lease = Lease::default();
+        let raft = self.start_raft(&lease).await?;
         let writes = Semaphore::new(WRITES_MAX as usize);
-        let running = Arc::new(Running { raft, writes, _place: place });
+        let running = Arc::new(Running { raft, writes, lease, _place: place });
         *self.usage.lock() = Usage::begin();
         *self.instance.lock() = Instance::Running(running.clone());
         Ok(running)
@@ -119,20 +133,22 @@ impl Replica {
         }
     }
 
-    async fn start_raft(&self) -> Result<Raft> {
+    async fn start_raft(&self, lease: &Lease) -> Result<Raft> {
         let applied = self.applied.lock().clone();
         let state = self.log.group(self.group).unwrap_or_default();
         let newest = newest_membership(self.group, &self.log, &state, &applied)?;
         let config = config(&newest).map_err(|error| self.unavailable(error))?;
         let log = GroupLog::new(self.group, self.log.clone());
-        let machine = MachineAdapter::new(self.machine.clone(), self.applied.clone(), log.clone());
-        let peers = Peers { group: self.group, network: self.network.clone() };
+        let machine =
+            MachineAdapter::new(self.machine.clone(), self.applied.clone(), log.clone(), lease);
+        let (group, network) = (self.group, self.network.clone());
+        let peers = Peers { group, network, origin: self.origin.clone() };
         let raft = Raft::new(self.member.to_u64(), config, peers, log, machine)
             .await
             .map_err(|error| self.unavailable(error))?;
         let outcome = self.begin(&raft, is_alone(&newest)).await;
         if outcome.is_err() {
-            self.shut_down(&raft).await;
+            self.shut_down(&raft, lease).await;
         }
         outcome.map(|()| raft)
     }
@@ -140,6 +156,10 @@ impl Replica {
     /// Founds the group where that is this replica's part, or leads one that nobody else is in.
     async fn begin(&self, raft: &Raft, alone: bool) -> Result<()> {
         let known = raft.is_initialized().await.map_err(|error| self.unavailable(error))?;
+        if is_planted(Fault::FoundedByEach) && !known {
+            let alone = BTreeSet::from([self.member.to_u64()]);
+            return raft.initialize(alone).await.map_err(|error| self.unavailable(error));
+        }
         match &self.birth {
             Birth::Founds(voters) if !known => {
                 let voters: BTreeSet<u64> = voters.iter().map(|voter| voter.to_u64()).collect();
@@ -154,7 +174,7 @@ impl Replica {
 
     async fn end(self: &Arc<Replica>, next: Instance) {
         let replica = self.clone();
-        let ended = tokio::spawn(async move { replica.end_now(next).await });
+        let ended = tasks::spawn(async move { replica.end_now(next).await });
         if let Err(error) = ended.await {
             tracing::error!(group = self.group.0, %error, "ending a consensus instance broke off");
         }
@@ -162,6 +182,11 @@ impl Replica {
 
     async fn end_now(&self, next: Instance) {
         let _one = self.switching.lock().await;
+        self.end_held(next).await;
+    }
+
+    /// As [`Replica::end`], where the caller holds `switching`.
+    pub(super) async fn end_held(&self, next: Instance) {
         let running = match &*self.instance.lock() {
             Instance::Closed => return,
             Instance::Resting => None,
@@ -169,16 +194,17 @@ impl Replica {
         };
         if let Some(running) = running {
             // Those that are not done by then are told that their outcome is unknown.
-            let drained = timeout(DRAIN_WAIT, running.writes.acquire_many(WRITES_MAX)).await;
+            let drained = tasks::timeout(DRAIN_WAIT, running.writes.acquire_many(WRITES_MAX)).await;
             running.writes.close();
             drop(drained);
             *self.membership.lock() = running.membership();
-            self.shut_down(&running.raft).await;
+            self.shut_down(&running.raft, &running.lease).await;
         }
         *self.instance.lock() = next;
     }
 
-    async fn shut_down(&self, raft: &Raft) {
+    async fn shut_down(&self, raft: &Raft, lease: &Lease) {
+        lease.end(&self.applied);
         if let Err(error) = raft.shutdown().await {
             tracing::error!(group = self.group.0, %error, "a consensus instance ended abnormally");
         }

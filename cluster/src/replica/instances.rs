@@ -4,6 +4,10 @@
 //! (1.4 MiB), which become resident as writes walk through them; a new instance begins with fresh
 //! ones.
 
+use crate::{
+    copy::{Copies, CopyOptions},
+    tasks,
+};
 use std::{
     cmp::Reverse,
     sync::{
@@ -35,6 +39,7 @@ pub(crate) struct Instances {
     /// Instances that wait for a place.
     waiting: AtomicUsize,
     crowded: Notify,
+    copies: Arc<Copies>,
 }
 
 /// What an instance holds while it runs.
@@ -42,12 +47,22 @@ pub(super) type Place = OwnedSemaphorePermit;
 
 impl Default for Instances {
     fn default() -> Instances {
-        let places = Arc::new(Semaphore::new(RUNNING_MAX));
-        Instances { places, waiting: AtomicUsize::new(0), crowded: Notify::new() }
+        Instances::new(CopyOptions::default())
     }
 }
 
 impl Instances {
+    pub(crate) fn new(options: CopyOptions) -> Instances {
+        let places = Arc::new(Semaphore::new(RUNNING_MAX));
+        let (waiting, copies) = (AtomicUsize::new(0), Arc::new(Copies::new(options)));
+        Instances { places, waiting, crowded: Notify::new(), copies }
+    }
+
+    /// What copies of other nodes' replicas share.
+    pub(super) fn copies(&self) -> &Arc<Copies> {
+        &self.copies
+    }
+
     /// Told when one waits for a place.
     pub(crate) fn crowded(&self) -> &Notify {
         &self.crowded
@@ -58,14 +73,14 @@ impl Instances {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
+    /// Whether the node stops.
+    pub(super) fn is_closed(&self) -> bool {
+        self.places.is_closed()
+    }
+
     /// Lets no more start; those that wait for a place get none.
     pub(crate) fn close(&self) {
         self.places.close();
-    }
-
-    /// Whether no more may start.
-    pub(super) fn is_closed(&self) -> bool {
-        self.places.is_closed()
     }
 
     /// A place for one more, once there is one; `None` after [`Instances::close`].
@@ -107,11 +122,11 @@ pub(crate) struct Usage {
 impl Usage {
     /// That of an instance which starts now.
     pub(super) fn begin() -> Usage {
-        Usage { last: Instant::now(), writes: 0 }
+        Usage { last: tasks::now(), writes: 0 }
     }
 
     pub(super) fn note_write(&mut self) {
-        self.last = Instant::now();
+        self.last = tasks::now();
         self.writes += 1;
     }
 }
@@ -146,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_make_room_where_one_waits() {
-        let now = Instant::now();
+        let now = tasks::now();
         let instances = Arc::new(Instances::default());
         let mut places = Vec::new();
         for _ in 0..RUNNING_MAX {
@@ -171,7 +186,7 @@ mod tests {
 
     #[test]
     fn idle_and_worn_ones_rest() {
-        let (now, nobody) = (Instant::now() + IDLE_MAX, Instances::default());
+        let (now, nobody) = (tasks::now() + IDLE_MAX, Instances::default());
         let mut few = usages(WORN_KEPT, now);
         few[3].last = now - IDLE_MAX;
         few[5].writes = WRITES_MAX;

@@ -4,6 +4,7 @@ use super::{
     forms,
     types::{Entry, LogId, TypeConfig, Vote},
 };
+use crate::planted::{Fault, is_planted};
 use openraft::{
     EntryPayload, LogState, OptionalSend, RaftLogReader,
     entry::RaftEntry,
@@ -169,7 +170,12 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.durable(Op::Vote(forms::encode_vote(vote))).await
+        let op = Op::Vote(forms::encode_vote(vote));
+        if is_planted(Fault::VoteNotSynced) {
+            self.submit(op);
+            return Ok(());
+        }
+        self.durable(op).await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
@@ -204,6 +210,11 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
             callback.io_completed(Ok(()));
             return Ok(());
         };
+        if is_planted(Fault::AckBeforeSync) {
+            callback.io_completed(Ok(()));
+            self.submit(Op::Append { first, entries: encoded });
+            return Ok(());
+        }
         let done = move |outcome: Result<(), String>| {
             callback.io_completed(outcome.map_err(io::Error::other));
         };

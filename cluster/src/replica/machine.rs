@@ -14,7 +14,13 @@ use openraft::{
 };
 use oribi_model::LogIndex;
 use parking_lot::Mutex;
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// Stands for the segments of a flush, which stay where they are.
 #[derive(Debug)]
@@ -27,6 +33,20 @@ pub(super) struct MachineAdapter {
     machine: Arc<dyn Machine>,
     applied: Arc<Mutex<Applied>>,
     log: GroupLog,
+    ended: Arc<AtomicBool>,
+}
+
+/// Lets an instance's machine apply for as long as the instance runs: what an instance had begun to
+/// apply goes on for a while after its end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lease(Arc<AtomicBool>);
+
+impl Lease {
+    /// Nothing is applied from now on.
+    pub(super) fn end(&self, applied: &Mutex<Applied>) {
+        let _between = applied.lock();
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl MachineAdapter {
@@ -34,8 +54,9 @@ impl MachineAdapter {
         machine: Arc<dyn Machine>,
         applied: Arc<Mutex<Applied>>,
         log: GroupLog,
+        lease: &Lease,
     ) -> MachineAdapter {
-        MachineAdapter { machine, applied, log }
+        MachineAdapter { machine, applied, log, ended: lease.0.clone() }
     }
 
     fn flushed(&self) -> io::Result<Option<Snapshot>> {
@@ -64,6 +85,9 @@ impl RaftStateMachine<TypeConfig> for MachineAdapter {
             let id = entry.log_id;
             let outcome = {
                 let mut applied = self.applied.lock();
+                if self.ended.load(Ordering::Acquire) {
+                    return Err(io::Error::other("the instance has ended"));
+                }
                 let (outcome, membership) = match entry.payload {
                     EntryPayload::Blank => (Ok(()), None),
                     EntryPayload::Normal(command) => {
@@ -91,7 +115,8 @@ impl RaftStateMachine<TypeConfig> for MachineAdapter {
         let applied = self.applied.lock();
         match meta.last_log_id <= applied.last {
             true => Ok(()),
-            false => Err(io::Error::other("rows of another replica cannot be taken over yet")),
+            // Rows of another replica are taken over while no instance runs.
+            false => Err(io::Error::other("an instance that runs takes over no rows")),
         }
     }
 

@@ -2,11 +2,13 @@
 
 use super::{
     machine::FlushedRows,
-    types::{LogId, TypeConfig},
+    types::{LogId, TypeConfig, Vote},
     wire::{self, Append, Appended, AskVote, VoteAnswer},
 };
 use crate::{
     MemberId,
+    copy::{Answer, Ask, Held, Offer, Origin},
+    tasks::{blocking, timeout},
     transport::{CallError, Kind, Network, Pending, Request},
 };
 use bytes::Bytes;
@@ -20,7 +22,6 @@ use openraft::{
 };
 use oribi_store::log::GroupId;
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
 
 type Config = TypeConfig;
 type Failure = RPCError<Config>;
@@ -29,10 +30,15 @@ type Failure = RPCError<Config>;
 /// one alone is longer.
 const APPENDS_MAX: usize = 32;
 
+/// How long a member may take to say whether it takes an offer; it answers sooner where that takes
+/// longer.
+const OFFER_WAIT: Duration = Duration::from_secs(30);
+
 /// Makes the ways to the other members of one group.
 pub(super) struct Peers {
     pub(super) group: GroupId,
     pub(super) network: Arc<dyn Network>,
+    pub(super) origin: Arc<Origin>,
 }
 
 /// The way to one member.
@@ -41,6 +47,7 @@ pub(super) struct Peer {
     group: GroupId,
     member: MemberId,
     network: Arc<dyn Network>,
+    origin: Arc<Origin>,
 }
 
 impl RaftNetworkFactory<Config> for Peers {
@@ -48,7 +55,7 @@ impl RaftNetworkFactory<Config> for Peers {
 
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Peer {
         let (group, network) = (self.group, self.network.clone());
-        Peer { group, member: MemberId::from_u64(target), network }
+        Peer { group, member: MemberId::from_u64(target), network, origin: self.origin.clone() }
     }
 }
 
@@ -82,6 +89,36 @@ impl Peer {
         Box::pin(
             async move { wire::decode_appended(&answer.await?).ok_or_else(|| peer.malformed()) },
         )
+    }
+
+    /// Offers what is flushed, until the member has it or does not want it now.
+    async fn offer(&self, vote: Vote, at_least: u64) -> Result<SnapshotResponse<Config>, Failure> {
+        let origin = self.origin.clone();
+        let held = blocking(move || origin.hold(at_least)).await;
+        let held = held.map_err(|error| failed(error.to_string()))?;
+        let ask = self.ask_to_take(&vote, &held);
+        let ask = ask.ok_or_else(|| failed("there is too much to be offered".into()))?;
+        loop {
+            let body = self.ask(Kind::Segment, ask.encode(), OFFER_WAIT).await?;
+            match Answer::decode(body).ok_or_else(|| self.malformed())? {
+                Answer::Underway => {}
+                Answer::Taken(vote) => {
+                    let vote = wire::decode_vote(&vote).ok_or_else(|| self.malformed())?;
+                    return Ok(SnapshotResponse::new(vote));
+                }
+                Answer::Refused(reason) => {
+                    return Err(failed(format!("member {} takes no copy: {reason}", self.member)));
+                }
+            }
+        }
+    }
+
+    fn ask_to_take(&self, vote: &Vote, held: &Held) -> Option<Ask> {
+        let source = MemberId::from_u64(vote.leader_id().node_id);
+        let state = Bytes::copy_from_slice(&held.pin.flushed().raft_state);
+        let (vote, sums) = (wire::encode_vote(vote), held.sums.clone());
+        let offer = Offer { source, pin: held.number, vote, state, sums };
+        offer.fits().then_some(Ask::Offer(offer))
     }
 
     fn malformed(&self) -> Failure {
@@ -159,14 +196,23 @@ impl RaftNetworkV2<Config> for Peer {
         self.vote_of(Kind::PreVote, &ask, option).await
     }
 
+    /// Has the member copy what is flushed here, and waits for it.
     async fn full_snapshot(
         &mut self,
-        _: VoteOf<Config>,
-        _: SnapshotOf<Config, FlushedRows>,
-        _: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: VoteOf<Config>,
+        snapshot: SnapshotOf<Config, FlushedRows>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<Config>, StreamingError<Config>> {
-        Err(Unreachable::from_string("segments of another node cannot be taken over yet").into())
+        let at_least = snapshot.meta.last_log_id.map_or(0, |last| last.index);
+        tokio::select! {
+            biased;
+            closed = cancel => Err(closed.into()),
+            answer = self.offer(vote, at_least) => {
+                self.origin.expire_later();
+                Ok(answer?)
+            }
+        }
     }
 }
 

@@ -1,15 +1,32 @@
 //! Lets the log forget what a flush has made durable.
 
-use super::{Raft, Replica, applied::Applied, instance::Instance};
-use crate::Result;
+use super::{
+    Raft, Replica,
+    applied::Applied,
+    instance::{Instance, Running},
+};
+use crate::{
+    Result,
+    planted::{Fault, is_planted},
+    tasks,
+};
 use oribi_store::log::Op;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long the flush may take to become the instance's snapshot, which no other member has a say
 /// in.
 const SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
+
+/// Whether entries that are flushed are kept for members that lack them, within the bound of the
+/// node's options.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// For members that are behind, and for copies under way.
+    ForMembers,
+    /// For copies under way: the log is too long.
+    ForCopies,
+}
 
 /// How far a purge got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +39,20 @@ pub(crate) enum Purge {
 }
 
 impl Replica {
-    /// Asks the log to forget what the machine can do without, and waits no more than `wait` for
-    /// it to be done.
+    /// Asks the log to forget what neither the machine nor others need, and waits no more than
+    /// `wait` for it to be done.
     ///
     /// # Errors
     /// An instance that has ended.
     pub(crate) async fn purge(&self, wait: Duration) -> Result<Purge> {
+        self.purge_but(Keeping::ForMembers, wait).await
+    }
+
+    /// As [`Replica::purge`], and says for whom entries are kept.
+    ///
+    /// # Errors
+    /// As [`Replica::purge`].
+    pub(crate) async fn purge_but(&self, keeping: Keeping, wait: Duration) -> Result<Purge> {
         let Some(flushed) = self.machine.purgeable() else { return Ok(Purge::Done) };
         let upto = flushed.index.0;
         if self.is_purged(upto) {
@@ -38,8 +63,19 @@ impl Replica {
             Instance::Closed => return Ok(Purge::Done),
             Instance::Resting => None,
         };
+        let needed = self.needed_from(running.as_deref(), upto, keeping);
         if let Some(running) = running {
-            return self.purge_running(&running.raft, upto, wait).await;
+            return match needed {
+                None => self.purge_running(&running.raft, upto, wait).await,
+                Some(0) => Ok(Purge::Asked),
+                Some(first) => {
+                    self.purge_running(&running.raft, first - 1, wait).await?;
+                    Ok(Purge::Asked)
+                }
+            };
+        }
+        if needed.is_some() {
+            return Ok(Purge::Asked);
         }
         let applied = Applied::decode(&flushed.raft_state);
         let applied = applied.map_err(|reason| self.unavailable(reason))?;
@@ -68,14 +104,41 @@ impl Replica {
             return Ok(Purge::Asked);
         }
         raft.trigger().purge_log(upto).await.map_err(|error| self.unavailable(error))?;
-        let asked = Instant::now();
+        let asked = tasks::now();
         while !self.is_purged(upto) {
-            if asked.elapsed() >= wait {
+            if tasks::now() - asked >= wait {
                 return Ok(Purge::Asked);
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            tasks::sleep(RETRY_PAUSE).await;
         }
         Ok(Purge::Done)
+    }
+
+    /// The first entry that is kept for others although it is flushed, as all are up to `upto`;
+    /// `None` where nobody needs one, or where it would be too many.
+    fn needed_from(&self, running: Option<&Running>, upto: u64, keeping: Keeping) -> Option<u64> {
+        let held = self.origin.held_index().filter(|_| !is_planted(Fault::PurgedWhileCopying));
+        let copied = held.map(|index| index + 1);
+        let behind = running.filter(|_| keeping == Keeping::ForMembers);
+        let behind = behind.and_then(|running| running.least_matched());
+        let known = self.log.group(self.group).unwrap_or_default();
+        // Who lacks what is gone already needs a copy.
+        let needed = [copied, behind]
+            .into_iter()
+            .flatten()
+            .filter(|first| known.entries.contains(first) && *first <= upto);
+        let first = needed.min()?;
+        let bytes = self.log.bytes_of(self.group, first..upto + 1);
+        (bytes <= self.instances.copies().options().kept_bytes_max).then_some(first)
+    }
+
+    /// What the log must have for others: the entries behind those of the files that are held, as
+    /// far as there is no bound in the way. Gives the first one that is missing.
+    #[cfg(test)]
+    pub(crate) fn missing_for_copies(&self) -> Option<u64> {
+        let first = self.origin.held_index()? + 1;
+        let known = self.log.group(self.group).unwrap_or_default();
+        (known.entries.start > first).then_some(first)
     }
 
     fn is_purged(&self, upto: u64) -> bool {

@@ -1,12 +1,16 @@
 //! What was committed before the node ended, applied again.
 
 use super::{applied::Applied, forms, types::StoredMembership};
-use crate::{Assignment, Error, MemberId, Result, machine::Machine};
+use crate::{
+    Assignment, Error, MemberId, Result,
+    machine::Machine,
+    planted::{Fault, is_planted},
+};
 use openraft::EntryPayload;
 use oribi_model::{LogIndex, Marks};
 use oribi_store::{
     Flushed,
-    log::{GroupId, GroupState, Log},
+    log::{GroupId, GroupState, Log, Op},
 };
 
 /// Bytes of entries read at once.
@@ -26,6 +30,7 @@ pub(super) fn recover(
         Some(flushed) => Applied::decode(&flushed.raft_state).map_err(fail)?,
         None => Applied::default(),
     };
+    settle(group, log, &applied).map_err(fail)?;
     let state = log.group(group).unwrap_or_default();
     let start = applied.index().map_or(0, |index| index.0 + 1);
     if state.entries.start > start {
@@ -37,6 +42,7 @@ pub(super) fn recover(
     let membership = newest_membership(group, log, &state, &applied)?;
     let voters: Vec<u64> = membership.voter_ids().collect();
     let end = match (voters == [member.to_u64()], &state.committed) {
+        _ if is_planted(Fault::AppliedBeyondCommit) => state.entries.end,
         (true, _) => state.entries.end,
         (false, Some(bytes)) => forms::decode_log_id(bytes).map_err(fail)?.index + 1,
         (false, None) => start,
@@ -64,6 +70,29 @@ pub(super) fn recover(
         }
     }
     Ok((applied, membership))
+}
+
+/// Has the log begin behind what the machine has taken over of another replica, where it ends
+/// before that, or has other entries there: what is in the machine was committed. Does nothing
+/// where the log has what was flushed.
+pub(super) fn settle(group: GroupId, log: &Log, flushed: &Applied) -> Result<(), String> {
+    let (Some(last), Some(mark)) = (flushed.last, flushed.last_mark()) else { return Ok(()) };
+    let upto = last.index;
+    let state = log.group(group).unwrap_or_default();
+    if state.purged.is_some_and(|(purged, _)| purged >= upto) {
+        return Ok(());
+    }
+    let known = log.read(group, upto..upto + 1).map_err(|error| error.to_string())?;
+    let known = known.first().map(|(index, bytes)| forms::decode_entry_id(*index, bytes));
+    if known.transpose()? == Some(last) {
+        return Ok(());
+    }
+    // What comes later in the log waits for these, and nothing else has to.
+    if state.entries.end > upto {
+        log.submit(group, Op::Truncate { from: upto }, Box::new(|_| {}));
+    }
+    log.submit(group, Op::Purge { upto, mark }, Box::new(|_| {}));
+    Ok(())
 }
 
 /// What the flush has stored up to which the log was purged, without what was seen of sources.

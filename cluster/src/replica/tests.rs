@@ -1,9 +1,11 @@
 //! openraft's own suite over the log, and a replica through restarts.
 
+mod copies;
 mod held;
 mod members;
 mod outcomes;
 mod several;
+mod shelf;
 
 use super::{
     log_store::GroupLog,
@@ -13,6 +15,7 @@ use super::{
 use crate::{
     Change,
     command::Body,
+    machine::{Pinned, Staged},
     transport::{CallError, Pending, Request},
 };
 use bytes::Bytes;
@@ -25,20 +28,29 @@ use openraft::{
 };
 use oribi_model::{Marks, Name, NodeId};
 use oribi_store::{
-    Flushed,
+    FileSum, Flushed,
     disk::{Disk, create_dir_durably, sim::SimDisk},
     log::LogOptions,
 };
 use std::{io, path::Path, time::Duration};
 
-/// Remembers what was applied; a flush is a copy in memory.
+/// Remembers what was applied; a flush is a copy in memory, or on a disk where it has one.
 #[derive(Default)]
 struct Memory {
+    disk: Option<SimDisk>,
     applied: Mutex<Vec<(u64, String)>>,
     flushed: Mutex<Option<Flushed>>,
 }
 
 impl Machine for Memory {
+    fn pin(&self) -> Result<Option<Arc<dyn Pinned>>> {
+        Ok(self.shelved())
+    }
+
+    fn stage(self: Arc<Self>, sums: &[FileSum]) -> Result<Box<dyn Staged>> {
+        Ok(Box::new(shelf::Copied::begin(self, sums)))
+    }
+
     fn apply(&self, index: LogIndex, command: &Command) -> Result<(), String> {
         let Body::Change(change) = command.body() else { return Err("no change".into()) };
         self.applied.lock().push((index.0, format!("{change:?}")));

@@ -11,7 +11,13 @@ openraft::declare_raft_types!(
         R = Outcome,
         NodeId = u64,
         Node = EmptyNode,
+        AsyncRuntime = Runtime,
 );
+
+#[cfg(not(test))]
+pub(super) type Runtime = openraft::impls::TokioRuntime;
+#[cfg(test)]
+pub(super) type Runtime = super::runtime::Switched;
 
 pub(super) type Entry = alias::EntryOf<TypeConfig>;
 pub(super) type LogId = alias::LogIdOf<TypeConfig>;

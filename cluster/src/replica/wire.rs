@@ -115,6 +115,18 @@ pub(super) fn decode_appended(mut body: &[u8]) -> Option<Appended> {
     body.is_empty().then_some(appended)
 }
 
+/// A vote alone.
+pub(super) fn encode_vote(vote: &Vote) -> Bytes {
+    let mut out = BytesMut::with_capacity(HEAD_BYTES);
+    put_vote(&mut out, vote);
+    out.freeze()
+}
+
+pub(super) fn decode_vote(mut body: &[u8]) -> Option<Vote> {
+    let vote = take_vote(&mut body)?;
+    body.is_empty().then_some(vote)
+}
+
 fn put_vote(out: &mut BytesMut, vote: &Vote) {
     let leader = vote.leader_id();
     out.put_u64_le(leader.term);
@@ -208,6 +220,7 @@ mod tests {
         ) {
             let ask = AskVote { leadership_transfer: flag, ..AskVote::new(vote, last) };
             prop_assert_eq!(decode_ask_vote(&encode_ask_vote(&ask)), Some(ask));
+            prop_assert_eq!(decode_vote(&encode_vote(&vote)), Some(vote));
             let answer = VoteAnswer::new(vote, last, flag);
             prop_assert_eq!(decode_vote_answer(&encode_vote_answer(&answer)), Some(answer));
             for appended in [
@@ -233,6 +246,7 @@ mod tests {
         #[test]
         fn any_bytes_may_come(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
             let _ = decode_ask_vote(&bytes);
+            let _ = decode_vote(&bytes);
             let _ = decode_vote_answer(&bytes);
             let _ = decode_appended(&bytes);
             if let Some(append) = decode_append(&bytes) {

@@ -2,11 +2,16 @@
 //! perhaps.
 
 use super::{Raft, Replica, instance::Running, types::TypeConfig};
-use crate::{Error, Result, command::Command, route::Hint};
+use crate::{
+    Error, Result,
+    command::Command,
+    route::Hint,
+    tasks::{self, timeout_at},
+};
 use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftError};
 use oribi_model::LogIndex;
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// Before a group whose leader is not known is asked again.
 const LEADER_PAUSE: Duration = Duration::from_millis(5);
@@ -74,7 +79,7 @@ impl Replica {
         command: &Command,
         patience: Patience,
     ) -> Result<LogIndex, Missed> {
-        let (started, deadline) = (Instant::now(), Instant::now() + patience.whole);
+        let (started, deadline) = (tasks::now(), tasks::now() + patience.whole);
         loop {
             let late = |_| self.unavailable("no consensus instance took the write in time");
             let running = timeout_at(deadline, self.running()).await.map_err(late)??;
@@ -99,7 +104,7 @@ impl Replica {
                 _ if self.is_alone() => Patience::ALONE.here,
                 _ => patience.here,
             };
-            if started.elapsed() >= here.min(patience.whole) {
+            if tasks::now() - started >= here.min(patience.whole) {
                 return Err(self.elsewhere());
             }
             self.await_leader(&running.raft, reason).await;
@@ -135,7 +140,7 @@ impl Replica {
         if reason == ForwardReason::LeaseExpired {
             // An answer to it renews the lease. What hinders it shows in the next try.
             let _ = raft.trigger().heartbeat().await;
-            tokio::time::sleep(LEASE_PAUSE).await;
+            tasks::sleep(LEASE_PAUSE).await;
             return;
         }
         let leads = raft.wait(Some(LEADER_PAUSE));
@@ -162,7 +167,7 @@ impl Replica {
         self.write_within(command, here, whole).await
     }
 
-    pub(super) async fn write_within(
+    pub(crate) async fn write_within(
         self: &Arc<Replica>,
         command: Command,
         here: Duration,

@@ -314,6 +314,15 @@ impl Index {
         within.collect()
     }
 
+    /// Bytes of the entries kept within `range`.
+    pub(super) fn bytes_of(&self, group: GroupId, range: Range<u64>) -> u64 {
+        let Some(known) = self.groups.get(&group) else { return 0 };
+        let place = |index: u64| index.saturating_sub(known.first).min(known.places.len() as u64);
+        let start = place(range.start);
+        let within = start as usize..start.max(place(range.end)) as usize;
+        known.places.range(within).map(|place| place.bytes() as u64).sum()
+    }
+
     /// The groups that keep the oldest file, where there are several.
     pub(super) fn pinning(&self) -> Vec<GroupId> {
         let Some(oldest) = self.files.keys().next().filter(|_| self.files.len() > 1) else {

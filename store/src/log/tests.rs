@@ -561,3 +561,38 @@ fn a_read_sees_what_is_still_waiting() {
     drop(closed);
     receiver.recv().unwrap().unwrap();
 }
+
+#[test]
+fn a_log_without_a_thread_writes_when_it_is_stepped() {
+    let disk = SimDisk::new();
+    let open = |disk: &SimDisk, waker: Waker| {
+        let options = LogOptions::default();
+        Log::open_stepped(Arc::new(disk.clone()), "/log".into(), options, waker).unwrap()
+    };
+    let woken = Arc::new(AtomicU64::new(0));
+    let counter = woken.clone();
+    let waker = move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+    };
+    let log = open(&disk, Box::new(waker));
+    let (sender, receiver) = mpsc::channel();
+    let group = GroupId(1);
+    for index in 0..3 {
+        let (sender, entries) = (sender.clone(), vec![vec![index as u8; 10].into()]);
+        let done: Done = Box::new(move |outcome| sender.send(outcome).unwrap());
+        log.submit(group, Op::Append { first: index, entries }, done);
+    }
+    assert_eq!(woken.load(Ordering::Relaxed), 3);
+    assert!(receiver.try_recv().is_err(), "nothing is written before a step");
+    let before = disk.reboot(0);
+    log.step();
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [Ok(()), Ok(()), Ok(())]);
+    assert_eq!((log.stats().syncs, log.bytes_of(group, 1..3)), (1, 20));
+    assert_eq!(open(&before, Box::new(|| {})).group(group), None);
+    let after = open(&disk.reboot(0), Box::new(|| {}));
+    assert_eq!(after.group(group).unwrap().entries, 0..3);
+    disk.crash_at(disk.operations() + 1);
+    log.submit(group, Op::Vote([1].as_slice().into()), Box::new(|_| {}));
+    log.step();
+    assert!(log.failure().is_some());
+}

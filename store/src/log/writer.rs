@@ -68,20 +68,40 @@ impl Writer {
     }
 
     pub(super) fn run(mut self) {
-        while let Some(mut batch) = self.next() {
-            while !batch.is_empty() {
-                let taken = self.take(&batch);
-                let rest = batch.split_off(taken);
-                let outcome = match self.write_until_done(&batch) {
-                    Ok(outcome) => outcome,
-                    Err(reason) => {
-                        return self.shared.fail(&reason, batch.into_iter().chain(rest));
-                    }
-                };
-                batch.into_iter().for_each(|one| (one.done)(outcome.clone()));
-                batch = rest;
+        while let Some(batch) = self.next() {
+            if !self.write_all(batch) {
+                return;
             }
         }
+    }
+
+    /// Writes what waits now; whether more may follow.
+    pub(super) fn step(&mut self) -> bool {
+        let mut queue = self.shared.queue.lock();
+        if !queue.urgent && queue.is_running() {
+            return true;
+        }
+        let batch = queue.take();
+        drop(queue);
+        self.write_all(batch)
+    }
+
+    /// Writes all of it and reports to each; whether the log goes on.
+    fn write_all(&mut self, mut batch: Vec<Waiting>) -> bool {
+        while !batch.is_empty() {
+            let taken = self.take(&batch);
+            let rest = batch.split_off(taken);
+            let outcome = match self.write_until_done(&batch) {
+                Ok(outcome) => outcome,
+                Err(reason) => {
+                    self.shared.fail(&reason, batch.into_iter().chain(rest));
+                    return false;
+                }
+            };
+            batch.into_iter().for_each(|one| (one.done)(outcome.clone()));
+            batch = rest;
+        }
+        true
     }
 
     /// Writes a batch, however often that takes; answers what became of it. Only what goes alone
@@ -112,6 +132,10 @@ impl Writer {
     /// Waits before another try; `false` where the log is closing.
     fn pause(&self) -> bool {
         let mut queue = self.shared.queue.lock();
+        if self.shared.waker.is_some() {
+            // Nobody steps a log that waits.
+            return false;
+        }
         if queue.is_running() {
             self.shared.closing.wait_for(&mut queue, RETRY_PAUSE);
         }
@@ -124,9 +148,7 @@ impl Writer {
         while !queue.urgent && queue.is_running() {
             self.shared.work.wait(&mut queue);
         }
-        queue.urgent = false;
-        queue.bytes = 0;
-        let batch = std::mem::take(&mut queue.waiting);
+        let batch = queue.take();
         drop(queue);
         self.shared.room.notify_all();
         (!batch.is_empty()).then_some(batch)

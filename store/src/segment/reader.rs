@@ -20,7 +20,7 @@ use std::{
     ops::Range,
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -28,13 +28,15 @@ use std::{
 /// An open segment: its index and the directory of its series in memory, the rest on disk.
 pub(crate) struct Segment {
     number: u64,
-    file: FileOnDemand,
+    pub(super) file: FileOnDemand,
     /// Length of the file.
-    length: u64,
+    pub(super) length: u64,
     version: u32,
-    index: Index,
-    series: Directory,
+    pub(super) index: Index,
+    pub(super) series: Directory,
     blocks: SeriesBlocks,
+    /// The checksum of the whole file, once it was computed.
+    pub(super) whole: OnceLock<u32>,
     /// Whether a read found bytes that are not what was written, or none.
     damaged: AtomicBool,
 }
@@ -67,6 +69,7 @@ impl Segment {
             index: Index::default(),
             series: Directory::default(),
             blocks: SeriesBlocks::File(0),
+            whole: OnceLock::new(),
             damaged,
         };
         if length < (HEADER_BYTES + TRAILER_BYTES) as u64 {
@@ -260,7 +263,7 @@ impl Segment {
         (rows.end - rows.start) as usize
     }
 
-    fn read_series(&self, block: usize, cache: Option<&PageCache>) -> Result<Arc<[u8]>> {
+    pub(super) fn read_series(&self, block: usize, cache: Option<&PageCache>) -> Result<Arc<[u8]>> {
         let (offset, extent) = self.series.extent(block);
         let from = match &self.blocks {
             SeriesBlocks::File(from) => from + offset,
@@ -281,7 +284,12 @@ impl Segment {
         Ok(bytes)
     }
 
-    fn read_pages(&self, chunk: &Chunk, first: usize, pages: usize) -> Result<(Vec<u8>, u64)> {
+    pub(super) fn read_pages(
+        &self,
+        chunk: &Chunk,
+        first: usize,
+        pages: usize,
+    ) -> Result<(Vec<u8>, u64)> {
         let wanted = &chunk.pages[first..first + pages];
         let before: u64 = chunk.pages[..first].iter().map(|page| u64::from(page.bytes)).sum();
         let offset = chunk.offset + u64::from(chunk.head.bytes) + before;
@@ -295,14 +303,14 @@ impl Segment {
         Ok((bytes, offset))
     }
 
-    fn check(&self, bytes: &[u8], extent: Extent, offset: u64) -> Result<()> {
+    pub(super) fn check(&self, bytes: &[u8], extent: Extent, offset: u64) -> Result<()> {
         if !bytes.is_empty() && !checksum::agree(extent.crc, crc32c::crc32c(bytes)) {
             return Err(self.corrupt(offset, "a block's checksum differs"));
         }
         Ok(())
     }
 
-    fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+    pub(super) fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
         if offset.checked_add(length as u64).is_none_or(|end| end > self.length) {
             return Err(self.corrupt(offset, "what is to be read lies outside the file"));
         }

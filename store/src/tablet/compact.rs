@@ -76,18 +76,20 @@ impl Tablet {
         Ok(())
     }
 
-    fn check_room(&self, bytes: u64) -> Result<()> {
-        let path = &self.dir;
-        let free_bytes = self.disk.free_bytes(path).map_err(Error::io("measure", path))?;
+    /// Whether so many more bytes leave the reserve free.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<()> {
+        // The tablet's own folder may not be there yet.
+        let above = self.dir.parent().unwrap_or(&self.dir);
+        let free_bytes = self.disk.free_bytes(above).map_err(Error::io("measure", above))?;
         let needed_bytes = bytes.saturating_add(self.options.reserve_bytes);
         if free_bytes < needed_bytes {
-            return Err(Error::NoRoom { path: path.clone(), needed_bytes, free_bytes });
+            return Err(Error::NoRoom { path: self.dir.clone(), needed_bytes, free_bytes });
         }
         Ok(())
     }
 
     /// Puts away a file that no version names any more.
-    fn retire(&self, segment: Arc<Segment>) {
+    pub(super) fn retire(&self, segment: Arc<Segment>) {
         self.options.pages.forget(segment.keys());
         // New scans do not find it; those under way read on from the open file.
         let held = Arc::strong_count(&segment) > 1;

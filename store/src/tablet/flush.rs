@@ -12,7 +12,7 @@ use crate::{
     scan::{self, Rows, Source},
     segment::{Kept, SegmentWriter},
 };
-use oribi_model::{LogIndex, RowsWanted, ScanSpec, SeriesFilter, TimeRange};
+use oribi_model::{LogIndex, RowsWanted, ScanSpec, SeriesFilter, TabletId, TimeRange};
 use std::sync::Arc;
 
 impl Tablet {
@@ -77,11 +77,7 @@ impl Tablet {
         if blocks.peek().is_none() {
             return Ok(None);
         }
-        let number = {
-            let mut next = self.manifest.lock();
-            *next += 1;
-            *next - 1
-        };
+        let number = self.next_number();
         let path = segment_path(&self.dir, number);
         let kept_as = PageCache::segment_number();
         let cells = rows_of(&sources).saturating_mul(spec.columns.len() as u64 + 1);
@@ -118,28 +114,33 @@ impl Tablet {
         new: Option<NewSegment<'_>>,
         change: impl Fn(&mut State, Option<&OpenSegment>),
     ) -> Result<()> {
-        let _one = self.manifest.lock();
         let (name, open) = new.map(|new| (new.name, new.open)).unzip();
+        self.replace(name.into_iter().collect(), |state| change(state, open.as_ref()))
+    }
+
+    /// Changes the version, which may name new files: first in the manifest, then in memory.
+    pub(super) fn replace(&self, new: Vec<NewFile<'_>>, change: impl Fn(&mut State)) -> Result<()> {
+        let _one = self.manifest.lock();
         let mut planned = self.state.read().planned();
-        change(&mut planned, open.as_ref());
+        change(&mut planned);
         planned.forget_deletes();
-        let flushed = planned.flushed.as_ref().map(|flushed| flushed.index);
-        let durable = planned.deletes.iter().filter(|delete| Some(delete.index) <= flushed);
-        let manifest = Manifest {
-            tablet: self.spec.id,
-            flushed: planned.flushed.clone(),
-            segments: planned.segments.iter().map(|open| open.entry.clone()).collect(),
-            deletes: durable.cloned().collect(),
-        };
+        let manifest = planned.manifest(self.spec.id);
         self.or_poison(self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir)))?;
         let staged = manifest.stage(&*self.disk, &self.dir)?;
-        // From here on a manifest may name the segment.
-        name.into_iter().for_each(NewFile::keep);
+        // From here on a manifest may name them.
+        new.into_iter().for_each(NewFile::keep);
         self.or_poison(staged.commit())?;
         let mut state = self.state.write();
-        change(&mut state, open.as_ref());
+        change(&mut state);
         state.forget_deletes();
         Ok(())
+    }
+
+    /// A number for a new file.
+    pub(super) fn next_number(&self) -> u64 {
+        let mut next = self.manifest.lock();
+        *next += 1;
+        *next - 1
     }
 }
 
@@ -159,6 +160,18 @@ fn rows_of(sources: &[Source]) -> u64 {
 }
 
 impl State {
+    /// What a manifest says of it.
+    pub(super) fn manifest(&self, tablet: TabletId) -> Manifest {
+        let flushed = self.flushed.as_ref().map(|flushed| flushed.index);
+        let durable = self.deletes.iter().filter(|delete| Some(delete.index) <= flushed);
+        Manifest {
+            tablet,
+            flushed: self.flushed.clone(),
+            segments: self.segments.iter().map(|open| open.entry.clone()).collect(),
+            deletes: durable.cloned().collect(),
+        }
+    }
+
     fn planned(&self) -> State {
         State {
             segments: self.segments.clone(),

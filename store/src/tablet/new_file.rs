@@ -4,7 +4,10 @@ use crate::{
     Error, Result,
     disk::{Disk, DiskFile},
 };
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// The name of a file that was just made. Whatever ends the work on it, an error or a panic,
 /// removes it, unless [`NewFile::keep`] was called.
@@ -21,6 +24,12 @@ impl<'a> NewFile<'a> {
     ) -> Result<(NewFile<'a>, Box<dyn DiskFile>)> {
         let file = disk.create(&path).map_err(Error::io("create", &path))?;
         Ok((NewFile { disk, path }, file))
+    }
+
+    /// Gives a file that nobody knows yet this name.
+    pub(super) fn rename(disk: &'a dyn Disk, from: &Path, path: PathBuf) -> Result<NewFile<'a>> {
+        disk.rename(from, &path).map_err(Error::io("rename", from))?;
+        Ok(NewFile { disk, path })
     }
 
     /// Leaves the file where it is.

@@ -1,5 +1,6 @@
 //! The tablet against a map that says what it should hold.
 
+mod copies;
 mod faults;
 mod repairs;
 

@@ -4,7 +4,7 @@ use super::blocking;
 use crate::{
     Error, Result,
     node::{Node, hosting::Hosted},
-    replica::Purge,
+    replica::{Keeping, Purge},
 };
 use oribi_model::TabletId;
 use std::{
@@ -139,7 +139,8 @@ pub(in crate::node) async fn flush(node: &Arc<Node>, hosted: Arc<Hosted>) -> Res
 /// Asks the log to forget what was flushed. Where that takes longer than `wait`, it is asked again
 /// later.
 pub(in crate::node) async fn purge(node: &Node, hosted: &Hosted, wait: Duration) {
-    let late = match hosted.replica.purge(wait).await {
+    let keeping = if node.log_is_long() { Keeping::ForCopies } else { Keeping::ForMembers };
+    let late = match hosted.replica.purge_but(keeping, wait).await {
         Ok(Purge::Done) => false,
         Ok(Purge::Asked) => true,
         Err(error) => {

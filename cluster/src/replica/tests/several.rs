@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::{
-    Incarnation, WriteOutcome,
+    CopyOptions, Incarnation, WriteOutcome,
     elections::{Lives, Supervisor},
     transport::{CallError, Frame, Kind, Pending, Refusal, Request, Role},
 };
@@ -16,11 +16,25 @@ const TRY: Duration = Duration::from_millis(300);
 /// How long one waits for what comes.
 pub(super) const LONG: Duration = Duration::from_secs(100);
 
+/// What becomes of a request that arrives.
+pub(super) enum Fate {
+    Answered,
+    /// Nobody ever answers.
+    Silence,
+    /// The answer is changed on the way.
+    Damaged,
+    /// It gets no further before this says so.
+    Held(tokio::sync::oneshot::Receiver<()>),
+}
+
+type Rule = Box<dyn FnMut(NodeId, &Request) -> Fate + Send>;
+
 /// Hands requests from node to node, unless they are cut off from each other.
 #[derive(Default)]
-struct Hall {
+pub(super) struct Hall {
     replicas: Mutex<BTreeMap<NodeId, Arc<Replica>>>,
     cut: Mutex<BTreeSet<(NodeId, NodeId)>>,
+    rule: Mutex<Option<Rule>>,
 }
 
 /// The hall as one node has it.
@@ -32,13 +46,22 @@ impl Hall {
         is_open.then(|| self.replicas.lock().get(&to).cloned()).flatten()
     }
 
-    fn isolate(&self, node: u32) {
+    /// Has each request to a node judged.
+    pub(super) fn judge(&self, rule: impl FnMut(NodeId, &Request) -> Fate + Send + 'static) {
+        *self.rule.lock() = Some(Box::new(rule));
+    }
+
+    pub(super) fn judge_no_more(&self) {
+        *self.rule.lock() = None;
+    }
+
+    pub(super) fn isolate(&self, node: u32) {
         let others = NODES.into_iter().filter(|other| *other != node);
         let pairs = others.flat_map(|other| [(node, other), (other, node)]);
         self.cut.lock().extend(pairs.map(|(from, to)| (NodeId(from), NodeId(to))));
     }
 
-    fn heal(&self) {
+    pub(super) fn heal(&self) {
         self.cut.lock().clear();
     }
 }
@@ -49,11 +72,24 @@ impl Network for Door {
         let Some(replica) = hall.way(*from, to) else {
             return Box::pin(std::future::ready(Err(CallError::NotConnected(to))));
         };
+        let fate = hall.rule.lock().as_mut().map_or(Fate::Answered, |rule| rule(to, &request));
         let Request { kind, group, incarnation, body } = request;
         let frame = Frame { kind, role: Role::Request, group, incarnation, request: 1, body };
+        if matches!(fate, Fate::Silence) {
+            return Box::pin(std::future::pending());
+        }
         let (answer, from, hall) = (replica.receive(&frame), *from, hall.clone());
         Box::pin(async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
+            match (fate, &mut answer) {
+                (Fate::Held(go), _) => drop(go.await),
+                (Fate::Damaged, Ok(body)) => {
+                    let mut bytes = body.to_vec();
+                    *bytes.last_mut().unwrap() ^= 1;
+                    *body = bytes.into();
+                }
+                _ => {}
+            }
             // The answer takes the way back.
             if hall.way(to, from).is_none() {
                 return Err(CallError::Lost(to));
@@ -68,53 +104,62 @@ impl Network for Door {
 }
 
 /// A node: a disk that outlives its runs, and the replica of the present one.
-struct Node {
-    disk: SimDisk,
-    log: Option<Arc<Log>>,
-    machine: Arc<Memory>,
+pub(super) struct Node {
+    pub(super) disk: SimDisk,
+    pub(super) log: Option<Arc<Log>>,
+    pub(super) machine: Arc<Memory>,
 }
 
 pub(super) struct Group {
-    hall: Arc<Hall>,
+    pub(super) hall: Arc<Hall>,
     /// With whom it begins.
     assignment: Assignment,
-    nodes: BTreeMap<u32, Node>,
-    acked: Vec<usize>,
+    pub(super) nodes: BTreeMap<u32, Node>,
+    pub(super) acked: Vec<usize>,
     count: usize,
+    options: CopyOptions,
 }
 
 impl Group {
     fn new() -> Group {
+        Group::with(CopyOptions::default())
+    }
+
+    pub(super) fn with(options: CopyOptions) -> Group {
         let [founder, others @ ..] = NODES.map(|id| MemberId::first(NodeId(id)));
-        Group::of(Assignment::new(founder, others.to_vec()))
+        Group::of(Assignment::new(founder, others.to_vec()), options)
     }
 
     /// One that the first node begins with alone.
     pub(super) fn alone() -> Group {
-        Group::of(Assignment::alone(MemberId::first(NodeId(1))))
+        Group::of(Assignment::alone(MemberId::first(NodeId(1))), CopyOptions::default())
     }
 
-    fn of(assignment: Assignment) -> Group {
+    fn of(assignment: Assignment, options: CopyOptions) -> Group {
         let node = || Node { disk: SimDisk::new(), log: None, machine: Arc::default() };
         let nodes = NODES.into_iter().map(|id| (id, node())).collect();
         let (hall, acked) = Default::default();
-        let mut group = Group { hall, assignment, nodes, acked, count: 0 };
+        let mut group = Group { hall, assignment, nodes, acked, count: 0, options };
         NODES.into_iter().for_each(|id| group.start(id));
         group
     }
 
     pub(super) fn start(&mut self, id: u32) {
+        let door = self.door(id);
         let node = self.nodes.get_mut(&id).unwrap();
         let log = open_log(&node.disk);
-        // The machine has no memory of its own: all comes from the log.
-        node.machine = Arc::default();
-        let around =
-            (Arc::default(), Arc::new(Door(NodeId(id), self.hall.clone())) as Arc<dyn Network>);
+        // What was not flushed comes from the log.
+        node.machine = Arc::new(Memory::on(&node.disk));
+        let around = (Arc::new(Instances::new(self.options.clone())), door);
         let member = MemberId::first(NodeId(id));
         let (of, machine) = ((GROUP, &self.assignment), node.machine.clone());
         let replica = Replica::recover(member, of, log.clone(), machine, around).unwrap();
         node.log = Some(log);
         self.hall.replicas.lock().insert(NodeId(id), replica);
+    }
+
+    fn door(&self, id: u32) -> Arc<dyn Network> {
+        Arc::new(Door(NodeId(id), self.hall.clone()))
     }
 
     /// Ends a node as a power cut does.
@@ -130,7 +175,7 @@ impl Group {
         self.hall.replicas.lock()[&NodeId(id)].clone()
     }
 
-    fn running(&self) -> Vec<u32> {
+    pub(super) fn running(&self) -> Vec<u32> {
         self.hall.replicas.lock().keys().map(|node| node.0).collect()
     }
 
@@ -142,7 +187,7 @@ impl Group {
     }
 
     /// A write that is not.
-    async fn try_write(&mut self, id: u32) -> Error {
+    pub(super) async fn try_write(&mut self, id: u32) -> Error {
         self.count += 1;
         self.replica(id).write_within(create(self.count), TRY, 10 * TRY).await.unwrap_err()
     }

@@ -1,0 +1,45 @@
+//! Faults that the simulation must find, each put in for a run of it. No build but that of this
+//! crate's own tests can have one.
+
+/// A fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(test), allow(dead_code))]
+pub(crate) enum Fault {
+    /// An entry counts as stored before it is synced.
+    AckBeforeSync,
+    /// A vote is given before it is synced.
+    VoteNotSynced,
+    /// A leader that starts anew goes on to lead.
+    LeaderRestored,
+    /// Each member founds the group.
+    FoundedByEach,
+    /// A member that starts anew applies what may not be committed.
+    AppliedBeyondCommit,
+    /// The log goes while a member copies what lies before it.
+    PurgedWhileCopying,
+    /// After a copy the log goes on where it was.
+    LogNotMoved,
+}
+
+#[cfg(test)]
+thread_local! {
+    static PLANTED: std::cell::Cell<Option<Fault>> = const { std::cell::Cell::new(None) };
+}
+
+/// Plants a fault on this thread, or takes it out.
+#[cfg(test)]
+pub(crate) fn plant(fault: Option<Fault>) {
+    PLANTED.set(fault);
+}
+
+/// Whether it is planted.
+#[cfg(test)]
+pub(crate) fn is_planted(fault: Fault) -> bool {
+    PLANTED.get() == Some(fault)
+}
+
+/// Whether it is planted.
+#[cfg(not(test))]
+pub(crate) const fn is_planted(_: Fault) -> bool {
+    false
+}

@@ -1,0 +1,240 @@
+//! Another replica's files in the place of this one's: an offer is taken, what it names is copied
+//! while the instance runs on, and takes the place of what is here while none runs.
+
+use super::{
+    Replica,
+    applied::Applied,
+    forms,
+    inbox::refuse,
+    instance::Instance,
+    recover::newest_membership,
+    types::{LogId, Vote},
+    wire,
+};
+use crate::{
+    Error, Result,
+    copy::{Answer, Ask, Offer, Pull, Pulled},
+    machine::Staged,
+    planted::{Fault, is_planted},
+    tasks::{self, blocking, timeout},
+    transport::{Frame, Pending, Refusal},
+};
+use bytes::Bytes;
+use oribi_store::log::Op;
+use parking_lot::Mutex;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
+
+/// After so long an offer is answered, however far the copy is.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// For how long what was copied in part is kept.
+const KEPT_MAX: Duration = Duration::from_secs(120);
+
+/// What a replica copies of another.
+#[derive(Default)]
+pub(super) struct Incoming {
+    running: Mutex<Option<Copying>>,
+    /// What an earlier copy left, by the number of that copy.
+    kept: Mutex<Option<(u64, Box<dyn Staged>)>>,
+    copies: Mutex<u64>,
+}
+
+/// A copy under way.
+struct Copying {
+    offer: Offer,
+    /// Says how it ended.
+    outcome: watch::Receiver<Option<Answer>>,
+}
+
+impl Replica {
+    /// Takes an offer of another replica, or gives it a piece of what this one holds for it.
+    pub(super) fn take_segment(
+        self: &Arc<Replica>,
+        frame: &Frame,
+    ) -> Pending<Result<Bytes, Refusal>> {
+        let Some(ask) = Ask::decode(frame.body.clone()) else {
+            return refuse(Refusal::Malformed);
+        };
+        let replica = self.clone();
+        Box::pin(async move {
+            match ask {
+                Ask::Offer(offer) => Ok(replica.take_offer(offer).await?.encode()),
+                Ask::Piece(wanted) => {
+                    let piece = blocking(move || Ok(replica.origin.read(&wanted))).await;
+                    Ok(piece.map_err(|_| Refusal::Stopping)?.encode())
+                }
+            }
+        })
+    }
+
+    async fn take_offer(self: &Arc<Replica>, offer: Offer) -> Result<Answer, Refusal> {
+        let last = last_of(&offer).ok_or(Refusal::Malformed)?;
+        if let Some(answer) = self.answer_to(&offer, last)? {
+            return Ok(answer);
+        }
+        let Some(mut outcome) = self.join_or_begin(&offer) else { return Ok(Answer::Underway) };
+        let ended = timeout(ANSWER_WAIT, outcome.wait_for(Option::is_some)).await;
+        match ended {
+            Ok(Ok(answer)) => Ok(answer.clone().unwrap_or(Answer::Underway)),
+            Ok(Err(_)) => Ok(Answer::Refused("the copy broke off".into())),
+            Err(_) => Ok(Answer::Underway),
+        }
+    }
+
+    /// What need not be copied to be answered.
+    fn answer_to(&self, offer: &Offer, last: LogId) -> Result<Option<Answer>, Refusal> {
+        let vote = wire::decode_vote(&offer.vote).ok_or(Refusal::Malformed)?;
+        if matches!(*self.instance.lock(), Instance::Closed) {
+            return Err(Refusal::NoReplica);
+        }
+        let own = self.vote().filter(|own| *own > vote);
+        if let Some(own) = own {
+            return Ok(Some(Answer::Taken(wire::encode_vote(&own))));
+        }
+        let has_all = self.applied.lock().last >= Some(last);
+        Ok(has_all.then(|| Answer::Taken(offer.vote.clone())))
+    }
+
+    /// The outcome of the copy of this offer; `None` while another one ends for its sake.
+    fn join_or_begin(
+        self: &Arc<Replica>,
+        offer: &Offer,
+    ) -> Option<watch::Receiver<Option<Answer>>> {
+        let mut running = self.incoming.running.lock();
+        if let Some(copying) = &mut *running
+            && copying.outcome.borrow().is_none()
+            && copying.outcome.has_changed().is_ok()
+        {
+            let is_same = copying.offer == *offer;
+            // The copy sees that it is not the one that is wanted.
+            copying.offer = offer.clone();
+            return is_same.then(|| copying.outcome.clone());
+        }
+        let (sender, outcome) = watch::channel(None);
+        *running = Some(Copying { offer: offer.clone(), outcome: outcome.clone() });
+        let (replica, offer) = (self.clone(), offer.clone());
+        tasks::spawn(async move {
+            let answer = match replica.copy(&offer).await {
+                Ok(vote) => Answer::Taken(wire::encode_vote(&vote)),
+                Err(reason) => {
+                    tracing::warn!(group = replica.group.0, reason, "a copy broke off");
+                    Answer::Refused(reason)
+                }
+            };
+            let _ = sender.send(Some(answer));
+        });
+        Some(outcome)
+    }
+
+    /// Copies what is offered, and puts it in the place of what is here. Gives the vote by then.
+    async fn copy(self: &Arc<Replica>, offer: &Offer) -> Result<Vote, String> {
+        let copies = self.instances.copies().clone();
+        let _slot = copies.begin().ok_or("other copies are under way")?;
+        let text = |error: Error| error.to_string();
+        let (kept, machine) = (self.incoming.kept.lock().take(), self.machine.clone());
+        let sums = offer.sums.clone();
+        let staged = blocking(move || match kept {
+            Some((_, staged)) => staged.go_over(&sums),
+            None => machine.stage(&sums),
+        });
+        let staged = staged.await.map_err(text)?;
+        let (group, source, network) = (self.group, offer.source, self.network.clone());
+        let pull = Pull { group, source, pin: offer.pin, network, copies: copies.clone() };
+        match pull.run(staged, || self.wants(offer)).await {
+            Pulled::Whole(staged) => self.take_over(offer, staged).await.map_err(text),
+            Pulled::Part(staged, reason) => {
+                self.keep(staged);
+                Err(reason)
+            }
+            Pulled::Nothing(reason) => Err(reason),
+        }
+    }
+
+    /// Whether the copy is still worth it.
+    fn wants(&self, offer: &Offer) -> bool {
+        let is_newest = |copying: &Copying| copying.offer == *offer;
+        let is_closed = matches!(*self.instance.lock(), Instance::Closed);
+        !is_closed
+            && !self.instances.is_closed()
+            && self.incoming.running.lock().as_ref().is_some_and(is_newest)
+    }
+
+    /// Keeps what there is of a copy for the next one, for a while.
+    fn keep(self: &Arc<Replica>, staged: Box<dyn Staged>) {
+        let number = {
+            let mut copies = self.incoming.copies.lock();
+            *copies += 1;
+            *copies
+        };
+        *self.incoming.kept.lock() = Some((number, staged));
+        let replica = Arc::downgrade(self);
+        tasks::spawn(async move {
+            tasks::sleep(KEPT_MAX).await;
+            let Some(replica) = replica.upgrade() else { return };
+            let mut kept = replica.incoming.kept.lock();
+            let old = kept.take_if(|(kept, _)| *kept == number);
+            drop(kept);
+            drop(old);
+        });
+    }
+
+    /// Ends the instance, puts what was copied in the place of what is here, has the log begin
+    /// behind it, and starts the instance.
+    async fn take_over(
+        self: &Arc<Replica>,
+        offer: &Offer,
+        staged: Box<dyn Staged>,
+    ) -> Result<Vote> {
+        let refused = |reason: &str| Err(Error::Refused(reason.to_owned()));
+        let (Some(last), Some(vote)) = (last_of(offer), wire::decode_vote(&offer.vote)) else {
+            return refused("the offer cannot be read");
+        };
+        let one = self.switching.lock().await;
+        self.end_held(Instance::Resting).await;
+        if matches!(*self.instance.lock(), Instance::Closed) {
+            return Err(Error::Closed { group: self.group.0 });
+        }
+        // What has come meanwhile may make it worthless.
+        if let Some(own) = self.vote().filter(|own| *own > vote) {
+            return Ok(own);
+        }
+        if self.applied.lock().last < Some(last) {
+            let flushed = blocking(move || staged.install()).await?;
+            let taken = Applied::decode(&flushed.raft_state);
+            let taken = taken.map_err(|reason| self.unavailable(reason))?;
+            *self.applied.lock() = taken.clone();
+            self.move_log(&taken, &vote).await?;
+            let state = self.log.group(self.group).unwrap_or_default();
+            let newest = newest_membership(self.group, &self.log, &state, &taken)?;
+            *self.membership.lock() = newest;
+        }
+        drop(one);
+        // Where it does not start now, the next append starts it.
+        let _ = self.running().await;
+        Ok(vote)
+    }
+
+    /// Has the log begin behind what was taken over, durably.
+    async fn move_log(&self, taken: &Applied, vote: &Vote) -> Result<()> {
+        if is_planted(Fault::LogNotMoved) {
+            return Ok(());
+        }
+        super::recover::settle(self.group, &self.log, taken)
+            .map_err(|reason| self.unavailable(reason))?;
+        if let (Some(last), Some(mark)) = (taken.last, taken.last_mark()) {
+            // Where the log has the entry too, it has been settled without this.
+            let op = Op::Purge { upto: last.index, mark };
+            self.log.submit(self.group, op, Box::new(|_| {}));
+        }
+        let (sender, synced) = tokio::sync::oneshot::channel();
+        let op = Op::Vote(forms::encode_vote(vote));
+        self.log.submit(self.group, op, Box::new(move |outcome| drop(sender.send(outcome))));
+        let outcome = synced.await.unwrap_or_else(|_| Err("the log has ended".into()));
+        outcome.map_err(|reason| self.unavailable(reason))
+    }
+}
+
+/// The last entry that is in what is offered.
+fn last_of(offer: &Offer) -> Option<LogId> {
+    Applied::decode(&offer.state).ok()?.last
+}

@@ -1,0 +1,194 @@
+//! A node: a disk that outlives its runs, and the log, the tablets and the replicas of one run.
+
+use super::hall::{Door, Hall, Place};
+use crate::{
+    Assignment, CopyOptions, MemberId, Replica,
+    elections::Supervisor,
+    node::TabletMachine,
+    replica::Instances,
+    tasks::{
+        self,
+        simulated::{self, Owner},
+    },
+    transport::{Network, Refusal},
+};
+use oribi_model::{Bucket, NodeId, TableId, TabletId, TabletSpec, TimeRange};
+use oribi_store::{
+    Tablet, TabletOptions, Trash,
+    disk::{Disk, create_dir_durably, sim::SimDisk},
+    log::{GroupId, Log, LogOptions},
+};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+pub(super) const GROUPS: [GroupId; 2] = [GroupId(1), GroupId(2)];
+
+pub(super) struct Host {
+    id: NodeId,
+    nodes: Vec<NodeId>,
+    pub(super) boot: u64,
+    pub(super) disk: SimDisk,
+    /// Until when the disk syncs nothing.
+    stalled: Arc<Mutex<Option<Instant>>>,
+    pub(super) run: Option<Run>,
+}
+
+pub(super) struct Run {
+    pub(super) tablets: BTreeMap<GroupId, Arc<Tablet>>,
+    pub(super) supervisor: Arc<Supervisor>,
+}
+
+struct Hosted {
+    group: GroupId,
+    tablet: Arc<Tablet>,
+    replica: Arc<Replica>,
+}
+
+pub(super) fn owner_of(node: NodeId) -> Owner {
+    node.0
+}
+
+impl Host {
+    pub(super) fn new(id: NodeId, nodes: &[NodeId]) -> Host {
+        let (nodes, disk) = (nodes.to_vec(), SimDisk::new());
+        Host { id, nodes, boot: 0, disk, stalled: Arc::default(), run: None }
+    }
+
+    pub(super) fn stall(&self, duration: Duration) {
+        *self.stalled.lock() = Some(tasks::now() + duration);
+    }
+
+    /// Opens what the disk has, and runs.
+    pub(super) fn start(&mut self, hall: &Arc<Hall>, copies: &CopyOptions) -> Result<(), String> {
+        self.boot += 1;
+        *self.stalled.lock() = None;
+        let text = |error: oribi_store::Error| format!("node {}: {error}", self.id);
+        create_dir_durably(&self.disk, Path::new("/data/tablets")).map_err(text)?;
+        let due = Arc::new(Notify::new());
+        let (waker, disk) = (due.clone(), Arc::new(self.disk.clone()));
+        let options = LogOptions { file_bytes: 8_000, ..LogOptions::default() };
+        let log = Log::open_stepped(
+            disk,
+            "/data/log".into(),
+            options,
+            Box::new(move || waker.notify_one()),
+        );
+        let log = Arc::new(log.map_err(text)?);
+        let door: Arc<dyn Network> = Arc::new(Door(self.id, hall.clone()));
+        let around = (Arc::new(Instances::new(copies.clone())), door);
+        let mut hosted = Vec::new();
+        for group in GROUPS {
+            hosted.push(Arc::new(self.open(group, &log, around.clone())?));
+        }
+        let replicas: BTreeMap<_, _> =
+            hosted.iter().map(|one| (one.group, one.replica.clone())).collect();
+        let (arrivals, arriving) = mpsc::unbounded_channel();
+        let (owner, supervisor) = (owner_of(self.id), Arc::<Supervisor>::default());
+        let tablets = hosted.iter().map(|one| (one.group, one.tablet.clone())).collect();
+        self.run = Some(Run { tablets, supervisor: supervisor.clone() });
+        hall.open(self.id, Place { arrivals, replicas: replicas.clone() });
+        simulated::spawn_of(owner, step_log(log, due, self.stalled.clone()));
+        simulated::spawn_of(owner, serve(replicas.clone(), arriving));
+        let lives = Door(self.id, hall.clone());
+        simulated::spawn_of(owner, async move {
+            let here = || replicas.values().cloned().collect();
+            supervisor.run(here, |look| look(&lives)).await;
+        });
+        for one in hosted {
+            simulated::spawn_of(owner, maintain(one));
+        }
+        Ok(())
+    }
+
+    fn open(
+        &self,
+        group: GroupId,
+        log: &Arc<Log>,
+        around: (Arc<Instances>, Arc<dyn Network>),
+    ) -> Result<Hosted, String> {
+        let text = |error: oribi_store::Error| format!("node {}, {group:?}: {error}", self.id);
+        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let trash = Arc::new(Trash::new(disk.clone(), "/data/trash".into()));
+        let bucket = Bucket { index: 0, count: 1 };
+        let (id, table) = (TabletId(group.0), TableId(3));
+        let spec = TabletSpec { id, table, range: TimeRange::ALL, bucket };
+        let dir = PathBuf::from(format!("/data/tablets/{}", group.0));
+        for suffix in [Tablet::NEW_SUFFIX, Tablet::COPY_SUFFIX] {
+            let left = PathBuf::from(format!("{}{suffix}", dir.display()));
+            trash.take(&left, "unfinished").map_err(text)?;
+        }
+        let has_manifest = Tablet::has_manifest(&*disk, &dir).map_err(text)?;
+        let all_in_log = log.group(group).is_none_or(|state| state.purged.is_none());
+        if !has_manifest && all_in_log {
+            trash.take(&dir, "unfinished").map_err(text)?;
+        }
+        let options = TabletOptions::new(trash);
+        let tablet = match has_manifest || !all_in_log {
+            true => Tablet::open(disk, dir, spec, options),
+            false => Tablet::create(disk, dir, spec, options),
+        };
+        let tablet = Arc::new(tablet.map_err(text)?);
+        let memtable_bytes = Arc::new(AtomicUsize::new(0));
+        let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
+        let [founder, others @ ..] = &self.nodes[..] else { return Err("no nodes".into()) };
+        let others = others.iter().copied().map(MemberId::first).collect();
+        let assignment = Assignment::new(MemberId::first(*founder), others);
+        let (member, of) = (MemberId::first(self.id), (group, &assignment));
+        let replica = Replica::recover(member, of, log.clone(), machine, around);
+        let replica = replica.map_err(|error| format!("node {}: {error}", self.id))?;
+        Ok(Hosted { group, tablet, replica })
+    }
+}
+
+/// Writes what waits for the log, as fast as the disk is.
+async fn step_log(log: Arc<Log>, due: Arc<Notify>, stalled: Arc<Mutex<Option<Instant>>>) {
+    loop {
+        due.notified().await;
+        tasks::sleep(Duration::from_micros(50 + simulated::below(2_000))).await;
+        let until = *stalled.lock();
+        if let Some(until) = until {
+            tasks::sleep_until(until).await;
+        }
+        log.step();
+    }
+}
+
+async fn serve(
+    replicas: BTreeMap<GroupId, Arc<Replica>>,
+    mut arriving: mpsc::UnboundedReceiver<super::hall::Arrival>,
+) {
+    while let Some(arrival) = arriving.recv().await {
+        let Some(replica) = replicas.get(&arrival.frame.group) else {
+            let _ = arrival.answer.send(Err(Refusal::NoReplica));
+            continue;
+        };
+        let answer = replica.receive(&arrival.frame);
+        tasks::spawn(async move {
+            let _ = arrival.answer.send(answer.await);
+        });
+    }
+}
+
+/// Flushes, purges and compacts now and then.
+async fn maintain(hosted: Arc<Hosted>) {
+    loop {
+        tasks::sleep(Duration::from_millis(100 + simulated::below(2_000))).await;
+        let tablet = &hosted.tablet;
+        hosted.replica.seal(|index, state| tablet.seal(index, state));
+        // What fails does so since the disk has lost its power.
+        let _ = tablet.flush();
+        let _ = hosted.replica.purge(Duration::ZERO).await;
+        if simulated::below(4) == 0 {
+            let _ = tablet.compact();
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Seeds.
+
+use super::world::run;
+use crate::planted::{Fault, plant};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Runs a seed; where it panics, says which one it was.
+fn run_seed(seed: u64) -> Result<super::world::Outcome, String> {
+    let outcome = std::panic::catch_unwind(|| run(seed));
+    outcome.unwrap_or_else(|panic| Err(format!("seed {seed}: {}", crate::tasks::panic_text(panic))))
+}
+
+#[test]
+fn groups_lose_nothing_and_agree_whatever_befalls_them() {
+    let seeds: Vec<u64> = match number("SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("SIM_SEEDS").unwrap_or(24)).collect(),
+    };
+    for seed in seeds {
+        let outcome = run_seed(seed).unwrap_or_else(|what| panic!("{what}"));
+        println!("seed {seed}: {outcome:?}");
+        assert!(outcome.faults > 10 && outcome.stored > 40, "seed {seed}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_seed_decides_all_that_groups_do() {
+    for seed in [2, 3] {
+        assert_eq!(run_seed(seed), run_seed(seed));
+    }
+}
+
+/// The first seed that finds a fault.
+fn found(fault: Fault) -> Option<(u64, String)> {
+    plant(Some(fault));
+    let seeds = 1..=number("SIM_SEEDS").unwrap_or(24);
+    let found = seeds.into_iter().find_map(|seed| Some((seed, run_seed(seed).err()?)));
+    plant(None);
+    found
+}
+
+#[test]
+fn planted_faults_are_found() {
+    for fault in [
+        Fault::AckBeforeSync,
+        Fault::VoteNotSynced,
+        Fault::LeaderRestored,
+        Fault::FoundedByEach,
+        Fault::AppliedBeyondCommit,
+        Fault::PurgedWhileCopying,
+        Fault::LogNotMoved,
+    ] {
+        let found = found(fault);
+        println!("{fault:?}: {found:?}");
+    }
+}

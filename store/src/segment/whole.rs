@@ -1,0 +1,53 @@
+//! A segment as a file: what somebody reads who takes it over as it is.
+
+use super::Segment;
+use crate::Result;
+
+/// Bytes read at once.
+const PIECE_BYTES: u64 = 1 << 20;
+
+impl Segment {
+    /// Length of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.length
+    }
+
+    /// The CRC-32C of the whole file. It is computed once, and only of a file each block of which
+    /// is what was written.
+    ///
+    /// # Errors
+    /// A block that is damaged, or what the disk answers.
+    pub(crate) fn checksum(&self) -> Result<u32> {
+        if let Some(known) = self.whole.get() {
+            return Ok(*known);
+        }
+        self.check_blocks()?;
+        let (mut crc, mut at) = (0, 0);
+        while at < self.length {
+            let bytes = self.piece(at, PIECE_BYTES.min(self.length - at) as usize)?;
+            crc = crc32c::crc32c_append(crc, &bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(*self.whole.get_or_init(|| crc))
+    }
+
+    /// Bytes of the file as they are.
+    ///
+    /// # Errors
+    /// Bytes that lie outside, or what the disk answers.
+    pub(crate) fn piece(&self, offset: u64, bytes: usize) -> Result<Vec<u8>> {
+        self.read(offset, bytes)
+    }
+
+    /// Reads each block and compares its checksum, and decodes none.
+    fn check_blocks(&self) -> Result<()> {
+        for chunk in self.index.chunks.iter().flatten() {
+            let head = self.read(chunk.offset, chunk.head.bytes as usize)?;
+            self.check(&head, chunk.head, chunk.offset)?;
+            for page in 0..chunk.pages.len() {
+                self.read_pages(chunk, page, 1)?;
+            }
+        }
+        (0..self.series.blocks()).try_for_each(|block| self.read_series(block, None).map(drop))
+    }
+}
