@@ -13,7 +13,7 @@ use crate::{
     windows::{Cuts, Window},
 };
 use hashbrown::HashMap;
-use oribi_model::{Block, SeriesKey};
+use oribi_model::{Block, Column, SeriesKey};
 use slots::SlotIndex;
 use std::sync::Arc;
 
@@ -245,5 +245,15 @@ impl Figures {
 
 /// The group of a series.
 pub(crate) fn group_key(plan: &Plan, series: &SeriesKey) -> GroupKey {
-    plan.group.iter().map(|tag| series.tag(tag.id).map(Box::from)).collect()
+    let mut rest = series.tags().peekable();
+    let mut passed = None;
+    let value = |tag: &Column| {
+        if passed >= Some(tag.id) {
+            return series.tag(tag.id).map(Box::from);
+        }
+        passed = Some(tag.id);
+        while rest.next_if(|(id, _)| *id < tag.id).is_some() {}
+        rest.next_if(|(id, _)| *id == tag.id).map(|(_, value)| Box::from(value))
+    };
+    plan.group.iter().map(value).collect()
 }

@@ -59,7 +59,7 @@ impl Instant for At {
     }
 }
 
-/// Chance of the simulation; none elsewhere, where nothing depends on it.
+/// Chance of the simulation, or any where none runs.
 #[derive(Debug)]
 pub(crate) struct Chance;
 
