@@ -8,11 +8,13 @@ mod command;
 pub mod elections;
 mod error;
 mod identity;
+mod join;
 pub mod liveness;
 mod machine;
 mod member;
 mod node;
 mod partition;
+mod peering;
 mod repair;
 mod replica;
 #[cfg(test)]
@@ -26,7 +28,9 @@ pub use catalog::{
 pub use check::{Checked, check};
 pub use error::{Error, Result, WriteOutcome};
 pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
+pub use join::{JoinOptions, join};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
+pub use peering::{NodeView, Peering, PeersView};
 pub use repair::repair;
 pub use replica::{Members, Replica};

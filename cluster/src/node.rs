@@ -24,6 +24,7 @@ mod upkeep;
 mod write;
 
 pub use changes::{Cover, RangesWanted};
+pub(crate) use data_dir::{Claim, Vacancy};
 pub use options::{NodeOptions, NodeStats};
 pub use troubles::Trouble;
 
@@ -49,7 +50,7 @@ use troubles::Troubles;
 use upkeep::CatalogFlushes;
 
 /// The group of the catalog.
-const CATALOG_GROUP: GroupId = GroupId(0);
+pub(crate) const CATALOG_GROUP: GroupId = GroupId(0);
 
 /// With whom the group of the catalog begins: who makes a cluster founds it.
 fn catalog_assignment() -> Assignment {
