@@ -17,6 +17,7 @@ mod tables;
 
 pub(crate) use admin::{Addresses, Admin};
 pub(crate) use bodies::Bodies;
+pub(crate) use health::Waiting;
 
 use guard::Doors;
 
@@ -81,9 +82,15 @@ pub(crate) fn router(parts: Parts) -> Router {
 }
 
 /// The routes of a node that is not open yet: all but `/health` is to be tried again.
-pub(crate) fn starting(metrics: Arc<Metrics>, options: &HttpOptions, reach: Reach) -> Router {
+pub(crate) fn starting(
+    metrics: Arc<Metrics>,
+    options: &HttpOptions,
+    reach: Reach,
+    waiting: Waiting,
+) -> Router {
     let routes = Router::new()
         .route("/health", get(health::starting))
+        .with_state(waiting)
         .fallback(problem::starting)
         .method_not_allowed_fallback(problem::method_not_allowed);
     finish(routes, metrics, options, reach)

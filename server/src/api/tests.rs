@@ -118,7 +118,12 @@ async fn a_failed_disk_stops_writes_and_is_told_while_rows_are_still_read() {
 
 #[tokio::test]
 async fn a_node_that_starts_answers_and_asks_to_come_again() {
-    let router = starting(Arc::new(Metrics::new()), &HttpOptions::default(), Reach::Machine);
+    let router = starting(
+        Arc::new(Metrics::new()),
+        &HttpOptions::default(),
+        Reach::Machine,
+        Waiting::default(),
+    );
     let health = ask(&router, Method::GET, "/health", "").await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(health.body["message"].as_str().unwrap().contains("starting"));
