@@ -31,6 +31,6 @@ pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
 pub use join::{JoinOptions, join};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
-pub use peering::{NodeView, Peering, PeersView};
+pub use peering::{NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView};
 pub use repair::repair;
 pub use replica::{Members, Replica};

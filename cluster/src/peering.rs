@@ -9,11 +9,13 @@ mod door;
 mod members;
 mod plan;
 mod state;
+mod tablets;
 mod tasks;
 #[cfg(test)]
 mod tests;
 mod view;
 
+pub use tablets::{ReplicaState, ReplicaView, TabletView};
 pub use view::{NodeView, PeersView};
 
 use crate::{

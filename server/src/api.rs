@@ -2,6 +2,7 @@
 
 mod admin;
 mod bodies;
+mod cluster;
 mod connectors;
 mod dead_letters;
 mod delete;
@@ -102,6 +103,8 @@ fn admin_router(admin: Arc<Admin>) -> Router {
         .route("/metrics", get(node::metrics))
         .route("/openapi.json", get(openapi::document))
         .route("/api/v1/node", get(node::node))
+        .route("/api/v1/cluster", get(cluster::cluster))
+        .route("/api/v1/tablets", get(cluster::tablets))
         .route("/api/v1/compact", post(node::compact))
         .route("/api/v1/tables", get(tables::list))
         .route("/api/v1/tables/{table}", put(tables::put).delete(tables::drop))

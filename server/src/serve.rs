@@ -103,6 +103,7 @@ impl Server {
         });
         let admin = Arc::new(Admin {
             node: node.clone(),
+            peers: peering.view(),
             query: config.query.clone(),
             clock: clock.clone(),
             addresses,

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// A cheap handle to ask what a node sees; it keeps nothing alive.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct PeersView(Weak<State>);
 
 /// A node as another one sees it.
@@ -70,17 +70,25 @@ impl PeersView {
         nodes.collect()
     }
 
-    /// Who leads the catalog, as far as the node knows.
+    pub(super) fn state(&self) -> Option<Arc<State>> {
+        self.0.upgrade()
+    }
+
+    /// Who leads the catalog, where that is known and trusted.
     pub fn catalog_leader(&self) -> Option<NodeId> {
-        let state = self.0.upgrade()?;
-        let replica = state.catalog()?;
-        if replica.is_sole_voter() {
-            return Some(state.own());
-        }
-        let standing = replica.standing();
-        let vote = standing.vote.filter(|vote| vote.is_elected)?;
-        let trusted = state.watch.view(|view| view.trusts(vote.member.node));
-        (trusted && standing.voters.contains(&vote.member)).then_some(vote.member.node)
+        let state = self.state()?;
+        state.leader_of(&*state.catalog()?)
+    }
+
+    /// The term of the catalog's leader, which grows with each election.
+    pub fn epoch(&self) -> u64 {
+        let vote = self.state().and_then(|state| state.catalog()?.standing().vote);
+        vote.map_or(0, |vote| vote.term)
+    }
+
+    /// The newest change of the catalog that is known here.
+    pub fn catalog_applied(&self) -> u64 {
+        self.state().map_or(0, |state| state.node.health().catalog_index)
     }
 
     /// Who elects the leader of the catalog.
@@ -99,13 +107,8 @@ impl State {
             if replica.group() == CATALOG_GROUP {
                 continue;
             }
-            let standing = replica.standing();
-            let leader = match standing.vote.filter(|vote| vote.is_elected) {
-                Some(vote) => vote.member,
-                None if replica.is_sole_voter() => standing.own,
-                None => continue,
-            };
-            *leaders.entry(leader.node).or_default() += 1;
+            let Some(leader) = self.leader_of(&replica) else { continue };
+            *leaders.entry(leader).or_default() += 1;
         }
         leaders
     }

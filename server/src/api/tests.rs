@@ -8,7 +8,7 @@ use axum::{
     http::{Method, StatusCode},
 };
 use http_body_util::BodyExt;
-use oribi_cluster::{Node, NodeOptions};
+use oribi_cluster::{Node, NodeOptions, PeersView};
 use oribi_connectors::{Connectors, connector::Parts as ConnectorParts, mqtt_listener::Counters};
 use oribi_ingest::{IngestOptions, Ingestor};
 use oribi_model::{Clock, SystemClock};
@@ -52,6 +52,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
     let engine = QueryEngine::new(node.clone(), QueryOptions::default());
     let admin = Admin {
         node: node.clone(),
+        peers: PeersView::default(),
         query: QueryOptions::default(),
         clock: clock.clone(),
         addresses: Addresses { http: address, mqtt: address, node: address },
