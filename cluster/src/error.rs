@@ -27,6 +27,15 @@ pub enum Error {
         reason: String,
     },
 
+    /// The cluster that was to be joined will not have this node.
+    #[error("cannot join the cluster of {address}: {reason}")]
+    Join {
+        /// Who was asked.
+        address: String,
+        /// What came of it.
+        reason: String,
+    },
+
     /// A change that the catalog does not allow; nothing was changed.
     #[error("{0}")]
     Refused(String),

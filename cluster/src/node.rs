@@ -29,6 +29,7 @@ mod upkeep;
 mod write;
 
 pub use changes::{Cover, RangesWanted};
+pub(crate) use data_dir::{Claim, Vacancy};
 pub use options::{NodeOptions, NodeStats};
 #[cfg(test)]
 pub(crate) use tablet_machine::TabletMachine;
@@ -58,7 +59,7 @@ use troubles::Troubles;
 use upkeep::CatalogFlushes;
 
 /// The group of the catalog.
-const CATALOG_GROUP: GroupId = GroupId(0);
+pub(crate) const CATALOG_GROUP: GroupId = GroupId(0);
 
 /// With whom the group of the catalog begins: who makes a cluster founds it.
 fn catalog_assignment() -> Assignment {

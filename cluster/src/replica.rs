@@ -182,6 +182,7 @@ impl Replica {
         let newest = self.newest_membership();
         match (&self.birth, newest.log_id()) {
             (Birth::Founds(voters), None) => voters.len() > 1,
+            (Birth::Joins, None) => true,
             _ => newest.nodes().any(|(id, _)| *id != self.member.to_u64()),
         }
     }

@@ -18,7 +18,7 @@ mod tcp;
 mod tests;
 
 pub use frame::{Channel, Decoder, Frame, FrameError, Kind, Received, Role};
-pub use greeting::GreetingError;
+pub use greeting::{GreetingError, answer, ask};
 pub use hello::{Agreed, Hello, HelloError, PREFACE, PROTOCOL_MAX, PROTOCOL_MIN};
 pub use network::{CallError, Network, Pending, Request, Service, Side};
 pub use refusal::Refusal;

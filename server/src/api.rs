@@ -2,6 +2,7 @@
 
 mod admin;
 mod bodies;
+mod cluster;
 mod connectors;
 mod dead_letters;
 mod delete;
@@ -17,6 +18,7 @@ mod tables;
 
 pub(crate) use admin::{Addresses, Admin};
 pub(crate) use bodies::Bodies;
+pub(crate) use health::Waiting;
 
 use guard::Doors;
 
@@ -81,9 +83,15 @@ pub(crate) fn router(parts: Parts) -> Router {
 }
 
 /// The routes of a node that is not open yet: all but `/health` is to be tried again.
-pub(crate) fn starting(metrics: Arc<Metrics>, options: &HttpOptions, reach: Reach) -> Router {
+pub(crate) fn starting(
+    metrics: Arc<Metrics>,
+    options: &HttpOptions,
+    reach: Reach,
+    waiting: Waiting,
+) -> Router {
     let routes = Router::new()
         .route("/health", get(health::starting))
+        .with_state(waiting)
         .fallback(problem::starting)
         .method_not_allowed_fallback(problem::method_not_allowed);
     finish(routes, metrics, options, reach)
@@ -95,6 +103,8 @@ fn admin_router(admin: Arc<Admin>) -> Router {
         .route("/metrics", get(node::metrics))
         .route("/openapi.json", get(openapi::document))
         .route("/api/v1/node", get(node::node))
+        .route("/api/v1/cluster", get(cluster::cluster))
+        .route("/api/v1/tablets", get(cluster::tablets))
         .route("/api/v1/compact", post(node::compact))
         .route("/api/v1/tables", get(tables::list))
         .route("/api/v1/tables/{table}", put(tables::put).delete(tables::drop))

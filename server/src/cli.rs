@@ -2,8 +2,15 @@
 
 use crate::{
     commands::{
-        self, check::CheckArgs, connectors::ConnectorsArgs, dead_letters::DeadLettersArgs,
-        export::ExportArgs, import::ImportArgs, repair::RepairArgs, sql::SqlArgs,
+        self,
+        check::CheckArgs,
+        cluster::{ClusterArgs, TabletsArgs},
+        connectors::ConnectorsArgs,
+        dead_letters::DeadLettersArgs,
+        export::ExportArgs,
+        import::ImportArgs,
+        repair::RepairArgs,
+        sql::SqlArgs,
         status::StatusArgs,
     },
     demo::{self, DemoArgs, simulate::SimulateArgs},
@@ -41,6 +48,10 @@ enum Command {
     Sql(SqlArgs),
     /// Show what a node is and holds.
     Status(StatusArgs),
+    /// Show the cluster that a node belongs to.
+    Cluster(ClusterArgs),
+    /// Show tablets, who leads them and how their replicas are.
+    Tablets(TabletsArgs),
     /// Read everything in the data directory of a stopped node, and say what is damaged.
     Check(CheckArgs),
     /// Make the lost or damaged manifest of a stopped node's tablet again.
@@ -72,6 +83,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Simulate(args) => simulate(&args),
         Command::Sql(args) => commands::sql::run(&args),
         Command::Status(args) => commands::status::run(&args),
+        Command::Cluster(args) => commands::cluster::run(&args),
+        Command::Tablets(args) => commands::cluster::tablets(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Repair(args) => commands::repair::run(&args),
         Command::Connectors(args) => commands::connectors::run(&args),

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 mod client;
+pub(crate) mod cluster;
 pub(crate) mod connectors;
 pub(crate) mod dead_letters;
 pub(crate) mod export;

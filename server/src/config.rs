@@ -1,9 +1,11 @@
 //! Configuration: one TOML file, over which come the environment and flags.
 
+mod cluster;
 mod http;
 mod keys;
 mod layers;
 
+pub(crate) use cluster::ClusterOptions;
 pub(crate) use http::{HttpOptions, Reach};
 pub(crate) use layers::{Sources, load};
 
@@ -30,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) insecure: bool,
     /// What is logged: a level, or directives such as `info,oribi_query=debug`.
     pub(crate) log: String,
+    /// The cluster that the node belongs to.
+    pub(crate) cluster: ClusterOptions,
     /// The node's storage.
     pub(crate) storage: NodeOptions,
     /// The write path.
@@ -56,6 +60,7 @@ impl Default for Config {
             node_listen: "127.0.0.1:8641".into(),
             insecure: false,
             log: "info".into(),
+            cluster: ClusterOptions::default(),
             storage: NodeOptions::default(),
             ingest: IngestOptions::default(),
             http: HttpOptions::default(),
@@ -85,6 +90,7 @@ impl Config {
     /// Names the key, what it is and what was expected.
     fn validate(&self) -> Result<(), String> {
         let within = |section: &'static str| move |wrong: String| format!("{section}.{wrong}");
+        self.cluster.validate().map_err(within("cluster"))?;
         self.storage.validate().map_err(within("storage"))?;
         self.ingest.validate().map_err(within("ingest"))?;
         self.http.validate().map_err(within("http"))?;

@@ -1,7 +1,8 @@
 //! Sockets to listen on: bound first, so that a taken port is told before anything is touched.
 
-use crate::config::Config;
+use crate::config::{ClusterOptions, Config};
 use anyhow::{Context, Result, anyhow, bail};
+use oribi_cluster::{JoinOptions, NodeAddresses};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io::{self, ErrorKind},
@@ -68,6 +69,21 @@ impl Listeners {
         let mut sockets = resolved.into_iter().map(|(flag, address)| bind(flag, address, taken));
         let mut next = || sockets.next().unwrap_or_else(|| Err(anyhow!("no address is left")));
         Ok(Listeners { http: next()?, mqtt: next()?, node: next()? })
+    }
+}
+
+impl Listeners {
+    /// What the node tells others of itself, and whom it asks for a cluster.
+    pub(crate) fn join_options(&self, options: &ClusterOptions) -> JoinOptions {
+        let told = |bound: SocketAddr| match options.host() {
+            Some(host) if bound.ip().is_unspecified() => format!("{host}:{}", bound.port()),
+            _ => bound.to_string(),
+        };
+        let node = options.advertise.clone().unwrap_or_else(|| self.node.address.to_string());
+        let (http, mqtt) = (told(self.http.address), told(self.mqtt.address));
+        let addresses = NodeAddresses { node, http, mqtt };
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        JoinOptions { join: options.join.clone(), addresses, version }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     config::{self, Config},
     telemetry,
 };
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -26,9 +26,12 @@ pub(crate) struct NodeArgs {
     /// Address for other nodes [default: 127.0.0.1:8641]
     #[arg(long, value_name = "ADDR")]
     pub(crate) node_listen: Option<String>,
-    /// A node of the cluster to join; not in this version.
+    /// Nodes of the cluster to join, comma-separated; any of them will do.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) join: Option<String>,
+    /// Where other nodes reach this one [default: the address bound for other nodes]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
     /// Listen on other addresses than loopback without TLS and tokens.
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -89,18 +92,14 @@ impl NodeArgs {
 
     /// The configuration out of all sources, and what is to be said about it.
     fn read(&self, defaults: Vec<(&'static str, String)>) -> Result<(Config, Vec<String>)> {
-        if let Some(other) = &self.join {
-            bail!(
-                "cannot join {other}: replication to other nodes is not part of this version; \
-                 start without --join"
-            );
-        }
         let mut flags = Vec::new();
         let named = [
             ("--data-dir", "data_dir", self.data_dir.as_ref().map(|dir| dir.display().to_string())),
             ("--http-listen", "http_listen", self.http_listen.clone()),
             ("--mqtt-listen", "mqtt_listen", self.mqtt_listen.clone()),
             ("--node-listen", "node_listen", self.node_listen.clone()),
+            ("--join", "cluster.join", self.join.clone()),
+            ("--advertise", "cluster.advertise", self.advertise.clone()),
             ("--insecure", "insecure", self.insecure.then(|| "true".to_owned())),
         ];
         for pair in &self.set {

@@ -1,7 +1,7 @@
 //! A running server: what is started in which order, and stopped in which.
 
 use crate::{
-    api::{self, Addresses, Admin, Parts},
+    api::{self, Addresses, Admin, Parts, Waiting},
     catalog_store::CatalogStore,
     config::Config,
     front::{Bounds, FrontDoor},
@@ -9,7 +9,7 @@ use crate::{
     telemetry::{CountedIngest, IngestCounters, Metrics, Sources},
 };
 use anyhow::{Context, Result};
-use oribi_cluster::Node;
+use oribi_cluster::{JoinOptions, Node, Peering, join};
 use oribi_connectors::{
     Connectors, MqttListener, connector::Parts as ConnectorParts, dead_letter::WithDeadLetters,
 };
@@ -18,16 +18,15 @@ use oribi_model::{ArrivalClock, Clock, SystemClock};
 use oribi_query::QueryEngine;
 use oribi_store::disk::RealDisk;
 use std::{sync::Arc, time::Instant};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// A node with its listeners, data served.
 pub(crate) struct Server {
-    node: Arc<Node>,
     front: FrontDoor,
     mqtt: MqttListener,
     connectors: Connectors,
-    peers: JoinHandle<()>,
+    peering: Peering,
     addresses: Addresses,
     stop: CancellationToken,
 }
@@ -44,31 +43,29 @@ impl Server {
         stop: CancellationToken,
     ) -> Result<Option<Server>> {
         let started = Instant::now();
+        let join_options = listeners.join_options(&config.cluster);
         let Listeners { http, mqtt, node: peers } = listeners;
         let addresses = Addresses { http: http.address, mqtt: mqtt.address, node: peers.address };
         tracing::info!(
             http = %addresses.http, mqtt = %addresses.mqtt, node = %addresses.node, "listening"
         );
         let metrics = Arc::new(Metrics::new());
+        let waiting = Waiting::default();
         let front = FrontDoor::open(
             http.socket,
-            api::starting(metrics.clone(), &config.http, config.reach()),
+            api::starting(metrics.clone(), &config.http, config.reach(), waiting.clone()),
             Bounds::of(&config.http),
             stop.clone(),
         )
         .context("cannot serve http")?;
-        let peers = hold(peers, stop.clone()).context("cannot hold the address for nodes")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let open = Node::open(
-            config.data_dir.clone(),
-            config.storage.clone(),
-            Arc::new(RealDisk),
-            clock.clone(),
-        );
+        let open = open(&config, clock.clone(), &peers, &join_options, &waiting);
         let node = tokio::select! {
             opened = open => opened?,
             () = stop.cancelled() => return Ok(None),
         };
+        let peering = Peering::start(node.clone(), peers.socket, join_options)
+            .context("cannot listen to other nodes")?;
         let arrival = ArrivalClock::new(clock.clone());
         let counters = Arc::new(IngestCounters::default());
         let ingestor = Ingestor::new(node.clone(), config.ingest.clone());
@@ -106,6 +103,7 @@ impl Server {
         });
         let admin = Arc::new(Admin {
             node: node.clone(),
+            peers: peering.view(),
             query: config.query.clone(),
             clock: clock.clone(),
             addresses,
@@ -127,7 +125,7 @@ impl Server {
         front.serve(api::router(Parts { admin, ingest, arrival, engine, metrics, options, reach }));
         let (data_dir, open_ms) = (config.data_dir.display(), started.elapsed().as_millis());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %data_dir, open_ms, "serving");
-        Ok(Some(Server { node, front, mqtt, connectors, peers, addresses, stop }))
+        Ok(Some(Server { front, mqtt, connectors, peering, addresses, stop }))
     }
 
     /// The addresses bound.
@@ -140,22 +138,24 @@ impl Server {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         tokio::join!(self.front.join(), self.mqtt.join(), self.connectors.join());
-        self.node.stop().await;
-        self.peers.abort();
+        self.peering.stop().await;
         tracing::info!("stopped");
     }
 }
 
-/// Keeps the address for other nodes, to which this version has nothing to say.
-fn hold(bound: Bound, stop: CancellationToken) -> std::io::Result<JoinHandle<()>> {
-    let listener = TcpListener::from_std(bound.socket)?;
-    Ok(tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                // Whether it came or not, the connection is dropped.
-                _ = listener.accept() => tokio::task::yield_now().await,
-                () = stop.cancelled() => return,
-            }
-        }
-    }))
+/// Opens the node, once the cluster that it is to join has taken it in.
+async fn open(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    peers: &Bound,
+    options: &JoinOptions,
+    waiting: &Waiting,
+) -> Result<Arc<Node>> {
+    let socket = peers.socket.try_clone().and_then(TcpListener::from_std);
+    let listener = socket.context("cannot listen to other nodes")?;
+    let (dir, disk) = (config.data_dir.clone(), Arc::new(RealDisk));
+    join(dir.clone(), disk.clone(), &listener, options, |reason| waiting.tell(reason)).await?;
+    drop(listener);
+    waiting.open();
+    Ok(Node::open(dir, config.storage.clone(), disk, clock).await?)
 }

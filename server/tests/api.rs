@@ -232,6 +232,8 @@ fn every_described_path_exists() {
         "/api/v1/tables/{table}",
         "/api/v1/tables/{table}/delete",
         "/api/v1/node",
+        "/api/v1/cluster",
+        "/api/v1/tablets",
         "/api/v1/compact",
         "/health",
         "/metrics",

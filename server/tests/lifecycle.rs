@@ -179,7 +179,7 @@ fn what_cannot_be_configured_is_refused_with_status_2() {
     let cases: [(&[&str], &[&str]); 4] = [
         (&["--config", file.to_str().unwrap()], &["line 3", "storage.log_bytes_max"]),
         (&["--set", "http.ratio=5"], &["http.ratio_max"]),
-        (&["--join", "10.0.0.1:8641"], &["not part of this version"]),
+        (&["--join", "10.0.0.1"], &["cluster.join", "HOST:PORT"]),
         (&["--config", "/nowhere/oribi.toml"], &["/nowhere/oribi.toml"]),
     ];
     let data = dir.path().join("data");

@@ -47,13 +47,16 @@ pub enum Event {
 }
 
 /// Why a peer is suspected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Doubt {
     /// Its connections broke, and nobody answers where it was.
+    #[error("nobody answers where it was")]
     Gone,
     /// It has proved nothing for too long, or does not hear this node.
+    #[error("it has not been heard of for too long")]
     Silent,
     /// It says that its disk stalls.
+    #[error("its disk stalls")]
     Stalled,
 }
 
@@ -181,6 +184,11 @@ impl Liveness {
     pub fn health(&self, node: NodeId) -> Option<Health> {
         let peer = self.peers.get(&node)?;
         peer.heard_ms.map(|_| peer.health)
+    }
+
+    /// When the last ping of a peer came, ms.
+    pub fn heard_ms(&self, node: NodeId) -> Option<u64> {
+        self.peers.get(&node)?.heard_ms
     }
 
     /// Which run of a peer was heard last.

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    runtime::Handle,
     sync::mpsc,
     time::{Instant, timeout_at},
 };
@@ -49,11 +50,13 @@ enum Message {
 pub struct Watch {
     messages: mpsc::Sender<Message>,
     view: Arc<RwLock<Liveness>>,
+    started: Instant,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
     /// Begins to watch nobody. Pings are taken at `listener`, which blocks no more from here on.
+    /// What comes there for other channels goes to another network, with the runtime it works on.
     ///
     /// # Errors
     /// No thread or no sockets can be had.
@@ -61,6 +64,7 @@ impl Watch {
         identity: NodeIdentity,
         listener: TcpListener,
         watcher: Arc<dyn Watcher>,
+        elsewhere: Option<(Handle, Arc<Tcp>)>,
     ) -> io::Result<Watch> {
         listener.set_nonblocking(true)?;
         let (messages, received) = mpsc::channel(EVENTS_MAX);
@@ -68,11 +72,11 @@ impl Watch {
         let liveness = Liveness::new(identity.node, identity.boot, 0);
         let view = Arc::new(RwLock::new(liveness));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = Work { started, watcher, view: view.clone() };
+        let work = Work { started, watcher, view: view.clone(), elsewhere };
         let events = messages.clone();
         let run = move || runtime.block_on(work.run(identity, listener, events, received));
         let thread = std::thread::Builder::new().name("oribi-liveness".into()).spawn(run)?;
-        Ok(Watch { messages, view, thread: Some(thread) })
+        Ok(Watch { messages, view, started, thread: Some(thread) })
     }
 
     /// Watches these nodes from now on, each at its address (`HOST:PORT`).
@@ -85,6 +89,13 @@ impl Watch {
     /// purposes, and that the disk has synced what it was tried with. Lost where too much waits.
     pub fn tell(&self, event: Event) {
         let _ = self.messages.try_send(Message::Event(event));
+    }
+
+    /// How long ago the last ping of a peer came, ms.
+    pub fn heard_ms(&self, node: NodeId) -> Option<u64> {
+        let at_ms = self.view.read().heard_ms(node)?;
+        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Some(now_ms.saturating_sub(at_ms))
     }
 
     /// Asks the view of the moment.
@@ -114,11 +125,12 @@ struct Work {
     started: Instant,
     watcher: Arc<dyn Watcher>,
     view: Arc<RwLock<Liveness>>,
+    elsewhere: Option<(Handle, Arc<Tcp>)>,
 }
 
 impl Work {
     async fn run(
-        self,
+        mut self,
         identity: NodeIdentity,
         listener: TcpListener,
         events: mpsc::Sender<Message>,
@@ -126,6 +138,9 @@ impl Work {
     ) {
         let service = Arc::new(Ears(events));
         let tcp = Tcp::new(identity, BTreeSet::from([Channel::Liveness]), service);
+        if let Some((runtime, other)) = self.elsewhere.take() {
+            tcp.hand_over(runtime, other);
+        }
         match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => tcp.listen(listener),
             Err(error) => tracing::error!(%error, "cannot listen for the pings of other nodes"),

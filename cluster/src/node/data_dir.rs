@@ -1,6 +1,6 @@
 //! The data directory: who has it, which format it is, and what lies where.
 
-use crate::{ClusterId, Error, NodeIdentity, Result};
+use crate::{ClusterId, Error, JoinNonce, NodeIdentity, Result};
 use oribi_model::TabletId;
 use oribi_store::{
     disk::{Disk, DiskLock, create_dir_durably},
@@ -12,6 +12,9 @@ use std::{
 };
 
 const FORMAT_NAME: &str = "ORIBI";
+/// The wish to join a cluster, of a directory that is nobody's yet.
+const JOIN_NAME: &str = "JOIN";
+const JOIN: Kind = Kind { magic: *b"ORIBJOIN", version: 1 };
 const FORMAT: Kind = Kind { magic: *b"ORIBIDIR", version: 1 };
 
 /// A data directory that this process has to itself.
@@ -25,27 +28,16 @@ impl DataDir {
     /// Makes the directory where it is missing, and takes it for another run of its node. One that
     /// is new, or has never known of clusters, is that of the first node of a cluster of its own.
     pub(super) fn open(disk: &Arc<dyn Disk>, path: PathBuf) -> Result<DataDir> {
+        let (lock, known) = look(&**disk, &path)?;
         let disk = &**disk;
-        create_dir_durably(disk, &path)?;
-        let lock_path = path.join("LOCK");
-        let lock = disk.lock(&lock_path).map_err(oribi_store::Error::io("lock", &lock_path))?;
-        let Some(lock) = lock else { return Err(Error::InUse { path }) };
-        let known = read_identity(disk, &path)?;
-        if known == Known::Nothing {
-            let names = disk.list(&path).map_err(oribi_store::Error::io("list", &path))?;
-            let strange = |name: &&String| {
-                *name != "LOCK" && !name.starts_with(FORMAT_NAME) && *name != "lost+found"
-            };
-            if let Some(name) = names.iter().find(strange) {
-                let reason = format!(
-                    "it holds {name:?} but was not made by oribi; expected an empty directory"
-                );
-                return Err(Error::DataDir { path, reason });
-            }
+        if known == Known::Nothing && wish(disk, &path)?.is_some() {
+            let reason = "it was about to join a cluster and has not yet; name that cluster again, or \
+                          remove its file JOIN to begin a cluster of its own";
+            return Err(Error::DataDir { path, reason: reason.into() });
         }
         let identity = match known {
             Known::Identity(before) => before.next_boot(),
-            Known::Nothing | Known::Nameless => NodeIdentity::first(draw_cluster(disk)),
+            Known::Nothing | Known::Nameless => NodeIdentity::first(ClusterId(draw(disk))),
         };
         write_identity(disk, &path, identity, known)?;
         for folder in [path.join("catalog"), path.join("tablets")] {
@@ -82,6 +74,99 @@ impl DataDir {
     pub(super) fn tablet(&self, tablet: TabletId) -> PathBuf {
         self.tablets().join(tablet.to_string())
     }
+}
+
+/// A directory before it is opened: whose it is.
+pub(crate) enum Claim {
+    /// A node's, by its last run.
+    Taken(NodeIdentity),
+    /// Nobody's yet.
+    Vacant(Vacancy),
+}
+
+/// A directory that is to become that of a node of a cluster, and has a wish to.
+pub(crate) struct Vacancy {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    nonce: JoinNonce,
+    _lock: DiskLock,
+}
+
+impl Claim {
+    /// Looks whose the directory is; makes it where it is missing, and draws a wish for one that is
+    /// nobody's. Blocks.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`].
+    pub(crate) fn of(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Claim> {
+        let (lock, known) = look(&*disk, &path)?;
+        match known {
+            Known::Identity(identity) => return Ok(Claim::Taken(identity)),
+            Known::Nameless => {
+                let reason = "it has data of a node of its own; open it once without a cluster to \
+                              join";
+                return Err(Error::DataDir { path, reason: reason.into() });
+            }
+            Known::Nothing => {}
+        }
+        let nonce = match wish(&*disk, &path)? {
+            Some(nonce) => nonce,
+            None => {
+                let nonce = JoinNonce(draw(&*disk));
+                let body = nonce.to_string().into_bytes();
+                small_file::replace(&*disk, &path, JOIN_NAME, JOIN, &body)?;
+                nonce
+            }
+        };
+        Ok(Claim::Vacant(Vacancy { disk, path, nonce, _lock: lock }))
+    }
+}
+
+impl Vacancy {
+    /// Its wish, the same from run to run.
+    pub(crate) fn nonce(&self) -> JoinNonce {
+        self.nonce
+    }
+
+    /// Makes it the directory of this node. Blocks.
+    ///
+    /// # Errors
+    /// What the disk answers; the wish stays then.
+    pub(crate) fn settle(self, identity: NodeIdentity) -> Result<()> {
+        write_identity(&*self.disk, &self.path, identity, Known::Nothing)
+    }
+}
+
+/// Takes the directory for this process, and reads what it says of its node.
+fn look(disk: &dyn Disk, path: &Path) -> Result<(DiskLock, Known)> {
+    create_dir_durably(disk, path)?;
+    let lock_path = path.join("LOCK");
+    let lock = disk.lock(&lock_path).map_err(oribi_store::Error::io("lock", &lock_path))?;
+    let Some(lock) = lock else { return Err(Error::InUse { path: path.to_owned() }) };
+    let known = read_identity(disk, path)?;
+    if known == Known::Nothing {
+        let names = disk.list(path).map_err(oribi_store::Error::io("list", path))?;
+        let strange = |name: &&String| {
+            let ours = [FORMAT_NAME, JOIN_NAME].iter().any(|own| name.starts_with(own));
+            *name != "LOCK" && !ours && *name != "lost+found"
+        };
+        if let Some(name) = names.iter().find(strange) {
+            let reason =
+                format!("it holds {name:?} but was not made by oribi; expected an empty directory");
+            return Err(Error::DataDir { path: path.to_owned(), reason });
+        }
+    }
+    Ok((lock, known))
+}
+
+/// The wish that was noted down.
+fn wish(disk: &dyn Disk, path: &Path) -> Result<Option<JoinNonce>> {
+    let Some(body) = small_file::read(disk, path, JOIN_NAME, JOIN)? else { return Ok(None) };
+    let nonce = str::from_utf8(&body).ok().and_then(|text| text.parse().ok());
+    let path = path.join(JOIN_NAME);
+    let reason = "it holds no wish".to_owned();
+    let nonce = nonce.ok_or(oribi_store::Error::Corrupt { path, offset: 0, reason })?;
+    Ok(Some(nonce))
 }
 
 /// What a directory says of its node.
@@ -132,6 +217,6 @@ pub(super) fn write_first(disk: &dyn Disk, path: &Path, identity: NodeIdentity) 
     write_identity(disk, path, identity, Known::Nothing)
 }
 
-fn draw_cluster(disk: &dyn Disk) -> ClusterId {
-    ClusterId(u128::from(disk.salt()) << 64 | u128::from(disk.salt()))
+fn draw(disk: &dyn Disk) -> u128 {
+    u128::from(disk.salt()) << 64 | u128::from(disk.salt())
 }

@@ -1,10 +1,16 @@
-//! The way from a node to the others: none until it is set.
+//! What a node is to those around it, and the way to the others: none until it is set.
 
-use super::Node;
-use crate::transport::{CallError, Network, Pending, Request};
+use super::{CATALOG_GROUP, Node};
+use crate::{
+    Replica,
+    liveness::Health,
+    transport::{CallError, Network, Pending, Request},
+};
 use bytes::Bytes;
-use oribi_model::NodeId;
+use oribi_model::{NodeId, TabletId};
+use oribi_store::log::Op;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::{oneshot, watch};
 
 /// A network that may come later.
 #[derive(Default)]
@@ -19,10 +25,79 @@ impl Links {
     }
 }
 
+/// What there is of a tablet on a node.
+pub(crate) struct Here {
+    pub(crate) applied: Option<u64>,
+    pub(crate) flushed: Option<u64>,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
 impl Node {
     /// Gives the node the way to the others. Said once.
     pub fn connect(&self, network: Arc<dyn Network>) {
         self.hosting.around.links.set(network);
+    }
+
+    /// All replicas that are here, that of the catalog included.
+    pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
+        let hosted = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());
+        hosted.chain([self.catalog_replica.clone()]).collect()
+    }
+
+    /// Told of every change of the catalog but how far connectors have got.
+    pub(crate) fn watch_catalog(&self) -> watch::Receiver<u64> {
+        self.catalog.watch()
+    }
+
+    /// How the node is, as others are told; how its disk is they are told otherwise.
+    pub(crate) fn health(&self) -> Health {
+        const FULL: usize = 1_000;
+        let permille = self.memtable_bytes() * FULL / self.options.memtable_bytes_max.max(1);
+        Health {
+            memtables_permille: u16::try_from(permille).unwrap_or(u16::MAX),
+            catalog_index: *self.catalog.watch().borrow(),
+            clock_ns: self.clock.now_ns(),
+            ..Health::default()
+        }
+    }
+
+    /// What there is of a tablet here; `None` where it is not, or not open.
+    pub(crate) fn tablet_here(&self, id: TabletId) -> Option<Here> {
+        let tablet = self.hosting.get(id)?.tablet.clone();
+        let stats = tablet.stats();
+        Some(Here {
+            applied: tablet.applied().map(|index| index.0),
+            flushed: tablet.flushed().map(|flushed| flushed.index.0),
+            rows: stats.rows,
+            bytes: stats.bytes,
+        })
+    }
+
+    /// Whether a tablet is set aside here.
+    pub(crate) fn is_damaged(&self, id: TabletId) -> bool {
+        self.hosting.damaged().iter().any(|(damaged, _)| *damaged == id)
+    }
+
+    /// How often the log was synced.
+    pub(crate) fn log_syncs(&self) -> u64 {
+        self.hosting.log.stats().syncs
+    }
+
+    /// Resolves once the disk has synced something that is written for it and says nothing, or never
+    /// will.
+    pub(crate) async fn try_disk(&self) {
+        let (synced, done) = oneshot::channel();
+        let tell = move |outcome: Result<(), String>| {
+            // Where it failed, nothing is told of the disk.
+            if outcome.is_ok() {
+                let _ = synced.send(());
+            }
+        };
+        self.hosting.log.submit(CATALOG_GROUP, Op::Lift, Box::new(tell));
+        if done.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

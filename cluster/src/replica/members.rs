@@ -1,11 +1,12 @@
 //! Who belongs to a group, and how that changes.
 
 use super::{Replica, instance::Instance, types::TypeConfig};
-use crate::{Error, MemberId, Result};
+use crate::{Birth, Error, MemberId, Result};
 use openraft::{
     ChangeMembers, EmptyNode, async_runtime::WatchReceiver, errors::ClientWriteError,
     errors::RaftError,
 };
+use oribi_store::log::GroupId;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -42,6 +43,11 @@ impl Replica {
         self.member
     }
 
+    /// Of which group it is a replica.
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
     /// The members as this replica knows them.
     pub fn members(&self) -> Members {
         let newest = self.newest_membership();
@@ -50,6 +56,16 @@ impl Replica {
         let learners = all.filter(|member| !voters.contains(member)).collect();
         let is_settled = newest.membership().get_joint_config().len() <= 1;
         Members { voters, learners, is_settled }
+    }
+
+    /// Whether it elects itself: it is the only voter, or founds the group alone.
+    pub fn is_sole_voter(&self) -> bool {
+        let newest = self.newest_membership();
+        match (&self.birth, newest.log_id()) {
+            (Birth::Founds(voters), None) => voters.len() == 1,
+            (Birth::Joins, None) => false,
+            _ => newest.voter_ids().eq([self.member.to_u64()]),
+        }
     }
 
     /// The members that have nearly all that this replica has, itself included; none where it does

@@ -74,11 +74,14 @@ pub enum Kind {
     Segment,
     /// A question about tablets of the node.
     Ask,
+    /// A node that wants to be known, in the place of a hello: one that has no id yet, or one that
+    /// says where it is.
+    Join,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::Hello,
         Kind::Ping,
         Kind::Vote,
@@ -89,6 +92,7 @@ impl Kind {
         Kind::ReadIndex,
         Kind::Segment,
         Kind::Ask,
+        Kind::Join,
     ];
 
     /// As a frame has it.
@@ -104,6 +108,7 @@ impl Kind {
             Kind::ReadIndex => 8,
             Kind::Segment => 9,
             Kind::Ask => 10,
+            Kind::Join => 11,
         }
     }
 
@@ -111,10 +116,10 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.to_u8() == byte)
     }
 
-    /// The connection that such frames go over; a hello begins each.
+    /// The connection that such frames go over; a hello begins each. What asks to join stands alone.
     pub fn channel(self) -> Option<Channel> {
         match self {
-            Kind::Hello => None,
+            Kind::Hello | Kind::Join => None,
             Kind::Ping => Some(Channel::Liveness),
             Kind::Segment | Kind::Ask => Some(Channel::Bulk),
             Kind::Vote

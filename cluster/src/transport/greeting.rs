@@ -1,8 +1,12 @@
-//! The first bytes of a connection: preface and hello in each direction.
+//! The first bytes of a connection: preface and hello in each direction, or one question and its
+//! answer from somebody who wants to be known.
 
-use super::{Agreed, Channel, Decoder, FrameError, Hello, HelloError, Kind, PREFACE, Received};
+use super::{
+    Agreed, Channel, Decoder, Frame, FrameError, Hello, HelloError, Kind, PREFACE, Pending,
+    Received,
+};
 use crate::NodeIdentity;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use oribi_model::NodeId;
 use std::{io, time::Duration};
 use tokio::{
@@ -12,8 +16,12 @@ use tokio::{
 
 /// How long the other side may take to say who it is.
 const GREETING_WAIT: Duration = Duration::from_secs(5);
-/// Bytes of a hello, its frame included, of this or a later version.
-const HELLO_BYTES_MAX: usize = 4 << 10;
+/// How long an answer may take that has to be agreed on first.
+const ASKING_WAIT: Duration = Duration::from_secs(10);
+/// Bytes of the first frame, of this or a later version.
+const FIRST_BYTES_MAX: usize = 4 << 10;
+/// Bytes of the answer to who wants to be known, which names all nodes of a cluster.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Why there is no connection to a node.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +49,68 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
     hello: &Hello,
 ) -> Result<(Agreed, Decoder), GreetingError> {
     let greeting = async {
-        send(stream, hello).await?;
-        let (theirs, rest) = receive(stream).await?;
-        Ok((hello.answered(&theirs)?, decoder(hello.channel, rest)))
+        send(stream, hello.to_frame()).await?;
+        let (first, rest) = receive(stream, FIRST_BYTES_MAX).await?;
+        Ok((hello.answered(&hello_of(&first)?)?, decoder(hello.channel, rest)))
     };
     timeout(GREETING_WAIT, greeting).await.unwrap_or(Err(GreetingError::Late))
+}
+
+/// What a side that calls turns out to be.
+pub(super) enum Caller {
+    /// A node, for what was agreed on.
+    Node(Agreed, Decoder),
+    /// Somebody who wants to be known, and what it says.
+    Joining(Bytes),
+}
+
+/// Asks the side that was called to make this node known, and gives its answer.
+///
+/// # Errors
+/// Why there is none.
+pub async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    body: Bytes,
+) -> Result<Bytes, GreetingError> {
+    let asking = async {
+        send(stream, Frame::notice(Kind::Join, body)).await?;
+        match receive(stream, ANSWER_BYTES_MAX).await?.0 {
+            Frame { kind: Kind::Join, body, .. } => Ok(body),
+            _ => Err(HelloError::Malformed.into()),
+        }
+    };
+    timeout(ASKING_WAIT, asking).await.unwrap_or(Err(GreetingError::Late))
+}
+
+/// Takes what somebody says who wants to be known, and answers it by `answer`; whatever else comes
+/// is refused.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    answer: impl FnOnce(Bytes) -> Pending<Option<Bytes>>,
+) -> Result<(), GreetingError> {
+    let received = timeout(GREETING_WAIT, receive(stream, FIRST_BYTES_MAX)).await;
+    match received.unwrap_or(Err(GreetingError::Late))?.0 {
+        Frame { kind: Kind::Join, body, .. } => reply(stream, answer(body)).await,
+        _ => Err(HelloError::Malformed.into()),
+    }
+}
+
+/// Sends the answer to somebody who wants to be known, where there is one.
+///
+/// # Errors
+/// Why it was not sent.
+pub(super) async fn reply<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    answer: Pending<Option<Bytes>>,
+) -> Result<(), GreetingError> {
+    let replying = async {
+        let Some(body) = answer.await else { return Err(GreetingError::Late) };
+        Ok(send(stream, Frame::notice(Kind::Join, body)).await?)
+    };
+    timeout(ASKING_WAIT, replying).await.unwrap_or(Err(GreetingError::Late))
 }
 
 /// Answers the greeting of a side that calls. It is told who this node is also where the two do not
@@ -56,11 +121,15 @@ pub(super) async fn call<S: AsyncRead + AsyncWrite + Unpin>(
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     own: NodeIdentity,
-) -> Result<(Agreed, Decoder), GreetingError> {
+) -> Result<Caller, GreetingError> {
     let greeting = async {
-        let (theirs, rest) = receive(stream).await?;
-        send(stream, &Hello::new(own, theirs.channel, theirs.identity.node)).await?;
-        Ok((Hello::accept(own, &theirs)?, decoder(theirs.channel, rest)))
+        let (first, rest) = receive(stream, FIRST_BYTES_MAX).await?;
+        if first.kind == Kind::Join {
+            return Ok(Caller::Joining(first.body));
+        }
+        let theirs = hello_of(&first)?;
+        send(stream, Hello::new(own, theirs.channel, theirs.identity.node).to_frame()).await?;
+        Ok(Caller::Node(Hello::accept(own, &theirs)?, decoder(theirs.channel, rest)))
     };
     timeout(GREETING_WAIT, greeting).await.unwrap_or(Err(GreetingError::Late))
 }
@@ -70,15 +139,25 @@ pub(super) fn hello(own: NodeIdentity, channel: Channel, node: NodeId) -> Hello 
     Hello::new(own, channel, node)
 }
 
-async fn send<S: AsyncWrite + Unpin>(stream: &mut S, hello: &Hello) -> io::Result<()> {
+fn hello_of(first: &Frame) -> Result<Hello, HelloError> {
+    match first.kind {
+        Kind::Hello => Hello::decode(&first.body),
+        _ => Err(HelloError::Malformed),
+    }
+}
+
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, first: Frame) -> io::Result<()> {
     let mut bytes = BytesMut::from(&PREFACE[..]);
-    hello.to_frame().encode(&mut bytes);
+    first.encode(&mut bytes);
     stream.write_all(&bytes).await?;
     stream.flush().await
 }
 
-/// The hello, and the bytes behind it.
-async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Hello, BytesMut), GreetingError> {
+/// The first frame, and the bytes behind it.
+async fn receive<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    bytes_max: usize,
+) -> Result<(Frame, BytesMut), GreetingError> {
     let mut preface = [0; PREFACE.len()];
     // One byte is enough to tell most of what is no node.
     for at in 0..preface.len() {
@@ -87,16 +166,15 @@ async fn receive<S: AsyncRead + Unpin>(stream: &mut S) -> Result<(Hello, BytesMu
             return Err(HelloError::NoNode.into());
         }
     }
-    // A hello is read before it is known what the connection is for.
+    // What comes first is read before it is known what the connection is for.
     let mut decoder = Decoder::new(Channel::Liveness);
     loop {
         match decoder.next_frame()? {
-            Some(Received::Frame(frame)) if frame.kind == Kind::Hello => {
-                let rest = decoder.buffer().split();
-                return Ok((Hello::decode(&frame.body)?, rest));
+            Some(Received::Frame(frame)) if matches!(frame.kind, Kind::Hello | Kind::Join) => {
+                return Ok((frame, decoder.buffer().split()));
             }
             Some(_) => return Err(HelloError::Malformed.into()),
-            None if decoder.buffer().len() > HELLO_BYTES_MAX => {
+            None if decoder.buffer().len() > bytes_max => {
                 return Err(HelloError::Malformed.into());
             }
             None => {}

@@ -88,6 +88,11 @@ pub trait Service: Send + Sync + 'static {
     /// The connection for this purpose is gone, and no newer one has taken its place.
     fn cut(&self, with: &Agreed, side: Side);
 
+    /// Answers somebody who wants to be known; `None` where that cannot be answered.
+    fn join(&self, _: Bytes) -> Pending<Option<Bytes>> {
+        Box::pin(std::future::ready(None))
+    }
+
     /// A node could not be connected to: where it should be, nobody answers.
     fn refused(&self, node: NodeId, channel: Channel) {
         tracing::debug!(node = node.0, ?channel, "nobody answers");

@@ -8,7 +8,7 @@ use super::{
     Agreed, CallError, Channel, Connection, Decoder, Kind, Network, Pending, Request, Service,
     Side, Succession,
     calls::Calls,
-    greeting,
+    greeting::{self, Caller},
     pump::{Ended, Pump},
 };
 use crate::NodeIdentity;
@@ -238,9 +238,16 @@ impl Shared {
 
     async fn serve(&self, stream: TcpStream) -> String {
         let greeted = greeted(&self.greetings, stream, self.identity).await;
-        let (stream, agreed, decoder) = match greeted {
+        let (mut stream, caller) = match greeted {
             Ok(greeted) => greeted,
             Err(error) => return error.to_string(),
+        };
+        let (agreed, decoder) = match caller {
+            Caller::Node(agreed, decoder) => (agreed, decoder),
+            Caller::Joining(body) => {
+                let answered = greeting::reply(&mut stream, self.join(body)).await;
+                return answered.map_or_else(|error| error.to_string(), |()| "answered".into());
+            }
         };
         if self.channels.contains(&agreed.channel) {
             return self.serve_greeted(stream, agreed, decoder).await;
@@ -253,6 +260,18 @@ impl Shared {
             Err(error) => return error.to_string(),
         }
         "it was handed over".into()
+    }
+
+    /// The answer to somebody who wants to be known, worked on where other work is.
+    fn join(&self, body: Bytes) -> Pending<Option<Bytes>> {
+        let Some(Elsewhere { runtime, tcp }) = self.elsewhere.get() else {
+            return self.service.join(body);
+        };
+        let (tcp, runtime) = (tcp.clone(), runtime.clone());
+        Box::pin(async move {
+            let answering = async move { tcp.shared.service.join(body).await };
+            runtime.spawn(answering).await.unwrap_or(None)
+        })
     }
 
     async fn serve_greeted(&self, stream: TcpStream, agreed: Agreed, decoder: Decoder) -> String {
@@ -379,7 +398,7 @@ impl Drop for Standing<'_> {
     }
 }
 
-type Greeted = (TcpStream, Agreed, Decoder);
+type Greeted = (TcpStream, Caller);
 
 async fn greeted(
     greetings: &Semaphore,
@@ -389,8 +408,8 @@ async fn greeted(
     let outcome = async {
         stream.set_nodelay(true)?;
         let mut stream = stream;
-        let (agreed, decoder) = greeting::accept(&mut stream, own).await?;
-        Ok((stream, agreed, decoder))
+        let caller = greeting::accept(&mut stream, own).await?;
+        Ok((stream, caller))
     }
     .await;
     greetings.add_permits(1);

@@ -6,7 +6,7 @@ use crate::{
     telemetry::{IngestCounters, Metrics},
 };
 use axum::extract::{Path, rejection::PathRejection};
-use oribi_cluster::Node;
+use oribi_cluster::{Node, PeersView};
 use oribi_connectors::{Connectors, RouteSpec, mqtt_listener::Counters};
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Clock, Name, ReadPath, Table};
@@ -28,6 +28,8 @@ pub(crate) struct Addresses {
 pub(crate) struct Admin {
     /// The node.
     pub(crate) node: Arc<Node>,
+    /// The cluster as the node sees it.
+    pub(crate) peers: PeersView,
     /// Bounds on predicates.
     pub(crate) query: QueryOptions,
     /// What relative times are relative to.

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use oribi_cluster::Trouble;
+use parking_lot::Mutex;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -68,9 +69,32 @@ pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
+/// What a node that is not open yet waits for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Waiting(Arc<Mutex<Option<String>>>);
+
+impl Waiting {
+    /// It waits for a cluster, and this is what came of asking.
+    pub(crate) fn tell(&self, reason: String) {
+        let mut told = self.0.lock();
+        if told.as_ref() != Some(&reason) {
+            tracing::info!(%reason, "waiting for a cluster to join");
+            *told = Some(reason);
+        }
+    }
+
+    /// It waits for its own disk.
+    pub(crate) fn open(&self) {
+        *self.0.lock() = None;
+    }
+}
+
 /// `/health` before the node is open.
-pub(super) async fn starting() -> Response {
-    let message = "starting: the data directory is being opened".to_owned();
+pub(super) async fn starting(State(waiting): State<Waiting>) -> Response {
+    let message = match &*waiting.0.lock() {
+        Some(reason) => format!("starting: waiting for a cluster to join ({reason})"),
+        None => "starting: the data directory is being opened".to_owned(),
+    };
     answer(StatusCode::SERVICE_UNAVAILABLE, message, Vec::new())
 }
 

@@ -1,6 +1,6 @@
 //! `/openapi.json`, generated from the code.
 
-use super::{connectors, dead_letters, delete, health, node, tables};
+use super::{cluster, connectors, dead_letters, delete, health, node, tables};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -19,6 +19,8 @@ use utoipa::OpenApi;
     paths(
         health::health,
         node::node,
+        cluster::cluster,
+        cluster::tablets,
         node::compact,
         node::metrics,
         tables::list,

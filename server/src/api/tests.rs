@@ -8,7 +8,7 @@ use axum::{
     http::{Method, StatusCode},
 };
 use http_body_util::BodyExt;
-use oribi_cluster::{Node, NodeOptions};
+use oribi_cluster::{Node, NodeOptions, PeersView};
 use oribi_connectors::{Connectors, connector::Parts as ConnectorParts, mqtt_listener::Counters};
 use oribi_ingest::{IngestOptions, Ingestor};
 use oribi_model::{Clock, SystemClock};
@@ -52,6 +52,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
     let engine = QueryEngine::new(node.clone(), QueryOptions::default());
     let admin = Admin {
         node: node.clone(),
+        peers: PeersView::default(),
         query: QueryOptions::default(),
         clock: clock.clone(),
         addresses: Addresses { http: address, mqtt: address, node: address },
@@ -118,7 +119,12 @@ async fn a_failed_disk_stops_writes_and_is_told_while_rows_are_still_read() {
 
 #[tokio::test]
 async fn a_node_that_starts_answers_and_asks_to_come_again() {
-    let router = starting(Arc::new(Metrics::new()), &HttpOptions::default(), Reach::Machine);
+    let router = starting(
+        Arc::new(Metrics::new()),
+        &HttpOptions::default(),
+        Reach::Machine,
+        Waiting::default(),
+    );
     let health = ask(&router, Method::GET, "/health", "").await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(health.body["message"].as_str().unwrap().contains("starting"));

@@ -3,6 +3,7 @@
 use super::{
     NodeUrl,
     client::{self, Client},
+    cluster::nodes,
     sql::print,
     text_table,
 };
@@ -40,6 +41,10 @@ pub(crate) fn run(args: &StatusArgs) -> Result<ExitCode> {
     }
     let node = client::json(client::accepted(client.get("/api/v1/node", &[])?)?)?;
     print(summary(&node).as_bytes())?;
+    let cluster = client::json(client::accepted(client.get("/api/v1/cluster", &[])?)?)?;
+    if cluster["nodes"].as_array().is_some_and(|nodes| nodes.len() > 1) {
+        print(cluster_summary(&cluster).as_bytes())?;
+    }
     let tables = client::json(client::accepted(client.get("/api/v1/tables", &[])?)?)?;
     print(table_list(&tables).as_bytes())?;
     Ok(ExitCode::SUCCESS)
@@ -73,6 +78,20 @@ fn summary(node: &Value) -> String {
         length::bytes(count("memtable_bytes")),
         length::bytes(count("log_bytes")),
         length::bytes(count("disk_free_bytes")),
+    )
+}
+
+fn cluster_summary(cluster: &Value) -> String {
+    let count = |name: &str| cluster["tablets"][name].as_u64().unwrap_or(0);
+    format!(
+        "cluster {}: tablets {}, healthy {}, under-replicated {}, leaderless {}, damaged {}\n{}\n",
+        cluster["cluster_id"].as_str().unwrap_or("?"),
+        count("total"),
+        count("healthy"),
+        count("under_replicated"),
+        count("leaderless"),
+        count("damaged"),
+        nodes(cluster),
     )
 }
 

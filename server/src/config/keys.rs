@@ -1,6 +1,6 @@
 //! The keys that exist, taken from the types that are configured.
 
-use super::{Config, HttpOptions};
+use super::{ClusterOptions, Config, HttpOptions};
 use oribi_cluster::NodeOptions;
 use oribi_connectors::{
     ConnectorSpec, FeedSpec, MqttListenerOptions, RouteSpec, connector::members_of,
@@ -8,13 +8,14 @@ use oribi_connectors::{
 use oribi_ingest::IngestOptions;
 use oribi_query::QueryOptions;
 /// Keys whose values are text, so that `ORIBI_DATA_DIR=7` names a folder.
-pub(super) const TEXT_KEYS: [&str; 5] =
-    ["data_dir", "http_listen", "mqtt_listen", "node_listen", "log"];
+pub(super) const TEXT_KEYS: [&str; 6] =
+    ["data_dir", "http_listen", "mqtt_listen", "node_listen", "log", "cluster.advertise"];
 
 /// The keys of one section; `""` is the top level, `mqtt.topics` an element of that list.
 pub(super) fn of_section(section: &str) -> Option<&'static [&'static str]> {
     Some(match section {
         "" => members_of::<Config>(),
+        "cluster" => members_of::<ClusterOptions>(),
         "storage" => members_of::<NodeOptions>(),
         "ingest" => members_of::<IngestOptions>(),
         "http" => members_of::<HttpOptions>(),
@@ -49,7 +50,9 @@ pub(super) fn unknown(key: &str) -> String {
         let keys = of_section(list).unwrap_or_default();
         known.extend(keys.iter().map(|key| format!("{list}.{key}")));
     }
-    known.extend(["storage", "ingest", "http", "mqtt", "query", "connectors"].map(str::to_owned));
+    known.extend(
+        ["cluster", "storage", "ingest", "http", "mqtt", "query", "connectors"].map(str::to_owned),
+    );
     match known.iter().min_by_key(|other| distance(key, other)) {
         Some(nearest) => format!("the key {key:?} is not known; the nearest is {nearest:?}"),
         None => format!("the key {key:?} is not known"),

@@ -38,7 +38,7 @@ impl Watcher for Noted {
 fn start(node: u32, boot: u64, listener: TcpListener) -> (Watch, Arc<Noted>) {
     let identity = NodeIdentity { cluster: ClusterId(3), node: NodeId(node), boot: Boot(boot) };
     let noted = Arc::new(Noted { seen: Mutex::default(), changes: watch::Sender::new(0) });
-    (Watch::start(identity, listener, noted.clone()).unwrap(), noted)
+    (Watch::start(identity, listener, noted.clone(), None).unwrap(), noted)
 }
 
 fn listener() -> (TcpListener, String) {

@@ -202,13 +202,6 @@ impl Three {
     }
 }
 
-impl Node {
-    fn replicas(&self) -> Vec<Arc<Replica>> {
-        let hosted = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());
-        hosted.chain([self.catalog_replica.clone()]).collect()
-    }
-}
-
 /// The rows that a question at this node finds, by time.
 async fn read(node: &Arc<Node>, table: TableId) -> Vec<(i64, i64)> {
     node.catalog_now().await.unwrap();

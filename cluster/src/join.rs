@@ -1,0 +1,220 @@
+//! How a node comes into a cluster: before it has an id, and whenever it starts.
+//!
+//! `form` is what is said; `ask` asks one address. A directory that is empty draws a wish at random and
+//! notes it down before it is said, so that a node which asks again, even after a crash, gets the id
+//! that it was given.
+
+mod ask;
+mod form;
+
+pub(crate) use ask::{Asked, ask};
+pub(crate) use form::{Answer, Ask, Who};
+
+use crate::{
+    Boot, ClusterId, Error, JoinNonce, NodeAddresses, NodeIdentity, Presence, Result,
+    node::{Claim, Vacancy},
+    transport,
+};
+use futures::future::join_all;
+use oribi_model::NodeId;
+use oribi_store::disk::Disk;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+/// Before the same addresses are asked again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long a start waits to learn that it was told of another cluster.
+const CHECK_WAIT: Duration = Duration::from_secs(1);
+/// Addresses that an answer may lead to, one after the other.
+const HOPS_MAX: usize = 8;
+
+/// Where a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    /// By other nodes, `HOST:PORT`.
+    pub(crate) address: String,
+    /// In which run.
+    pub(crate) boot: Boot,
+}
+
+/// What a node that starts says of itself, and to whom.
+#[derive(Debug, Clone)]
+pub struct JoinOptions {
+    /// Nodes of the cluster, `HOST:PORT`; any of them will do.
+    pub join: Vec<String>,
+    /// Where this node is reached.
+    pub addresses: NodeAddresses,
+    /// The version of the program.
+    pub version: String,
+}
+
+/// Makes a directory that of a node of the cluster that others belong to, and waits until one of
+/// them answers; whoever asks at `listener` meanwhile is told to wait. A directory that has an id, or
+/// without anybody to ask, stays as it is. `waiting` is told what is waited for.
+///
+/// # Errors
+/// [`Error::Join`] where nobody that was asked will ever answer, or the directory belongs to
+/// another cluster; else as [`Node::open`](crate::Node::open).
+pub async fn join(
+    data_dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    listener: &TcpListener,
+    options: &JoinOptions,
+    waiting: impl Fn(String) + Send,
+) -> Result<()> {
+    if options.join.is_empty() {
+        return Ok(());
+    }
+    let claiming = tokio::task::spawn_blocking(move || Claim::of(disk, data_dir));
+    let claimed = claiming.await.map_err(|error| Error::Panicked(error.to_string()))??;
+    let vacancy = match claimed {
+        Claim::Taken(identity) => return check(identity, options).await,
+        Claim::Vacant(vacancy) => vacancy,
+    };
+    let nonce = vacancy.nonce();
+    let identity = tokio::select! {
+        identity = find(nonce, options, waiting) => identity?,
+        never = stand_at(listener, nonce) => match never {},
+    };
+    settle(vacancy, identity).await
+}
+
+async fn settle(vacancy: Vacancy, identity: NodeIdentity) -> Result<()> {
+    let settling = tokio::task::spawn_blocking(move || vacancy.settle(identity));
+    settling.await.map_err(|error| Error::Panicked(error.to_string()))?
+}
+
+/// Asks everybody who was named whether the directory belongs to another cluster.
+async fn check(identity: NodeIdentity, options: &JoinOptions) -> Result<()> {
+    let boot = identity.next_boot().boot;
+    let who = Who::Known { cluster: identity.cluster, node: identity.node };
+    let body = Ask::new(who, options.presence(boot)).encode();
+    let asked = options.join.iter().map(|address| {
+        let body = body.clone();
+        async move { (address, timeout(CHECK_WAIT, ask(address, body)).await) }
+    });
+    for (address, answered) in join_all(asked).await {
+        if let Ok(Asked::Answered(Answer::Refused { reason })) = answered {
+            return Err(Error::Join { address: address.clone(), reason });
+        }
+    }
+    Ok(())
+}
+
+/// Asks until one has answered with an id.
+async fn find(
+    nonce: JoinNonce,
+    options: &JoinOptions,
+    waiting: impl Fn(String) + Send,
+) -> Result<NodeIdentity> {
+    let body = Ask::new(Who::New { nonce }, options.presence(Boot(0))).encode();
+    let mut left = options.join.clone();
+    loop {
+        let mut refused = None;
+        let (mut reasons, mut still) = (Vec::new(), Vec::new());
+        for address in left {
+            match follow(&address, &body).await {
+                Found::Identity(identity) => return Ok(identity),
+                Found::Later(reason) => {
+                    reasons.push(format!("{address}: {reason}"));
+                    still.push(address);
+                }
+                Found::Never(reason) => {
+                    tracing::warn!(%address, %reason, "not asked again");
+                    refused = Some(Error::Join { address, reason });
+                }
+            }
+        }
+        if let (Some(error), true) = (refused, still.is_empty()) {
+            return Err(error);
+        }
+        left = still;
+        waiting(reasons.join("; "));
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+enum Found {
+    Identity(NodeIdentity),
+    Later(String),
+    Never(String),
+}
+
+/// Asks one address, and those that it names.
+async fn follow(address: &str, body: &bytes::Bytes) -> Found {
+    let (mut queue, mut seen) = (VecDeque::from([address.to_owned()]), Vec::new());
+    let mut last = String::new();
+    while let Some(next) = queue.pop_front().filter(|_| seen.len() < HOPS_MAX) {
+        if seen.contains(&next) {
+            continue;
+        }
+        seen.push(next.clone());
+        match ask(&next, body.clone()).await {
+            Asked::Answered(Answer::Joined { cluster, node }) => {
+                return Found::Identity(NodeIdentity { cluster, node, boot: Boot(0) });
+            }
+            Asked::Answered(Answer::Elsewhere { addresses }) => {
+                last = format!("it names {}", addresses.join(", "));
+                queue.extend(addresses);
+            }
+            Asked::Answered(Answer::Later { reason }) | Asked::Nobody(reason) => last = reason,
+            Asked::Answered(Answer::Refused { reason }) | Asked::Stranger(reason) => {
+                return Found::Never(reason);
+            }
+            Asked::Answered(Answer::Heard { .. }) => {
+                return Found::Never("it answers something else".into());
+            }
+        }
+    }
+    Found::Later(last)
+}
+
+/// Answers others while this node waits itself.
+async fn stand_at(listener: &TcpListener, own: JoinNonce) -> std::convert::Infallible {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(turn_away(stream, own))),
+            Err(_) => tokio::time::sleep(AGAIN).await,
+        }
+    }
+}
+
+async fn turn_away(mut stream: TcpStream, own: JoinNonce) {
+    let answer = move |body: bytes::Bytes| -> transport::Pending<Option<bytes::Bytes>> {
+        let answer = match Ask::decode(&body) {
+            Ok(Ask { who: Who::New { nonce }, .. }) if nonce == own => {
+                Answer::Refused { reason: "it is this node itself".into() }
+            }
+            Ok(_) => Answer::Later { reason: "it waits for a cluster itself".into() },
+            Err(answer) => answer,
+        };
+        Box::pin(std::future::ready(Some(answer.encode())))
+    };
+    if let Err(error) = transport::answer(&mut stream, answer).await {
+        tracing::debug!(%error, "somebody came while this node waits for a cluster");
+    }
+}
+
+impl JoinOptions {
+    pub(crate) fn presence(&self, boot: Boot) -> Presence {
+        Presence { addresses: self.addresses.clone(), version: self.version.clone(), boot }
+    }
+}
+
+/// Where the nodes of a cluster are, by id.
+pub(crate) type Places = BTreeMap<NodeId, Known>;
+
+/// What an answer says to a node of another cluster.
+pub(crate) fn other_cluster(theirs: ClusterId, ours: ClusterId) -> Answer {
+    let reason = format!("the node belongs to cluster {theirs}, this one to {ours}");
+    Answer::Refused { reason }
+}

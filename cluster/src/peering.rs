@@ -1,0 +1,91 @@
+//! A node among others: its connections, its liveness, its elections, and the members of the groups
+//! that it leads.
+//!
+//! `state` is what is shared, `book` where the others are, `door` what they ask, `tasks` and `members`
+//! what is done all the time, `plan` which step a group takes next.
+
+mod book;
+mod door;
+mod members;
+mod plan;
+mod state;
+mod tablets;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use tablets::{ReplicaState, ReplicaView, TabletView};
+pub use view::{NodeView, PeersView};
+
+use crate::{
+    Node,
+    elections::Supervisor,
+    join::JoinOptions,
+    liveness::Watch,
+    transport::{Channel, Service, Tcp},
+};
+use door::{Door, Eyes};
+use state::State;
+use std::{collections::BTreeSet, io, net::TcpListener, sync::Arc};
+use tokio::{runtime::Handle, sync::watch, task::JoinSet};
+
+/// A node among others.
+pub struct Peering {
+    state: Arc<State>,
+    tasks: JoinSet<()>,
+}
+
+impl Peering {
+    /// Listens to other nodes at `listener`, calls them, and does its part of what they do together.
+    /// Works on the present runtime, liveness on a thread of its own.
+    ///
+    /// # Errors
+    /// No thread or no sockets can be had.
+    pub fn start(
+        node: Arc<Node>,
+        listener: TcpListener,
+        options: JoinOptions,
+    ) -> io::Result<Peering> {
+        let door = Arc::<Door>::default();
+        let channels = BTreeSet::from([Channel::Raft, Channel::Bulk]);
+        let tcp = Arc::new(Tcp::new(node.identity(), channels, door.clone() as Arc<dyn Service>));
+        let supervisor = Arc::<Supervisor>::default();
+        let eyes = Eyes { node: Arc::downgrade(&node), supervisor: supervisor.clone() };
+        let elsewhere = Some((Handle::current(), tcp.clone()));
+        let watch = Watch::start(node.identity(), listener, Arc::new(eyes), elsewhere)?;
+        node.connect(tcp.clone());
+        let (book, heard, stopped) = Default::default();
+        let stopped: watch::Sender<bool> = stopped;
+        let state = Arc::new(State { node, options, tcp, watch, supervisor, book, heard, stopped });
+        door.open(&state);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(tasks::call(state.clone()));
+        tasks.spawn(tasks::announce(state.clone()));
+        tasks.spawn(tasks::prove_disk(state.clone()));
+        tasks.spawn(members::run(state.clone()));
+        tasks.spawn(elect(state.clone()));
+        Ok(Peering { state, tasks })
+    }
+
+    /// Stops the node and then whatever connects it to others. Everything acked is safe.
+    pub async fn stop(mut self) {
+        self.state.stopped.send_replace(true);
+        self.state.supervisor.stop();
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        self.state.node.stop().await;
+        self.state.tcp.stop().await;
+        // The liveness thread is waited for.
+        let ended = tokio::task::spawn_blocking(move || drop(self.state));
+        if let Err(error) = ended.await {
+            tracing::error!(%error, "ending the watch over other nodes broke off");
+        }
+    }
+}
+
+async fn elect(state: Arc<State>) {
+    let replicas = || state.node.replicas();
+    let supervisor = state.supervisor.clone();
+    supervisor.run(replicas, |look| state.watch.view(|view| look(view))).await;
+}

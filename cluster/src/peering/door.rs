@@ -1,0 +1,156 @@
+//! What others ask of this node, and what it hears of them.
+
+use super::state::State;
+use crate::{
+    Change, JoinNonce, Node, Presence,
+    elections::Supervisor,
+    join::{Answer, Ask, Known, Who, other_cluster},
+    liveness::{Action, Event, Health, Watcher},
+    transport::{Agreed, Frame, Pending, Refusal, Service, Side},
+};
+use bytes::Bytes;
+use oribi_model::NodeId;
+use std::sync::{Arc, OnceLock, Weak};
+
+/// Takes what comes over connections.
+#[derive(Default)]
+pub(super) struct Door(OnceLock<Weak<State>>);
+
+impl Door {
+    /// Opens it; said once.
+    pub(super) fn open(&self, state: &Arc<State>) {
+        if self.0.set(Arc::downgrade(state)).is_err() {
+            tracing::error!("what comes from other nodes is taken already");
+        }
+    }
+
+    fn state(&self) -> Option<Arc<State>> {
+        self.0.get().and_then(Weak::upgrade)
+    }
+}
+
+impl Service for Door {
+    fn serve(&self, from: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>> {
+        match self.state() {
+            Some(state) => state.node.serve(from, frame),
+            None => Box::pin(std::future::ready(Err(Refusal::Stopping))),
+        }
+    }
+
+    fn linked(&self, with: &Agreed, side: Side) {
+        if let Some(state) = self.state() {
+            state.node.linked(with, side);
+            state.watch.tell(Event::Linked(with.node));
+        }
+    }
+
+    fn cut(&self, with: &Agreed, side: Side) {
+        if let Some(state) = self.state() {
+            state.node.cut(with, side);
+            state.watch.tell(Event::Cut(with.node));
+        }
+    }
+
+    fn join(&self, body: Bytes) -> Pending<Option<Bytes>> {
+        let state = self.state();
+        Box::pin(async move {
+            let answer = match Ask::decode(&body) {
+                Ok(ask) => state?.answer(ask).await,
+                Err(answer) => answer,
+            };
+            Some(answer.encode())
+        })
+    }
+}
+
+impl State {
+    async fn answer(&self, ask: Ask) -> Answer {
+        match ask.who {
+            Who::New { nonce } => self.take_in(nonce, ask.presence).await,
+            Who::Known { cluster, node } => {
+                let ours = self.node.identity();
+                if cluster != ours.cluster {
+                    return other_cluster(cluster, ours.cluster);
+                }
+                if node == ours.node {
+                    let reason = format!("node {node} of this cluster is this one itself");
+                    return Answer::Refused { reason };
+                }
+                self.note(node, ask.presence).await
+            }
+        }
+    }
+
+    /// Gives a node that is new an id, where the catalog is led here.
+    async fn take_in(&self, nonce: JoinNonce, presence: Presence) -> Answer {
+        if !self.leads_catalog() {
+            return self.elsewhere();
+        }
+        match self.node.change(Change::RegisterNode { nonce, presence }).await {
+            Ok(catalog) => match catalog.node_of(nonce) {
+                Some(node) => Answer::Joined { cluster: self.node.identity().cluster, node },
+                None => Answer::Later { reason: "the cluster has not taken it in yet".into() },
+            },
+            Err(error) if error.is_retryable() => Answer::Later { reason: error.to_string() },
+            Err(error) => Answer::Refused { reason: error.to_string() },
+        }
+    }
+
+    /// Who leads the catalog, as far as this node knows.
+    fn elsewhere(&self) -> Answer {
+        let leader = self.catalog().and_then(|replica| replica.voted_for());
+        let leader = leader.filter(|leader| leader.node != self.own());
+        match leader.and_then(|leader| self.places().remove(&leader.node)) {
+            Some(place) => Answer::Elsewhere { addresses: vec![place.address] },
+            None => Answer::Later { reason: "nobody leads the cluster at present".into() },
+        }
+    }
+
+    /// Notes where a node is now, in the catalog too where that is led here.
+    async fn note(&self, node: NodeId, presence: Presence) -> Answer {
+        let place = Known { address: presence.addresses.node.clone(), boot: presence.boot };
+        let catalog = self.node.catalog();
+        let record = catalog.node(node);
+        let is_known = record.is_some_and(|record| record.presence == presence);
+        if !is_known && self.leads_catalog() {
+            match self.node.change(Change::AnnounceNode { node, presence }).await {
+                Err(error) if !error.is_retryable() => {
+                    return Answer::Refused { reason: error.to_string() };
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.hear(node, place);
+        Answer::Heard { nodes: self.places() }
+    }
+}
+
+/// Hears whom this node suspects and trusts.
+pub(super) struct Eyes {
+    pub(super) node: Weak<Node>,
+    pub(super) supervisor: Arc<Supervisor>,
+}
+
+impl Watcher for Eyes {
+    fn changed(&self, action: &Action) {
+        match action {
+            Action::Restarted(node, boot) => {
+                tracing::info!(node = node.0, boot = boot.0, "a node runs anew");
+                self.supervisor.restarted(*node);
+            }
+            Action::Suspect(node, doubt) => {
+                tracing::warn!(node = node.0, ?doubt, "a node is suspected");
+                self.supervisor.look_now();
+            }
+            Action::Trust(node) => {
+                tracing::info!(node = node.0, "a node is trusted");
+                self.supervisor.look_now();
+            }
+            Action::Ping(..) | Action::Reconnect(_) => {}
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.node.upgrade().map_or_else(Health::default, |node| node.health())
+    }
+}

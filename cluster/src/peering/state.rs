@@ -1,0 +1,74 @@
+//! What the tasks of a node among others share.
+
+use super::book::Book;
+use crate::{
+    Node, Replica,
+    elections::Supervisor,
+    join::{JoinOptions, Known, Places},
+    liveness::Watch,
+    node::CATALOG_GROUP,
+    transport::Tcp,
+};
+use oribi_model::NodeId;
+use parking_lot::Mutex;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::sync::{Notify, watch};
+
+pub(super) struct State {
+    pub(super) node: Arc<Node>,
+    pub(super) options: JoinOptions,
+    pub(super) tcp: Arc<Tcp>,
+    pub(super) watch: Watch,
+    pub(super) supervisor: Arc<Supervisor>,
+    pub(super) book: Mutex<Book>,
+    /// Told when a node says that it is elsewhere.
+    pub(super) heard: Notify,
+    pub(super) stopped: watch::Sender<bool>,
+}
+
+impl State {
+    pub(super) fn own(&self) -> NodeId {
+        self.node.identity().node
+    }
+
+    /// Where all nodes are, as far as it is known.
+    pub(super) fn places(&self) -> Places {
+        self.book.lock().places(&self.node.catalog())
+    }
+
+    /// The addresses of the other nodes.
+    pub(super) fn others(&self) -> BTreeMap<NodeId, String> {
+        let own = self.own();
+        let places = self.places().into_iter().filter(|(node, _)| *node != own);
+        places.map(|(node, place)| (node, place.address)).collect()
+    }
+
+    /// Notes where a node says that it is.
+    pub(super) fn hear(&self, node: NodeId, place: Known) {
+        if node != self.own() && self.book.lock().hear(node, place) {
+            self.heard.notify_one();
+        }
+    }
+
+    /// The replica of the catalog.
+    pub(super) fn catalog(&self) -> Option<Arc<Replica>> {
+        self.node.replica(CATALOG_GROUP)
+    }
+
+    /// Whether the catalog is led here, as far as this node knows.
+    pub(super) fn leads_catalog(&self) -> bool {
+        self.catalog().is_some_and(|replica| may_lead(&replica))
+    }
+
+    /// Waits; `false` once the node stops.
+    pub(super) async fn pause(&self, pause: Duration) -> bool {
+        let mut stopped = self.stopped.subscribe();
+        let stops = stopped.wait_for(|stopped| *stopped);
+        tokio::time::timeout(pause, stops).await.is_err()
+    }
+}
+
+/// Whether a replica leads, or would if it had something to do.
+pub(super) fn may_lead(replica: &Replica) -> bool {
+    replica.is_sole_voter() || replica.standing().leads
+}

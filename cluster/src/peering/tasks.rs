@@ -1,0 +1,98 @@
+//! What a node among others does all the time.
+
+use super::state::State;
+use crate::{
+    Change,
+    join::{Answer, Ask, Asked, Who, ask},
+    liveness::Event,
+};
+use futures::future::join_all;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Before a node says again where it is.
+const ANNOUNCE_PAUSE: Duration = Duration::from_millis(500);
+/// How often the disk is tried where nothing else is written.
+const DISK_PAUSE: Duration = Duration::from_millis(500);
+
+/// Calls and watches whoever is in the cluster, at the newest address.
+pub(super) async fn call(state: Arc<State>) {
+    let (mut changed, mut stopped) = (state.node.watch_catalog(), state.stopped.subscribe());
+    let mut called = BTreeMap::new();
+    while !*stopped.borrow_and_update() {
+        changed.mark_unchanged();
+        let others = state.others();
+        if others != called {
+            state.tcp.call_only(others.clone());
+            state.watch.watch(others.clone()).await;
+            called = others;
+        }
+        tokio::select! {
+            _ = stopped.changed() => {}
+            // The catalog lives as long as the node.
+            _ = changed.changed() => {}
+            () = state.heard.notified() => {}
+        }
+    }
+}
+
+/// Says where this node is, until the catalog does.
+pub(super) async fn announce(state: Arc<State>) {
+    let identity = state.node.identity();
+    let presence = state.options.presence(identity.boot);
+    let is_known = || {
+        let catalog = state.node.catalog();
+        catalog.node(identity.node).is_some_and(|record| record.presence == presence)
+    };
+    let who = Who::Known { cluster: identity.cluster, node: identity.node };
+    let body = Ask::new(who, presence.clone()).encode();
+    loop {
+        if is_known() && state.node.catalog().nodes().count() == 1 {
+            return;
+        }
+        if state.leads_catalog() && !is_known() {
+            let (node, presence) = (identity.node, presence.clone());
+            if let Err(error) = state.node.change(Change::AnnounceNode { node, presence }).await {
+                tracing::debug!(%error, "the catalog does not say yet where this node is");
+            }
+        }
+        // The others are told all the same: not everybody has the newest catalog.
+        let own = &presence.addresses.node;
+        let others = state.others().into_values().chain(state.options.join.iter().cloned());
+        let addresses: BTreeSet<String> = others.filter(|address| address != own).collect();
+        let asked = addresses.iter().map(|address| ask(address, body.clone()));
+        for (address, asked) in addresses.iter().zip(join_all(asked).await) {
+            match asked {
+                Asked::Answered(Answer::Heard { nodes }) => {
+                    nodes.into_iter().for_each(|(node, place)| state.hear(node, place));
+                }
+                Asked::Answered(Answer::Refused { reason }) | Asked::Stranger(reason) => {
+                    tracing::debug!(%address, %reason, "not told where this node is");
+                }
+                Asked::Answered(_) | Asked::Nobody(_) => {}
+            }
+        }
+        if is_known() || !state.pause(ANNOUNCE_PAUSE).await {
+            return;
+        }
+    }
+}
+
+/// Tries the disk, and tells that it has synced.
+pub(super) async fn prove_disk(state: Arc<State>) {
+    let mut synced = 0;
+    loop {
+        // While something waits to be synced, nothing is added.
+        match state.node.log_syncs() {
+            now if now == synced => state.node.try_disk().await,
+            now => synced = now,
+        }
+        state.watch.tell(Event::DiskProved);
+        if !state.pause(DISK_PAUSE).await {
+            return;
+        }
+    }
+}

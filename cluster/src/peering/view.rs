@@ -1,0 +1,115 @@
+//! What a node sees of its cluster.
+
+use super::{Peering, state::State};
+use crate::{NodeState, Presence, liveness::Liveness, node::CATALOG_GROUP};
+use oribi_model::NodeId;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+/// A cheap handle to ask what a node sees; it keeps nothing alive.
+#[derive(Clone, Default)]
+pub struct PeersView(Weak<State>);
+
+/// A node as another one sees it.
+#[derive(Debug, Clone)]
+pub struct NodeView {
+    /// Which one.
+    pub id: NodeId,
+    /// What it said of itself last.
+    pub presence: Presence,
+    /// What the catalog takes it for.
+    pub state: NodeState,
+    /// Whether the node that is asked trusts it, or is it.
+    pub is_trusted: bool,
+    /// Why it is not trusted, for a person.
+    pub doubt: Option<String>,
+    /// When its last ping came; `None` for the node itself, and where there was none.
+    pub heard_ms: Option<u64>,
+    /// Replicas that it is to have.
+    pub replicas: usize,
+    /// Groups of tablets that it leads, of those that have a replica on the node that is asked.
+    pub leaders: usize,
+}
+
+impl Peering {
+    /// A handle to ask what the node sees.
+    pub fn view(&self) -> PeersView {
+        PeersView(Arc::downgrade(&self.state))
+    }
+}
+
+impl PeersView {
+    /// All nodes that were not removed, by id; none once the node has stopped.
+    pub fn nodes(&self) -> Vec<NodeView> {
+        let Some(state) = self.0.upgrade() else { return Vec::new() };
+        let catalog = state.node.catalog();
+        let leaders = state.leaders();
+        let mut replicas = BTreeMap::<NodeId, usize>::new();
+        for spec in catalog.tablets() {
+            for member in catalog.replicas_of(spec.id) {
+                *replicas.entry(member.node).or_default() += 1;
+            }
+        }
+        let present = catalog.nodes().filter(|(_, record)| record.state != NodeState::Removed);
+        let nodes = present.map(|(id, record)| {
+            let ask = |view: &Liveness| (view.trusts(id), view.doubt(id));
+            let (is_trusted, doubt) = state.watch.view(ask);
+            NodeView {
+                id,
+                presence: record.presence.clone(),
+                state: record.state,
+                is_trusted,
+                doubt: doubt.map(|doubt| doubt.to_string()),
+                heard_ms: state.watch.heard_ms(id),
+                replicas: replicas.get(&id).copied().unwrap_or(0),
+                leaders: leaders.get(&id).copied().unwrap_or(0),
+            }
+        });
+        nodes.collect()
+    }
+
+    pub(super) fn state(&self) -> Option<Arc<State>> {
+        self.0.upgrade()
+    }
+
+    /// Who leads the catalog, where that is known and trusted.
+    pub fn catalog_leader(&self) -> Option<NodeId> {
+        let state = self.state()?;
+        state.leader_of(&*state.catalog()?)
+    }
+
+    /// The term of the catalog's leader, which grows with each election.
+    pub fn epoch(&self) -> u64 {
+        let vote = self.state().and_then(|state| state.catalog()?.standing().vote);
+        vote.map_or(0, |vote| vote.term)
+    }
+
+    /// The newest change of the catalog that is known here.
+    pub fn catalog_applied(&self) -> u64 {
+        self.state().map_or(0, |state| state.node.health().catalog_index)
+    }
+
+    /// Who elects the leader of the catalog.
+    pub fn catalog_voters(&self) -> Vec<NodeId> {
+        let replica = self.0.upgrade().and_then(|state| state.catalog());
+        let voters = replica.map(|replica| replica.members().voters).unwrap_or_default();
+        voters.into_iter().map(|voter| voter.node).collect()
+    }
+}
+
+impl State {
+    /// How many groups of tablets each node leads, of those that have a replica here.
+    fn leaders(&self) -> BTreeMap<NodeId, usize> {
+        let mut leaders = BTreeMap::new();
+        for replica in self.node.replicas() {
+            if replica.group() == CATALOG_GROUP {
+                continue;
+            }
+            let Some(leader) = self.leader_of(&replica) else { continue };
+            *leaders.entry(leader).or_default() += 1;
+        }
+        leaders
+    }
+}

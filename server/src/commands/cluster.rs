@@ -1,0 +1,162 @@
+//! `oribi cluster` and `oribi tablets`.
+
+use super::{
+    NodeUrl,
+    client::{self, Client},
+    sql::print,
+    text_table,
+};
+use crate::length;
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Flags of `oribi cluster`.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    #[command(flatten)]
+    node: NodeUrl,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Show the nodes of the cluster as the node that is asked sees them.
+    Nodes,
+}
+
+/// Flags of `oribi tablets`.
+#[derive(Debug, Args)]
+pub(crate) struct TabletsArgs {
+    #[command(flatten)]
+    node: NodeUrl,
+    /// Only of this database.
+    #[arg(long)]
+    db: Option<String>,
+    /// Only of this table.
+    #[arg(long)]
+    table: Option<String>,
+    /// Only with a replica in this state: ok, lagging, down or damaged.
+    #[arg(long)]
+    state: Option<String>,
+}
+
+/// Does what is asked of the cluster.
+///
+/// # Errors
+/// A node that cannot be reached or refuses.
+pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
+    let client = Client::new(&args.node)?;
+    match args.action {
+        Action::Nodes => {
+            let cluster = client::json(client::accepted(client.get("/api/v1/cluster", &[])?)?)?;
+            print(nodes(&cluster).as_bytes())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows tablets and their replicas.
+///
+/// # Errors
+/// A node that cannot be reached or refuses.
+pub(crate) fn tablets(args: &TabletsArgs) -> Result<ExitCode> {
+    let client = Client::new(&args.node)?;
+    let given = [("db", &args.db), ("table", &args.table), ("state", &args.state)];
+    let pairs = given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+    let pairs: Vec<(&str, &str)> = pairs.collect();
+    let answer = client::json(client::accepted(client.get("/api/v1/tablets", &pairs)?)?)?;
+    print(tablet_list(&answer).as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The nodes, as `/api/v1/cluster` gives them.
+pub(super) fn nodes(cluster: &Value) -> String {
+    let columns =
+        ["node", "state", "http", "mqtt", "nodes", "replicas", "leads", "heard", "failure"];
+    let leader = &cluster["catalog"]["leader"];
+    let rows = list(cluster, "nodes").iter().map(|node| {
+        let heard = match node["heard_ms"].as_u64() {
+            Some(ms) => json!(format!("{ms} ms ago")),
+            None if node["id"] == cluster["self"] => json!("asked"),
+            None => json!("never"),
+        };
+        let state = node["state"].as_str().unwrap_or("?");
+        let state = if node["id"] == *leader { format!("{state}, catalog") } else { state.into() };
+        let member = |name: &str| node[name].clone();
+        vec![
+            member("id"),
+            json!(state),
+            member("http"),
+            member("mqtt"),
+            member("node"),
+            member("replicas"),
+            member("leaders"),
+            heard,
+            member("failure"),
+        ]
+    });
+    text_table::format(&columns.map(str::to_owned), &rows.collect::<Vec<_>>())
+}
+
+fn tablet_list(answer: &Value) -> String {
+    let columns = ["tablet", "db", "table", "start", "end", "leader", "replicas", "rows", "bytes"];
+    let rows = list(answer, "tablets").iter().map(|tablet| {
+        let replicas = list(tablet, "replicas").iter().map(|replica| {
+            let note = match (replica["role"].as_str(), replica["state"].as_str()) {
+                (Some("voter"), Some("ok")) => String::new(),
+                (Some("voter"), state) => format!(" {}", state.unwrap_or("?")),
+                (role, state) => format!(" {} {}", role.unwrap_or("?"), state.unwrap_or("?")),
+            };
+            format!("{}{note}", replica["node"])
+        });
+        let bytes = tablet["bytes"].as_u64().map(length::bytes);
+        let member = |name: &str| tablet[name].clone();
+        vec![
+            member("id"),
+            member("db"),
+            member("table"),
+            member("start"),
+            member("end"),
+            member("leader"),
+            json!(replicas.collect::<Vec<_>>().join(", ")),
+            member("rows"),
+            json!(bytes),
+        ]
+    });
+    let rows: Vec<Vec<Value>> = rows.collect();
+    match rows.is_empty() {
+        true => "no tablets\n".into(),
+        false => text_table::format(&columns.map(str::to_owned), &rows),
+    }
+}
+
+fn list<'a>(value: &'a Value, member: &str) -> &'a [Value] {
+    value[member].as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_leads_the_catalog_and_what_is_wrong_shows() {
+        let node = |id: u32, state: &str, heard: Option<u64>| {
+            json!({"id": id, "state": state, "http": "h", "mqtt": "m", "node": "n", "replicas": 4,
+                "leaders": 2, "heard_ms": heard, "failure": null})
+        };
+        let nodes_of = json!([node(1, "up", None), node(2, "down", Some(900))]);
+        let cluster = json!({"self": 1, "catalog": {"leader": 1}, "nodes": nodes_of});
+        let text = nodes(&cluster);
+        assert!(text.contains("up, catalog") && text.contains("asked"), "{text}");
+        assert!(text.contains("down") && text.contains("900 ms ago"), "{text}");
+        let replicas = json!([{"node": 1, "role": "voter", "state": "ok"},
+            {"node": 2, "role": "learner", "state": "lagging"}]);
+        let tablet = json!({"id": 7, "db": "default", "table": "m", "replicas": replicas});
+        let text = tablet_list(&json!({"tablets": [tablet]}));
+        assert!(text.contains("1, 2 learner lagging"), "{text}");
+        assert_eq!(tablet_list(&json!({"tablets": []})), "no tablets\n");
+    }
+}

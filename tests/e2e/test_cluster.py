@@ -1,0 +1,211 @@
+"""Three processes that are one cluster: how they come together, come apart and find each other again."""
+
+import http.server
+import subprocess
+import threading
+
+import pytest
+import requests
+from conftest import BINARY, Oribi, wait_for
+
+
+class Member(Oribi):
+    """A node that is told of others."""
+
+    def __init__(self, folder, join=()):
+        folder.mkdir()
+        addresses = ", ".join(f'"{address}"' for address in join)
+        super().__init__(folder, f"[cluster]\njoin = [{addresses}]\n")
+        self.address = f"127.0.0.1:{self.node_port}"
+
+    def cluster(self):
+        return requests.get(f"{self.url}/api/v1/cluster", timeout=10).json()
+
+    def nodes_up(self):
+        return [node["id"] for node in self.cluster()["nodes"] if node["state"] == "up"]
+
+    def move(self):
+        """The next start is on another port for nodes."""
+        self.node_port = Oribi(self.folder, self.config.read_text()).node_port
+        self.address = f"127.0.0.1:{self.node_port}"
+
+    def tables(self):
+        answer = requests.get(f"{self.url}/api/v1/tables", timeout=10).json()
+        return {table["name"]: table["options"] for table in answer["tables"]}
+
+
+@pytest.fixture
+def members(tmp_path):
+    """Makes nodes by number, and ends whatever still runs."""
+    made = []
+
+    def make(number, join=()):
+        made.append(Member(tmp_path / str(number), join))
+        return made[-1]
+
+    yield make
+    for member in made:
+        if member.process is not None and member.process.poll() is None:
+            member.kill()
+
+
+def until_together(members):
+    def together(member):
+        seen = member.cluster()
+        voters = seen["catalog"]["voters"]
+        return len(member.nodes_up()) == len(members) == len(voters) and seen["catalog"]["leader"]
+
+    for member in members:
+        wait_for(lambda member=member: together(member), f"{member.url} to see all nodes")
+
+
+def leader_of(members):
+    """The member that leads the catalog."""
+
+    def find():
+        said = {member.cluster()["catalog"]["leader"] for member in members}
+        led = [member for member in members if {member.cluster()["self"]} == said]
+        return led[0] if led else None
+
+    return wait_for(find, "a leader of the catalog that all agree on")
+
+
+def put_table(member, name, **options):
+    answer = requests.put(f"{member.url}/api/v1/tables/{name}", json=options, timeout=60)
+    assert answer.status_code in (200, 201), answer.text
+
+
+def test_nodes_join_in_any_order_and_all_know_what_one_was_told(members):
+    first = members(1)
+    others = [members(number, [first.address]) for number in (2, 3)]
+    # Those that join are there before the one that they join.
+    for other in others:
+        other.start(wait=False)
+    for other in others:
+        waits = wait_for(lambda other=other: waiting_for(other), "a node to say what it waits for")
+        assert first.address in waits
+    first.start()
+    everybody = [first, *others]
+    for other in others:
+        wait_for(other.healthy, "the node to be healthy")
+    until_together(everybody)
+    assert len({member.cluster()["cluster_id"] for member in everybody}) == 1
+    assert sorted(member.cluster()["self"] for member in everybody) == [1, 2, 3]
+    for node in first.cluster()["nodes"]:
+        at = next(member for member in everybody if member.address == node["node"])
+        assert node["http"] == at.url.removeprefix("http://")
+
+    put_table(leader_of(everybody), "m", tags=["host"], replication=3)
+    for member in everybody:
+        wait_for(lambda member=member: "m" in member.tables(), "the table to be known")
+        assert member.tables()["m"]["replication"] == 3
+    shown = subprocess.run(
+        [BINARY, "cluster", "--url", others[0].url, "nodes"], capture_output=True, text=True, check=True
+    )
+    assert all(member.address in shown.stdout for member in everybody), shown.stdout
+    for member in everybody:
+        member.stop()
+
+
+def waiting_for(member):
+    try:
+        answer = requests.get(f"{member.url}/health", timeout=10)
+    except requests.ConnectionError:
+        return None
+    message = answer.json()["message"]
+    return message if answer.status_code == 503 and "waiting for a cluster" in message else None
+
+
+def test_any_node_may_be_killed_and_comes_back(members):
+    first = members(1).start()
+    everybody = [first, *(members(number, [first.address]).start() for number in (2, 3))]
+    until_together(everybody)
+    for number, member in enumerate(everybody):
+        member.kill()
+        rest = [other for other in everybody if other is not member]
+        put_table(leader_of(rest), f"t{number}")
+        # Where it comes back is another place than the catalog says; somebody is where it was.
+        if number > 0:
+            member.move()
+        member.start()
+        until_together(everybody)
+        wait_for(lambda member=member, number=number: f"t{number}" in member.tables(), "the table")
+    for member in everybody:
+        member.stop()
+        member.start(wait=False)
+    until_healthy_together(everybody)
+    for member in everybody:
+        member.stop()
+
+
+def until_healthy_together(members):
+    for member in members:
+        wait_for(member.healthy, "the node to be healthy", 60)
+    until_together(members)
+
+
+def test_a_table_of_a_node_that_lived_alone_gets_copies(members):
+    first = members(1).start()
+    lines = "\n".join(f"m,host=a v={at} {1_700_000_000 + at}" for at in range(100))
+    url = f"{first.url}/api/v2/write?bucket=default&precision=s"
+    assert requests.post(url, data=lines, timeout=60).status_code == 204
+    others = [members(number, [first.address]).start() for number in (2, 3)]
+    until_together([first, *others])
+
+    def copied():
+        tablets = requests.get(f"{first.url}/api/v1/tablets?table=m", timeout=10).json()["tablets"]
+        replicas = [tablet["replicas"] for tablet in tablets]
+        return replicas and all(
+            len(of) == 3 and all(one["role"] == "voter" and one["state"] == "ok" for one in of)
+            for of in replicas
+        )
+
+    wait_for(copied, "each tablet to have three voters")
+    counts = first.cluster()["tablets"]
+    assert counts["healthy"] == counts["total"] > 0
+    for other in others:
+        rows = f"{other.url}/api/v1/tables"
+        wait_for(
+            lambda rows=rows: [t["rows"] for t in requests.get(rows, timeout=10).json()["tables"]] == [100],
+            "all rows at another node",
+        )
+    for member in [first, *others]:
+        member.stop()
+
+
+def refusal(member):
+    """What a node says that ends by itself."""
+    member.start(wait=False)
+    assert member.process.wait(60) != 0
+    return member.log.read_text()
+
+
+def test_whom_nobody_can_join_is_named(members):
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}"
+        said = refusal(members(1, [address]))
+        server.shutdown()
+    assert address in said and "no node of Oribi" in said, said
+
+    own_http = members(2).start()
+    said = refusal(members(3, [f"127.0.0.1:{own_http.http_port}"]))
+    assert "no node of Oribi" in said, said
+
+    itself = members(4)
+    itself.config.write_text(f'[cluster]\njoin = "{itself.address}"\n')
+    said = refusal(itself)
+    assert itself.address in said and "this node itself" in said, said
+
+
+def test_a_directory_of_another_cluster_is_refused_with_both_ids(members):
+    one, other = members(1).start(), members(2).start()
+    ids = [member.cluster()["cluster_id"] for member in (one, other)]
+    other.stop()
+    other.config.write_text(f'[cluster]\njoin = "{one.address}"\n')
+    said = refusal(other)
+    assert all(cluster in said for cluster in ids), said
