@@ -70,6 +70,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// Rows could not be read, here or on another node.
+    #[error("cannot read rows: {0}")]
+    Read(String),
+
     /// Background work broke off by a bug.
     #[error("the work broke off: {0}")]
     Panicked(String),
@@ -102,7 +106,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Store(error) => error.is_retryable(),
-            Error::Unavailable { .. } | Error::Unknown { .. } | Error::Stopping => true,
+            Error::Unavailable { .. }
+            | Error::Unknown { .. }
+            | Error::Read(_)
+            | Error::Stopping => true,
             _ => false,
         }
     }

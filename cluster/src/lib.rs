@@ -20,6 +20,13 @@ mod route;
 mod sim;
 pub mod transport;
 
+/// Reads bodies of frames that are known only here: any bytes may come.
+#[cfg(fuzzing)]
+pub fn fuzz_bodies(bytes: &[u8]) {
+    route::wire::fuzz(bytes);
+    route::scan::fuzz(bytes);
+}
+
 pub use catalog::{COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors};
 pub use check::{Checked, check};
 pub use error::{Error, Result, WriteOutcome};

@@ -7,6 +7,7 @@ mod compaction;
 mod current;
 mod damage;
 mod data_dir;
+mod elsewhere;
 mod feed;
 mod forward;
 mod hosting;
@@ -18,6 +19,7 @@ mod read;
 mod recovery;
 mod retention;
 mod route;
+mod scans;
 mod service;
 mod stats;
 mod tablet_machine;
@@ -40,6 +42,7 @@ use oribi_model::{Clock, NodeId, TableId, TabletId, TimeRange};
 use oribi_store::{Consent, Repaired, disk::Disk, log::GroupId};
 use parking_lot::Mutex;
 use route::Routes;
+use scans::Scans;
 use std::{
     collections::BTreeSet,
     path::PathBuf,
@@ -63,6 +66,7 @@ pub struct Node {
     catalog_replica: Arc<Replica>,
     hosting: Hosting,
     routes: Routes,
+    scans: Scans,
     /// Itself, for what other nodes ask and nobody here waits for.
     me: Weak<Node>,
     /// The greatest id of a tablet that lies on disk although the catalog never gave it away.
@@ -167,6 +171,7 @@ impl Node {
             catalog_replica,
             hosting,
             routes,
+            scans: Scans::default(),
             me: Weak::new(),
             unowned,
             covering: tokio::sync::Mutex::default(),

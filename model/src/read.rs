@@ -52,6 +52,13 @@ impl SeriesFilter {
         }
     }
 
+    /// What it asks of tags, as data: every series that is wanted does so, and others may.
+    pub fn tags(&self) -> TagPredicate {
+        let SeriesFilter::Tags(named) = self else { return TagPredicate::Always };
+        let one = |(tag, values): &(ColumnId, TagValues)| TagPredicate::In(*tag, values.clone());
+        TagPredicate::And(named.values.iter().map(one).collect())
+    }
+
     /// Whether rows of `series` are wanted.
     pub fn wants(&self, series: &SeriesKey) -> bool {
         let test = match self {

@@ -8,7 +8,7 @@ use crate::{
     Assignment, Catalog, Error, MemberId, Result,
     replica::{Instances, Replica},
 };
-use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
+use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec};
 use oribi_store::{
     Consent, Repair, Repaired, Tablet, TabletOptions,
     disk::Disk,
@@ -251,33 +251,34 @@ impl Hosting {
         specs.filter_map(|spec| self.get(spec.id)).collect()
     }
 
-    /// The tablets of a table that may hold rows of `time`, by ascending start.
+    /// A tablet to be read; `None` where it was never written to.
     ///
     /// # Errors
-    /// One of them that is set aside or on other nodes, and why: an answer would lack its rows.
-    pub(super) fn readable(
-        &self,
-        catalog: &Catalog,
-        table: TableId,
-        time: TimeRange,
-    ) -> Result<Vec<Arc<Hosted>>, (TabletId, Arc<str>)> {
-        let tablets = self.tablets.read();
-        let concerned = catalog.tablets_of(table).iter().filter(|spec| spec.range.overlaps(time));
-        let readable = concerned.filter_map(|spec| match tablets.get(&spec.id) {
-            Some(Slot::Open(hosted)) => Some(Ok(hosted.clone())),
-            Some(Slot::Damaged(reason)) => Some(Err((spec.id, reason.clone()))),
-            None => self.elsewhere(spec.id).map(|reason| Err((spec.id, reason))),
-        });
-        readable.collect()
+    /// Why it is set aside: an answer would lack its rows.
+    pub(super) fn readable(&self, id: TabletId) -> Result<Option<Arc<Hosted>>, Arc<str>> {
+        match self.tablets.read().get(&id) {
+            Some(Slot::Open(hosted)) => Ok(Some(hosted.clone())),
+            Some(Slot::Damaged(reason)) => Err(reason.clone()),
+            None => Ok(None),
+        }
     }
 
-    /// Why a tablet that is not here is not: other nodes have it. One of this node's that is not here
-    /// yet was never written to.
-    fn elsewhere(&self, id: TabletId) -> Option<Arc<str>> {
+    /// Whether other nodes have a tablet and this one has not.
+    pub(super) fn is_elsewhere(&self, id: TabletId) -> bool {
+        if (self.around.is_alone)() || self.tablets.read().contains_key(&id) {
+            return false;
+        }
         let voters = self.assignment(group_of(id)).voters();
-        let nodes: Vec<_> = voters.iter().map(|voter| voter.node.to_string()).collect();
-        let is_here = voters.iter().any(|voter| voter.node == self.node);
-        (!is_here).then(|| format!("it is only on other nodes: {}", nodes.join(", ")).into())
+        voters.iter().all(|voter| voter.node != self.node)
+    }
+
+    /// Why there are no rows of a tablet here although there may be some.
+    pub(super) fn reason_absent(&self, id: TabletId) -> Option<String> {
+        match self.readable(id) {
+            Err(reason) => Some(reason.to_string()),
+            Ok(None) if self.is_elsewhere(id) => Some("it is on other nodes".into()),
+            Ok(_) => None,
+        }
     }
 
     /// Takes out the tablets that the catalog no longer has.

@@ -2,9 +2,10 @@
 
 use super::{CATALOG_GROUP, Node};
 use oribi_model::{
-    ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan, TimeRange,
+    BlockIter, ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan,
+    TabletSpec, TimeRange,
 };
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 impl ReadPath for Node {
     fn catch_up(&self) -> Result<()> {
@@ -43,28 +44,44 @@ impl ReadPath for Node {
             true => spec.time,
             false => spec.time.intersect(kept),
         };
-        let spec = ScanSpec { time, ..spec.clone() };
-        let wanted = catalog.tablets_of(table).iter().filter(|one| one.range.overlaps(spec.time));
-        let wanted = wanted.map(|tablet| tablet.id).collect();
-        self.wait_until_current(wanted).map_err(not_current)?;
-        let hosted = self
-            .hosting
-            .readable(&catalog, table, spec.time)
-            .map_err(|(tablet, reason)| unreadable(tablet, &reason))?;
+        let spec = Arc::new(ScanSpec { time, ..spec.clone() });
+        let tablets = catalog.tablets_of(table).iter().filter(|one| one.range.overlaps(time));
+        let tablets: Vec<TabletSpec> = tablets.copied().collect();
+        let ids = tablets.iter().map(|tablet| tablet.id);
+        let (there, here): (Vec<_>, Vec<_>) = ids.partition(|id| self.hosting.is_elsewhere(*id));
+        let there = self.open_elsewhere(there, &spec);
+        let there = there.map_err(|(tablet, error)| unreadable(tablet, &error))?;
+        let mut there: HashMap<_, _> = there.into_iter().collect();
+        self.wait_until_current(here).map_err(not_current)?;
         let mut scans = Vec::new();
-        for hosted in hosted {
-            let tablet = hosted.tablet.spec();
-            let parts = match hosted.tablet.scan(&spec, parts_max) {
-                // It went with its rows since the catalog was looked at.
-                Err(oribi_store::Error::Dropped(_)) => continue,
-                Err(error) => return Err(unreadable(tablet.id, &error)),
-                Ok(parts) => parts,
+        for tablet in tablets {
+            let parts = match there.remove(&tablet.id) {
+                Some(blocks) => vec![Box::new(blocks) as BlockIter],
+                None => self.scan_here(tablet.id, &spec, parts_max)?,
             };
             if !parts.is_empty() {
                 scans.push(TabletScan { tablet: tablet.id, range: tablet.range, parts });
             }
         }
         Ok(scans)
+    }
+}
+
+impl Node {
+    fn scan_here(
+        &self,
+        tablet: TabletId,
+        spec: &ScanSpec,
+        parts_max: usize,
+    ) -> Result<Vec<BlockIter>> {
+        let hosted = self.hosting.readable(tablet).map_err(|reason| unreadable(tablet, &reason))?;
+        let Some(hosted) = hosted else { return Ok(Vec::new()) };
+        match hosted.tablet.scan(spec, parts_max) {
+            // It went with its rows since the catalog was looked at.
+            Err(oribi_store::Error::Dropped(_)) => Ok(Vec::new()),
+            Err(error) => Err(unreadable(tablet, &error)),
+            Ok(parts) => Ok(parts),
+        }
     }
 }
 

@@ -157,6 +157,9 @@ impl Node {
 
     /// Whether this node has the only replica of a group.
     pub(super) fn is_alone(&self, group: GroupId) -> bool {
+        if (self.hosting.around.is_alone)() {
+            return true;
+        }
         let assignment = self.assignment(group);
         assignment.founder().node == self.hosting.node && assignment.voters().len() == 1
     }
@@ -168,6 +171,15 @@ impl Node {
     fn target(&self, group: GroupId) -> MemberId {
         let (own, assignment) = (self.own_hint(group), self.assignment(group));
         self.routes.leaders.lock().of(group, own, &assignment)
+    }
+
+    /// The nodes that have a tablet; first the one that is said to lead it.
+    pub(super) fn nodes_of(&self, tablet: TabletId) -> Vec<NodeId> {
+        let group = GroupId(tablet.0);
+        let first = self.target(group).node;
+        let voters = self.assignment(group).voters();
+        let others = voters.into_iter().map(|voter| voter.node).filter(|node| *node != first);
+        [first].into_iter().chain(others).collect()
     }
 
     /// The job for the next one to be asked.
@@ -251,6 +263,9 @@ impl Node {
             }
             Errand::Commit(command) => command,
         };
+        if !self.hears_majority(group) {
+            return Err(Missed::Elsewhere(None));
+        }
         let new_rows = match command.body() {
             Body::Rows(batch) => self.new_rows(TabletId(group.0), batch),
             Body::Delete(_) | Body::Change(_) => 0,
@@ -268,6 +283,15 @@ impl Node {
             }
             Err(missed) => Err(missed),
         }
+    }
+
+    fn hears_majority(&self, group: GroupId) -> bool {
+        if self.is_alone(group) {
+            return true;
+        }
+        let voters = self.assignment(group).voters();
+        let nodes = voters.iter().map(|voter| voter.node).collect();
+        (self.hosting.around.hears)(&nodes)
     }
 
     /// The replica of a group that is here or begins here.

@@ -98,6 +98,7 @@ struct Three {
     clock: Arc<TestClock>,
     said: Arc<Said>,
     supervisors: BTreeMap<u32, Arc<Supervisor>>,
+    assign: fn(GroupId) -> Assignment,
     tasks: JoinSet<()>,
 }
 
@@ -112,8 +113,20 @@ fn assignment(group: GroupId) -> Assignment {
     Assignment::new(member(founder), others.map(member).collect())
 }
 
+/// Each tablet is on one node only.
+fn alone_in_turn(group: GroupId) -> Assignment {
+    match group {
+        CATALOG_GROUP => assignment(group),
+        group => Assignment::alone(assignment(group).founder()),
+    }
+}
+
 impl Three {
     async fn open() -> Three {
+        Three::open_with(assignment).await
+    }
+
+    async fn open_with(assign: fn(GroupId) -> Assignment) -> Three {
         let disk = |id| (id, SimDisk::new());
         let mut three = Three {
             hall: Arc::default(),
@@ -121,6 +134,7 @@ impl Three {
             clock: clock(),
             said: Arc::default(),
             supervisors: BTreeMap::new(),
+            assign,
             tasks: JoinSet::new(),
         };
         for id in NODES {
@@ -133,7 +147,13 @@ impl Three {
 
     async fn start(&mut self, id: u32) {
         let door = Door(NodeId(id), self.hall.clone());
-        let around = Around { network: Arc::new(door), assign: Arc::new(assignment) };
+        let said = self.said.clone();
+        let around = Around {
+            network: Arc::new(door),
+            assign: Arc::new(self.assign),
+            is_alone: Arc::new(|| false),
+            hears: Arc::new(move |nodes| said.trusts_majority(nodes)),
+        };
         let disk = Arc::new(self.disks[&id].clone());
         let clock = self.clock.clone();
         let node = Node::open_among("/data".into(), small(), disk, clock, |_| around).await;

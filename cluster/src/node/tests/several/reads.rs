@@ -57,3 +57,106 @@ async fn a_read_without_a_majority_fails_and_is_no_shorter_answer() {
     assert!(matches!(error, Error::Unavailable { group, .. } if group == tablet.0), "{error}");
     three.end().await;
 }
+
+fn rows_of(node: &Arc<Node>, table: TableId, series: SeriesFilter) -> oribi_model::Result<usize> {
+    let column = ColumnRead { id: oribi_model::ColumnId(2), column_type: ColumnType::Int };
+    let (columns, time, rows) = (vec![column], TimeRange::ALL, RowsWanted::All);
+    let spec = ScanSpec { columns, time, series, rows };
+    let mut count = 0;
+    for block in node.scan(table, &spec, 2)?.into_iter().flat_map(|scan| scan.parts).flatten() {
+        count += block?.rows();
+    }
+    Ok(count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tablets_that_are_only_on_other_nodes_are_written_and_read_there() {
+    let three = Three::open_with(alone_in_turn).await;
+    let (table, tablets) = tablets(&three.node(1), 6).await;
+    let node = three.node(2);
+    node.catalog_now().await.unwrap();
+    let mut expected = Vec::new();
+    // Values that do not pack well, so that a scan takes several pieces.
+    for (at, (tablet, time)) in tablets.iter().enumerate() {
+        for row in 0..300i64 {
+            let value = row.wrapping_mul(6_364_136_223_846_793_005) ^ at as i64;
+            expected.push((time + row, value));
+        }
+        let of_tablet = &expected[at * 300..];
+        let parts = of_tablet.iter().map(|(time, value)| (*tablet, batch(table, &[*time], *value)));
+        for outcome in node.write_many(parts.collect()).await {
+            assert_eq!(outcome.unwrap(), 1);
+        }
+    }
+    expected.sort_unstable();
+    for id in NODES {
+        assert_eq!(read(&three.node(id), table).await, expected, "at node {id}");
+        assert_eq!(three.node(id).replicas().len(), 1 + 2, "node {id} has its own tablets only");
+    }
+    let counts = tokio::task::spawn_blocking(move || {
+        let named = |host: &str| {
+            oribi_model::TagPredicate::Equal(oribi_model::ColumnId(1), host.to_owned())
+        };
+        let filters = [
+            SeriesFilter::of(named("a"), None),
+            SeriesFilter::of(named("b"), None),
+            SeriesFilter::Where(Arc::new(|_| false)),
+            SeriesFilter::Where(Arc::new(|_| true)),
+        ];
+        filters.map(|filter| rows_of(&node, table, filter).unwrap())
+    });
+    assert_eq!(counts.await.unwrap(), [1_800, 0, 0, 1_800]);
+    three.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_that_is_given_up_is_closed_where_it_is_read() {
+    let three = Three::open_with(alone_in_turn).await;
+    let (table, tablets) = tablets(&three.node(1), 3).await;
+    let node = three.node(1);
+    for (tablet, time) in &tablets {
+        let parts = (0..1_000).map(|row| {
+            (*tablet, batch(table, &[time + row], row.wrapping_mul(6_364_136_223_846_793_005)))
+        });
+        assert!(node.write_many(parts.collect()).await.into_iter().all(|outcome| outcome.is_ok()));
+    }
+    let open = |id: u32| three.node(id).scans.count();
+    let scanning = tokio::task::spawn_blocking(move || {
+        let series = SeriesFilter::All;
+        let column = ColumnRead { id: oribi_model::ColumnId(2), column_type: ColumnType::Int };
+        let (columns, time, rows) = (vec![column], TimeRange::ALL, RowsWanted::All);
+        let mut scans = node.scan(table, &ScanSpec { columns, time, series, rows }, 1).unwrap();
+        let first = scans.iter_mut().map(|scan| scan.parts[0].next().unwrap().unwrap().rows());
+        assert!(first.sum::<usize>() > 0);
+        scans
+    });
+    let scans = scanning.await.unwrap();
+    assert_eq!((open(1), open(2), open(3)), (0, 1, 1));
+    drop(scans);
+    while open(2) + open(3) > 0 {
+        tokio::task::yield_now().await;
+    }
+    three.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_that_no_node_can_read_is_named() {
+    let mut three = Three::open_with(alone_in_turn).await;
+    let (table, tablets) = tablets(&three.node(1), 3).await;
+    let node = three.node(1);
+    for (tablet, time) in &tablets {
+        node.write(*tablet, batch(table, &[*time], 1)).await.unwrap();
+    }
+    let lost = tablets
+        .iter()
+        .find(|(tablet, _)| alone_in_turn(GroupId(tablet.0)).founder().node == NodeId(3));
+    let lost = lost.unwrap().0;
+    three.kill(3).await;
+    let outcome = tokio::task::spawn_blocking(move || rows_of(&node, table, SeriesFilter::All));
+    let error = outcome.await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, oribi_model::Error::Unreadable { tablet, .. } if tablet == lost),
+        "{error}"
+    );
+    three.end().await;
+}
