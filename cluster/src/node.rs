@@ -15,6 +15,7 @@ mod life;
 mod maintain;
 mod options;
 mod outbox;
+mod question;
 mod read;
 mod recovery;
 mod retention;

@@ -223,16 +223,17 @@ pub trait ReadPath: Send + Sync + 'static {
     /// All tables, by database and name.
     fn tables(&self) -> Vec<Arc<Table>>;
 
-    /// How much a table holds.
+    /// How much a table holds. Blocks.
     fn stats(&self, table: TableId) -> TableStats;
 
-    /// Waits until the tables that are known here are all that were acked before this call, at
-    /// whichever node. A question begins with it. Blocks.
+    /// Begins a question: the tables are all those that were acked before this call, at whichever
+    /// node, and so are the rows of all that is read by way of what it gives. `None`: this is so of
+    /// every read anyway. Blocks.
     ///
     /// # Errors
     /// [`crate::Error::Behind`] where that cannot be told.
-    fn catch_up(&self) -> Result<()> {
-        Ok(())
+    fn begin(&self) -> Result<Option<Arc<dyn ReadPath>>> {
+        Ok(None)
     }
 
     /// Opens a scan of a table as it stands now. Blocks. Every row acked before the call is in it, and

@@ -217,8 +217,8 @@ fn windows(
     watch: &Arc<Watch>,
     target: &mut dyn Target,
 ) -> Result<()> {
-    let Shared { read, options, filters, .. } = shared;
-    read.catch_up()?;
+    let Shared { options, filters, .. } = shared;
+    let read = begun(shared)?;
     let mut out = Out::new(target, options, watch);
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
     let stats = match parts {
@@ -228,9 +228,14 @@ fn windows(
     out.end(stats)
 }
 
+/// The read path of a question that begins now.
+fn begun(shared: &Shared) -> Result<Arc<dyn ReadPath>> {
+    Ok(shared.read.begin()?.unwrap_or_else(|| shared.read.clone()))
+}
+
 fn figures(shared: &Shared, asked: &WindowPlan, watch: &Arc<Watch>) -> Result<Vec<u8>> {
-    let Shared { read, options, filters, .. } = shared;
-    read.catch_up()?;
+    let Shared { options, filters, .. } = shared;
+    let read = begun(shared)?;
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
     Ok(strategy::figures(read.as_ref(), &plan, options, watch)?.to_bytes(&plan))
 }
@@ -245,12 +250,11 @@ async fn sql(
         let statement = Arc::new(statement);
         let mut target = target;
         for shortcut in [Shortcut::Try, Shortcut::Leave] {
-            let planned = planned(&shared, &statement, shortcut, &watch).await?;
+            let (planned, read) = planned(&shared, &statement, shortcut, &watch).await?;
             let (sharing, watching) = (shared.clone(), watch.clone());
             let write = move || {
                 let mut out = Out::new(target.as_mut(), &sharing.options, &watching);
-                let Some(stats) =
-                    planned.answer(&sharing.read, &sharing.options, &watching, &mut out)?
+                let Some(stats) = planned.answer(&read, &sharing.options, &watching, &mut out)?
                 else {
                     return Ok(Some(target));
                 };
@@ -266,23 +270,24 @@ async fn sql(
     answer.await.unwrap_or_else(|error| watch.fail(error));
 }
 
-/// Plans a statement. What this holds on to is given back when it ends, whether or not anybody
+/// Plans a statement, and gives what it is to be answered from. What this holds on to is given back when it ends, whether or not anybody
 /// waits.
 async fn planned(
     shared: &Arc<Shared>,
     statement: &Arc<(Option<String>, String)>,
     shortcut: Shortcut,
     watch: &Arc<Watch>,
-) -> Result<Planned> {
+) -> Result<(Planned, Arc<dyn ReadPath>)> {
     let permit = shared.pools.planning().await;
     let (shared, statement, watch) = (shared.clone(), statement.clone(), watch.clone());
     let runtime = tokio::runtime::Handle::current();
     let plan = move || {
         let _permit = permit;
-        let Shared { read, options, filters, .. } = shared.as_ref();
+        let Shared { options, filters, .. } = shared.as_ref();
         let (db, text) = statement.as_ref();
-        read.catch_up()?;
-        runtime.block_on(sql::plan(read, options, filters, db.clone(), text, shortcut, &watch))
+        let read = begun(&shared)?;
+        let plan = sql::plan(&read, options, filters, db.clone(), text, shortcut, &watch);
+        Ok((runtime.block_on(plan)?, read))
     };
     tokio::task::spawn_blocking(plan).await.map_err(stopped)?
 }

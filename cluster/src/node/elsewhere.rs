@@ -3,13 +3,13 @@
 use super::{CATALOG_GROUP, Node, hosting::group_of};
 use crate::{
     Error, Incarnation, Result,
-    route::scan::{self, Piece, Question, Wish},
+    route::scan::{self, Holds, Piece, Question, Wish},
     transport::{Kind, Request},
 };
 use futures::future::join_all;
-use oribi_model::{Block, NodeId, ScanSpec, TabletId};
+use oribi_model::{Block, NodeId, ScanSpec, TabletId, TabletSpec};
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, mpsc},
     time::Duration,
 };
@@ -60,6 +60,35 @@ impl Node {
             Err(error) => Err((tablet, error)),
         };
         opened.map(of_tablet).collect()
+    }
+
+    /// How much tablets hold that are not here; `None` where no answer came. Blocks.
+    pub(super) fn stats_elsewhere<'a>(
+        &self,
+        tablets: &[&'a TabletSpec],
+    ) -> Vec<(&'a TabletSpec, Option<Holds>)> {
+        let mut by_node = BTreeMap::<NodeId, Vec<TabletId>>::new();
+        for tablet in tablets {
+            let first = self.nodes_of(tablet.id).first().copied();
+            by_node.entry(first.unwrap_or(self.hosting.node)).or_default().push(tablet.id);
+        }
+        let asked = move |node: Arc<Node>| async move {
+            let ask = |(from, tablets)| node.stats_at(from, tablets);
+            Ok(join_all(by_node.into_iter().map(ask)).await)
+        };
+        let told = match tablets.is_empty() {
+            true => Vec::new(),
+            false => self.block_on(asked).unwrap_or_default(),
+        };
+        let told: HashMap<TabletId, Holds> = told.into_iter().flatten().collect();
+        tablets.iter().map(|tablet| (*tablet, told.get(&tablet.id).copied())).collect()
+    }
+
+    async fn stats_at(&self, from: NodeId, tablets: Vec<TabletId>) -> Vec<(TabletId, Holds)> {
+        let answer = self.ask(from, &Wish::Stats(tablets.clone())).await;
+        let Ok(Piece::Blocks { blocks, .. }) = answer else { return Vec::new() };
+        let told = blocks.into_iter().map(scan::decode_hold);
+        tablets.into_iter().zip(told).filter_map(|(tablet, holds)| Some((tablet, holds?))).collect()
     }
 
     async fn open_one(

@@ -1,6 +1,9 @@
 //! The node as a read path.
 
-use super::{CATALOG_GROUP, Node};
+use super::{
+    CATALOG_GROUP, Node,
+    question::{AskedNode, Known},
+};
 use oribi_model::{
     BlockIter, ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan,
     TabletSpec, TimeRange,
@@ -8,8 +11,14 @@ use oribi_model::{
 use std::{collections::HashMap, sync::Arc};
 
 impl ReadPath for Node {
-    fn catch_up(&self) -> Result<()> {
-        self.wait_for_catalog().map_err(|error| oribi_model::Error::Behind(error.to_string()))
+    fn begin(&self) -> Result<Option<Arc<dyn ReadPath>>> {
+        if (self.hosting.around.is_alone)() {
+            return Ok(None);
+        }
+        let behind = |error: crate::Error| oribi_model::Error::Behind(error.to_string());
+        self.wait_for_catalog().map_err(behind)?;
+        let node = self.me.upgrade().ok_or_else(|| behind(crate::Error::Stopping))?;
+        Ok(Some(Arc::new(AskedNode::new(node))))
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
@@ -21,23 +30,23 @@ impl ReadPath for Node {
     }
 
     fn stats(&self, table: TableId) -> TableStats {
-        let catalog = self.catalog();
-        let kept = self.kept(&catalog, table);
-        let mut sum = TableStats::default();
-        for hosted in self.hosting.of_table(&catalog, table) {
-            let stats = hosted.tablet.stats();
-            sum.rows += stats.rows;
-            sum.bytes += stats.bytes;
-            let time = stats.time.map(|time| time.intersect(kept)).filter(|time| !time.is_empty());
-            sum.time = match (sum.time, time) {
-                (Some(a), Some(b)) => Some(TimeRange::new(a.start.min(b.start), a.end.max(b.end))),
-                (a, b) => a.or(b),
-            };
-        }
-        sum
+        self.stats_of(&Known::default(), table)
     }
 
     fn scan(&self, table: TableId, spec: &ScanSpec, parts_max: usize) -> Result<Vec<TabletScan>> {
+        self.scan_of(&Known::default(), table, spec, parts_max)
+    }
+}
+
+impl Node {
+    /// A scan for a question that knows some tablets to be current. Blocks.
+    pub(super) fn scan_of(
+        &self,
+        known: &Known,
+        table: TableId,
+        spec: &ScanSpec,
+        parts_max: usize,
+    ) -> Result<Vec<TabletScan>> {
         let catalog = self.catalog();
         let kept = self.kept(&catalog, table);
         let time = match kept == TimeRange::ALL {
@@ -52,7 +61,7 @@ impl ReadPath for Node {
         let there = self.open_elsewhere(there, &spec);
         let there = there.map_err(|(tablet, error)| unreadable(tablet, &error))?;
         let mut there: HashMap<_, _> = there.into_iter().collect();
-        self.wait_until_current(here).map_err(not_current)?;
+        self.make_current(known, here.into_iter()).map_err(not_current)?;
         let mut scans = Vec::new();
         for tablet in tablets {
             let parts = match there.remove(&tablet.id) {
@@ -65,9 +74,7 @@ impl ReadPath for Node {
         }
         Ok(scans)
     }
-}
 
-impl Node {
     fn scan_here(
         &self,
         tablet: TabletId,

@@ -112,6 +112,10 @@ impl Node {
             let alone = errands.into_iter().map(|(group, errand)| self.lead_alone(group, errand));
             return join_all(alone).await;
         }
+        if self.check().is_err() {
+            let refused = |_| Err(self.check().err().unwrap_or(Error::Stopping));
+            return errands.iter().map(refused).collect();
+        }
         let (started, mut outcomes) = (Instant::now(), Vec::new());
         outcomes.resize_with(errands.len(), || Err(Error::Stopping));
         let jobs = errands.into_iter().enumerate().map(|(at, (group, errand))| {

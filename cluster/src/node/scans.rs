@@ -4,11 +4,11 @@
 use super::{Node, hosting::group_of, maintain::blocking};
 use crate::{
     Error, Result,
-    route::scan::{self, Piece, Question, Wish},
+    route::scan::{self, Holds, Piece, Question, Wish},
     transport::Refusal,
 };
 use bytes::Bytes;
-use oribi_model::{Block, BlockIter, NodeId};
+use oribi_model::{Block, BlockIter, NodeId, TabletId};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -104,6 +104,10 @@ impl Node {
                 self.scans.close(scan, by);
                 Piece::Blocks { blocks: Vec::new(), more: None }
             }
+            Wish::Stats(tablets) => match self.holds(&tablets).await {
+                Ok(holds) => Piece::Blocks { blocks: scan::encode_holds(&holds), more: None },
+                Err(error) => Piece::Failed(error.to_string()),
+            },
             Wish::Open(question) => {
                 let busy = Refusal::Busy { retry_after_ms: BUSY_MS };
                 let scan = self.scans.begin(by).ok_or(busy)?;
@@ -121,6 +125,18 @@ impl Node {
             },
         };
         Ok(piece.encode())
+    }
+
+    async fn holds(&self, tablets: &[TabletId]) -> Result<Vec<Holds>> {
+        self.current(tablets).await?;
+        let holds = tablets.iter().map(|tablet| {
+            if let Some(reason) = self.hosting.reason_absent(*tablet) {
+                return Err(Error::Unavailable { group: group_of(*tablet).0, reason });
+            }
+            let stats = self.hosting.get(*tablet).map(|hosted| hosted.tablet.stats());
+            Ok(stats.map_or((0, 0, None), |stats| (stats.rows, stats.bytes, stats.time)))
+        });
+        holds.collect()
     }
 
     /// The rows as of now: whatever was acked before the question is among them.

@@ -1,7 +1,7 @@
 //! Rows of tablets that other nodes have, as the bodies of frames; integers little-endian.
 //!
 //! A wish is `version u8, kind u8` and a question in JSON (1), or the number `u64` of a scan of which
-//! more is wanted (2) or nothing (3). What comes of it is `version u8, state u8` and, where the state
+//! more is wanted (2) or nothing (3), or tablets `u64` of which is to be told how much they hold (4). What comes of it is `version u8, state u8` and, where the state
 //! is not failed (2, then a text), `scan u64, count u32`, and of each block `length u32` and it as a
 //! batch in its log form, whose columns are numbered from 1 in the order asked for. State 1 says
 //! that more is to come.
@@ -21,6 +21,7 @@ const LENGTH_BYTES: usize = 4;
 const OPEN: u8 = 1;
 const FETCH: u8 = 2;
 const CLOSE: u8 = 3;
+const STATS: u8 = 4;
 
 /// What is asked of a node that has a tablet.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +32,8 @@ pub(crate) enum Wish {
     Fetch(u64),
     /// Nobody wants more of it.
     Close(u64),
+    /// How much these tablets hold.
+    Stats(Vec<TabletId>),
 }
 
 /// Which rows of which tablet.
@@ -82,6 +85,10 @@ impl Wish {
                 out.push(CLOSE);
                 out.put_u64_le(*scan);
             }
+            Wish::Stats(tablets) => {
+                out.push(STATS);
+                tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
+            }
         }
         out.into()
     }
@@ -90,6 +97,11 @@ impl Wish {
         let [VERSION, kind, rest @ ..] = body else { return None };
         if *kind == OPEN {
             return serde_json::from_slice(rest).ok().map(Wish::Open);
+        }
+        if *kind == STATS {
+            let (tablets, rest) = rest.as_chunks();
+            let tablet = |bytes: &[u8; 8]| TabletId(u64::from_le_bytes(*bytes));
+            return rest.is_empty().then(|| Wish::Stats(tablets.iter().map(tablet).collect()));
         }
         let scan = u64::from_le_bytes(rest.try_into().ok()?);
         match *kind {
@@ -168,6 +180,36 @@ impl Piece {
         }
         body.is_empty().then_some(Piece::Blocks { blocks, more })
     }
+}
+
+/// How much a tablet holds: rows, bytes on disk, times.
+pub(crate) type Holds = (u64, u64, Option<TimeRange>);
+
+/// The answer about so many tablets, in their order: one part for each.
+pub(crate) fn encode_holds(holds: &[Holds]) -> Vec<Bytes> {
+    let encode = |one: &Holds| {
+        let mut out = BytesMut::with_capacity(33);
+        out.put_u64_le(one.0);
+        out.put_u64_le(one.1);
+        out.put_u8(u8::from(one.2.is_some()));
+        if let Some(time) = one.2 {
+            out.put_i64_le(time.start);
+            out.put_i64_le(time.end);
+        }
+        out.freeze()
+    };
+    holds.iter().map(encode).collect()
+}
+
+/// Reads a part of what [`encode_holds`] gave.
+pub(crate) fn decode_hold(mut part: Bytes) -> Option<Holds> {
+    let (rows, bytes) = (part.try_get_u64_le().ok()?, part.try_get_u64_le().ok()?);
+    let time = match part.try_get_u8().ok()? {
+        0 => None,
+        1 => Some(TimeRange::new(part.try_get_i64_le().ok()?, part.try_get_i64_le().ok()?)),
+        _ => return None,
+    };
+    part.is_empty().then_some((rows, bytes, time))
 }
 
 /// A block as it travels: in pieces of at most `bytes_max`, as far as its rows can be parted.
@@ -258,7 +300,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
     if let Some(piece) = Piece::decode(Bytes::copy_from_slice(bytes)) {
         assert_eq!(&piece.encode()[..], bytes);
     }
-    let _ = decode_block(bytes, &[]);
+    let _ = (decode_block(bytes, &[]), decode_hold(Bytes::copy_from_slice(bytes)));
 }
 
 #[cfg(test)]
@@ -351,6 +393,15 @@ mod tests {
     }
 
     #[test]
+    fn what_tablets_hold_comes_out_as_it_went_in() {
+        let holds = [(1, 2, None), (u64::MAX, 0, Some(TimeRange::new(i64::MIN, 9)))];
+        for (part, expected) in encode_holds(&holds).into_iter().zip(holds) {
+            assert_eq!(decode_hold(part.slice(1..)), None);
+            assert_eq!(decode_hold(part), Some(expected));
+        }
+    }
+
+    #[test]
     fn a_question_keeps_what_can_travel() {
         let tags = TagPredicate::In(ColumnId(1), vec!["h000".to_owned(), "h002".to_owned()].into());
         let test = |series: &SeriesKey| *series != key("h000");
@@ -363,7 +414,8 @@ mod tests {
         let question = Question::of(TabletId(7), &spec);
         let wish = Wish::Open(question.clone());
         assert_eq!(Wish::decode(&wish.encode()), Some(wish));
-        for wish in [Wish::Fetch(3), Wish::Close(u64::MAX)] {
+        let stats = [vec![], vec![TabletId(1), TabletId(u64::MAX)]].map(Wish::Stats);
+        for wish in stats.into_iter().chain([Wish::Fetch(3), Wish::Close(u64::MAX)]) {
             assert_eq!(Wish::decode(&wish.encode()), Some(wish));
         }
         let asked = question.spec();

@@ -230,9 +230,16 @@ impl Node {
 
 /// The rows that a question at this node finds, by time.
 async fn read(node: &Arc<Node>, table: TableId) -> Vec<(i64, i64)> {
-    node.catalog_now().await.unwrap();
     let node = node.clone();
-    let mut rows = tokio::task::spawn_blocking(move || rows(&node, table)).await.unwrap();
+    let read = move || {
+        let question = node.begin().unwrap().unwrap();
+        let stats = question.stats(table);
+        let rows = rows_by(&*question, table);
+        let count = rows.iter().filter(|(time, _)| stats.time.unwrap().contains(*time)).count();
+        assert_eq!(count, rows.len(), "it holds rows of other times than it says");
+        rows
+    };
+    let mut rows = tokio::task::spawn_blocking(read).await.unwrap();
     rows.sort_unstable();
     rows
 }

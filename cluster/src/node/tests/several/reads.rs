@@ -1,6 +1,7 @@
 //! Reads at any node.
 
 use super::*;
+use oribi_model::Feed;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_at_a_follower_has_every_row_that_was_acked_before() {
@@ -92,6 +93,12 @@ async fn tablets_that_are_only_on_other_nodes_are_written_and_read_there() {
     for id in NODES {
         assert_eq!(read(&three.node(id), table).await, expected, "at node {id}");
         assert_eq!(three.node(id).replicas().len(), 1 + 2, "node {id} has its own tablets only");
+    }
+    // Who passes rows on does not pass over those that are elsewhere.
+    assert_eq!(node.tablets(table).len(), 6);
+    for (tablet, _) in &tablets {
+        let is_here = alone_in_turn(GroupId(tablet.0)).founder().node == NodeId(2);
+        assert_eq!(node.committed(*tablet, 0, 1 << 20).is_ok(), is_here);
     }
     let counts = tokio::task::spawn_blocking(move || {
         let named = |host: &str| {

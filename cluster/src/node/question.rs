@@ -1,0 +1,102 @@
+//! One question's view of a node: what it has once found to be current stays so for it.
+
+use super::Node;
+use oribi_model::{
+    ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan, TabletSpec,
+    TimeRange,
+};
+use parking_lot::Mutex;
+use std::{collections::HashSet, sync::Arc};
+
+/// Tablets that have every row that was acked before a question began.
+#[derive(Default)]
+pub(super) struct Known(Mutex<HashSet<TabletId>>);
+
+/// A node as a question sees it.
+pub(super) struct AskedNode {
+    node: Arc<Node>,
+    known: Known,
+}
+
+impl AskedNode {
+    pub(super) fn new(node: Arc<Node>) -> AskedNode {
+        AskedNode { node, known: Known::default() }
+    }
+}
+
+impl ReadPath for AskedNode {
+    fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
+        self.node.table(db, table)
+    }
+
+    fn tables(&self) -> Vec<Arc<Table>> {
+        self.node.tables()
+    }
+
+    fn stats(&self, table: TableId) -> TableStats {
+        self.node.stats_of(&self.known, table)
+    }
+
+    fn scan(&self, table: TableId, spec: &ScanSpec, parts_max: usize) -> Result<Vec<TabletScan>> {
+        self.node.scan_of(&self.known, table, spec, parts_max)
+    }
+}
+
+impl Node {
+    /// Waits until these tablets, which are here, are current for a question. Blocks.
+    pub(super) fn make_current(
+        &self,
+        known: &Known,
+        tablets: impl Iterator<Item = TabletId>,
+    ) -> crate::Result<()> {
+        if (self.hosting.around.is_alone)() {
+            return Ok(());
+        }
+        let new: Vec<TabletId> = {
+            let known = known.0.lock();
+            tablets.filter(|tablet| !known.contains(tablet)).collect()
+        };
+        self.wait_until_current(new.clone())?;
+        known.0.lock().extend(new);
+        Ok(())
+    }
+
+    /// How much a table holds, on all nodes. Where that cannot be told of a tablet, it may hold rows
+    /// of all of its times.
+    pub(super) fn stats_of(&self, known: &Known, table: TableId) -> TableStats {
+        let catalog = self.catalog();
+        let kept = self.kept(&catalog, table);
+        let tablets = catalog.tablets_of(table);
+        let is_there = |tablet: &&TabletSpec| self.hosting.is_elsewhere(tablet.id);
+        let (there, here): (Vec<&TabletSpec>, Vec<&TabletSpec>) =
+            tablets.iter().partition(is_there);
+        let are_current = self.make_current(known, here.iter().map(|tablet| tablet.id)).is_ok();
+        let mut sum = TableStats::default();
+        for tablet in here {
+            if let Some(hosted) = self.hosting.get(tablet.id) {
+                let stats = hosted.tablet.stats();
+                add(&mut sum, (stats.rows, stats.bytes, stats.time), kept);
+            }
+            if !are_current {
+                add(&mut sum, (0, 0, Some(tablet.range)), kept);
+            }
+        }
+        for (tablet, stats) in self.stats_elsewhere(&there) {
+            let unsure = || (0, 0, Some(tablet.range));
+            add(&mut sum, stats.unwrap_or_else(unsure), kept);
+        }
+        sum
+    }
+}
+
+/// Adds rows, bytes and times, of which those that are kept count.
+fn add(sum: &mut TableStats, more: (u64, u64, Option<TimeRange>), kept: TimeRange) {
+    let (rows, bytes, time) = more;
+    sum.rows += rows;
+    sum.bytes += bytes;
+    let time = time.map(|time| time.intersect(kept)).filter(|time| !time.is_empty());
+    sum.time = match (sum.time, time) {
+        (Some(a), Some(b)) => Some(TimeRange::new(a.start.min(b.start), a.end.max(b.end))),
+        (a, b) => a.or(b),
+    };
+}
