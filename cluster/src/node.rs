@@ -39,7 +39,7 @@ use around::Around;
 use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting};
 use maintain::blocking;
-use oribi_model::{Clock, NodeId, TableId, TabletId, TimeRange};
+use oribi_model::{Answerer, Clock, NodeId, TableId, TabletId, TimeRange};
 use oribi_store::{Consent, Repaired, disk::Disk, log::GroupId};
 use parking_lot::Mutex;
 use route::Routes;
@@ -68,6 +68,8 @@ pub struct Node {
     hosting: Hosting,
     routes: Routes,
     scans: Scans,
+    /// Answers other nodes' questions about tablets that are here.
+    answerer: Mutex<Option<Arc<dyn Answerer>>>,
     /// Itself, for what other nodes ask and nobody here waits for.
     me: Weak<Node>,
     /// The greatest id of a tablet that lies on disk although the catalog never gave it away.
@@ -173,6 +175,7 @@ impl Node {
             hosting,
             routes,
             scans: Scans::default(),
+            answerer: Mutex::default(),
             me: Weak::new(),
             unowned,
             covering: tokio::sync::Mutex::default(),
@@ -194,6 +197,11 @@ impl Node {
         node.look_at_disk();
         node.look_at_troubles();
         node
+    }
+
+    /// Has other nodes' questions answered by this one, until the node stops.
+    pub fn answer_by(&self, answerer: Arc<dyn Answerer>) {
+        *self.answerer.lock() = Some(answerer);
     }
 
     /// The options it was opened with.

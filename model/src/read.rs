@@ -1,7 +1,7 @@
 //! The seam between those who ask for rows and the tablets that hold them.
 
 use crate::{
-    Block, ColumnId, ColumnType, Result, SeriesKey, Table, TableId, TabletId, TagPredicate,
+    Block, ColumnId, ColumnType, Place, Result, SeriesKey, Table, TableId, TabletId, TagPredicate,
     TagValues, TimeRange,
     series::{push_tag, split_tag},
 };
@@ -222,6 +222,28 @@ pub trait ReadPath: Send + Sync + 'static {
 
     /// All tables, by database and name.
     fn tables(&self) -> Vec<Arc<Table>>;
+
+    /// The tablets of a table that may hold rows of `time` and that only other nodes have, by the
+    /// node that is to be asked. A scan reads them, too.
+    fn places(&self, _table: TableId, _time: TimeRange) -> Vec<Place> {
+        Vec::new()
+    }
+
+    /// The same without the tablets of any place; `None` where there never is one.
+    fn without_places(&self) -> Option<Arc<dyn ReadPath>> {
+        None
+    }
+
+    /// Has the [`Answerer`](crate::Answerer) of another node answer about tablets of it, which are
+    /// current there. Blocks.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unreadable`] with the reason.
+    fn ask(&self, place: &Place, _question: &[u8]) -> Result<Vec<u8>> {
+        let tablet = place.tablets.first().copied().unwrap_or_default();
+        let reason = "there is no way to other nodes".to_owned();
+        Err(crate::Error::Unreadable { tablet, reason })
+    }
 
     /// How much a table holds. Blocks.
     fn stats(&self, table: TableId) -> TableStats;

@@ -6,7 +6,8 @@ use crate::{
     delivery::{Inlet, Outlet, Place, deliver},
     encode::{self, Format},
     filter::FilterCache,
-    plan,
+    places,
+    plan::{self, Plan},
     pools::Pools,
     question::{Question, WindowPlan},
     rows::Rows,
@@ -140,6 +141,23 @@ impl QueryEngine {
         self.rows(Asked::Merged(Box::new(plan), figures)).await
     }
 
+    /// As [`QueryEngine::figures`], of what `read` shows, where the bound plan is one that will do.
+    /// Blocks.
+    pub(crate) fn figures_of(
+        &self,
+        read: &dyn ReadPath,
+        asked: &WindowPlan,
+        will_do: impl FnOnce(&Plan) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        let Shared { options, filters, pools, .. } = &*self.shared;
+        let (watch, _place) = pools.windows().handle().block_on(self.admit())?;
+        let plan = plan::bind(asked, read, filters, options)?;
+        if !will_do(&plan) {
+            return Ok(None);
+        }
+        Ok(Some(strategy::figures(read, &plan, options, &watch)?.to_bytes(&plan)))
+    }
+
     /// What a question means now.
     ///
     /// # Errors
@@ -221,6 +239,10 @@ fn windows(
     let read = begun(shared)?;
     let mut out = Out::new(target, options, watch);
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
+    let parts = match parts {
+        Some(parts) => Some(parts),
+        None => places::figures(read.as_ref(), asked, &plan, options, watch)?,
+    };
     let stats = match parts {
         None => strategy::answer(read.as_ref(), &plan, options, watch, &mut out)?,
         Some(parts) => strategy::merged(&plan, parts, options, watch, &mut out)?,

@@ -6,8 +6,9 @@ use crate::{
     route::scan::{self, Holds, Piece, Question, Wish},
     transport::{Kind, Request},
 };
+use bytes::Bytes;
 use futures::future::join_all;
-use oribi_model::{Block, NodeId, ScanSpec, TabletId, TabletSpec};
+use oribi_model::{Block, NodeId, Place, ScanSpec, TableId, TabletId, TabletSpec, TimeRange};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, mpsc},
@@ -19,6 +20,8 @@ use tokio::time::{Instant, timeout};
 const SEEK_WAIT: Duration = Duration::from_secs(2);
 /// Before all of them are asked again.
 const SEEK_PAUSE: Duration = Duration::from_millis(20);
+/// Bytes of an answer that takes several pieces, about.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// How long a piece may take.
 const PIECE_WAIT: Duration = Duration::from_secs(10);
 
@@ -60,6 +63,45 @@ impl Node {
             Err(error) => Err((tablet, error)),
         };
         opened.map(of_tablet).collect()
+    }
+
+    /// Tablets of a table that are not here, by the node that is asked about them.
+    pub(super) fn places_of(&self, table: TableId, time: TimeRange) -> Vec<Place> {
+        let catalog = self.catalog();
+        let mut by_node = BTreeMap::<NodeId, Vec<TabletId>>::new();
+        let tablets = catalog.tablets_of(table).iter().filter(|tablet| tablet.range.overlaps(time));
+        for tablet in tablets.filter(|tablet| self.hosting.is_elsewhere(tablet.id)) {
+            if let Some(node) = self.nodes_of(tablet.id).first() {
+                by_node.entry(*node).or_default().push(tablet.id);
+            }
+        }
+        by_node.into_iter().map(|(node, tablets)| Place { node, tablets }).collect()
+    }
+
+    /// Has another node answer about tablets of it. Blocks.
+    pub(super) fn ask_place(&self, place: &Place, question: &[u8]) -> oribi_model::Result<Vec<u8>> {
+        let (from, question) = (place.node, Bytes::copy_from_slice(question));
+        let wish = Wish::Answer { tablets: place.tablets.clone(), question };
+        let whole = self.block_on(|node| async move { node.whole_answer(from, wish).await });
+        whole.map_err(|error| {
+            let tablet = place.tablets.first().copied().unwrap_or_default();
+            oribi_model::Error::Unreadable { tablet, reason: error.to_string() }
+        })
+    }
+
+    async fn whole_answer(&self, from: NodeId, wish: Wish) -> Result<Vec<u8>> {
+        let (mut answer, mut piece) = (Vec::new(), self.ask(from, &wish).await?);
+        while let Piece::Blocks { blocks, more } = piece {
+            blocks.iter().for_each(|part| answer.extend_from_slice(part));
+            let Some(scan) = more else { return Ok(answer) };
+            if answer.len() > ANSWER_BYTES_MAX {
+                // Where that does not get there, it ends by itself.
+                let _ = self.ask(from, &Wish::Close(scan)).await;
+                break;
+            }
+            piece = self.ask(from, &Wish::Fetch(scan)).await?;
+        }
+        Err(Error::Read(format!("node {from}: its answer is too long")))
     }
 
     /// How much tablets hold that are not here; `None` where no answer came. Blocks.

@@ -2,7 +2,7 @@
 
 use super::{
     CATALOG_GROUP, Node,
-    question::{AskedNode, Known},
+    question::{AskedNode, Only, View},
 };
 use oribi_model::{
     BlockIter, ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan,
@@ -18,7 +18,7 @@ impl ReadPath for Node {
         let behind = |error: crate::Error| oribi_model::Error::Behind(error.to_string());
         self.wait_for_catalog().map_err(behind)?;
         let node = self.me.upgrade().ok_or_else(|| behind(crate::Error::Stopping))?;
-        Ok(Some(Arc::new(AskedNode::new(node))))
+        Ok(Some(Arc::new(AskedNode::new(node, Only::All))))
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
@@ -30,11 +30,11 @@ impl ReadPath for Node {
     }
 
     fn stats(&self, table: TableId) -> TableStats {
-        self.stats_of(&Known::default(), table)
+        self.stats_of(&View::default(), table)
     }
 
     fn scan(&self, table: TableId, spec: &ScanSpec, parts_max: usize) -> Result<Vec<TabletScan>> {
-        self.scan_of(&Known::default(), table, spec, parts_max)
+        self.scan_of(&View::default(), table, spec, parts_max)
     }
 }
 
@@ -42,7 +42,7 @@ impl Node {
     /// A scan for a question that knows some tablets to be current. Blocks.
     pub(super) fn scan_of(
         &self,
-        known: &Known,
+        view: &View,
         table: TableId,
         spec: &ScanSpec,
         parts_max: usize,
@@ -55,13 +55,14 @@ impl Node {
         };
         let spec = Arc::new(ScanSpec { time, ..spec.clone() });
         let tablets = catalog.tablets_of(table).iter().filter(|one| one.range.overlaps(time));
-        let tablets: Vec<TabletSpec> = tablets.copied().collect();
+        let shown = tablets.filter(|tablet| view.shows(self, tablet.id));
+        let tablets: Vec<TabletSpec> = shown.copied().collect();
         let ids = tablets.iter().map(|tablet| tablet.id);
         let (there, here): (Vec<_>, Vec<_>) = ids.partition(|id| self.hosting.is_elsewhere(*id));
         let there = self.open_elsewhere(there, &spec);
         let there = there.map_err(|(tablet, error)| unreadable(tablet, &error))?;
         let mut there: HashMap<_, _> = there.into_iter().collect();
-        self.make_current(known, here.into_iter()).map_err(not_current)?;
+        self.make_current(view, here.into_iter()).map_err(not_current)?;
         let mut scans = Vec::new();
         for tablet in tablets {
             let parts = match there.remove(&tablet.id) {

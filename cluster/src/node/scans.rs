@@ -1,7 +1,12 @@
 //! Scans of tablets that are here, for nodes that do not have them: each is read on as far as
 //! another piece is asked for.
 
-use super::{Node, hosting::group_of, maintain::blocking};
+use super::{
+    Node,
+    hosting::group_of,
+    maintain::blocking,
+    question::{AskedNode, Only},
+};
 use crate::{
     Error, Result,
     route::scan::{self, Holds, Piece, Question, Wish},
@@ -108,6 +113,17 @@ impl Node {
                 Ok(holds) => Piece::Blocks { blocks: scan::encode_holds(&holds), more: None },
                 Err(error) => Piece::Failed(error.to_string()),
             },
+            Wish::Answer { tablets, question } => {
+                let busy = Refusal::Busy { retry_after_ms: BUSY_MS };
+                let scan = self.scans.begin(by).ok_or(busy)?;
+                match self.clone().answer_of(tablets, question).await {
+                    Ok(parts) => self.next_piece(scan, by, parts).await,
+                    Err(error) => {
+                        self.scans.close(scan, by);
+                        Piece::Failed(error.to_string())
+                    }
+                }
+            }
             Wish::Open(question) => {
                 let busy = Refusal::Busy { retry_after_ms: BUSY_MS };
                 let scan = self.scans.begin(by).ok_or(busy)?;
@@ -125,6 +141,30 @@ impl Node {
             },
         };
         Ok(piece.encode())
+    }
+
+    /// What the answerer makes of a question about tablets that are here.
+    async fn answer_of(self: Arc<Node>, tablets: Vec<TabletId>, question: Bytes) -> Result<Parts> {
+        let Some(answerer) = self.answerer.lock().clone() else {
+            return Err(Error::Read("nobody answers here".into()));
+        };
+        self.catalog_now().await?;
+        self.current(&tablets).await?;
+        if let Some(reason) = tablets.iter().find_map(|one| self.hosting.reason_absent(*one)) {
+            return Err(Error::Read(reason));
+        }
+        blocking(move || {
+            let only = Only::These(tablets.into_iter().collect());
+            let shown = Arc::new(AskedNode::new(self, only));
+            let answer = answerer.answer(&question, shown).map_err(Error::Read)?;
+            let answer = Bytes::from(answer);
+            let starts = (0..answer.len()).step_by(PIECE_BYTES);
+            let part =
+                move |start: usize| Ok(answer.slice(start..answer.len().min(start + PIECE_BYTES)));
+            let parts: Parts = Box::new(starts.map(part));
+            Ok(parts)
+        })
+        .await
     }
 
     async fn holds(&self, tablets: &[TabletId]) -> Result<Vec<Holds>> {

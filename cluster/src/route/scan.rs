@@ -1,7 +1,8 @@
 //! Rows of tablets that other nodes have, as the bodies of frames; integers little-endian.
 //!
 //! A wish is `version u8, kind u8` and a question in JSON (1), or the number `u64` of a scan of which
-//! more is wanted (2) or nothing (3), or tablets `u64` of which is to be told how much they hold (4). What comes of it is `version u8, state u8` and, where the state
+//! more is wanted (2) or nothing (3), or tablets `u64` of which is to be told how much they hold (4),
+//! or `count u32`, so many tablets `u64`, and a question about them for whoever answers there (5). What comes of it is `version u8, state u8` and, where the state
 //! is not failed (2, then a text), `scan u64, count u32`, and of each block `length u32` and it as a
 //! batch in its log form, whose columns are numbered from 1 in the order asked for. State 1 says
 //! that more is to come.
@@ -22,6 +23,7 @@ const OPEN: u8 = 1;
 const FETCH: u8 = 2;
 const CLOSE: u8 = 3;
 const STATS: u8 = 4;
+const ANSWER: u8 = 5;
 
 /// What is asked of a node that has a tablet.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +36,8 @@ pub(crate) enum Wish {
     Close(u64),
     /// How much these tablets hold.
     Stats(Vec<TabletId>),
+    /// What whoever answers there makes of a question about these.
+    Answer { tablets: Vec<TabletId>, question: Bytes },
 }
 
 /// Which rows of which tablet.
@@ -89,6 +93,12 @@ impl Wish {
                 out.push(STATS);
                 tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
             }
+            Wish::Answer { tablets, question } => {
+                out.push(ANSWER);
+                out.put_u32_le(tablets.len() as u32);
+                tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
+                out.put_slice(question);
+            }
         }
         out.into()
     }
@@ -99,9 +109,14 @@ impl Wish {
             return serde_json::from_slice(rest).ok().map(Wish::Open);
         }
         if *kind == STATS {
-            let (tablets, rest) = rest.as_chunks();
-            let tablet = |bytes: &[u8; 8]| TabletId(u64::from_le_bytes(*bytes));
-            return rest.is_empty().then(|| Wish::Stats(tablets.iter().map(tablet).collect()));
+            return take_tablets(rest).map(Wish::Stats);
+        }
+        if *kind == ANSWER {
+            let (count, rest) = rest.split_first_chunk()?;
+            let bytes = (u32::from_le_bytes(*count) as usize).checked_mul(8)?;
+            let (tablets, question) = rest.split_at_checked(bytes)?;
+            let question = Bytes::copy_from_slice(question);
+            return take_tablets(tablets).map(|tablets| Wish::Answer { tablets, question });
         }
         let scan = u64::from_le_bytes(rest.try_into().ok()?);
         match *kind {
@@ -110,6 +125,12 @@ impl Wish {
             _ => None,
         }
     }
+}
+
+fn take_tablets(bytes: &[u8]) -> Option<Vec<TabletId>> {
+    let (tablets, rest) = bytes.as_chunks();
+    let tablet = |bytes: &[u8; 8]| TabletId(u64::from_le_bytes(*bytes));
+    rest.is_empty().then(|| tablets.iter().map(tablet).collect())
 }
 
 /// What comes of a scan.
@@ -415,7 +436,9 @@ mod tests {
         let wish = Wish::Open(question.clone());
         assert_eq!(Wish::decode(&wish.encode()), Some(wish));
         let stats = [vec![], vec![TabletId(1), TabletId(u64::MAX)]].map(Wish::Stats);
-        for wish in stats.into_iter().chain([Wish::Fetch(3), Wish::Close(u64::MAX)]) {
+        let tablets = vec![TabletId(4), TabletId(1)];
+        let answer = Wish::Answer { tablets, question: Bytes::from_static(b"?") };
+        for wish in stats.into_iter().chain([answer, Wish::Fetch(3), Wish::Close(u64::MAX)]) {
             assert_eq!(Wish::decode(&wish.encode()), Some(wish));
         }
         let asked = question.spec();

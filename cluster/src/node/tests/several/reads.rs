@@ -1,7 +1,7 @@
 //! Reads at any node.
 
 use super::*;
-use oribi_model::Feed;
+use oribi_model::{Answerer, Feed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_at_a_follower_has_every_row_that_was_acked_before() {
@@ -165,5 +165,60 @@ async fn a_tablet_that_no_node_can_read_is_named() {
         matches!(error, oribi_model::Error::Unreadable { tablet, .. } if tablet == lost),
         "{error}"
     );
+    three.end().await;
+}
+
+/// Answers with all values that it is shown, as text.
+struct Lister(TableId);
+
+impl Answerer for Lister {
+    fn answer(&self, question: &[u8], tablets: Arc<dyn ReadPath>) -> Result<Vec<u8>, String> {
+        assert_eq!(question, b"which?");
+        let rows = rows_by(&*tablets, self.0);
+        let time = tablets.stats(self.0).time.ok_or("it holds nothing")?;
+        assert!(rows.iter().all(|(at, _)| time.contains(*at)));
+        Ok(rows.iter().map(|(_, value)| format!("{value} ")).collect::<String>().into_bytes())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_node_answers_about_the_tablets_that_only_it_has() {
+    let three = Three::open_with(alone_in_turn).await;
+    let (table, tablets) = tablets(&three.node(1), 6).await;
+    let node = three.node(1);
+    for (at, (tablet, time)) in (0..).zip(&tablets) {
+        let parts = (0..200).map(|row| (*tablet, batch(table, &[time + row], at * 1_000 + row)));
+        assert!(node.write_many(parts.collect()).await.into_iter().all(|outcome| outcome.is_ok()));
+    }
+    three.node(2).answer_by(Arc::new(Lister(table)));
+    let asking = tokio::task::spawn_blocking(move || {
+        let question = node.begin().unwrap().unwrap();
+        let places = question.places(table, TimeRange::ALL);
+        let here = question.without_places().unwrap();
+        let own = rows_by(&*here, table).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        assert_eq!(here.places(table, TimeRange::ALL), []);
+        let answers = places.into_iter().map(|place| {
+            let answer = question.ask(&place, b"which?");
+            (place, answer.map(|answer| String::from_utf8(answer).unwrap()))
+        });
+        (own, answers.collect::<Vec<_>>())
+    });
+    let (own, answers) = asking.await.unwrap();
+    let led = |node: u32| {
+        let is_there =
+            |tablet: TabletId| alone_in_turn(GroupId(tablet.0)).founder().node == NodeId(node);
+        let of_node = (0..).zip(&tablets).filter(move |(_, (tablet, _))| is_there(*tablet));
+        of_node.flat_map(|(at, _)| (0..200).map(move |row| at * 1_000 + row)).collect::<Vec<i64>>()
+    };
+    let sorted = |mut values: Vec<i64>| {
+        values.sort_unstable();
+        values
+    };
+    assert_eq!(sorted(own), led(1));
+    assert_eq!(answers.iter().map(|(place, _)| place.node.0).collect::<Vec<_>>(), [2, 3]);
+    let told = answers[0].1.as_ref().unwrap().split_whitespace();
+    assert_eq!(sorted(told.map(|value| value.parse().unwrap()).collect()), led(2));
+    let error = answers[1].1.as_ref().unwrap_err().to_string();
+    assert!(error.contains("nobody answers"), "{error}");
     three.end().await;
 }
