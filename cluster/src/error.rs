@@ -79,6 +79,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// Rows could not be read, here or on another node.
+    #[error("cannot read rows: {0}")]
+    Read(String),
+
     /// Background work broke off by a bug.
     #[error("the work broke off: {0}")]
     Panicked(String),
@@ -111,7 +115,10 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Store(error) => error.is_retryable(),
-            Error::Unavailable { .. } | Error::Unknown { .. } | Error::Stopping => true,
+            Error::Unavailable { .. }
+            | Error::Unknown { .. }
+            | Error::Read(_)
+            | Error::Stopping => true,
             _ => false,
         }
     }

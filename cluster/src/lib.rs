@@ -41,3 +41,10 @@ pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
 pub use peering::{NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView};
 pub use repair::repair;
 pub use replica::{Members, Replica};
+
+/// Reads bodies of frames that are known only here: any bytes may come.
+#[cfg(fuzzing)]
+pub fn fuzz_bodies(bytes: &[u8]) {
+    route::wire::fuzz(bytes);
+    route::scan::fuzz(bytes);
+}

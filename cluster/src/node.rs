@@ -7,6 +7,7 @@ mod compaction;
 mod current;
 mod damage;
 mod data_dir;
+mod elsewhere;
 mod feed;
 mod forward;
 mod hosting;
@@ -15,10 +16,12 @@ mod links;
 mod maintain;
 mod options;
 mod outbox;
+mod question;
 mod read;
 mod recovery;
 mod retention;
 mod route;
+mod scans;
 mod service;
 mod stats;
 mod tablet_machine;
@@ -42,10 +45,11 @@ use around::Around;
 use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting};
 use maintain::blocking;
-use oribi_model::{Clock, TableId, TabletId, TimeRange};
+use oribi_model::{Answerer, Clock, TableId, TabletId, TimeRange};
 use oribi_store::{Consent, Repaired, disk::Disk, log::GroupId};
 use parking_lot::Mutex;
 use route::Routes;
+use scans::Scans;
 use std::{
     collections::BTreeSet,
     path::PathBuf,
@@ -74,6 +78,9 @@ pub struct Node {
     catalog_replica: Arc<Replica>,
     hosting: Hosting,
     routes: Routes,
+    scans: Scans,
+    /// Answers other nodes' questions about tablets that are here.
+    answerer: Mutex<Option<Arc<dyn Answerer>>>,
     /// Itself, for what other nodes ask and nobody here waits for.
     me: Weak<Node>,
     /// The greatest id of a tablet that lies on disk although the catalog never gave it away.
@@ -180,6 +187,8 @@ impl Node {
             catalog_replica,
             hosting,
             routes,
+            scans: Scans::default(),
+            answerer: Mutex::default(),
             me: Weak::new(),
             unowned,
             covering: tokio::sync::Mutex::default(),
@@ -202,6 +211,11 @@ impl Node {
         node.look_at_disk();
         node.look_at_troubles();
         node
+    }
+
+    /// Has other nodes' questions answered by this one, until the node stops.
+    pub fn answer_by(&self, answerer: Arc<dyn Answerer>) {
+        *self.answerer.lock() = Some(answerer);
     }
 
     /// The options it was opened with.

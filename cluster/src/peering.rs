@@ -26,6 +26,7 @@ use crate::{
     transport::{Channel, Service, Tcp},
 };
 use door::{Door, Eyes};
+use oribi_model::NodeId;
 use state::State;
 use std::{collections::BTreeSet, io, net::TcpListener, sync::Arc};
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
@@ -54,10 +55,18 @@ impl Peering {
         let eyes = Eyes { node: Arc::downgrade(&node), supervisor: supervisor.clone() };
         let elsewhere = Some((Handle::current(), tcp.clone()));
         let watch = Watch::start(node.identity(), listener, Arc::new(eyes), elsewhere)?;
-        node.connect(tcp.clone());
         let (book, heard, stopped) = Default::default();
         let stopped: watch::Sender<bool> = stopped;
         let state = Arc::new(State { node, options, tcp, watch, supervisor, book, heard, stopped });
+        let eyes = Arc::downgrade(&state);
+        let hears = move |nodes: &BTreeSet<NodeId>| {
+            let mut hears = true;
+            if let Some(state) = eyes.upgrade() {
+                state.watch.view(|view| hears = view.trusts_majority(nodes));
+            }
+            hears
+        };
+        state.node.connect(state.tcp.clone(), Arc::new(hears));
         door.open(&state);
         let mut tasks = JoinSet::new();
         tasks.spawn(tasks::call(state.clone()));

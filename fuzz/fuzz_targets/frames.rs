@@ -21,6 +21,7 @@ fuzz_target!(|data: &[u8]| {
     while let Ok(Some(received)) = decoder.next_frame() {
         let Received::Frame(frame) = received else { continue };
         let _ = Refusal::decode(&frame.body);
+        oribi_cluster::fuzz_bodies(&frame.body);
         if let Ok(hello) = Hello::decode(&frame.body) {
             let own = NodeIdentity { cluster: ClusterId(1), node: NodeId(1), boot: Boot(1) };
             let _ = Hello::accept(own, &hello);

@@ -12,6 +12,7 @@ pub mod feed;
 pub mod id;
 pub mod name;
 pub mod params;
+mod places;
 pub mod points;
 pub mod predicate;
 pub mod read;
@@ -28,6 +29,7 @@ pub use error::{Error, Result};
 pub use feed::{BatchIter, Committed, Feed, WindowFeed, WindowQuestion, WindowRow, WrongMember};
 pub use id::{ColumnId, LogIndex, NodeId, TableId, TabletId};
 pub use name::Name;
+pub use places::{Answerer, Place};
 pub use points::{Points, RejectReason, Rejection};
 pub use predicate::{TagPredicate, TagValues};
 pub use read::{

@@ -1,7 +1,7 @@
 //! The seam between those who ask for rows and the tablets that hold them.
 
 use crate::{
-    Block, ColumnId, ColumnType, Result, SeriesKey, Table, TableId, TabletId, TagPredicate,
+    Block, ColumnId, ColumnType, Place, Result, SeriesKey, Table, TableId, TabletId, TagPredicate,
     TagValues, TimeRange,
     series::{push_tag, split_tag},
 };
@@ -50,6 +50,13 @@ impl SeriesFilter {
                 SeriesFilter::Tags(NamedSeries { values, test })
             }
         }
+    }
+
+    /// What it asks of tags, as data: every series that is wanted does so, and others may.
+    pub fn tags(&self) -> TagPredicate {
+        let SeriesFilter::Tags(named) = self else { return TagPredicate::Always };
+        let one = |(tag, values): &(ColumnId, TagValues)| TagPredicate::In(*tag, values.clone());
+        TagPredicate::And(named.values.iter().map(one).collect())
     }
 
     /// Whether rows of `series` are wanted.
@@ -216,16 +223,39 @@ pub trait ReadPath: Send + Sync + 'static {
     /// All tables, by database and name.
     fn tables(&self) -> Vec<Arc<Table>>;
 
-    /// How much a table holds.
+    /// The tablets of a table that may hold rows of `time` and that only other nodes have, by the
+    /// node that is to be asked. A scan reads them, too.
+    fn places(&self, _table: TableId, _time: TimeRange) -> Vec<Place> {
+        Vec::new()
+    }
+
+    /// The same without the tablets of any place; `None` where there never is one.
+    fn without_places(&self) -> Option<Arc<dyn ReadPath>> {
+        None
+    }
+
+    /// Has the [`Answerer`](crate::Answerer) of another node answer about tablets of it, which are
+    /// current there. Blocks.
+    ///
+    /// # Errors
+    /// [`crate::Error::Unreadable`] with the reason.
+    fn ask(&self, place: &Place, _question: &[u8]) -> Result<Vec<u8>> {
+        let tablet = place.tablets.first().copied().unwrap_or_default();
+        let reason = "there is no way to other nodes".to_owned();
+        Err(crate::Error::Unreadable { tablet, reason })
+    }
+
+    /// How much a table holds. Blocks.
     fn stats(&self, table: TableId) -> TableStats;
 
-    /// Waits until the tables that are known here are all that were acked before this call, at
-    /// whichever node. A question begins with it. Blocks.
+    /// Begins a question: the tables are all those that were acked before this call, at whichever
+    /// node, and so are the rows of all that is read by way of what it gives. `None`: this is so of
+    /// every read anyway. Blocks.
     ///
     /// # Errors
     /// [`crate::Error::Behind`] where that cannot be told.
-    fn catch_up(&self) -> Result<()> {
-        Ok(())
+    fn begin(&self) -> Result<Option<Arc<dyn ReadPath>>> {
+        Ok(None)
     }
 
     /// Opens a scan of a table as it stands now. Blocks. Every row acked before the call is in it, and

@@ -6,7 +6,8 @@ use crate::{
     delivery::{Inlet, Outlet, Place, deliver},
     encode::{self, Format},
     filter::FilterCache,
-    plan,
+    places,
+    plan::{self, Plan},
     pools::Pools,
     question::{Question, WindowPlan},
     rows::Rows,
@@ -140,6 +141,23 @@ impl QueryEngine {
         self.rows(Asked::Merged(Box::new(plan), figures)).await
     }
 
+    /// As [`QueryEngine::figures`], of what `read` shows, where the bound plan is one that will do.
+    /// Blocks.
+    pub(crate) fn figures_of(
+        &self,
+        read: &dyn ReadPath,
+        asked: &WindowPlan,
+        will_do: impl FnOnce(&Plan) -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        let Shared { options, filters, pools, .. } = &*self.shared;
+        let (watch, _place) = pools.windows().handle().block_on(self.admit())?;
+        let plan = plan::bind(asked, read, filters, options)?;
+        if !will_do(&plan) {
+            return Ok(None);
+        }
+        Ok(Some(strategy::figures(read, &plan, options, &watch)?.to_bytes(&plan)))
+    }
+
     /// What a question means now.
     ///
     /// # Errors
@@ -217,10 +235,14 @@ fn windows(
     watch: &Arc<Watch>,
     target: &mut dyn Target,
 ) -> Result<()> {
-    let Shared { read, options, filters, .. } = shared;
-    read.catch_up()?;
+    let Shared { options, filters, .. } = shared;
+    let read = begun(shared)?;
     let mut out = Out::new(target, options, watch);
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
+    let parts = match parts {
+        Some(parts) => Some(parts),
+        None => places::figures(read.as_ref(), asked, &plan, options, watch)?,
+    };
     let stats = match parts {
         None => strategy::answer(read.as_ref(), &plan, options, watch, &mut out)?,
         Some(parts) => strategy::merged(&plan, parts, options, watch, &mut out)?,
@@ -228,9 +250,14 @@ fn windows(
     out.end(stats)
 }
 
+/// The read path of a question that begins now.
+fn begun(shared: &Shared) -> Result<Arc<dyn ReadPath>> {
+    Ok(shared.read.begin()?.unwrap_or_else(|| shared.read.clone()))
+}
+
 fn figures(shared: &Shared, asked: &WindowPlan, watch: &Arc<Watch>) -> Result<Vec<u8>> {
-    let Shared { read, options, filters, .. } = shared;
-    read.catch_up()?;
+    let Shared { options, filters, .. } = shared;
+    let read = begun(shared)?;
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
     Ok(strategy::figures(read.as_ref(), &plan, options, watch)?.to_bytes(&plan))
 }
@@ -245,12 +272,11 @@ async fn sql(
         let statement = Arc::new(statement);
         let mut target = target;
         for shortcut in [Shortcut::Try, Shortcut::Leave] {
-            let planned = planned(&shared, &statement, shortcut, &watch).await?;
+            let (planned, read) = planned(&shared, &statement, shortcut, &watch).await?;
             let (sharing, watching) = (shared.clone(), watch.clone());
             let write = move || {
                 let mut out = Out::new(target.as_mut(), &sharing.options, &watching);
-                let Some(stats) =
-                    planned.answer(&sharing.read, &sharing.options, &watching, &mut out)?
+                let Some(stats) = planned.answer(&read, &sharing.options, &watching, &mut out)?
                 else {
                     return Ok(Some(target));
                 };
@@ -266,23 +292,24 @@ async fn sql(
     answer.await.unwrap_or_else(|error| watch.fail(error));
 }
 
-/// Plans a statement. What this holds on to is given back when it ends, whether or not anybody
+/// Plans a statement, and gives what it is to be answered from. What this holds on to is given back when it ends, whether or not anybody
 /// waits.
 async fn planned(
     shared: &Arc<Shared>,
     statement: &Arc<(Option<String>, String)>,
     shortcut: Shortcut,
     watch: &Arc<Watch>,
-) -> Result<Planned> {
+) -> Result<(Planned, Arc<dyn ReadPath>)> {
     let permit = shared.pools.planning().await;
     let (shared, statement, watch) = (shared.clone(), statement.clone(), watch.clone());
     let runtime = tokio::runtime::Handle::current();
     let plan = move || {
         let _permit = permit;
-        let Shared { read, options, filters, .. } = shared.as_ref();
+        let Shared { options, filters, .. } = shared.as_ref();
         let (db, text) = statement.as_ref();
-        read.catch_up()?;
-        runtime.block_on(sql::plan(read, options, filters, db.clone(), text, shortcut, &watch))
+        let read = begun(&shared)?;
+        let plan = sql::plan(&read, options, filters, db.clone(), text, shortcut, &watch);
+        Ok((runtime.block_on(plan)?, read))
     };
     tokio::task::spawn_blocking(plan).await.map_err(stopped)?
 }

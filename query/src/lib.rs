@@ -24,6 +24,7 @@ mod moment;
 mod operator;
 mod options;
 mod parallel;
+mod places;
 mod plan;
 mod pools;
 mod presence;

@@ -7,9 +7,12 @@ use crate::{
     windows::{Windows, zone},
 };
 use oribi_model::TimeRange;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A window question as asked.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Question {
     /// The database; `default` when absent.
     pub db: Option<String>,
@@ -65,6 +68,8 @@ pub struct WindowPlan {
     pub(crate) order: Order,
     /// Rows at most.
     pub(crate) limit: Option<usize>,
+    /// In whose words that was asked, and at which moment; `None` where no words say it.
+    pub(crate) asked: Option<Arc<(Question, i64)>>,
 }
 
 /// Tags that make groups.
@@ -126,6 +131,7 @@ impl Question {
             fill: fill(given(&self.fill))?,
             order: order(given(&self.order))?,
             limit: limit(given(&self.limit))?,
+            asked: Some(Arc::new((self.clone(), now_ns))),
         })
     }
 }
@@ -151,6 +157,7 @@ impl WindowPlan {
             fill: Fill::None,
             order: Order::Ascending,
             limit: None,
+            asked: None,
         }
     }
 }

@@ -5,10 +5,16 @@ mod support;
 
 use arrow_array::RecordBatch;
 use axum::body::Bytes;
-use oribi_model::{ColumnType, ReadPath, Value};
+use oribi_model::{
+    Answerer, ColumnType, NodeId, Place, ReadPath, ScanSpec, Table, TableId, TableStats, TabletId,
+    TabletScan, TimeRange, Value,
+};
 use oribi_query::{Error, QueryEngine, QueryOptions, Question, WindowPlan};
 use proptest::prelude::*;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 use support::{Memory, MemoryTable};
 use tokio::runtime::Runtime;
 
@@ -160,4 +166,86 @@ fn figures_of_another_question_are_refused() {
         let found = answer(&runtime, &engine, &other, Some(vec![figures.clone()]));
         assert!(matches!(found, Err(Error::Figures { .. })), "{other:?}");
     }
+}
+
+/// Rows of which some are on another node.
+struct Parted {
+    here: Arc<Memory>,
+    there: (Arc<Memory>, QueryEngine),
+    answers: bool,
+    scans: AtomicUsize,
+}
+
+impl ReadPath for Parted {
+    fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
+        self.here.table(db, table)
+    }
+
+    fn tables(&self) -> Vec<Arc<Table>> {
+        self.here.tables()
+    }
+
+    fn stats(&self, _: TableId) -> TableStats {
+        TableStats { rows: 0, bytes: 0, time: Some(TimeRange::ALL) }
+    }
+
+    fn scan(
+        &self,
+        table: TableId,
+        spec: &ScanSpec,
+        parts_max: usize,
+    ) -> oribi_model::Result<Vec<TabletScan>> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
+        let mut scans = self.here.scan(table, spec, parts_max)?;
+        scans.extend(self.there.0.scan(table, spec, parts_max)?);
+        Ok(scans)
+    }
+
+    fn places(&self, _: TableId, _: TimeRange) -> Vec<Place> {
+        vec![Place { node: NodeId(2), tablets: vec![TabletId(9)] }]
+    }
+
+    fn without_places(&self) -> Option<Arc<dyn ReadPath>> {
+        Some(self.here.clone())
+    }
+
+    fn ask(&self, place: &Place, question: &[u8]) -> oribi_model::Result<Vec<u8>> {
+        let (read, engine) = &self.there;
+        let answer = match self.answers {
+            true => engine.answer(question, read.clone()),
+            false => Err("it knows nothing of that".into()),
+        };
+        let tablet = place.tablets[0];
+        answer.map_err(|reason| oribi_model::Error::Unreadable { tablet, reason })
+    }
+}
+
+#[test]
+fn rows_of_another_node_come_as_figures_or_one_by_one() {
+    let runtime = runtime();
+    let rows: Vec<Row> = (0..200)
+        .map(|at| {
+            let host = (at % 3) as u8;
+            ((host, (at % 4) as u8), at * 7, (at % 5 > 0).then_some(at as i32 * 31 - 900))
+        })
+        .collect();
+    let (here, there): (Vec<Row>, Vec<Row>) = rows.iter().partition(|row| row.1 < 500);
+    let options = QueryOptions { threads_max: 2, ..Default::default() };
+    for answers in [true, false] {
+        let memory = Arc::new(Memory(vec![table(&there)]));
+        let parted = Arc::new(Parted {
+            here: Arc::new(Memory(vec![table(&here)])),
+            there: (memory, engine(&there)),
+            answers,
+            scans: AtomicUsize::new(0),
+        });
+        let asked = QueryEngine::new(parted.clone(), options.clone());
+        for plan in [plan(Some("50ns"), Some("host")), plan(None, Some("*")), plan(None, None)] {
+            let expected = answer(&runtime, &engine(&rows), &plan, None).unwrap();
+            assert_eq!(answer(&runtime, &asked, &plan, None).unwrap(), expected);
+        }
+        assert_eq!(parted.scans.load(Ordering::Relaxed) == 0, answers);
+    }
+    let unknown = engine(&there).answer(b"{\"version\":9}", Arc::new(Memory(Vec::new())));
+    assert!(unknown.is_err());
 }

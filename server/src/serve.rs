@@ -80,6 +80,7 @@ impl Server {
         )?;
         let read = WithDeadLetters::over(node.clone());
         let engine = QueryEngine::with_clock(read, config.query.clone(), clock.clone());
+        node.answer_by(Arc::new(engine.clone()));
         let connectors = Connectors::start(
             config.connectors.clone(),
             ConnectorParts {

@@ -33,25 +33,26 @@ impl Node {
 
     /// As [`Node::current`], from a thread that may block.
     pub(super) fn wait_until_current(&self, tablets: Vec<TabletId>) -> Result<()> {
-        let is_shared = |tablet: &TabletId| self.is_on_others_too(group_of(*tablet));
-        self.wait(tablets.iter().any(is_shared), |node| async move { node.current(&tablets).await })
+        match tablets.iter().any(|tablet| self.is_on_others_too(group_of(*tablet))) {
+            true => self.block_on(|node| async move { node.current(&tablets).await }),
+            false => Ok(()),
+        }
     }
 
     /// As [`Node::catalog_now`], from a thread that may block.
     pub(super) fn wait_for_catalog(&self) -> Result<()> {
-        self.wait(!self.is_only_here(CATALOG_GROUP), |node| async move {
-            node.catalog_now().await.map(drop)
-        })
+        match self.is_only_here(CATALOG_GROUP) {
+            true => Ok(()),
+            false => self.block_on(|node| async move { node.catalog_now().await.map(drop) }),
+        }
     }
 
-    /// Does `work` on the node's own runtime where there is any to do.
-    fn wait<F>(&self, is_due: bool, work: impl FnOnce(Arc<Node>) -> F) -> Result<()>
+    /// Does `work` on the node's own runtime, and waits for it on this thread.
+    pub(super) fn block_on<T, F>(&self, work: impl FnOnce(Arc<Node>) -> F) -> Result<T>
     where
-        F: Future<Output = Result<()>> + Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
     {
-        if !is_due {
-            return Ok(());
-        }
         let (Some(node), Some(runtime)) = (self.me.upgrade(), self.routes.runtime.clone()) else {
             return Err(Error::Stopping);
         };
@@ -63,6 +64,9 @@ impl Node {
 
     /// Whether this node has a replica of a group that is not the only one.
     fn is_on_others_too(&self, group: GroupId) -> bool {
+        if self.hosting.has_no_others() {
+            return false;
+        }
         let own = |node| node == self.hosting.node;
         let is_here = self.replica(group).is_some()
             || self.assignment(group).voters().iter().any(|voter| own(voter.node));
@@ -71,7 +75,9 @@ impl Node {
 
     /// Whether nobody but this node knows of any write of a group.
     fn is_only_here(&self, group: GroupId) -> bool {
-        self.is_alone(group) && self.replica(group).is_none_or(|replica| !replica.has_others())
+        self.hosting.has_no_others()
+            || self.is_alone(group)
+                && self.replica(group).is_none_or(|replica| !replica.has_others())
     }
 
     /// Asks the leaders how far they are, and waits until the replicas that are here are there.

@@ -4,10 +4,15 @@ use super::Node;
 use crate::{Result, command::Body, node::hosting::Hosted};
 use oribi_model::{BatchIter, Committed, Feed, LogIndex, RowBatch, TableId, TabletId};
 
+const ELSEWHERE: &str = "it is only on other nodes";
+
 impl Feed for Node {
     fn tablets(&self, table: TableId) -> Vec<TabletId> {
-        let hosted = self.hosting.of_table(&self.catalog(), table);
-        hosted.iter().map(|hosted| hosted.tablet.spec().id).collect()
+        let catalog = self.catalog();
+        let ids = catalog.tablets_of(table).iter().map(|tablet| tablet.id);
+        let may_hold =
+            |id: &TabletId| self.hosting.get(*id).is_some() || self.hosting.is_elsewhere(*id);
+        ids.filter(may_hold).collect()
     }
 
     fn committed(
@@ -16,7 +21,13 @@ impl Feed for Node {
         place: u64,
         bytes_max: usize,
     ) -> oribi_model::Result<Option<Committed>> {
-        let Some(hosted) = self.hosting.get(tablet) else { return Ok(None) };
+        let Some(hosted) = self.hosting.get(tablet) else {
+            // Passed over, its rows would be missing for ever.
+            return match self.hosting.is_elsewhere(tablet) {
+                true => Err(oribi_model::Error::Unreadable { tablet, reason: ELSEWHERE.into() }),
+                false => Ok(None),
+            };
+        };
         committed(&hosted, place, bytes_max)
             .map_err(|error| oribi_model::Error::Unreadable { tablet, reason: error.to_string() })
     }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Error, Incarnation, Result,
-    command::Command,
+    command::{Body, Command},
     replica::{Missed, Patience},
     route::wire::{self, Asked, Part, Said},
     transport::{Kind, Refusal, Request},
@@ -25,6 +25,8 @@ const ANSWER_WAIT: Duration = Duration::from_millis(500);
 const FRAME_BYTES_MAX: usize = 8 << 20;
 /// When a node that has too much to do may be asked again, ms.
 const BUSY_MS: u32 = 1_000;
+/// How long rows of another node wait for room in memory.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 /// How long one waits for a catalog that another node has already.
 const CATALOG_WAIT: Duration = Duration::from_secs(1);
 
@@ -147,6 +149,12 @@ impl Node {
         if left.is_zero() {
             return Said::Failed("it came too late".into());
         }
+        if matches!(&errand, Errand::Commit(command) if matches!(command.body(), Body::Rows(_)))
+            && timeout(ROOM_WAIT.min(left), self.room()).await.is_err()
+        {
+            return Said::Busy { retry_after_ms: BUSY_MS };
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
         said_of(self.lead(part.group, errand, Patience::of_several(left)).await)
     }
 

@@ -5,10 +5,11 @@ use super::{
     data_dir::DataDir, tablet_machine::TabletMachine,
 };
 use crate::{
-    Assignment, Catalog, Error, MemberId, Result,
+    Assignment, Catalog, Error, MemberId, NodeRecord, Result,
+    catalog::FIRST_NODE,
     replica::{Instances, Replica},
 };
-use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec, TimeRange};
+use oribi_model::{LogIndex, NodeId, TableId, TabletId, TabletSpec};
 use oribi_store::{
     Consent, Repair, Repaired, Tablet, TabletOptions,
     disk::Disk,
@@ -88,6 +89,7 @@ pub(super) struct Hosting {
     pub(super) compactions: AtomicU64,
     pub(super) instances: Arc<Instances>,
     pub(super) around: Around,
+    catalog: Arc<CatalogMachine>,
     tablets: RwLock<HashMap<TabletId, Slot>>,
     /// Held while tablets come and go.
     changing: Mutex<()>,
@@ -104,7 +106,7 @@ impl Hosting {
         dir: Arc<DataDir>,
         log: Arc<Log>,
         options: TabletOptions,
-        around: Around,
+        (around, catalog): (Around, Arc<CatalogMachine>),
     ) -> Hosting {
         Hosting {
             node,
@@ -117,30 +119,40 @@ impl Hosting {
             compactions: AtomicU64::new(0),
             instances: Arc::default(),
             around,
+            catalog,
             tablets: RwLock::default(),
             changing: Mutex::default(),
         }
     }
 
     /// The replicas that a group begins with.
-    pub(super) fn assignment(&self, group: GroupId, catalog: &Catalog) -> Assignment {
+    pub(super) fn assignment(&self, group: GroupId) -> Assignment {
         match &self.around.assign {
             Some(assign) => assign(group),
             None if group == CATALOG_GROUP => catalog_assignment(),
-            None => catalog.assignment_of(TabletId(group.0)),
+            None => self.catalog.current().assignment_of(TabletId(group.0)),
         }
     }
 
+    /// Whether there is no other node at present, as far as is known here.
+    pub(super) fn has_no_others(&self) -> bool {
+        let is_here = |(node, _): (NodeId, &Arc<NodeRecord>)| node == self.node;
+        self.around.links.is_alone()
+            || (self.around.assign.is_none()
+                && self.node == FIRST_NODE
+                && self.catalog.current().nodes().all(is_here))
+    }
+
     /// Whether a group begins with a replica here, and no other.
-    pub(super) fn is_alone(&self, group: GroupId, catalog: &Catalog) -> bool {
-        let assignment = self.assignment(group, catalog);
+    pub(super) fn is_alone(&self, group: GroupId) -> bool {
+        let assignment = self.assignment(group);
         assignment.founder().node == self.node && assignment.is_single()
     }
 
     /// Opens every tablet that the catalog has on this node, on several threads. One that cannot be
     /// opened is set aside; the others serve. Blocks.
     pub(super) fn open_all(&self, catalog: &Catalog) {
-        let parts = catalog.tablets().filter_map(|spec| self.part_of(*spec, catalog));
+        let parts = catalog.tablets().filter_map(|spec| self.part_of(*spec));
         let parts = Mutex::new(parts.collect::<Vec<_>>());
         let opened = Mutex::new(HashMap::new());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
@@ -161,8 +173,8 @@ impl Hosting {
     }
 
     /// What this node is to have of a tablet; `None` where that is nothing.
-    fn part_of(&self, spec: TabletSpec, catalog: &Catalog) -> Option<Part> {
-        let assignment = self.assignment(group_of(spec.id), catalog);
+    fn part_of(&self, spec: TabletSpec) -> Option<Part> {
+        let assignment = self.assignment(group_of(spec.id));
         let member = assignment.voters().into_iter().find(|member| member.node == self.node)?;
         Some(Part { spec, member, assignment })
     }
@@ -214,7 +226,7 @@ impl Hosting {
     ) -> Result<Repaired> {
         let spec = catalog.tablet(id).ok_or(Error::NoTablet(id))?;
         let group = group_of(id);
-        let assignment = self.assignment(group, catalog);
+        let assignment = self.assignment(group);
         let purged = Replica::purged((group, &assignment), &self.log)?;
         let repair = Repair { purged, consent };
         Ok(Tablet::repair(disk, &self.dir.tablet(id), spec, &self.options, &repair)?)
@@ -235,7 +247,7 @@ impl Hosting {
                 // them go, so that none comes back here.
                 let catalog = catalog.current();
                 let spec = *catalog.tablet(id).ok_or(Error::NoTablet(id))?;
-                let part = self.part_of(spec, &catalog).ok_or_else(|| {
+                let part = self.part_of(spec).ok_or_else(|| {
                     let reason = "it has no replica on this node".to_owned();
                     Error::Unavailable { group: id.0, reason }
                 })?;
@@ -282,24 +294,16 @@ impl Hosting {
         specs.filter_map(|spec| self.get(spec.id)).collect()
     }
 
-    /// The tablets of a table that may hold rows of `time`, by ascending start.
+    /// A tablet to be read; `None` where it was never written to.
     ///
     /// # Errors
-    /// One of them that is set aside or on other nodes, and why: an answer would lack its rows.
-    pub(super) fn readable(
-        &self,
-        catalog: &Catalog,
-        table: TableId,
-        time: TimeRange,
-    ) -> Result<Vec<Arc<Hosted>>, (TabletId, Arc<str>)> {
-        let tablets = self.tablets.read();
-        let concerned = catalog.tablets_of(table).iter().filter(|spec| spec.range.overlaps(time));
-        let readable = concerned.filter_map(|spec| match tablets.get(&spec.id) {
-            Some(Slot::Open(hosted)) => Some(Ok(hosted.clone())),
-            Some(Slot::Damaged(reason)) => Some(Err((spec.id, reason.clone()))),
-            None => self.elsewhere(spec.id, catalog).map(|reason| Err((spec.id, reason))),
-        });
-        readable.collect()
+    /// Why it is set aside: an answer would lack its rows.
+    pub(super) fn readable(&self, id: TabletId) -> Result<Option<Arc<Hosted>>, Arc<str>> {
+        match self.tablets.read().get(&id) {
+            Some(Slot::Open(hosted)) => Ok(Some(hosted.clone())),
+            Some(Slot::Damaged(reason)) => Err(reason.clone()),
+            None => Ok(None),
+        }
     }
 
     /// The tablets of the catalog that this node is to have together with others and that are not
@@ -314,13 +318,22 @@ impl Hosting {
         here.map(|spec| spec.id).collect()
     }
 
-    /// Why a tablet that is not here is not: other nodes have it. One of this node's that is not here
-    /// yet was never written to.
-    fn elsewhere(&self, id: TabletId, catalog: &Catalog) -> Option<Arc<str>> {
-        let voters = self.assignment(group_of(id), catalog).voters();
-        let nodes: Vec<_> = voters.iter().map(|voter| voter.node.to_string()).collect();
-        let is_here = voters.iter().any(|voter| voter.node == self.node);
-        (!is_here).then(|| format!("it is only on other nodes: {}", nodes.join(", ")).into())
+    /// Whether other nodes have a tablet and this one has not.
+    pub(super) fn is_elsewhere(&self, id: TabletId) -> bool {
+        if self.has_no_others() || self.tablets.read().contains_key(&id) {
+            return false;
+        }
+        let voters = self.assignment(group_of(id)).voters();
+        voters.iter().all(|voter| voter.node != self.node)
+    }
+
+    /// Why there are no rows of a tablet here although there may be some.
+    pub(super) fn reason_absent(&self, id: TabletId) -> Option<String> {
+        match self.readable(id) {
+            Err(reason) => Some(reason.to_string()),
+            Ok(None) if self.is_elsewhere(id) => Some("it is on other nodes".into()),
+            Ok(_) => None,
+        }
     }
 
     /// Takes out the tablets that the catalog no longer has.

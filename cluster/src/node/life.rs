@@ -22,6 +22,8 @@ impl Node {
         self.stopping.store(true, Ordering::Release);
         self.stop.notify_waiters();
         self.room.notify_waiters();
+        // It may hold on to the node.
+        self.answerer.lock().take();
         self.hosting.instances.close();
         let mut ending = std::pin::pin!(self.end_work());
         loop {

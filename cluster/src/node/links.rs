@@ -9,19 +9,36 @@ use crate::{
 use bytes::Bytes;
 use oribi_model::{NodeId, TabletId};
 use oribi_store::log::Op;
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 use tokio::sync::{oneshot, watch};
+
+/// Whether this node hears a majority of these nodes, itself among them: without one, what it
+/// appends may stay unknown for long.
+pub(crate) type Hears = Arc<dyn Fn(&BTreeSet<NodeId>) -> bool + Send + Sync>;
 
 /// A network that may come later.
 #[derive(Default)]
-pub(super) struct Links(OnceLock<Arc<dyn Network>>);
+pub(super) struct Links(OnceLock<(Arc<dyn Network>, Hears)>);
 
 impl Links {
     /// Gives the way; the first that is given stays.
-    pub(super) fn set(&self, network: Arc<dyn Network>) {
-        if self.0.set(network).is_err() {
+    pub(super) fn set(&self, network: Arc<dyn Network>, hears: Hears) {
+        if self.0.set((network, hears)).is_err() {
             tracing::error!("the way to other nodes was given before");
         }
+    }
+
+    /// Whether there is no way to other nodes.
+    pub(super) fn is_alone(&self) -> bool {
+        self.0.get().is_none()
+    }
+
+    /// Whether a majority of these nodes is heard.
+    pub(super) fn hears(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        self.0.get().is_none_or(|(_, hears)| hears(nodes))
     }
 }
 
@@ -34,9 +51,9 @@ pub(crate) struct Here {
 }
 
 impl Node {
-    /// Gives the node the way to the others. Said once.
-    pub fn connect(&self, network: Arc<dyn Network>) {
-        self.hosting.around.links.set(network);
+    /// Gives the node the way to the others, and who of them is heard. Said once.
+    pub(crate) fn connect(&self, network: Arc<dyn Network>, hears: Hears) {
+        self.hosting.around.links.set(network, hears);
     }
 
     /// All replicas that are here, that of the catalog included.
@@ -104,14 +121,14 @@ impl Node {
 impl Network for Links {
     fn call(&self, to: NodeId, request: Request) -> Pending<Result<Bytes, CallError>> {
         match self.0.get() {
-            Some(network) => network.call(to, request),
+            Some((network, _)) => network.call(to, request),
             None => Box::pin(std::future::ready(Err(CallError::NotConnected(to)))),
         }
     }
 
     fn notify(&self, to: NodeId, request: Request) -> Result<(), CallError> {
         match self.0.get() {
-            Some(network) => network.notify(to, request),
+            Some((network, _)) => network.notify(to, request),
             None => Err(CallError::NotConnected(to)),
         }
     }

@@ -1,14 +1,24 @@
 //! The node as a read path.
 
-use super::{CATALOG_GROUP, Node};
-use oribi_model::{
-    ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan, TimeRange,
+use super::{
+    CATALOG_GROUP, Node,
+    question::{AskedNode, Only, View},
 };
-use std::sync::Arc;
+use oribi_model::{
+    BlockIter, ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan,
+    TabletSpec, TimeRange,
+};
+use std::{collections::HashMap, sync::Arc};
 
 impl ReadPath for Node {
-    fn catch_up(&self) -> Result<()> {
-        self.wait_for_catalog().map_err(|error| oribi_model::Error::Behind(error.to_string()))
+    fn begin(&self) -> Result<Option<Arc<dyn ReadPath>>> {
+        if self.hosting.has_no_others() {
+            return Ok(None);
+        }
+        let behind = |error: crate::Error| oribi_model::Error::Behind(error.to_string());
+        self.wait_for_catalog().map_err(behind)?;
+        let node = self.me.upgrade().ok_or_else(|| behind(crate::Error::Stopping))?;
+        Ok(Some(Arc::new(AskedNode::new(node, Only::All))))
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
@@ -20,51 +30,66 @@ impl ReadPath for Node {
     }
 
     fn stats(&self, table: TableId) -> TableStats {
-        let catalog = self.catalog();
-        let kept = self.kept(&catalog, table);
-        let mut sum = TableStats::default();
-        for hosted in self.hosting.of_table(&catalog, table) {
-            let stats = hosted.tablet.stats();
-            sum.rows += stats.rows;
-            sum.bytes += stats.bytes;
-            let time = stats.time.map(|time| time.intersect(kept)).filter(|time| !time.is_empty());
-            sum.time = match (sum.time, time) {
-                (Some(a), Some(b)) => Some(TimeRange::new(a.start.min(b.start), a.end.max(b.end))),
-                (a, b) => a.or(b),
-            };
-        }
-        sum
+        self.stats_of(&View::default(), table)
     }
 
     fn scan(&self, table: TableId, spec: &ScanSpec, parts_max: usize) -> Result<Vec<TabletScan>> {
+        self.scan_of(&View::default(), table, spec, parts_max)
+    }
+}
+
+impl Node {
+    /// A scan for a question that knows some tablets to be current. Blocks.
+    pub(super) fn scan_of(
+        &self,
+        view: &View,
+        table: TableId,
+        spec: &ScanSpec,
+        parts_max: usize,
+    ) -> Result<Vec<TabletScan>> {
         let catalog = self.catalog();
         let kept = self.kept(&catalog, table);
         let time = match kept == TimeRange::ALL {
             true => spec.time,
             false => spec.time.intersect(kept),
         };
-        let spec = ScanSpec { time, ..spec.clone() };
-        let wanted = catalog.tablets_of(table).iter().filter(|one| one.range.overlaps(spec.time));
-        let wanted = wanted.map(|tablet| tablet.id).collect();
-        self.wait_until_current(wanted).map_err(not_current)?;
-        let hosted = self
-            .hosting
-            .readable(&catalog, table, spec.time)
-            .map_err(|(tablet, reason)| unreadable(tablet, &reason))?;
+        let spec = Arc::new(ScanSpec { time, ..spec.clone() });
+        let tablets = catalog.tablets_of(table).iter().filter(|one| one.range.overlaps(time));
+        let shown = tablets.filter(|tablet| view.shows(self, tablet.id));
+        let tablets: Vec<TabletSpec> = shown.copied().collect();
+        let ids = tablets.iter().map(|tablet| tablet.id);
+        let (there, here): (Vec<_>, Vec<_>) = ids.partition(|id| self.hosting.is_elsewhere(*id));
+        let there = self.open_elsewhere(there, &spec);
+        let there = there.map_err(|(tablet, error)| unreadable(tablet, &error))?;
+        let mut there: HashMap<_, _> = there.into_iter().collect();
+        self.make_current(view, here.into_iter()).map_err(not_current)?;
         let mut scans = Vec::new();
-        for hosted in hosted {
-            let tablet = hosted.tablet.spec();
-            let parts = match hosted.tablet.scan(&spec, parts_max) {
-                // It went with its rows since the catalog was looked at.
-                Err(oribi_store::Error::Dropped(_)) => continue,
-                Err(error) => return Err(unreadable(tablet.id, &error)),
-                Ok(parts) => parts,
+        for tablet in tablets {
+            let parts = match there.remove(&tablet.id) {
+                Some(blocks) => vec![Box::new(blocks) as BlockIter],
+                None => self.scan_here(tablet.id, &spec, parts_max)?,
             };
             if !parts.is_empty() {
                 scans.push(TabletScan { tablet: tablet.id, range: tablet.range, parts });
             }
         }
         Ok(scans)
+    }
+
+    fn scan_here(
+        &self,
+        tablet: TabletId,
+        spec: &ScanSpec,
+        parts_max: usize,
+    ) -> Result<Vec<BlockIter>> {
+        let hosted = self.hosting.readable(tablet).map_err(|reason| unreadable(tablet, &reason))?;
+        let Some(hosted) = hosted else { return Ok(Vec::new()) };
+        match hosted.tablet.scan(spec, parts_max) {
+            // It went with its rows since the catalog was looked at.
+            Err(oribi_store::Error::Dropped(_)) => Ok(Vec::new()),
+            Err(error) => Err(unreadable(tablet, &error)),
+            Ok(parts) => Ok(parts),
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn recover(
         files: Arc::new(OpenFiles::new(options.open_files_max)),
         trash,
     };
-    let mut hosting = Hosting::new(this, disk, dir, log, tablet_options, around);
+    let mut hosting = Hosting::new(this, disk, dir, log, tablet_options, (around, catalog.clone()));
     hosting.instances = Arc::new(Instances::new(options.copies()));
     let unowned = put_away(&hosting, &current, &troubles)?;
     hosting.open_all(&current);

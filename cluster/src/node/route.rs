@@ -112,6 +112,10 @@ impl Node {
             let alone = errands.into_iter().map(|(group, errand)| self.lead_alone(group, errand));
             return join_all(alone).await;
         }
+        if self.check().is_err() {
+            let refused = |_| Err(self.check().err().unwrap_or(Error::Stopping));
+            return errands.iter().map(refused).collect();
+        }
         let (started, mut outcomes) = (Instant::now(), Vec::new());
         outcomes.resize_with(errands.len(), || Err(Error::Stopping));
         let jobs = errands.into_iter().enumerate().map(|(at, (group, errand))| {
@@ -147,7 +151,7 @@ impl Node {
         let mut voters = known.into_iter().flat_map(|replica| replica.members().voters);
         match voters.next() {
             Some(first) => Assignment::new(first, voters.collect()),
-            None => self.hosting.assignment(group, &self.catalog()),
+            None => self.hosting.assignment(group),
         }
     }
 
@@ -162,8 +166,9 @@ impl Node {
 
     /// Whether this node has the only replica of a group.
     pub(super) fn is_alone(&self, group: GroupId) -> bool {
-        !self.replica(group).is_some_and(|replica| replica.has_others())
-            && self.hosting.is_alone(group, &self.catalog())
+        self.hosting.has_no_others()
+            || (!self.replica(group).is_some_and(|replica| replica.has_others())
+                && self.hosting.is_alone(group))
     }
 
     fn own_hint(&self, group: GroupId) -> Option<Hint> {
@@ -173,6 +178,15 @@ impl Node {
     fn target(&self, group: GroupId) -> MemberId {
         let (own, assignment) = (self.own_hint(group), self.assignment(group));
         self.routes.leaders.lock().of(group, own, &assignment)
+    }
+
+    /// The nodes that have a tablet; first the one that is said to lead it.
+    pub(super) fn nodes_of(&self, tablet: TabletId) -> Vec<NodeId> {
+        let group = GroupId(tablet.0);
+        let first = self.target(group).node;
+        let voters = self.assignment(group).voters();
+        let others = voters.into_iter().map(|voter| voter.node).filter(|node| *node != first);
+        [first].into_iter().chain(others).collect()
     }
 
     /// The job for the next one to be asked.
@@ -256,6 +270,9 @@ impl Node {
             }
             Errand::Commit(command) => command,
         };
+        if !self.hears_majority(group) {
+            return Err(Missed::Elsewhere(None));
+        }
         let new_rows = match command.body() {
             Body::Rows(batch) => self.new_rows(TabletId(group.0), batch),
             Body::Delete(_) | Body::Change(_) => 0,
@@ -273,6 +290,15 @@ impl Node {
             }
             Err(missed) => Err(missed),
         }
+    }
+
+    fn hears_majority(&self, group: GroupId) -> bool {
+        if self.is_alone(group) {
+            return true;
+        }
+        let voters = self.assignment(group).voters();
+        let nodes = voters.iter().map(|voter| voter.node).collect();
+        self.hosting.around.links.hears(&nodes)
     }
 
     /// The replica of a group that is here or begins here.

@@ -46,7 +46,7 @@ impl Node {
 }
 
 impl Service for Node {
-    fn serve(&self, _: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>> {
+    fn serve(&self, from: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>> {
         let refuse = |refusal| -> Pending<_> { Box::pin(std::future::ready(Err(refusal))) };
         let me = self.me.upgrade().filter(|_| self.check().is_ok());
         let Some(me) = me else { return refuse(Refusal::Stopping) };
@@ -58,6 +58,7 @@ impl Service for Node {
                 }
             }
             Kind::Write | Kind::ReadIndex => Box::pin(me.answer(frame.kind, frame.body)),
+            Kind::Ask => Box::pin(me.answer_scan(from.node, frame.body)),
             kind => refuse(Refusal::UnknownKind(kind.to_u8())),
         }
     }

@@ -88,6 +88,10 @@ async fn write(node: &Node, table: TableId, times: &[i64], value: i64) -> Result
 }
 
 fn rows(node: &Node, table: TableId) -> Vec<(i64, i64)> {
+    rows_by(node, table)
+}
+
+fn rows_by(node: &dyn ReadPath, table: TableId) -> Vec<(i64, i64)> {
     let column = ColumnRead { id: oribi_model::ColumnId(2), column_type: ColumnType::Int };
     let spec = ScanSpec {
         columns: vec![column],

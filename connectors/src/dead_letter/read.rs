@@ -3,8 +3,8 @@
 
 use super::{DEAD_LETTER_TABLE, TAGS, fields};
 use oribi_model::{
-    Column, ColumnId, ColumnKind, ColumnType, Ints, Name, ReadPath, Result, ScanSpec, Schema,
-    Table, TableId, TableOptions, TableStats, TabletScan, name::DEFAULT_DB,
+    Column, ColumnId, ColumnKind, ColumnType, Ints, Name, Place, ReadPath, Result, ScanSpec,
+    Schema, Table, TableId, TableOptions, TableStats, TabletScan, TimeRange, name::DEFAULT_DB,
 };
 use std::sync::Arc;
 
@@ -32,6 +32,22 @@ impl ReadPath for WithDeadLetters {
 
     fn tables(&self) -> Vec<Arc<Table>> {
         self.0.tables()
+    }
+
+    fn begin(&self) -> Result<Option<Arc<dyn ReadPath>>> {
+        Ok(self.0.begin()?.map(WithDeadLetters::over))
+    }
+
+    fn places(&self, table: TableId, time: TimeRange) -> Vec<Place> {
+        self.0.places(table, time)
+    }
+
+    fn without_places(&self) -> Option<Arc<dyn ReadPath>> {
+        self.0.without_places().map(WithDeadLetters::over)
+    }
+
+    fn ask(&self, place: &Place, question: &[u8]) -> Result<Vec<u8>> {
+        self.0.ask(place, question)
     }
 
     fn stats(&self, table: TableId) -> TableStats {

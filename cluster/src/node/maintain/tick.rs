@@ -24,6 +24,7 @@ pub(super) async fn run(node: Arc<Node>) {
         node.flush_catalog_if_due().await;
         node.empty_trash(node.trash_age()).await;
         node.look_at_troubles();
+        node.scans.sweep();
     }
 }
 

@@ -98,6 +98,7 @@ struct Three {
     clock: Arc<TestClock>,
     said: Arc<Said>,
     supervisors: BTreeMap<u32, Arc<Supervisor>>,
+    assign: fn(GroupId) -> Assignment,
     tasks: JoinSet<()>,
 }
 
@@ -112,8 +113,20 @@ fn assignment(group: GroupId) -> Assignment {
     Assignment::new(member(founder), others.map(member).collect())
 }
 
+/// Each tablet is on one node only.
+fn alone_in_turn(group: GroupId) -> Assignment {
+    match group {
+        CATALOG_GROUP => assignment(group),
+        group => Assignment::alone(assignment(group).founder()),
+    }
+}
+
 impl Three {
     async fn open() -> Three {
+        Three::open_with(assignment).await
+    }
+
+    async fn open_with(assign: fn(GroupId) -> Assignment) -> Three {
         let disk = |id| (id, SimDisk::new());
         let mut three = Three {
             hall: Arc::default(),
@@ -121,6 +134,7 @@ impl Three {
             clock: clock(),
             said: Arc::default(),
             supervisors: BTreeMap::new(),
+            assign,
             tasks: JoinSet::new(),
         };
         for id in NODES {
@@ -133,8 +147,9 @@ impl Three {
 
     async fn start(&mut self, id: u32) {
         let door = Door(NodeId(id), self.hall.clone());
-        let around = Around { assign: Some(Arc::new(assignment)), ..Around::default() };
-        around.links.set(Arc::new(door));
+        let said = self.said.clone();
+        let around = Around { assign: Some(Arc::new(self.assign)), ..Around::default() };
+        around.links.set(Arc::new(door), Arc::new(move |nodes| said.trusts_majority(nodes)));
         let disk = Arc::new(self.disks[&id].clone());
         let clock = self.clock.clone();
         let node = Node::open_among("/data".into(), small(), disk, clock, around).await;
@@ -204,9 +219,16 @@ impl Three {
 
 /// The rows that a question at this node finds, by time.
 async fn read(node: &Arc<Node>, table: TableId) -> Vec<(i64, i64)> {
-    node.catalog_now().await.unwrap();
     let node = node.clone();
-    let mut rows = tokio::task::spawn_blocking(move || rows(&node, table)).await.unwrap();
+    let read = move || {
+        let question = node.begin().unwrap().unwrap();
+        let stats = question.stats(table);
+        let rows = rows_by(&*question, table);
+        let count = rows.iter().filter(|(time, _)| stats.time.unwrap().contains(*time)).count();
+        assert_eq!(count, rows.len(), "it holds rows of other times than it says");
+        rows
+    };
+    let mut rows = tokio::task::spawn_blocking(read).await.unwrap();
     rows.sort_unstable();
     rows
 }

@@ -204,3 +204,56 @@ async fn a_leader_that_dies_costs_its_writers_time_and_nothing_acked() {
     }
     three.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_majority_appends_nothing() {
+    let mut three = Three::open().await;
+    let (table, tablets) = tablets(&three.node(1), 1).await;
+    let (tablet, time) = tablets[0];
+    three.node(1).write(tablet, batch(table, &[time], 1)).await.unwrap();
+    let group = GroupId(tablet.0);
+    let (other, leader) = three.pair(group).await;
+    let third = NODES.into_iter().find(|id| *id != other && *id != leader).unwrap();
+    three.kill(third).await;
+    three.kill(other).await;
+    let end = |three: &Three| three.node(leader).hosting.log.group(group).unwrap().entries.end;
+    let before = end(&three);
+    let error = three.node(leader).write(tablet, batch(table, &[time + 1], 2)).await.unwrap_err();
+    assert_eq!(error.outcome(), WriteOutcome::NotStored, "{error}");
+    assert_eq!(end(&three), before);
+    three.start(other).await;
+    three.node(leader).write(tablet, batch(table, &[time + 2], 3)).await.unwrap();
+    assert_eq!(read(&three.node(other), table).await, [(time, 1), (time + 2, 3)]);
+    three.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_and_ranges_may_be_made_on_all_nodes_at_once() {
+    let three = Three::open().await;
+    let mut writers = JoinSet::new();
+    for (at, id) in (0..).zip(NODES) {
+        let node = three.node(id);
+        writers.spawn(async move {
+            let mut acked = Vec::new();
+            for round in 0..8 {
+                let time = NOW - round * 40 * NS_PER_DAY + at;
+                let table = table(&node).await.unwrap();
+                // Another node may have cut the same time in another way.
+                while node.catalog().tablets_at(table, time).is_empty() {
+                    node.cover(table, &[time], |wanted| wanted.count).await.unwrap();
+                }
+                let tablet = node.catalog().tablets_at(table, time)[0].id;
+                node.write(tablet, batch(table, &[time], at)).await.unwrap();
+                acked.push((time, at));
+            }
+            acked
+        });
+    }
+    let mut acked: Vec<_> = writers.join_all().await.into_iter().flatten().collect();
+    acked.sort_unstable();
+    for id in NODES {
+        let table = three.node(id).catalog_now().await.unwrap().table("default", "m").unwrap().id;
+        assert_eq!(read(&three.node(id), table).await, acked, "at node {id}");
+    }
+    three.end().await;
+}

@@ -1,6 +1,7 @@
 //! Reads at any node.
 
 use super::*;
+use oribi_model::{Answerer, Feed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_at_a_follower_has_every_row_that_was_acked_before() {
@@ -55,5 +56,169 @@ async fn a_read_without_a_majority_fails_and_is_no_shorter_answer() {
     three.kill(leader).await;
     let error = three.node(other).current(&[tablet]).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { group, .. } if group == tablet.0), "{error}");
+    three.end().await;
+}
+
+fn rows_of(node: &Arc<Node>, table: TableId, series: SeriesFilter) -> oribi_model::Result<usize> {
+    let column = ColumnRead { id: oribi_model::ColumnId(2), column_type: ColumnType::Int };
+    let (columns, time, rows) = (vec![column], TimeRange::ALL, RowsWanted::All);
+    let spec = ScanSpec { columns, time, series, rows };
+    let mut count = 0;
+    for block in node.scan(table, &spec, 2)?.into_iter().flat_map(|scan| scan.parts).flatten() {
+        count += block?.rows();
+    }
+    Ok(count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tablets_that_are_only_on_other_nodes_are_written_and_read_there() {
+    let three = Three::open_with(alone_in_turn).await;
+    let (table, tablets) = tablets(&three.node(1), 6).await;
+    let node = three.node(2);
+    node.catalog_now().await.unwrap();
+    let mut expected = Vec::new();
+    // Values that do not pack well, so that a scan takes several pieces.
+    for (at, (tablet, time)) in tablets.iter().enumerate() {
+        for row in 0..300i64 {
+            let value = row.wrapping_mul(6_364_136_223_846_793_005) ^ at as i64;
+            expected.push((time + row, value));
+        }
+        let of_tablet = &expected[at * 300..];
+        let parts = of_tablet.iter().map(|(time, value)| (*tablet, batch(table, &[*time], *value)));
+        for outcome in node.write_many(parts.collect()).await {
+            assert_eq!(outcome.unwrap(), 1);
+        }
+    }
+    expected.sort_unstable();
+    for id in NODES {
+        assert_eq!(read(&three.node(id), table).await, expected, "at node {id}");
+        assert_eq!(three.node(id).replicas().len(), 1 + 2, "node {id} has its own tablets only");
+    }
+    // Who passes rows on does not pass over those that are elsewhere.
+    assert_eq!(node.tablets(table).len(), 6);
+    for (tablet, _) in &tablets {
+        let is_here = alone_in_turn(GroupId(tablet.0)).founder().node == NodeId(2);
+        assert_eq!(node.committed(*tablet, 0, 1 << 20).is_ok(), is_here);
+    }
+    let counts = tokio::task::spawn_blocking(move || {
+        let named = |host: &str| {
+            oribi_model::TagPredicate::Equal(oribi_model::ColumnId(1), host.to_owned())
+        };
+        let filters = [
+            SeriesFilter::of(named("a"), None),
+            SeriesFilter::of(named("b"), None),
+            SeriesFilter::Where(Arc::new(|_| false)),
+            SeriesFilter::Where(Arc::new(|_| true)),
+        ];
+        filters.map(|filter| rows_of(&node, table, filter).unwrap())
+    });
+    assert_eq!(counts.await.unwrap(), [1_800, 0, 0, 1_800]);
+    three.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_that_is_given_up_is_closed_where_it_is_read() {
+    let three = Three::open_with(alone_in_turn).await;
+    let (table, tablets) = tablets(&three.node(1), 3).await;
+    let node = three.node(1);
+    for (tablet, time) in &tablets {
+        let parts = (0..1_000).map(|row| {
+            (*tablet, batch(table, &[time + row], row.wrapping_mul(6_364_136_223_846_793_005)))
+        });
+        assert!(node.write_many(parts.collect()).await.into_iter().all(|outcome| outcome.is_ok()));
+    }
+    let open = |id: u32| three.node(id).scans.count();
+    let scanning = tokio::task::spawn_blocking(move || {
+        let series = SeriesFilter::All;
+        let column = ColumnRead { id: oribi_model::ColumnId(2), column_type: ColumnType::Int };
+        let (columns, time, rows) = (vec![column], TimeRange::ALL, RowsWanted::All);
+        let mut scans = node.scan(table, &ScanSpec { columns, time, series, rows }, 1).unwrap();
+        let first = scans.iter_mut().map(|scan| scan.parts[0].next().unwrap().unwrap().rows());
+        assert!(first.sum::<usize>() > 0);
+        scans
+    });
+    let scans = scanning.await.unwrap();
+    assert_eq!((open(1), open(2), open(3)), (0, 1, 1));
+    drop(scans);
+    while open(2) + open(3) > 0 {
+        tokio::task::yield_now().await;
+    }
+    three.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tablet_that_no_node_can_read_is_named() {
+    let mut three = Three::open_with(alone_in_turn).await;
+    let (table, tablets) = tablets(&three.node(1), 3).await;
+    let node = three.node(1);
+    for (tablet, time) in &tablets {
+        node.write(*tablet, batch(table, &[*time], 1)).await.unwrap();
+    }
+    let lost = tablets
+        .iter()
+        .find(|(tablet, _)| alone_in_turn(GroupId(tablet.0)).founder().node == NodeId(3));
+    let lost = lost.unwrap().0;
+    three.kill(3).await;
+    let outcome = tokio::task::spawn_blocking(move || rows_of(&node, table, SeriesFilter::All));
+    let error = outcome.await.unwrap().unwrap_err();
+    assert!(
+        matches!(error, oribi_model::Error::Unreadable { tablet, .. } if tablet == lost),
+        "{error}"
+    );
+    three.end().await;
+}
+
+/// Answers with all values that it is shown, as text.
+struct Lister(TableId);
+
+impl Answerer for Lister {
+    fn answer(&self, question: &[u8], tablets: Arc<dyn ReadPath>) -> Result<Vec<u8>, String> {
+        assert_eq!(question, b"which?");
+        let rows = rows_by(&*tablets, self.0);
+        let time = tablets.stats(self.0).time.ok_or("it holds nothing")?;
+        assert!(rows.iter().all(|(at, _)| time.contains(*at)));
+        Ok(rows.iter().map(|(_, value)| format!("{value} ")).collect::<String>().into_bytes())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_node_answers_about_the_tablets_that_only_it_has() {
+    let three = Three::open_with(alone_in_turn).await;
+    let (table, tablets) = tablets(&three.node(1), 6).await;
+    let node = three.node(1);
+    for (at, (tablet, time)) in (0..).zip(&tablets) {
+        let parts = (0..200).map(|row| (*tablet, batch(table, &[time + row], at * 1_000 + row)));
+        assert!(node.write_many(parts.collect()).await.into_iter().all(|outcome| outcome.is_ok()));
+    }
+    three.node(2).answer_by(Arc::new(Lister(table)));
+    let asking = tokio::task::spawn_blocking(move || {
+        let question = node.begin().unwrap().unwrap();
+        let places = question.places(table, TimeRange::ALL);
+        let here = question.without_places().unwrap();
+        let own = rows_by(&*here, table).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+        assert_eq!(here.places(table, TimeRange::ALL), []);
+        let answers = places.into_iter().map(|place| {
+            let answer = question.ask(&place, b"which?");
+            (place, answer.map(|answer| String::from_utf8(answer).unwrap()))
+        });
+        (own, answers.collect::<Vec<_>>())
+    });
+    let (own, answers) = asking.await.unwrap();
+    let led = |node: u32| {
+        let is_there =
+            |tablet: TabletId| alone_in_turn(GroupId(tablet.0)).founder().node == NodeId(node);
+        let of_node = (0..).zip(&tablets).filter(move |(_, (tablet, _))| is_there(*tablet));
+        of_node.flat_map(|(at, _)| (0..200).map(move |row| at * 1_000 + row)).collect::<Vec<i64>>()
+    };
+    let sorted = |mut values: Vec<i64>| {
+        values.sort_unstable();
+        values
+    };
+    assert_eq!(sorted(own), led(1));
+    assert_eq!(answers.iter().map(|(place, _)| place.node.0).collect::<Vec<_>>(), [2, 3]);
+    let told = answers[0].1.as_ref().unwrap().split_whitespace();
+    assert_eq!(sorted(told.map(|value| value.parse().unwrap()).collect()), led(2));
+    let error = answers[1].1.as_ref().unwrap_err().to_string();
+    assert!(error.contains("nobody answers"), "{error}");
     three.end().await;
 }

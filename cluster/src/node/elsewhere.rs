@@ -1,0 +1,250 @@
+//! Rows of tablets that only other nodes have, asked of one of them piece by piece.
+
+use super::{CATALOG_GROUP, Node, hosting::group_of};
+use crate::{
+    Error, Incarnation, Result,
+    route::scan::{self, Holds, Piece, Question, Wish},
+    transport::{Kind, Request},
+};
+use bytes::Bytes;
+use futures::future::join_all;
+use oribi_model::{Block, NodeId, Place, ScanSpec, TableId, TabletId, TabletSpec, TimeRange};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
+
+/// How long one of the nodes that have a tablet is looked for.
+const SEEK_WAIT: Duration = Duration::from_secs(2);
+/// Before all of them are asked again.
+const SEEK_PAUSE: Duration = Duration::from_millis(20);
+/// Bytes of an answer that takes several pieces, about.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// How long a piece may take.
+const PIECE_WAIT: Duration = Duration::from_secs(10);
+
+/// The blocks of a tablet that another node reads.
+pub(super) struct RemoteBlocks {
+    node: Arc<Node>,
+    tablet: TabletId,
+    spec: Arc<ScanSpec>,
+    from: NodeId,
+    ready: VecDeque<Block>,
+    /// The number of the scan, as long as there is more.
+    more: Option<u64>,
+    /// The next piece, which was asked for already.
+    coming: Option<mpsc::Receiver<Result<Piece>>>,
+}
+
+impl Node {
+    /// Opens scans of tablets that are not here, all at once, as of now. Blocks.
+    ///
+    /// # Errors
+    /// The first one that no node could be asked for, and why.
+    pub(super) fn open_elsewhere(
+        &self,
+        tablets: Vec<TabletId>,
+        spec: &Arc<ScanSpec>,
+    ) -> Result<Vec<(TabletId, RemoteBlocks)>, (TabletId, Error)> {
+        let Some(first) = tablets.first().copied() else { return Ok(Vec::new()) };
+        let asked = spec.clone();
+        let opened = self.block_on(|node| async move {
+            let open = |tablet| {
+                let (node, spec) = (node.clone(), asked.clone());
+                async move { (tablet, node.open_one(tablet, spec).await) }
+            };
+            Ok(join_all(tablets.into_iter().map(open)).await)
+        });
+        let opened = opened.map_err(|error| (first, error))?.into_iter();
+        let of_tablet = |(tablet, outcome): (TabletId, Result<_>)| match outcome {
+            Ok(blocks) => Ok((tablet, blocks)),
+            Err(error) => Err((tablet, error)),
+        };
+        opened.map(of_tablet).collect()
+    }
+
+    /// Tablets of a table that are not here, by the node that is asked about them.
+    pub(super) fn places_of(&self, table: TableId, time: TimeRange) -> Vec<Place> {
+        let catalog = self.catalog();
+        let mut by_node = BTreeMap::<NodeId, Vec<TabletId>>::new();
+        let tablets = catalog.tablets_of(table).iter().filter(|tablet| tablet.range.overlaps(time));
+        for tablet in tablets.filter(|tablet| self.hosting.is_elsewhere(tablet.id)) {
+            if let Some(node) = self.nodes_of(tablet.id).first() {
+                by_node.entry(*node).or_default().push(tablet.id);
+            }
+        }
+        by_node.into_iter().map(|(node, tablets)| Place { node, tablets }).collect()
+    }
+
+    /// Has another node answer about tablets of it. Blocks.
+    pub(super) fn ask_place(&self, place: &Place, question: &[u8]) -> oribi_model::Result<Vec<u8>> {
+        let (from, question) = (place.node, Bytes::copy_from_slice(question));
+        let wish = Wish::Answer { tablets: place.tablets.clone(), question };
+        let whole = self.block_on(|node| async move { node.whole_answer(from, wish).await });
+        whole.map_err(|error| {
+            let tablet = place.tablets.first().copied().unwrap_or_default();
+            oribi_model::Error::Unreadable { tablet, reason: error.to_string() }
+        })
+    }
+
+    async fn whole_answer(&self, from: NodeId, wish: Wish) -> Result<Vec<u8>> {
+        let (mut answer, mut piece) = (Vec::new(), self.ask(from, &wish).await?);
+        while let Piece::Blocks { blocks, more } = piece {
+            blocks.iter().for_each(|part| answer.extend_from_slice(part));
+            let Some(scan) = more else { return Ok(answer) };
+            if answer.len() > ANSWER_BYTES_MAX {
+                // Where that does not get there, it ends by itself.
+                let _ = self.ask(from, &Wish::Close(scan)).await;
+                break;
+            }
+            piece = self.ask(from, &Wish::Fetch(scan)).await?;
+        }
+        Err(Error::Read(format!("node {from}: its answer is too long")))
+    }
+
+    /// How much tablets hold that are not here; `None` where no answer came. Blocks.
+    pub(super) fn stats_elsewhere<'a>(
+        &self,
+        tablets: &[&'a TabletSpec],
+    ) -> Vec<(&'a TabletSpec, Option<Holds>)> {
+        let mut by_node = BTreeMap::<NodeId, Vec<TabletId>>::new();
+        for tablet in tablets {
+            let first = self.nodes_of(tablet.id).first().copied();
+            by_node.entry(first.unwrap_or(self.hosting.node)).or_default().push(tablet.id);
+        }
+        let asked = move |node: Arc<Node>| async move {
+            let ask = |(from, tablets)| node.stats_at(from, tablets);
+            Ok(join_all(by_node.into_iter().map(ask)).await)
+        };
+        let told = match tablets.is_empty() {
+            true => Vec::new(),
+            false => self.block_on(asked).unwrap_or_default(),
+        };
+        let told: HashMap<TabletId, Holds> = told.into_iter().flatten().collect();
+        tablets.iter().map(|tablet| (*tablet, told.get(&tablet.id).copied())).collect()
+    }
+
+    async fn stats_at(&self, from: NodeId, tablets: Vec<TabletId>) -> Vec<(TabletId, Holds)> {
+        let answer = self.ask(from, &Wish::Stats(tablets.clone())).await;
+        let Ok(Piece::Blocks { blocks, .. }) = answer else { return Vec::new() };
+        let told = blocks.into_iter().map(scan::decode_hold);
+        tablets.into_iter().zip(told).filter_map(|(tablet, holds)| Some((tablet, holds?))).collect()
+    }
+
+    async fn open_one(
+        self: Arc<Node>,
+        tablet: TabletId,
+        spec: Arc<ScanSpec>,
+    ) -> Result<RemoteBlocks> {
+        let wish = Wish::Open(Question::of(tablet, &spec));
+        let deadline = Instant::now() + SEEK_WAIT;
+        loop {
+            let mut reason = "no node has it".to_owned();
+            for from in self.nodes_of(tablet) {
+                match self.ask(from, &wish).await {
+                    Ok(piece) => {
+                        let mut blocks = RemoteBlocks {
+                            node: self.clone(),
+                            tablet,
+                            spec,
+                            from,
+                            ready: VecDeque::new(),
+                            more: None,
+                            coming: None,
+                        };
+                        blocks.accept(piece)?;
+                        return Ok(blocks);
+                    }
+                    Err(error) => reason = error.to_string(),
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::Unavailable { group: group_of(tablet).0, reason });
+            }
+            tokio::time::sleep(SEEK_PAUSE).await;
+        }
+    }
+
+    /// Asks a node for a piece of a scan. Another one may be asked after any error.
+    async fn ask(&self, from: NodeId, wish: &Wish) -> Result<Piece> {
+        let (kind, group, incarnation) = (Kind::Ask, CATALOG_GROUP, Incarnation(0));
+        let body = wish.encode();
+        let call = self.routes.network.call(from, Request { kind, group, incarnation, body });
+        let failed = |reason: String| Error::Read(format!("node {from}: {reason}"));
+        let answer = timeout(PIECE_WAIT, call).await;
+        let answer = answer.map_err(|_| failed("it did not answer in time".into()))?;
+        let answer = answer.map_err(|error| failed(error.to_string()))?;
+        match Piece::decode(answer) {
+            Some(Piece::Failed(reason)) => Err(failed(reason)),
+            Some(piece) => Ok(piece),
+            None => Err(failed("its answer cannot be read".into())),
+        }
+    }
+}
+
+impl RemoteBlocks {
+    /// Takes a piece in, and asks for the next one, so that it is there when it is wanted.
+    fn accept(&mut self, piece: Piece) -> Result<()> {
+        let Piece::Blocks { blocks, more } = piece else { return Ok(()) };
+        self.more = more;
+        if let Some(scan) = more {
+            self.coming = Some(self.fetch(scan)?);
+        }
+        for block in blocks {
+            let unreadable =
+                || Error::Read(format!("node {} sent a block that is none", self.from));
+            let block = scan::decode_block(&block, &self.spec.columns).ok_or_else(unreadable)?;
+            self.ready.extend(scan::wanted(block, &self.spec.series));
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, scan: u64) -> Result<mpsc::Receiver<Result<Piece>>> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let (node, from) = (self.node.clone(), self.from);
+        let runtime = self.node.routes.runtime.clone().ok_or(Error::Stopping)?;
+        runtime.spawn(async move {
+            // Nobody may want it any more.
+            let _ = sender.send(node.ask(from, &Wish::Fetch(scan)).await);
+        });
+        Ok(receiver)
+    }
+
+    fn advance(&mut self) -> Result<Option<Block>> {
+        loop {
+            if let Some(block) = self.ready.pop_front() {
+                return Ok(Some(block));
+            }
+            let Some(coming) = self.coming.take() else { return Ok(None) };
+            let piece = coming.recv().unwrap_or(Err(Error::Stopping));
+            if piece.is_err() {
+                self.more = None;
+            }
+            self.accept(piece?)?;
+        }
+    }
+}
+
+impl Iterator for RemoteBlocks {
+    type Item = oribi_model::Result<Block>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let outcome = self.advance();
+        let tablet = self.tablet;
+        let unreadable =
+            |error: Error| oribi_model::Error::Unreadable { tablet, reason: error.to_string() };
+        outcome.map_err(unreadable).transpose()
+    }
+}
+
+/// Nobody wants more of it: the other node need not keep it.
+impl Drop for RemoteBlocks {
+    fn drop(&mut self) {
+        let (Some(scan), Some(runtime)) = (self.more, &self.node.routes.runtime) else { return };
+        let (node, from) = (self.node.clone(), self.from);
+        // Where that does not get there, the scan ends by itself.
+        runtime.spawn(async move { drop(node.ask(from, &Wish::Close(scan)).await) });
+    }
+}
