@@ -45,6 +45,8 @@ pub(crate) use peers::NoPeers;
 pub(crate) use purge::{Keeping, Purge};
 use std::sync::{Arc, OnceLock};
 use types::{StoredMembership, TypeConfig, Vote};
+#[cfg(test)]
+pub(crate) use wire::vote_given;
 
 type Raft = openraft::Raft<TypeConfig, MachineAdapter>;
 

@@ -190,7 +190,9 @@ impl Replica {
             return refused("the offer cannot be read");
         };
         let one = self.switching.lock().await;
-        self.end_held(Instance::Resting).await;
+        if !is_planted(Fault::TakenOverLive) {
+            self.end_held(Instance::Resting).await;
+        }
         if matches!(*self.instance.lock(), Instance::Closed) {
             return Err(Error::Closed { group: self.group.0 });
         }
@@ -216,9 +218,6 @@ impl Replica {
 
     /// Has the log begin behind what was taken over, durably.
     async fn move_log(&self, taken: &Applied, vote: &Vote) -> Result<()> {
-        if is_planted(Fault::LogNotMoved) {
-            return Ok(());
-        }
         super::recover::settle(self.group, &self.log, taken)
             .map_err(|reason| self.unavailable(reason))?;
         if let (Some(last), Some(mark)) = (taken.last, taken.last_mark()) {
