@@ -17,8 +17,8 @@ pub(crate) enum Fault {
     AppliedBeyondCommit,
     /// The log goes while a member copies what lies before it.
     PurgedWhileCopying,
-    /// After a copy the log goes on where it was.
-    LogNotMoved,
+    /// What is copied takes its place while an instance runs.
+    TakenOverLive,
 }
 
 #[cfg(test)]

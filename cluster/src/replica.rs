@@ -47,6 +47,8 @@ use parking_lot::Mutex;
 pub(crate) use purge::{Keeping, Purge};
 use std::sync::{Arc, OnceLock};
 use types::{StoredMembership, TypeConfig, Vote};
+#[cfg(test)]
+pub(crate) use wire::vote_given;
 pub(crate) use write::{Missed, Patience};
 
 type Raft = openraft::Raft<TypeConfig, MachineAdapter>;

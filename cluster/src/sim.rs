@@ -2,7 +2,8 @@
 //!
 //! `timeline` is time and chance, `wire` the network between nodes down to the bytes, `node` what
 //! runs on each of them, `faults` what befalls them, `world` all of it together; `tests` run seeds and judge what was seen. A
-//! failing seed is printed; `SIM_SEED` runs it alone, `SIM_SEEDS` runs as many.
+//! failing seed is printed; `SIM_SEED` runs it alone, `SIM_SEEDS` runs as many. `groups` runs consensus groups, over
+//! the tasks of `crate::tasks` instead.
 
 mod faults;
 mod groups;

@@ -39,6 +39,13 @@ pub(super) struct Incoming {
     copies: Mutex<u64>,
 }
 
+/// Which offer a copy is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    This,
+    Other,
+}
+
 /// A copy under way.
 struct Copying {
     offer: Offer,
@@ -72,9 +79,11 @@ impl Replica {
         if let Some(answer) = self.answer_to(&offer, last)? {
             return Ok(answer);
         }
-        let Some(mut outcome) = self.join_or_begin(&offer) else { return Ok(Answer::Underway) };
+        let (mut outcome, of) = self.join_or_begin(&offer);
         let ended = timeout(ANSWER_WAIT, outcome.wait_for(Option::is_some)).await;
         match ended {
+            // Now there is a place for this one.
+            _ if of == Copied::Other => Ok(Answer::Underway),
             Ok(Ok(answer)) => Ok(answer.clone().unwrap_or(Answer::Underway)),
             Ok(Err(_)) => Ok(Answer::Refused("the copy broke off".into())),
             Err(_) => Ok(Answer::Underway),
@@ -95,11 +104,11 @@ impl Replica {
         Ok(has_all.then(|| Answer::Taken(offer.vote.clone())))
     }
 
-    /// The outcome of the copy of this offer; `None` while another one ends for its sake.
+    /// The outcome of the copy of this offer, or of another one that ends for its sake.
     fn join_or_begin(
         self: &Arc<Replica>,
         offer: &Offer,
-    ) -> Option<watch::Receiver<Option<Answer>>> {
+    ) -> (watch::Receiver<Option<Answer>>, Copied) {
         let mut running = self.incoming.running.lock();
         if let Some(copying) = &mut *running
             && copying.outcome.borrow().is_none()
@@ -108,7 +117,8 @@ impl Replica {
             let is_same = copying.offer == *offer;
             // The copy sees that it is not the one that is wanted.
             copying.offer = offer.clone();
-            return is_same.then(|| copying.outcome.clone());
+            let of = if is_same { Copied::This } else { Copied::Other };
+            return (copying.outcome.clone(), of);
         }
         let (sender, outcome) = watch::channel(None);
         *running = Some(Copying { offer: offer.clone(), outcome: outcome.clone() });
@@ -123,7 +133,7 @@ impl Replica {
             };
             let _ = sender.send(Some(answer));
         });
-        Some(outcome)
+        (outcome, Copied::This)
     }
 
     /// Copies what is offered, and puts it in the place of what is here. Gives the vote by then.
@@ -190,7 +200,9 @@ impl Replica {
             return refused("the offer cannot be read");
         };
         let one = self.switching.lock().await;
-        self.end_held(Instance::Resting).await;
+        if !is_planted(Fault::TakenOverLive) {
+            self.end_held(Instance::Resting).await;
+        }
         if matches!(*self.instance.lock(), Instance::Closed) {
             return Err(Error::Closed { group: self.group.0 });
         }
@@ -216,9 +228,6 @@ impl Replica {
 
     /// Has the log begin behind what was taken over, durably.
     async fn move_log(&self, taken: &Applied, vote: &Vote) -> Result<()> {
-        if is_planted(Fault::LogNotMoved) {
-            return Ok(());
-        }
         super::recover::settle(self.group, &self.log, taken)
             .map_err(|reason| self.unavailable(reason))?;
         if let (Some(last), Some(mark)) = (taken.last, taken.last_mark()) {

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// in.
 const SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// How many times as much is kept behind files that are being copied as for a member that is only
+/// behind: without it the copy would be of no use.
+const COPY_SHARE: u64 = 8;
 
 /// Whether entries that are flushed are kept for members that lack them, within the bound of the
 /// node's options.
@@ -122,14 +125,17 @@ impl Replica {
         let behind = running.filter(|_| keeping == Keeping::ForMembers);
         let behind = behind.and_then(|running| running.least_matched());
         let known = self.log.group(self.group).unwrap_or_default();
-        // Who lacks what is gone already needs a copy.
-        let needed = [copied, behind]
-            .into_iter()
-            .flatten()
-            .filter(|first| known.entries.contains(first) && *first <= upto);
-        let first = needed.min()?;
-        let bytes = self.log.bytes_of(self.group, first..upto + 1);
-        (bytes <= self.instances.copies().options().kept_bytes_max).then_some(first)
+        let within = |first: u64, bytes_max: u64| {
+            // Who lacks what is gone already needs a copy.
+            let is_there = known.entries.contains(&first) && first <= upto;
+            let is_short = || self.log.bytes_of(self.group, first..upto + 1) <= bytes_max;
+            (is_there && is_short()).then_some(first)
+        };
+        let kept_bytes_max = self.instances.copies().options().kept_bytes_max;
+        let for_copies = kept_bytes_max.saturating_mul(COPY_SHARE);
+        let copied = copied.and_then(|first| within(first, for_copies));
+        let behind = behind.and_then(|first| within(first, kept_bytes_max));
+        copied.into_iter().chain(behind).min()
     }
 
     /// What the log must have for others: the entries behind those of the files that are held, as

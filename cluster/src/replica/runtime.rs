@@ -7,6 +7,7 @@ use std::{
     convert::Infallible,
     future::Future,
     ops::{Add, AddAssign, Sub, SubAssign},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -59,23 +60,34 @@ impl Instant for At {
     }
 }
 
-/// Chance of the simulation, or any where none runs.
+/// Chance of the simulation; elsewhere, where nothing depends on it, one number after the other.
 #[derive(Debug)]
 pub(crate) struct Chance;
+
+impl Chance {
+    fn next() -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        match simulated::runs_here() {
+            true => simulated::below(u64::MAX),
+            // Far apart, for those who look at the upper bits.
+            false => NEXT.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed),
+        }
+    }
+}
 
 impl TryRng for Chance {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        Ok(simulated::below(1 << 32) as u32)
+        Ok((Chance::next() >> 32) as u32)
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        Ok(simulated::below(u64::MAX))
+        Ok(Chance::next())
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        bytes.fill_with(|| simulated::below(256) as u8);
+        bytes.fill_with(|| (Chance::next() >> 56) as u8);
         Ok(())
     }
 }

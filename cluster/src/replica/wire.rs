@@ -127,6 +127,14 @@ pub(super) fn decode_vote(mut body: &[u8]) -> Option<Vote> {
     body.is_empty().then_some(vote)
 }
 
+/// Term and member of a vote that an answer gives.
+#[cfg(test)]
+pub(crate) fn vote_given(answer: &[u8]) -> Option<(u64, u64)> {
+    let answer = decode_vote_answer(answer).filter(|answer| answer.vote_granted)?;
+    let leader = answer.vote.leader_id();
+    Some((leader.term, leader.node_id))
+}
+
 fn put_vote(out: &mut BytesMut, vote: &Vote) {
     let leader = vote.leader_id();
     out.put_u64_le(leader.term);

@@ -7,7 +7,6 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
     future::Future,
-    hash::{BuildHasher, Hasher, RandomState},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -225,12 +224,9 @@ where
     receiver
 }
 
-/// A number of the simulation's own chance, or of any where none runs.
+/// A number of the simulation's own chance.
 pub(crate) fn below(bound: u64) -> u64 {
-    match here() {
-        Some(shared) => shared.state.lock().below(bound),
-        None => RandomState::new().build_hasher().finish() % bound.max(1),
-    }
+    here().map_or(0, |shared| shared.state.lock().below(bound))
 }
 
 /// Ends at a time of the simulation.

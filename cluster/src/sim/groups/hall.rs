@@ -4,11 +4,12 @@
 use crate::{
     Replica,
     elections::Lives,
+    replica::vote_given,
     tasks::{
         self,
         simulated::{self, Owner},
     },
-    transport::{CallError, Channel, Frame, Network, Pending, Refusal, Request, Role},
+    transport::{CallError, Channel, Frame, Kind, Network, Pending, Refusal, Request, Role},
 };
 use bytes::Bytes;
 use oribi_model::NodeId;
@@ -56,8 +57,12 @@ struct State {
     ended: BTreeMap<NodeId, Instant>,
     still: BTreeMap<NodeId, Instant>,
     shut: BTreeMap<Way, Instant>,
+    /// The greatest vote that each replica has given: term and member.
+    votes: BTreeMap<(NodeId, GroupId), (u64, u64)>,
     connections: BTreeMap<(NodeId, NodeId, Channel), Connection>,
     count: u64,
+    /// Requests for pieces of copies, and offers.
+    segments: usize,
     delay_us: u64,
     /// One request in so many breaks its connection; 0 for none.
     breaks_one_in: u64,
@@ -116,6 +121,22 @@ impl Hall {
     pub(super) fn weather(&self, delay_us: u64, breaks_one_in: u64) {
         let mut state = self.0.lock();
         (state.delay_us, state.breaks_one_in) = (delay_us, breaks_one_in);
+    }
+
+    pub(super) fn segments(&self) -> usize {
+        self.0.lock().segments
+    }
+
+    /// The greatest vote that a replica has given to another one: term and member.
+    pub(super) fn vote_of(&self, node: NodeId, group: GroupId) -> Option<(u64, u64)> {
+        self.0.lock().votes.get(&(node, group)).copied()
+    }
+
+    fn note_vote(&self, node: NodeId, group: GroupId, vote: Option<(u64, u64)>) {
+        let Some(vote) = vote else { return };
+        let mut state = self.0.lock();
+        let known = state.votes.entry((node, group)).or_insert(vote);
+        *known = vote.max(*known);
     }
 
     pub(super) fn replica(&self, node: NodeId, group: GroupId) -> Option<Arc<Replica>> {
@@ -203,6 +224,10 @@ async fn carry(
         if !hall.pass(way, number, (from, to)).await {
             return;
         }
+        let (kind, group) = (frame.kind, frame.group);
+        if kind == Kind::Segment {
+            hall.0.lock().segments += 1;
+        }
         let (arrived, answered) = oneshot::channel();
         let arrivals = hall.0.lock().places.get(&to).map(|place| place.arrivals.clone());
         let Some(arrivals) = arrivals else { return };
@@ -212,6 +237,9 @@ async fn carry(
         let hall = hall.clone();
         simulated::spawn_of(CARRIER, async move {
             let Ok(found) = answered.await else { return };
+            if let (Ok(body), Kind::Vote) = (&found, kind) {
+                hall.note_vote(to, group, vote_given(body));
+            }
             if hall.pass(way, number, (to, from)).await {
                 let _ = answer.send(found);
             }

@@ -89,6 +89,9 @@ impl Host {
         for group in GROUPS {
             hosted.push(Arc::new(self.open(group, &log, around.clone())?));
         }
+        for one in &hosted {
+            self.look_at_vote(hall, one)?;
+        }
         let replicas: BTreeMap<_, _> =
             hosted.iter().map(|one| (one.group, one.replica.clone())).collect();
         let (arrivals, arriving) = mpsc::unbounded_channel();
@@ -107,6 +110,20 @@ impl Host {
             simulated::spawn_of(owner, maintain(one));
         }
         Ok(())
+    }
+
+    /// What it has given before, it knows.
+    fn look_at_vote(&self, hall: &Hall, hosted: &Hosted) -> Result<(), String> {
+        let given = hall.vote_of(self.id, hosted.group);
+        let standing = hosted.replica.standing();
+        let known = standing.vote.map(|vote| (vote.term, vote.member.to_u64()));
+        match known >= given {
+            true => Ok(()),
+            false => Err(format!(
+                "{:?}: node {} knows of its vote {known:?}, it has given {given:?}",
+                hosted.group, self.id
+            )),
+        }
     }
 
     fn open(

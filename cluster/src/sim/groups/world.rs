@@ -37,6 +37,8 @@ pub(super) struct World {
 pub(super) struct Outcome {
     pub(super) stored: usize,
     pub(super) faults: usize,
+    /// Offers of copies, and pieces.
+    pub(super) segments: usize,
     /// What the replicas hold in the end, in short.
     pub(super) digest: u64,
 }
@@ -48,7 +50,8 @@ pub(super) fn run(seed: u64) -> Result<Outcome, String> {
     let outcome = world.live(&mut judge);
     let told = outcome.map_err(|what| format!("seed {seed}, at {} ms: {what}", world.now_ms));
     let digest = told?;
-    Ok(Outcome { stored: world.scene.ledger.stored_count(), faults: world.faults, digest })
+    let (stored, faults) = (world.scene.ledger.stored_count(), world.faults);
+    Ok(Outcome { stored, faults, segments: world.scene.hall.segments(), digest })
 }
 
 impl World {
