@@ -17,6 +17,8 @@ pub struct Stats {
     pub series: Option<u64>,
     /// Tablets read; absent for SQL.
     pub tablets: Option<u64>,
+    /// The node that was asked, where the engine knows it.
+    pub served_by: Option<u32>,
 }
 
 /// A whole answer.

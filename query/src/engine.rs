@@ -17,7 +17,7 @@ use crate::{
     watch::Watch,
 };
 use axum::body::Bytes;
-use oribi_model::{Clock, ReadPath, SystemClock};
+use oribi_model::{Clock, NodeId, ReadPath, SystemClock};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, task::JoinError};
 
@@ -40,6 +40,7 @@ pub(crate) enum Asked {
 #[derive(Clone)]
 pub struct QueryEngine {
     shared: Arc<Shared>,
+    served_by: Option<NodeId>,
 }
 
 struct Shared {
@@ -80,7 +81,12 @@ impl QueryEngine {
             clock,
             filters: FilterCache::default(),
         };
-        QueryEngine { shared: Arc::new(shared) }
+        QueryEngine { shared: Arc::new(shared), served_by: None }
+    }
+
+    /// The same engine, whose answers say that this node gave them.
+    pub fn on(self, node: NodeId) -> QueryEngine {
+        QueryEngine { served_by: Some(node), ..self }
     }
 
     /// The limits.
@@ -192,7 +198,7 @@ impl QueryEngine {
             running_max: options.running_max,
             waiting_max: options.waiting_max,
         })?;
-        let watch = Arc::new(Watch::new(options));
+        let watch = Arc::new(Watch::new(options).on(self.served_by));
         let running = watch.within(shared.running.clone().acquire_owned()).await?;
         let running = running.map_err(|_| Error::Cancelled)?;
         Ok((watch, Place::new(vec![running, admitted])))

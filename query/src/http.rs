@@ -132,6 +132,8 @@ pub struct AnswerStats {
     pub series: Option<u64>,
     /// Tablets read.
     pub tablets: Option<u64>,
+    /// The node that was asked.
+    pub served_by: Option<u32>,
 }
 
 /// The OpenAPI description of these paths.

@@ -59,6 +59,7 @@ impl<'a> Out<'a> {
     /// Ends the answer.
     pub(crate) fn end(self, mut stats: Stats) -> Result<()> {
         stats.rows = self.rows as u64;
+        stats.served_by = self.watch.served_by().map(|node| node.0);
         stats.elapsed = self.watch.started().elapsed();
         self.target.end(stats)
     }

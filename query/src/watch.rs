@@ -2,6 +2,7 @@
 
 use crate::{Error, QueryOptions, Result};
 use futures::future::{Either, select};
+use oribi_model::NodeId;
 use std::{
     pin::pin,
     sync::{
@@ -29,6 +30,7 @@ pub(crate) struct Watch {
     unread_since_ns: AtomicU64,
     held_bytes: AtomicUsize,
     memory_bytes_max: usize,
+    served_by: Option<NodeId>,
 }
 
 /// A query that waits for the reader of its answer, during which its own time stands still.
@@ -49,7 +51,18 @@ impl Watch {
             unread_since_ns: AtomicU64::new(0),
             held_bytes: AtomicUsize::new(0),
             memory_bytes_max: options.memory_bytes_max,
+            served_by: None,
         }
+    }
+
+    /// The watch of a query that this node answers.
+    pub(crate) fn on(self, node: Option<NodeId>) -> Watch {
+        Watch { served_by: node, ..self }
+    }
+
+    /// Which node answers, where that was said.
+    pub(crate) fn served_by(&self) -> Option<NodeId> {
+        self.served_by
     }
 
     /// Tells all threads to stop at their next block.

@@ -79,7 +79,8 @@ impl Server {
             stop.clone(),
         )?;
         let read = WithDeadLetters::over(node.clone());
-        let engine = QueryEngine::with_clock(read, config.query.clone(), clock.clone());
+        let engine = QueryEngine::with_clock(read, config.query.clone(), clock.clone())
+            .on(node.identity().node);
         node.answer_by(Arc::new(engine.clone()));
         let connectors = Connectors::start(
             config.connectors.clone(),

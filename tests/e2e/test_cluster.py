@@ -99,6 +99,8 @@ def test_nodes_join_in_any_order_and_all_know_what_one_was_told(members):
     for member in everybody:
         wait_for(lambda member=member: "m" in member.tables(), "the table to be known")
         assert member.tables()["m"]["replication"] == 3
+        answer = member.query(table="m", select="count(*)").json()
+        assert answer["stats"]["served_by"] == member.cluster()["self"]
     shown = subprocess.run(
         [BINARY, "cluster", "--url", others[0].url, "nodes"], capture_output=True, text=True, check=True
     )

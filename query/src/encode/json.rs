@@ -74,6 +74,7 @@ impl Target for Object {
             ("rows_scanned", stats.rows_scanned),
             ("series", stats.series),
             ("tablets", stats.tablets),
+            ("served_by", stats.served_by.map(u64::from)),
         ];
         for (name, value) in counted {
             if let Some(value) = value {
