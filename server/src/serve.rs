@@ -67,6 +67,7 @@ impl Server {
         let peering = Peering::start(node.clone(), peers.socket, join_options)
             .context("cannot listen to other nodes")?;
         let arrival = ArrivalClock::new(clock.clone());
+        tokio::spawn(share_times(node.clone(), arrival.clone(), stop.clone()));
         let counters = Arc::new(IngestCounters::default());
         let ingestor = Ingestor::new(node.clone(), config.ingest.clone());
         let ingest: Arc<dyn Ingest> = Arc::new(CountedIngest::new(ingestor, counters.clone()));
@@ -142,6 +143,15 @@ impl Server {
         tokio::join!(self.front.join(), self.mqtt.join(), self.connectors.join());
         self.peering.stop().await;
         tracing::info!("stopped");
+    }
+}
+
+/// Has the times that this node gives differ from those of others, once there are others.
+async fn share_times(node: Arc<Node>, arrival: ArrivalClock, stop: CancellationToken) {
+    tokio::select! {
+        // A cluster has at most as many nodes as there are slots.
+        () = node.has_company() => arrival.share(node.identity().node.0 as u8),
+        () = stop.cancelled() => {}
     }
 }
 

@@ -56,6 +56,16 @@ impl Node {
         self.hosting.around.links.set(network, hears);
     }
 
+    /// Resolves once the catalog has other nodes.
+    pub async fn has_company(&self) {
+        let mut changed = self.catalog.watch();
+        while self.hosting.has_no_others() {
+            if changed.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// All replicas that are here, that of the catalog included.
     pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
         let hosted = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());
