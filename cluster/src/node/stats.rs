@@ -46,6 +46,8 @@ impl Node {
 
     /// What is not well, by name. The node serves everything that is not concerned.
     pub fn troubles(&self) -> Vec<Trouble> {
+        // Writes are refused for it at once.
+        self.look_at_log();
         self.troubles.list()
     }
 

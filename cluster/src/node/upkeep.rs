@@ -41,10 +41,7 @@ impl Node {
             )
         });
         self.troubles.update("disk", full);
-        let stalled = self.stalled().map(|reason| {
-            format!("writes wait: the log cannot be written ({reason}); that is tried again")
-        });
-        self.troubles.update("log, writing", stalled);
+        self.look_at_log();
         for hosted in self.hosting.all() {
             let name = format!("tablet {}", hosted.id());
             if let Some(reason) = hosted.tablet.failure() {
@@ -60,6 +57,14 @@ impl Node {
         for (tablet, reason) in &damaged {
             self.troubles.set(&format!("tablet {tablet}"), format!("it is set aside: {reason}"));
         }
+    }
+
+    /// Whether the log can be written.
+    pub(super) fn look_at_log(&self) {
+        let stalled = self.stalled().map(|reason| {
+            format!("writes wait: the log cannot be written ({reason}); that is tried again")
+        });
+        self.troubles.update("log, writing", stalled);
     }
 
     pub(super) fn log_is_long(&self) -> bool {
