@@ -110,6 +110,12 @@ impl Origin {
         });
     }
 
+    /// Lets go of what is held, since the log does not go on behind it any more.
+    pub(crate) fn release(&self) {
+        let mut state = self.state.lock();
+        (state.held, state.used) = (None, None);
+    }
+
     /// What is held, which counts as asked for now.
     fn held(&self) -> Option<Arc<Held>> {
         self.expire();

@@ -195,11 +195,21 @@ impl Replica {
         offer: &Offer,
         staged: Box<dyn Staged>,
     ) -> Result<Vote> {
+        let one = self.switching.lock().await;
+        let taken = self.take_over_held(offer, staged).await;
+        drop(one);
+        // Also where nothing was taken over: the leader may have nothing more to send, and would
+        // wake nobody.
+        let _ = self.running().await;
+        taken
+    }
+
+    /// As [`Replica::take_over`], where the caller holds `switching`. No instance runs afterwards.
+    async fn take_over_held(&self, offer: &Offer, staged: Box<dyn Staged>) -> Result<Vote> {
         let refused = |reason: &str| Err(Error::Refused(reason.to_owned()));
         let (Some(last), Some(vote)) = (last_of(offer), wire::decode_vote(&offer.vote)) else {
             return refused("the offer cannot be read");
         };
-        let one = self.switching.lock().await;
         if !is_planted(Fault::TakenOverLive) {
             self.end_held(Instance::Resting).await;
         }
@@ -215,14 +225,12 @@ impl Replica {
             let taken = Applied::decode(&flushed.raft_state);
             let taken = taken.map_err(|reason| self.unavailable(reason))?;
             *self.applied.lock() = taken.clone();
+            self.origin.release();
             self.move_log(&taken, &vote).await?;
             let state = self.log.group(self.group).unwrap_or_default();
             let newest = newest_membership(self.group, &self.log, &state, &taken)?;
             *self.membership.lock() = newest;
         }
-        drop(one);
-        // Where it does not start now, the next append starts it.
-        let _ = self.running().await;
         Ok(vote)
     }
 

@@ -192,6 +192,8 @@ impl World {
             self.resume(node);
             self.start(node)?;
         }
+        // No more of what was to befall a node that did not run.
+        self.ends_ms.clear();
         Ok(())
     }
 
