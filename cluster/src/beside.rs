@@ -7,11 +7,17 @@ const ROWS_MIN: usize = 16_384;
 
 /// Does `work`, on so many rows; the thread's other tasks go on elsewhere where there are many.
 pub fn beside_others<T>(rows: usize, work: impl FnOnce() -> T) -> T {
-    let has_other_threads = || {
-        let runtime = Handle::try_current();
-        runtime.is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
-    };
-    if rows >= ROWS_MIN && has_other_threads() { tokio::task::block_in_place(work) } else { work() }
+    if rows >= ROWS_MIN { waiting(work) } else { work() }
+}
+
+/// Does `work`, which takes or waits long; the thread's other tasks go on elsewhere, where there
+/// are threads for them.
+pub(crate) fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    let runtime = Handle::try_current();
+    match runtime.is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread) {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
 }
 
 #[cfg(test)]

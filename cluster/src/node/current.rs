@@ -5,7 +5,7 @@ use super::{
     hosting::group_of,
     route::{Done, Errand, WHOLE_WAIT},
 };
-use crate::{Catalog, Error, Result};
+use crate::{Catalog, Error, Result, beside::waiting};
 use futures::future::join_all;
 use oribi_model::TabletId;
 use oribi_store::log::GroupId;
@@ -58,8 +58,11 @@ impl Node {
         };
         let (sender, receiver) = mpsc::sync_channel(1);
         let work = work(node);
-        runtime.spawn(async move { sender.send(work.await) });
-        receiver.recv().unwrap_or(Err(Error::Stopping))
+        // Begun only once other tasks have a thread: on this one they would wait, too.
+        waiting(|| {
+            runtime.spawn(async move { sender.send(work.await) });
+            receiver.recv().unwrap_or(Err(Error::Stopping))
+        })
     }
 
     /// Whether this node has a replica of a group that is not the only one.
