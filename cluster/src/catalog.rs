@@ -5,6 +5,7 @@ mod apply;
 mod change;
 mod nodes;
 mod placement;
+mod seats;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ pub use apply::COLUMNS_MAX;
 pub use change::{Change, ColumnSpec};
 pub(crate) use nodes::FIRST_NODE;
 pub use nodes::{NODES_MAX, NodeAddresses, NodeRecord, NodeState, Presence};
+pub use seats::ConnectorSeat;
 
 use nodes::{Loads, Placement};
 use oribi_model::{ColumnId, Name, NodeId, Table, TableId, TabletId, TabletSpec, TimeRange};
@@ -41,6 +43,12 @@ pub struct Catalog {
     /// Of each connector, how far it has got with each of its sources.
     #[serde(default)]
     cursors: Map<Name, Cursors>,
+    /// Of each connector, which node runs it.
+    #[serde(default)]
+    seats: Map<Name, ConnectorSeat>,
+    /// The greatest epoch of a seat ever given.
+    #[serde(default)]
+    last_seat: u64,
     /// Nodes, gone ones too.
     #[serde(default)]
     nodes: Map<NodeId, Arc<NodeRecord>>,

@@ -28,8 +28,8 @@ pub mod transport;
 
 pub use beside::beside_others;
 pub use catalog::{
-    COLUMNS_MAX, Catalog, Change, ColumnSpec, Cursors, NODES_MAX, NodeAddresses, NodeRecord,
-    NodeState, Presence,
+    COLUMNS_MAX, Catalog, Change, ColumnSpec, ConnectorSeat, Cursors, NODES_MAX, NodeAddresses,
+    NodeRecord, NodeState, Presence,
 };
 pub use check::{Checked, check};
 pub use copy::CopyOptions;

@@ -90,7 +90,7 @@ impl Server {
                 feed: node.clone(),
                 windows: Arc::new(engine.clone()),
                 arrival: arrival.clone(),
-                store: Arc::new(CatalogStore(node.clone())),
+                store: Arc::new(CatalogStore::new(node.clone(), peering.view())),
                 ahead_ns_max: config.mqtt.ahead_ns_max,
                 files: config.connector_files(),
             },

@@ -1,12 +1,14 @@
 """Three processes that are one cluster: how they come together, come apart and find each other again."""
 
 import http.server
+import json
 import subprocess
 import threading
 
 import pytest
 import requests
 from conftest import BINARY, Oribi, wait_for
+from parts import mosquitto  # noqa: F401  fixture
 
 
 class Member(Oribi):
@@ -211,3 +213,43 @@ def test_a_directory_of_another_cluster_is_refused_with_both_ids(members):
     other.config.write_text(f'[cluster]\njoin = "{one.address}"\n')
     said = refusal(other)
     assert all(cluster in said for cluster in ids), said
+
+
+def test_a_connector_runs_on_one_node_and_on_another_when_that_dies(members, mosquitto):
+    broker = mosquitto().start()
+    first = members(1).start()
+    nodes = [first] + [members(number, [first.address]).start() for number in (2, 3)]
+    until_together(nodes)
+    spec = {
+        "name": "plant",
+        "kind": "mqtt",
+        "url": f"mqtt://127.0.0.1:{broker.port}",
+        "routes": [{"topics": ["dev/+"], "pattern": "dev/{device}", "decoder": "json", "table": "sensors", "time": "$.ts"}],
+    }
+    made = requests.post(f"{nodes[1].url}/api/v1/connectors", json=spec, timeout=10)
+    assert made.status_code < 300, made.text
+
+    def states():
+        answers = [requests.get(f"{node.url}/api/v1/connectors/plant", timeout=10) for node in nodes]
+        return [answer.json().get("state") for answer in answers]
+
+    def runner():
+        said = states()
+        return nodes[said.index("running")] if sorted(said) == ["elsewhere"] * (len(said) - 1) + ["running"] else None
+
+    def send(numbers):
+        broker.send([(f"dev/d{at % 5}", json.dumps({"ts": 1_700_000_000_000 + at, "v": at})) for at in numbers])
+
+    runs = wait_for(runner, "one node to run the connector")
+    send(range(100))
+    wait_for(lambda: runs.count("sensors") == 100, "the rows of the first node")
+    nodes.remove(runs)
+    runs.kill()
+    wait_for(runner, "another node to run the connector")
+    send(range(100, 200))
+    for node in nodes:
+        wait_for(lambda node=node: node.count("sensors") == 200, "the rows of both nodes")
+    # The one that comes back leaves it where it is.
+    nodes.append(runs.start())
+    wait_for(runner, "one node to run the connector still")
+    assert runner() is not runs

@@ -52,10 +52,15 @@ impl Catalog {
                 next.connectors.remove_mut(name);
                 next.cursors.remove_mut(name);
                 next.paused.remove_mut(name);
+                next.seats.remove_mut(name);
             }
             Change::PauseConnector { name } => next.paused.insert_mut(name.clone()),
             Change::ResumeConnector { name } => drop(next.paused.remove_mut(name)),
-            Change::SaveCursors { connector, cursors } => {
+            Change::SeatConnector { connector, node, after } => {
+                next.seat_connector(connector, *node, *after)?;
+            }
+            Change::SaveCursors { connector, cursors, epoch } => {
+                next.check_seat(connector, *epoch)?;
                 let mut saved = next.cursors.get(connector).cloned().unwrap_or_default();
                 cursors.iter().for_each(|(source, at)| saved.insert_mut(source.clone(), *at));
                 next.cursors.insert_mut(connector.clone(), saved);

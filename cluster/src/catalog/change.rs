@@ -99,6 +99,19 @@ pub enum Change {
         connector: Name,
         /// For each source the first place that is not done.
         cursors: BTreeMap<String, u64>,
+        /// Since when the node that says so runs it; refused where another one has taken it since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        epoch: Option<u64>,
+    },
+    /// Has a node run a connector from now on, made at run time or not. Refused where another one
+    /// was given it meanwhile.
+    SeatConnector {
+        /// The connector.
+        connector: Name,
+        /// The node.
+        node: NodeId,
+        /// The epoch of who ran it before; 0 for nobody.
+        after: u64,
     },
     /// Takes a node into the cluster, which gets the next id; it joins. A wish that was granted
     /// before is granted again, with the same id.

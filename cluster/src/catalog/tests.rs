@@ -176,6 +176,7 @@ fn connectors_keep_their_cursors_until_they_are_dropped() {
     let save = |source: &str, next| Change::SaveCursors {
         connector: name("stream"),
         cursors: [(source.to_owned(), next)].into(),
+        epoch: None,
     };
     let put = Change::PutConnector { name: name("stream"), spec: "{}".into() };
     let changes = [put.clone(), save("t/0", 5), save("t/1", 7), save("t/0", 9), put];
@@ -195,6 +196,29 @@ fn connectors_keep_their_cursors_until_they_are_dropped() {
     let dropped = catalog.apply(&Change::DropConnector { name: name("stream") }).unwrap();
     assert!(dropped.cursors("stream").is_none() && dropped.connectors().next().is_none());
     assert!(dropped.paused().next().is_none());
+}
+
+#[test]
+fn a_connector_has_one_node_and_what_an_earlier_one_saves_is_refused() {
+    let seat =
+        |node, after| Change::SeatConnector { connector: name("s"), node: NodeId(node), after };
+    let save = |next, epoch| Change::SaveCursors {
+        connector: name("s"),
+        cursors: [("t".to_owned(), next)].into(),
+        epoch: Some(epoch),
+    };
+    let first = Catalog::default().apply(&seat(1, 0)).unwrap();
+    assert!(first.apply(&seat(3, 0)).unwrap_err().contains("node 1 has it"));
+    let saved = first.apply(&save(5, 1)).unwrap();
+    let second = saved.apply(&seat(2, 1)).unwrap();
+    assert_eq!(second.seat_of("s"), Some(ConnectorSeat { node: NodeId(2), epoch: 2 }));
+    assert_eq!((second.seats_on(NodeId(1)), second.seats_on(NodeId(2))), (0, 1));
+    assert!(second.apply(&save(9, 1)).unwrap_err().contains("node 2 runs"));
+    assert_eq!(second.apply(&save(9, 2)).unwrap().cursors("s").unwrap()["t"], 9);
+    // Made anew under its name, it is none of those before.
+    let dropped = second.apply(&Change::DropConnector { name: name("s") }).unwrap();
+    assert_eq!(dropped.seat_of("s"), None);
+    assert_eq!(dropped.apply(&seat(1, 0)).unwrap().seat_of("s").unwrap().epoch, 3);
 }
 
 #[test]

@@ -66,6 +66,25 @@ impl Node {
         }
     }
 
+    /// Resolves once the catalog has changed after this call in anything but how far connectors have
+    /// got.
+    pub fn catalog_changed(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut changed = self.catalog.watch();
+        async move {
+            if changed.changed().await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Whether a majority of those who decide on the catalog is heard, so that what is known of it is
+    /// not old.
+    pub fn hears_cluster(&self) -> bool {
+        let voters = self.catalog_replica.members().voters;
+        let nodes = voters.into_iter().map(|voter| voter.node).collect();
+        self.hosting.has_no_others() || self.hosting.around.links.hears(&nodes)
+    }
+
     /// All replicas that are here, that of the catalog included.
     pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
         let hosted = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());

@@ -70,6 +70,12 @@ impl PeersView {
         nodes.collect()
     }
 
+    /// Whether a node is trusted, or is the one that is asked.
+    pub fn trusts(&self, node: NodeId) -> bool {
+        let Some(state) = self.0.upgrade() else { return false };
+        node == state.node.identity().node || state.watch.view(|view| view.trusts(node))
+    }
+
     pub(super) fn state(&self) -> Option<Arc<State>> {
         self.0.upgrade()
     }

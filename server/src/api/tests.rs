@@ -64,7 +64,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
                 feed: node.clone(),
                 windows: Arc::new(engine.clone()),
                 arrival: arrival.clone(),
-                store: Arc::new(CatalogStore(node.clone())),
+                store: Arc::new(CatalogStore::new(node.clone(), PeersView::default())),
                 ahead_ns_max: i64::MAX,
                 files: "/nowhere".into(),
             },
