@@ -63,6 +63,12 @@ export const tables = async (signal) => (await json("api/v1/tables", {}, signal)
 /** Version, addresses and figures of the node. */
 export const node = (signal) => json("api/v1/node", {}, signal);
 
+/** The nodes of the cluster, as the node that is asked sees them. */
+export const cluster = (signal) => json("api/v1/cluster", {}, signal);
+
+/** All tablets with their replicas. */
+export const tablets = async (signal) => (await json("api/v1/tablets", {}, signal)).tablets;
+
 /** A window question. */
 export const query = (params, signal) => json("api/v1/query", params, signal);
 

@@ -39,11 +39,17 @@ macro_rules! asset {
 const INDEX: Asset =
     Asset { path: "/", content_type: HTML, body: include_bytes!("../page/index.html") };
 
-const ASSETS: [Asset; 27] = [
+const CLUSTER: Asset =
+    Asset { path: "/cluster", content_type: HTML, body: include_bytes!("../page/cluster.html") };
+
+const ASSETS: [Asset; 30] = [
     INDEX,
+    CLUSTER,
     asset!("api.js", SCRIPT),
     asset!("base.css", CSS),
     asset!("chart.js", SCRIPT),
+    asset!("cluster.css", CSS),
+    asset!("cluster.js", SCRIPT),
     asset!("dom.js", SCRIPT),
     asset!("first-row.js", SCRIPT),
     asset!("form.js", SCRIPT),
@@ -69,7 +75,7 @@ const ASSETS: [Asset; 27] = [
     asset!("uplot-1.6.32/uPlot.min.css", CSS),
 ];
 
-/// The routes of the page: `/` and its files under `/page/`.
+/// The routes of the page: `/`, `/cluster` and their files under `/page/`.
 pub(crate) fn router() -> Router {
     ASSETS.into_iter().fold(Router::new(), |router, asset| {
         let tag = asset.tag();
