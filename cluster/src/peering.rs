@@ -94,7 +94,11 @@ impl Peering {
 }
 
 async fn elect(state: Arc<State>) {
-    let replicas = || state.node.replicas();
+    // A group of one elects nobody.
+    let replicas = || match state.node.has_no_others() {
+        true => Vec::new(),
+        false => state.node.replicas(),
+    };
     let supervisor = state.supervisor.clone();
     supervisor.run(replicas, |look| state.watch.view(|view| look(view))).await;
 }

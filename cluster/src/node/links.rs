@@ -85,6 +85,11 @@ impl Node {
         self.hosting.has_no_others() || self.hosting.around.links.hears(&nodes)
     }
 
+    /// Whether there is no other node at present, as far as is known here.
+    pub(crate) fn has_no_others(&self) -> bool {
+        self.hosting.has_no_others()
+    }
+
     /// All replicas that are here, that of the catalog included.
     pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
         let hosted = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());

@@ -31,6 +31,9 @@ pub(super) async fn run(state: Arc<State>) {
 
 /// Takes a step in each group that is led here. Whether there is more to do.
 async fn look(state: &State) -> bool {
+    if state.node.has_no_others() {
+        return false;
+    }
     let catalog = state.node.catalog();
     let groups = state.node.replicas().into_iter().filter_map(|replica| {
         let wanted = wanted(&replica, &catalog)?;
