@@ -21,6 +21,12 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct NodeUrl {
     /// Where the node's HTTP is.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8640", env = "ORIBI_URL")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8640",
+        env = "ORIBI_URL"
+    )]
     url: String,
 }

@@ -48,15 +48,19 @@ def look_at(url, kafka):
 
 def test_the_compose_file_says_what_it_should(tmp_path):
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    assert set(services) == {"oribi", "mosquitto", "kafka", "simulator"}
+    nodes = {"oribi", "oribi-2", "oribi-3"}
+    assert set(services) == nodes | {"mosquitto", "kafka", "simulator"}
     # Nothing is published beyond this machine.
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert len(ports) == 4 and all(port.startswith("127.0.0.1:") for port in ports)
     # The node's own check comes with its image.
     assert all("healthcheck" in services[name] for name in ("mosquitto", "kafka"))
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text() and "USER oribi" in (ROOT / "Dockerfile").read_text()
-    command = services["oribi"]["command"].split()
-    assert command[0] == "serve" and "--insecure" in command
+    for name in nodes:
+        command = services[name]["command"].split()
+        assert command[0] == "serve" and "--insecure" in command
+        assert command[command.index("--advertise") + 1] == f"{name}:8641"
+        assert (name == "oribi") or command[command.index("--join") + 1] == "oribi:8641"
     compose = ROOT / "docker-compose.yml"
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(compose.read_text().replace("depends_on", "depends_of"))
