@@ -13,6 +13,9 @@ use tokio::sync::{Notify, watch};
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// Between two looks otherwise; a change of liveness is looked at when it comes.
 const QUIET_PAUSE: Duration = Duration::from_millis(500);
+/// For how long after a change of liveness looks stay close: that others suspect a node, too, comes
+/// with their pings.
+const ALERT: Duration = Duration::from_secs(1);
 /// Groups in which a step is taken at once.
 const STEPS_MAX: usize = 64;
 
@@ -55,6 +58,7 @@ impl Supervisor {
         lives: impl Fn(&mut dyn FnMut(&dyn Lives)) + Send,
     ) {
         let (started, mut stopped) = (tasks::now(), self.stopped.subscribe());
+        let mut alert_until = started;
         while !*stopped.borrow_and_update() {
             let replicas = replicas();
             let standings: Vec<Standing> =
@@ -64,11 +68,12 @@ impl Supervisor {
             lives(&mut |lives| steps = self.elections.lock().look(now_ms, lives, &standings));
             carry_out(&replicas, &standings, steps).await;
             let settled = self.elections.lock().is_settled();
-            let pause = if settled { QUIET_PAUSE } else { LOOK_PAUSE };
+            let is_quiet = settled && tasks::now() >= alert_until;
+            let pause = if is_quiet { QUIET_PAUSE } else { LOOK_PAUSE };
             tokio::select! {
                 biased;
                 _ = stopped.changed() => {}
-                () = self.due.notified() => {}
+                () = self.due.notified() => alert_until = tasks::now() + ALERT,
                 () = tasks::sleep(pause) => {}
             }
         }
