@@ -37,6 +37,6 @@ pub use read::{
     TableStats, TabletScan,
 };
 pub use schema::{Column, ColumnKind, Ints, Schema};
-pub use series::{SeriesKey, SeriesKeys};
+pub use series::{SeriesDigests, SeriesKey, SeriesKeys};
 pub use table::{Bucket, Table, TableOptions, TabletSpec};
 pub use time::{ArrivalClock, Clock, SystemClock, TimeRange};

@@ -1,8 +1,14 @@
 //! Conditions over the tags of a series, in a form that can be stored in a log entry.
 
 use crate::{ColumnId, SeriesKey};
+use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::LazyLock,
+};
 
 /// A condition with SQL's three values: a tag that a series lacks is null, and a comparison with
 /// null is unknown.
@@ -25,34 +31,62 @@ pub enum TagPredicate {
     Not(Box<TagPredicate>),
 }
 
-/// Values of a tag, in ascending order and each once, so that one among many is found in a few steps.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Values of a tag, in ascending order and each once. One among many is found in one step.
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
-pub struct TagValues(Vec<String>);
+pub struct TagValues {
+    sorted: Vec<String>,
+    /// The place of each.
+    places: HashTable<u32>,
+}
+
+/// Values come from those who ask, so that nobody may know which of them share a hash.
+static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 impl TagValues {
     /// Whether a value is among them.
     pub fn contains(&self, value: &str) -> bool {
-        self.0.binary_search_by(|one| one.as_str().cmp(value)).is_ok()
+        self.contains_bytes(value.as_bytes())
+    }
+
+    /// Whether the value with these bytes is among them.
+    pub fn contains_bytes(&self, value: &[u8]) -> bool {
+        let is_it = |place: &u32| self.sorted[*place as usize].as_bytes() == value;
+        self.places.find(HASHES.hash_one(value), is_it).is_some()
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.sorted.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.sorted.is_empty()
     }
 
     /// All of them, ascending.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.sorted.iter().map(String::as_str)
     }
 
-    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.0.retain(|value| keep(value));
+    /// Those that are also among `others`.
+    fn shared_with(&self, others: &TagValues) -> TagValues {
+        self.sorted.iter().filter(|value| others.contains(value)).cloned().collect()
+    }
+}
+
+impl PartialEq for TagValues {
+    fn eq(&self, other: &TagValues) -> bool {
+        self.sorted == other.sorted
+    }
+}
+
+impl Eq for TagValues {}
+
+impl fmt::Debug for TagValues {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sorted.fmt(f)
     }
 }
 
@@ -60,13 +94,18 @@ impl From<Vec<String>> for TagValues {
     fn from(mut values: Vec<String>) -> TagValues {
         values.sort_unstable();
         values.dedup();
-        TagValues(values)
+        let mut places = HashTable::with_capacity(values.len());
+        let hash_of = |place: &u32| HASHES.hash_one(values[*place as usize].as_bytes());
+        for place in (0u32..).take(values.len()) {
+            places.insert_unique(hash_of(&place), place, hash_of);
+        }
+        TagValues { sorted: values, places }
     }
 }
 
 impl From<TagValues> for Vec<String> {
     fn from(values: TagValues) -> Vec<String> {
-        values.0
+        values.sorted
     }
 }
 
@@ -100,7 +139,7 @@ impl TagPredicate {
                         match all.entry(tag) {
                             Entry::Vacant(place) => drop(place.insert(values)),
                             Entry::Occupied(mut known) => {
-                                known.get_mut().retain(|one| values.contains(one));
+                                *known.get_mut() = known.get().shared_with(&values);
                             }
                         }
                     }

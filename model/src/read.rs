@@ -3,7 +3,7 @@
 use crate::{
     Block, ColumnId, ColumnType, Place, Result, SeriesKey, Table, TableId, TabletId, TagPredicate,
     TagValues, TimeRange,
-    series::{push_tag, split_tag},
+    series::{SeriesDigests, push_tag, split_tag},
 };
 use std::{fmt, sync::Arc};
 
@@ -17,6 +17,8 @@ pub enum SeriesFilter {
     Tags(NamedSeries),
     /// The series for which the function says yes.
     Where(SeriesTest),
+    /// Every series but these.
+    Except(SeriesDigests),
 }
 
 /// Whether a series is wanted.
@@ -61,21 +63,26 @@ impl SeriesFilter {
 
     /// Whether rows of `series` are wanted.
     pub fn wants(&self, series: &SeriesKey) -> bool {
-        let test = match self {
-            SeriesFilter::All => None,
-            SeriesFilter::Tags(named) if !named.names(series.as_bytes()) => return false,
-            SeriesFilter::Tags(named) => named.test.as_ref(),
-            SeriesFilter::Where(test) => Some(test),
-        };
-        test.is_none_or(|test| test(series))
+        self.may_want(series.as_bytes()) && self.still_wants(series)
     }
 
     /// Whether the series with these bytes may be wanted, as far as can be told without a key.
     pub fn may_want(&self, key: &[u8]) -> bool {
         match self {
             SeriesFilter::Tags(named) => named.names(key),
+            SeriesFilter::Except(others) => !others.contains(key),
             SeriesFilter::All | SeriesFilter::Where(_) => true,
         }
+    }
+
+    /// Whether rows of a series that [may be wanted](SeriesFilter::may_want) are wanted.
+    pub fn still_wants(&self, series: &SeriesKey) -> bool {
+        let test = match self {
+            SeriesFilter::All | SeriesFilter::Except(_) => None,
+            SeriesFilter::Tags(named) => named.test.as_ref(),
+            SeriesFilter::Where(test) => Some(test),
+        };
+        test.is_none_or(|test| test(series))
     }
 
     /// All keys that may be wanted among series with no other tags than `tags`, which ascend.
@@ -107,7 +114,7 @@ impl NamedSeries {
                 }
                 rest = behind;
                 if tag == *wanted {
-                    return std::str::from_utf8(value).is_ok_and(|value| values.contains(value));
+                    return values.contains_bytes(value);
                 }
             }
             false
@@ -154,6 +161,7 @@ impl fmt::Debug for SeriesFilter {
             SeriesFilter::All => f.write_str("All"),
             SeriesFilter::Tags(named) => write!(f, "Tags({:?})", named.values),
             SeriesFilter::Where(_) => f.write_str("Where(..)"),
+            SeriesFilter::Except(others) => write!(f, "Except({} series)", others.len()),
         }
     }
 }

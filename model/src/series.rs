@@ -6,8 +6,12 @@
 //! in memtables and segments, not an order for people.
 
 use crate::ColumnId;
-use std::{fmt, sync::Arc};
-use xxhash_rust::xxh3::xxh3_64;
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, LazyLock},
+};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 const HEAD_BYTES: usize = 8;
 
@@ -101,6 +105,48 @@ fn is_key(mut bytes: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// A set of series, each told by the XXH3-128 of its key. The seed is drawn once a process, so that
+/// nobody can choose two keys that are taken for one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SeriesDigests(Arc<[u128]>);
+
+static DIGEST_SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0u8));
+
+impl SeriesDigests {
+    /// The set of the series with these keys.
+    pub fn of<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> SeriesDigests {
+        let mut digests: Vec<u128> = keys.into_iter().map(digest).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        SeriesDigests(digests.into())
+    }
+
+    /// How many series.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the series with this key is one of them.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.0.binary_search(&digest(key)).is_ok()
+    }
+
+    /// Whether `others` has all of them.
+    pub fn are_within(&self, others: &SeriesDigests) -> bool {
+        let mut rest = others.0.iter();
+        self.0.iter().all(|one| rest.find(|other| *other >= one) == Some(one))
+    }
+}
+
+fn digest(key: &[u8]) -> u128 {
+    xxh3_128_with_seed(key, *DIGEST_SEED)
 }
 
 /// A list of series keys in one buffer.
@@ -208,6 +254,25 @@ impl SeriesKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_of_series_is_told_by_digests() {
+        let keys: Vec<SeriesKey> = (0..50)
+            .map(|device| SeriesKey::from_tags([(ColumnId(1), format!("d{device}").as_str())]))
+            .collect();
+        let set = |places: std::ops::Range<usize>| {
+            SeriesDigests::of(keys[places].iter().map(SeriesKey::as_bytes))
+        };
+        assert_eq!((set(3..9).len(), set(3..3).is_empty()), (6, true));
+        for (inner, outer, within) in
+            [(0..50, 0..50, true), (3..9, 0..50, true), (0..50, 1..50, false), (0..0, 0..0, true)]
+        {
+            assert_eq!(set(inner).are_within(&set(outer)), within);
+        }
+        let some = set(10..20);
+        let held: Vec<usize> = (0..50).filter(|at| some.contains(keys[*at].as_bytes())).collect();
+        assert_eq!(held, (10..20).collect::<Vec<_>>());
+    }
 
     #[test]
     fn a_key_gives_back_its_tags_and_leaves_out_empty_ones() {

@@ -62,7 +62,13 @@ impl Default for Filter {
 
 /// Filters of earlier questions, which dashboards ask again and again.
 #[derive(Default)]
-pub(crate) struct FilterCache(Mutex<HashMap<(TableId, u32, String), Arc<Filter>>>);
+pub(crate) struct FilterCache(Mutex<Filters>);
+
+#[derive(Default)]
+struct Filters {
+    by_text: HashMap<(TableId, u32, String), Arc<Filter>>,
+    text_bytes: usize,
+}
 
 impl FilterCache {
     /// The filter of `text`, parsed at most once for each schema.
@@ -73,7 +79,8 @@ impl FilterCache {
         options: &QueryOptions,
     ) -> Result<Arc<Filter>> {
         const FILTERS_MAX: usize = 256;
-        const TEXT_BYTES_MAX: usize = 1_024;
+        /// Of all texts; what a filter holds is a few times as much.
+        const TEXT_BYTES_MAX: usize = 1 << 20;
         let lower = text.to_ascii_lowercase();
         // What depends on the present is another filter each time.
         let lasting =
@@ -82,15 +89,18 @@ impl FilterCache {
             return Filter::parse("where", text, table, options);
         }
         let key = (table.id, table.schema.version, text.to_owned());
-        if let Some(filter) = self.0.lock().get(&key) {
+        if let Some(filter) = self.0.lock().by_text.get(&key) {
             return Ok(filter.clone());
         }
         let filter = Filter::parse("where", text, table, options)?;
         let mut filters = self.0.lock();
-        if filters.len() >= FILTERS_MAX {
-            filters.clear();
+        if filters.by_text.len() >= FILTERS_MAX || filters.text_bytes + text.len() > TEXT_BYTES_MAX
+        {
+            *filters = Filters::default();
         }
-        filters.insert(key, filter.clone());
+        if filters.by_text.insert(key, filter.clone()).is_none() {
+            filters.text_bytes += text.len();
+        }
         Ok(filter)
     }
 }

@@ -15,10 +15,10 @@ use crate::{
     windows::Windows,
 };
 use axum::body::Bytes;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use oribi_model::{
-    Block, BlockIter, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesKey, TabletScan,
-    TimeRange,
+    Block, BlockIter, ReadPath, RowsWanted, ScanSpec, SeriesDigests, SeriesFilter, SeriesKey,
+    TabletScan, TimeRange,
 };
 use std::sync::Arc;
 
@@ -106,8 +106,8 @@ fn last_rows<'a>(
     for (range, unseen) in steps(read, plan, watch) {
         let mut spec = spec(plan, range, RowsWanted::Last, watch);
         if unseen == Unseen::Only {
-            let seen: HashSet<SeriesKey> = found.whole.keys().cloned().collect();
-            spec.series = SeriesFilter::Where(Arc::new(move |series| !seen.contains(series)));
+            let seen = SeriesDigests::of(found.whole.keys().map(SeriesKey::as_bytes));
+            spec.series = SeriesFilter::Except(seen);
         }
         found.read(read.scan(plan.table.id, &spec, 1)?, watch)?;
         watch.check()?;

@@ -232,7 +232,7 @@ impl Rows {
         }
         count::series(self.series.len());
         match wanted {
-            SeriesFilter::Tags(_) => {
+            SeriesFilter::Tags(_) | SeriesFilter::Except(_) => {
                 let named = self.series.iter().filter(|one| wanted.may_want(one.key.as_bytes()));
                 named.cloned().collect()
             }

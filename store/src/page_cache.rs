@@ -6,6 +6,7 @@ mod page;
 pub(crate) use page::{Cells, Numbers};
 
 use hashbrown::HashMap;
+use oribi_model::SeriesDigests;
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
@@ -15,7 +16,8 @@ use std::{
     },
 };
 
-/// A page of one column of one open segment, the last cells of its series, or a block of these.
+/// A page of one column of one open segment, the last cells of its series, a block of these, or
+/// their digests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct PageKey {
     /// The open segment; a number that is given once in the life of the process.
@@ -32,6 +34,7 @@ enum Part {
     Column(u32),
     LastTimes,
     LastOf(u32),
+    Digests,
 }
 
 impl PageKey {
@@ -50,6 +53,11 @@ impl PageKey {
     pub(crate) fn series(segment: u64, block: usize) -> PageKey {
         PageKey { segment, part: Part::Series, page: block as u32 }
     }
+
+    /// Which series a segment has.
+    pub(crate) fn digests(segment: u64) -> PageKey {
+        PageKey { segment, part: Part::Digests, page: 0 }
+    }
 }
 
 /// What a page holds once decoded. Clones share memory.
@@ -59,6 +67,7 @@ pub(crate) enum Page {
     Cells(Cells),
     /// As it is stored.
     Series(Arc<[u8]>),
+    Digests(SeriesDigests),
 }
 
 /// Decoded pages of all tablets of a node. Pages that were asked for again since they came in or
@@ -164,6 +173,7 @@ impl Page {
             Page::Times(times) => times.bytes(),
             Page::Cells(cells) => cells.bytes(),
             Page::Series(block) => block.len(),
+            Page::Digests(digests) => digests.len() * size_of::<u128>(),
         };
         cells + ENTRY_BYTES
     }

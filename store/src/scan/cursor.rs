@@ -148,7 +148,7 @@ impl SegmentCursor {
         let column = |(place, read): &(Option<usize>, ColumnRead)| match place {
             Some(place) => match cache.get(self.segment.key(Some(*place), page))? {
                 Page::Cells(cells) => Some((Some(cells), read.column_type)),
-                Page::Times(_) | Page::Series(_) => None,
+                Page::Times(_) | Page::Series(_) | Page::Digests(_) => None,
             },
             None => Some((None, read.column_type)),
         };

@@ -47,6 +47,7 @@ pub(super) fn plan(
     let mut found = Found::default();
     for (source, at) in sources.iter().zip(0..) {
         match &source.rows {
+            Rows::Segment(segment) if segment.has_none_of(&spec.series, cache)? => {}
             Rows::Segment(segment) => {
                 segment.find_series(&spec.series, cache, |key, series, rows| {
                     let (from, rows) = (rows.start, rows.end - rows.start);
@@ -71,7 +72,7 @@ pub(super) fn plan(
     let mut plan = Vec::new();
     for same in series.chunk_by(|a, b| bytes[a.0.clone()] == bytes[b.0.clone()]) {
         let key = key_of(sources, &bytes[same[0].0.clone()], &same[0].1)?;
-        if spec.series.wants(&key) {
+        if spec.series.still_wants(&key) {
             let places = same.iter().map(|(_, place)| *place).collect();
             let rows = same.iter().map(|(_, place)| place.rows).sum();
             plan.push(PlanSeries { key, places, rows });

@@ -15,7 +15,9 @@ use crate::{
     page_cache::{Page, PageCache, PageKey},
 };
 use arrow_buffer::ScalarBuffer;
-use oribi_model::{ColumnId, ColumnType, ColumnValues, SeriesFilter, TabletId, TabletSpec};
+use oribi_model::{
+    ColumnId, ColumnType, ColumnValues, SeriesDigests, SeriesFilter, TabletId, TabletSpec,
+};
 use std::{
     ops::Range,
     path::Path,
@@ -112,7 +114,7 @@ impl Segment {
             let pages = (0..pages).map(move |page| PageKey::new(number, column, page));
             pages.chain([PageKey::last(number, column)])
         };
-        columns.flat_map(of_column).chain(series)
+        columns.flat_map(of_column).chain(series).chain([PageKey::digests(number)])
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -157,6 +159,33 @@ impl Segment {
             }
         }
         Ok(())
+    }
+
+    /// Whether it is known that no series is wanted, without a look at each; never where the
+    /// digests of its series are too many to be kept.
+    pub(crate) fn has_none_of(
+        &self,
+        wanted: &SeriesFilter,
+        cache: Option<&PageCache>,
+    ) -> Result<bool> {
+        const SERIES_MAX: usize = 1 << 16;
+        let (SeriesFilter::Except(others), Some(cache)) = (wanted, cache) else { return Ok(false) };
+        if self.series_count() > SERIES_MAX.min(others.len()) {
+            return Ok(false);
+        }
+        let key = PageKey::digests(self.number);
+        let digests = match cache.get(key) {
+            Some(Page::Digests(digests)) => digests,
+            _ => {
+                let mut keys: Vec<Box<[u8]>> = Vec::with_capacity(self.series_count());
+                let each = |key: &[u8], _, _| keys.push(key.into());
+                self.find_series(&SeriesFilter::All, Some(cache), each)?;
+                let digests = SeriesDigests::of(keys.iter().map(|key| &**key));
+                cache.put([(key, Page::Digests(digests.clone()))]);
+                digests
+            }
+        };
+        Ok(digests.are_within(others))
     }
 
     /// The error about a key that is none.

@@ -11,8 +11,8 @@ use crate::{
 };
 use arrow_array::StringArray;
 use oribi_model::{
-    Bucket, ColumnId, ColumnRead, ColumnType, ColumnValues, Cursor, RowsWanted, SeriesKey,
-    SeriesKeys, TableId, TabletId, Value,
+    Bucket, ColumnId, ColumnRead, ColumnType, ColumnValues, Cursor, RowsWanted, SeriesDigests,
+    SeriesKey, SeriesKeys, TableId, TabletId, Value,
 };
 use std::{collections::BTreeMap, path::Path};
 
@@ -140,12 +140,25 @@ fn check_last(tablet: &Tablet, model: &Model, random: &mut Random) {
     let end = if random.below(2) == 0 { i64::MAX } else { random.below(100) as i64 * 1_000 };
     let start = if random.below(2) == 0 { i64::MIN } else { end.min(20_000) };
     let time = TimeRange::new(start, end);
-    let (series, rows) = (SeriesFilter::All, RowsWanted::Last);
+    let others: Vec<SeriesKey> = match random.below(3) {
+        0 => Vec::new(),
+        1 => (0..9).filter(|_| random.below(2) == 0).map(device).collect(),
+        _ => (0..9).map(device).collect(),
+    };
+    let series = match &others[..] {
+        [] => SeriesFilter::All,
+        others => {
+            let keys = others.iter().map(SeriesKey::as_bytes);
+            SeriesFilter::Except(SeriesDigests::of(keys))
+        }
+    };
+    let rows = RowsWanted::Last;
     let scan = ScanSpec { columns: all_columns(), time, series, rows };
     let last = |rows: Vec<((SeriesKey, i64), Cells)>| -> BTreeMap<SeriesKey, (i64, Cells)> {
         rows.into_iter().map(|((key, at), cells)| (key, (at, cells))).collect()
     };
-    let inside = model.iter().filter(|((_, at), _)| time.contains(*at));
+    let wanted = |key: &SeriesKey, at: i64| time.contains(at) && !others.contains(key);
+    let inside = model.iter().filter(|((key, at), _)| wanted(key, *at));
     let expected = last(inside.map(|(key, cells)| (key.clone(), cells.clone())).collect());
     assert_eq!(last(scanned(tablet, &scan, 1)), expected);
 }
