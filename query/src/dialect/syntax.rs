@@ -2,12 +2,13 @@
 //! was parsed against the standard, and how many scans a plan will have.
 
 mod distinct;
-mod scans;
+mod size;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArguments, JoinConstraint, JoinOperator, NullTreatment, Query, Select,
     SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
 };
+use size::Size;
 use std::ops::ControlFlow;
 
 /// Refuses what would be ignored, answered wrongly or multiply without end, and mends what the
@@ -16,14 +17,28 @@ use std::ops::ControlFlow;
 /// # Errors
 /// Names what is refused, and says what to write instead.
 pub(crate) fn check_query(query: &mut Query, scans_max: usize) -> Result<(), String> {
-    let scans = scans::count(query);
+    let Size { scans, parts } = size::of(query);
     if scans > scans_max as u64 {
         return Err(format!(
             "the SQL reads tables {scans} times, WITH clauses multiplied by their uses; expected \
              at most sql_scans_max = {scans_max}"
         ));
     }
+    check_parts(parts)?;
     settle(query)
+}
+
+/// Expressions of a plan, at most.
+const PARTS_MAX: u64 = 20_000;
+
+fn check_parts(parts: u64) -> Result<(), String> {
+    if parts <= PARTS_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "the SQL grows to {parts} expressions, WITH clauses multiplied by their uses, and COALESCE, \
+         BETWEEN, IS DISTINCT FROM and the like within each other by two; expected at most {PARTS_MAX}"
+    ))
 }
 
 /// The same for a predicate, which must have rows of its own table alone.
@@ -34,6 +49,7 @@ pub(crate) fn settle_predicate(predicate: &mut Expr) -> Result<(), String> {
     if let ControlFlow::Break(found) = Visit::visit(predicate, &mut OfOneRow) {
         return Err(format!("{found} cannot stand here; {PREDICATE}"));
     }
+    check_parts(size::of(predicate).parts)?;
     settle(predicate)
 }
 
