@@ -37,7 +37,8 @@ fn check_parts(parts: u64) -> Result<(), String> {
     }
     Err(format!(
         "the SQL grows to {parts} expressions, WITH clauses multiplied by their uses, and COALESCE, \
-         BETWEEN, IS DISTINCT FROM and the like within each other by two; expected at most {PARTS_MAX}"
+         BETWEEN, IS DISTINCT FROM and the like within each other and the items of CUBE by two; \
+         expected at most {PARTS_MAX}"
     ))
 }
 

@@ -3,7 +3,7 @@
 //! a short text can ask for a plan without end.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, Query, Select, TableFactor, Value, Visit, Visitor,
+    Expr, Function, GroupByExpr, GroupByWithModifier, Query, Select, TableFactor, Visit, Visitor,
 };
 use std::ops::ControlFlow;
 
@@ -88,6 +88,7 @@ impl Visitor for Counter {
         if let Some(open) = self.open.last_mut().filter(|_| select.from.is_empty()) {
             open.bare += 1;
         }
+        self.add(grouped(&select.group_by));
         ControlFlow::Continue(())
     }
 
@@ -145,6 +146,33 @@ fn copies(expr: &Expr) -> u64 {
         Expr::Function(function) => copies_of(function),
         _ => 1,
     }
+}
+
+/// What GROUP BY with CUBE and the like is written out to: so many sets of so many expressions.
+fn grouped(group: &GroupByExpr) -> u64 {
+    let two_to = |count: usize| 1u64.checked_shl(count as u32).unwrap_or(u64::MAX);
+    let of_expr = |expr: &Expr| match expr {
+        Expr::Cube(items) => (two_to(items.len()), items.len()),
+        Expr::Rollup(items) => (items.len() as u64 + 1, items.len()),
+        Expr::GroupingSets(sets) => (sets.len() as u64, sets.iter().map(Vec::len).sum()),
+        _ => (1, 1),
+    };
+    let (exprs, modifiers): (&[Expr], _) = match group {
+        GroupByExpr::All(modifiers) => (&[], modifiers),
+        GroupByExpr::Expressions(exprs, modifiers) => (exprs, modifiers),
+    };
+    let (mut sets, mut width) = (1u64, 0);
+    for (more, items) in exprs.iter().map(of_expr) {
+        (sets, width) = (sets.saturating_mul(more), width + items);
+    }
+    for modifier in modifiers {
+        sets = sets.saturating_mul(match modifier {
+            GroupByWithModifier::Cube => two_to(width),
+            GroupByWithModifier::Rollup | GroupByWithModifier::Totals => width as u64 + 1,
+            GroupByWithModifier::GroupingSets(expr) => of_expr(expr).0,
+        });
+    }
+    if sets == 1 { 0 } else { sets.saturating_mul(width as u64) }
 }
 
 /// A list that is longer is searched as one.
@@ -218,7 +246,10 @@ mod tests {
             (nested(3, |inner| format!("nvl2({inner}, 1, 2)")), 15),
             (nested(2, |inner| format!("{inner} IN (1, u, w)")), 37),
             ("coalesce((SELECT v FROM t), 1)".into(), 7),
-            (nested(80, |inner| format!("IFNULL({inner}, 1)")), u64::MAX),
+            (nested(45, |inner| format!("IFNULL({inner}, 1)")), (1 << 46) - 1),
+            ("(SELECT 1 FROM t GROUP BY CUBE (u, v, w))".into(), 1 + 1 + 24 + 4),
+            ("(SELECT 1 FROM t GROUP BY w, ROLLUP (u, v), CUBE (a, b))".into(), 1 + 1 + 60 + 7),
+            ("(SELECT 1 FROM t GROUP BY GROUPING SETS ((u, v), (w), ()))".into(), 1 + 1 + 9 + 4),
         ] {
             let mut parser = Parser::new(&GenericDialect {}).try_with_sql(&text).unwrap();
             let expr = parser.parse_expr().unwrap();
