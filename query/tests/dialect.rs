@@ -265,6 +265,18 @@ async fn what_would_be_wrong_is_refused_by_name() {
         ("SELECT s FROM texts WHERE d > 5", 400, "'5'"),
         ("SELECT sum(s) FROM texts", 400, "'sum' takes no values of type String"),
         ("SELECT n FROM m TABLESAMPLE BERNOULLI (10)", 400, "TABLESAMPLE"),
+        ("SELECT * ILIKE 'n%' FROM m", 400, "star"),
+        ("SELECT m.* ILIKE 'n%' FROM m", 400, "star"),
+        (
+            "SELECT n FROM m GROUP BY CUBE (n, n+1, n+2, n+3, n+4, n+5, n+6, n+7, n+8, n+9, n+10, n+11)",
+            400,
+            "CUBE",
+        ),
+        (
+            "WITH a AS (SELECT 1 x), b AS (SELECT 1 x FROM a, a c, a d, a e), c AS (SELECT 1 x FROM b, b d, b e, b f) SELECT 1 FROM c, c d, c e, c f, c g",
+            400,
+            "sql_scans_max",
+        ),
         ("SELECT n FROM m FOR UPDATE", 400, "FOR UPDATE"),
         ("SELECT n FROM m INTERSECT ALL SELECT i FROM most", 400, "ALL"),
         ("SELECT 1 UNION (SELECT n FROM m EXCEPT ALL SELECT i FROM most)", 400, "ALL"),

@@ -6,7 +6,8 @@ mod size;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArguments, JoinConstraint, JoinOperator, NullTreatment, Query, Select,
-    SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    SelectItem, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use size::Size;
 use std::ops::ControlFlow;
@@ -144,6 +145,10 @@ impl VisitorMut for Settle {
             }
         }
         let ignored = [
+            (
+                select.projection.iter().any(picks_by_name),
+                "ILIKE or AS behind a star: the columns' names do",
+            ),
             (select.into.is_some(), "INTO: nothing is written here"),
             (select.top.is_some(), "TOP: LIMIT says the same"),
             (!select.lateral_views.is_empty(), "LATERAL VIEW"),
@@ -206,6 +211,16 @@ fn refuse(ignored: &[(bool, &str)]) -> ControlFlow<String> {
     match ignored.iter().find(|(stands_there, _)| *stands_there) {
         Some((_, what)) => ControlFlow::Break(format!("not answered here is {what}")),
         None => ControlFlow::Continue(()),
+    }
+}
+
+/// DataFusion takes all columns.
+fn picks_by_name(item: &SelectItem) -> bool {
+    match item {
+        SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => {
+            options.opt_ilike.is_some() || options.opt_alias.is_some()
+        }
+        _ => false,
     }
 }
 
