@@ -55,6 +55,7 @@ impl Replica {
 
     fn take_append(self: &Arc<Replica>, body: &[u8]) -> Pending<Result<Bytes, Refusal>> {
         let Some(append) = wire::decode_append(body) else { return refuse(Refusal::Malformed) };
+        self.note_led_by(&append.vote);
         let (sender, receiver) = oneshot::channel();
         match self.inbox().sender.try_send((append, sender)) {
             Ok(()) => Box::pin(async move { receiver.await.unwrap_or(Err(Refusal::NoReplica)) }),
@@ -66,6 +67,8 @@ impl Replica {
         let Some(ask) = wire::decode_ask_vote(&frame.body) else {
             return refuse(Refusal::Malformed);
         };
+        // At once: entries that come after it say that the member leads after all.
+        self.note_asked_by(MemberId::from_u64(ask.vote.leader_id().node_id));
         let (replica, kind) = (self.clone(), frame.kind);
         Box::pin(async move {
             let answer = replica.answer_vote(kind, ask).await.ok_or(Refusal::NoReplica)?;
@@ -75,7 +78,7 @@ impl Replica {
 
     async fn answer_vote(self: &Arc<Replica>, kind: Kind, ask: AskVote) -> Option<VoteAnswer> {
         let running = self.running().await.ok()?;
-        self.asked_by(MemberId::from_u64(ask.vote.leader_id().node_id)).await;
+        self.release_deserted().await;
         let answer = match kind {
             Kind::PreVote => running.raft.pre_vote(ask).await,
             _ => running.raft.vote(ask).await,

@@ -55,17 +55,34 @@ impl Replica {
         outcome.map(drop).map_err(|error| self.unavailable(error))
     }
 
-    /// Notes that a member asks for votes. Where it is the one that this replica takes for the leader,
-    /// it leads no more, and its lease ends: this replica has missed who led since, and would go on
-    /// to refuse everybody.
-    pub(super) async fn asked_by(self: &Arc<Replica>, candidate: MemberId) {
+    /// Notes that a member asks for votes: if it is the one that this replica takes for the leader, it
+    /// leads no more as far as anybody knows, until it is heard as the leader again. This replica
+    /// may have missed who led since.
+    pub(super) fn note_asked_by(&self, candidate: MemberId) {
         let Some(vote) = self.vote() else { return };
-        if MemberId::from_u64(vote.leader_id().node_id) != candidate || candidate == self.member {
-            return;
+        let is_leader = MemberId::from_u64(vote.leader_id().node_id) == candidate;
+        if is_leader && candidate != self.member {
+            *self.deserted.lock() = Some(vote);
         }
-        *self.deserted.lock() = Some(vote);
-        // What stands in the way shows where the request is handed on.
-        let _ = self.release(candidate.node).await;
+    }
+
+    /// Ends the lease of a leader that has asked for votes, or this replica would go on to refuse
+    /// everybody.
+    pub(super) async fn release_deserted(self: &Arc<Replica>) {
+        let deserted = *self.deserted.lock();
+        if let Some(vote) = deserted.filter(|vote| self.vote() == Some(*vote)) {
+            // What stands in the way shows where the request is handed on.
+            let _ = self.release(MemberId::from_u64(vote.leader_id().node_id).node).await;
+        }
+    }
+
+    /// Notes that a leader sends entries: what it has asked for before came to nothing, and it
+    /// leads on.
+    pub(super) fn note_led_by(&self, vote: &Vote) {
+        let mut deserted = self.deserted.lock();
+        if deserted.as_ref() == Some(vote) {
+            *deserted = None;
+        }
     }
 
     /// Stands for the lead of the group, if the other voters would have it. To be called again and

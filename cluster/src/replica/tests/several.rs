@@ -460,6 +460,22 @@ async fn a_voter_that_has_missed_a_leader_does_not_keep_others_from_leading() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_has_asked_for_votes_in_vain_is_known_again_once_it_writes() {
+    let mut group = Group::new();
+    group.write(1).await;
+    group.judge().await;
+    let leader = group.replica(3).leader();
+    assert_eq!(leader.map(|leader| leader.member), Some(MemberId::first(NodeId(1))));
+    group.replica(3).note_asked_by(MemberId::first(NodeId(1)));
+    group.replica(3).release_deserted().await;
+    assert_eq!(group.replica(3).leader(), None);
+    group.write(1).await;
+    group.judge().await;
+    assert_eq!(group.replica(3).leader(), leader);
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn supervisors_give_a_group_another_leader_whenever_its_own_dies() {
     let mut group = Group::new();
     group.write(1).await;

@@ -1,0 +1,229 @@
+"""A cluster, those who write to it, what befalls it, and what is said in the end."""
+
+import collections
+import time
+
+import requests
+from cluster import Member, put_table, until_together
+from conftest import wait_for
+from disks import Folder, Image, why_no_images
+from faults import CALM_S, Faults, until_calm
+from judge import judge
+from ledger import Acks, Ledger
+from links import Links
+from load import MQTT_TABLE, REGISTER_TABLE, ROWS_TABLE, MqttWriter, RegisterWriter, RowWriter
+
+MQTT_ROWS = 100
+FRESH_TABLE = "fresh"
+
+
+class Node(Member):
+    """A member with a number, which is its id, and a disk."""
+
+    def __init__(self, folder, number, disk_of):
+        super().__init__(folder)
+        self.number, self.disk = number, disk_of(folder)
+        self.data_dir = self.disk.path / "data"
+
+    def is_told(self, advertise, join):
+        text = f'[cluster]\nadvertise = "127.0.0.1:{advertise}"\n'
+        if join:
+            text += f'join = "127.0.0.1:{join}"\n'
+        self.config.write_text(text)
+
+    def is_healthy(self):
+        """Whether it says so in time."""
+        try:
+            return self.healthy()
+        except requests.RequestException:
+            return False
+
+
+class Load:
+    """Those who write."""
+
+    def __init__(self, options, nodes, folder, acks):
+        self.tables, self.mqtt_rows = options.tables, MQTT_ROWS
+        numbers = iter(range(1_000))
+
+        def make(kind, count, **more):
+            made = []
+            for number, _ in zip(numbers, range(count)):
+                ledger = Ledger(folder, f"{kind.__name__}-{number}", acks)
+                made.append(kind(number, nodes, ledger, options.seed, **more))
+            return made
+
+        self.rows = make(RowWriter, options.writers, tables=options.tables, batch_rows=options.batch_rows)
+        self.mqtt = make(MqttWriter, options.mqtt, batch_rows=MQTT_ROWS)
+        self.registers = make(RegisterWriter, options.registers)
+        self.all = [*self.rows, *self.mqtt, *self.registers]
+
+    def start(self):
+        for writer in self.all:
+            writer.start()
+
+    def look(self):
+        for writer in self.all:
+            assert writer.failure is None, writer.failure
+
+    def end(self):
+        for writer in self.all:
+            writer.ending.set()
+        for writer in self.all:
+            writer.join(60)
+            assert not writer.is_alive(), f"{writer.name} does not end"
+        self.look()
+
+
+class Scene:
+    def __init__(self, options, folder, say):
+        self.options, self.folder, self.say = options, folder, say
+        self.acks, self.nodes, self.links = Acks(options.rows_per_s_max), [], None
+        self.log = (folder / "faults.jsonl").open("a")
+
+    # -- setting ------------------------------------------------------------------------------
+
+    def make_nodes(self):
+        options, disk_of = self.options, Folder
+        why = None if options.disks == "plain" else why_no_images(self.folder)
+        if why:
+            self.say(f"SKIPPED faults of the disks: {why}")
+            assert options.disks != "images", why
+        elif options.disks != "plain":
+            disk_of = lambda folder: Image(folder, options.disk_mib)
+        for number in range(1, options.nodes + 1):
+            self.nodes.append(Node(self.folder / f"node{number}", number, disk_of))
+        if options.links == "proxies":
+            self.links = Links({node.number: node.node_port for node in self.nodes})
+        else:
+            self.say("no faults of the network: asked for")
+        port_of = lambda node: self.links.port(node.number) if self.links else node.node_port
+        for node in self.nodes:
+            node.is_told(port_of(node), port_of(self.nodes[0]) if node.number > 1 else None)
+
+    def start_nodes(self, nodes):
+        """One after the other, so that each is known by its number."""
+        for node in nodes:
+            node.start()
+            wait_for(lambda node=node: node.cluster()["self"] == node.number, "the node to have its number")
+
+    def make_tables(self):
+        options, first = self.options, self.nodes[0]
+        integers = {"v": "integer", "c": "integer"}
+        for table in range(options.tables):
+            put_table(first, f"{ROWS_TABLE}{table}", buckets=options.buckets, tags=["w", "s"], columns=integers)
+        put_table(first, MQTT_TABLE, buckets=options.buckets, tags=["site", "device"], columns=integers)
+        put_table(first, REGISTER_TABLE, tags=["w", "k"], columns={"v": "integer"})
+
+    # -- playing ------------------------------------------------------------------------------
+
+    def play(self):
+        """Whether all was well."""
+        options = self.options
+        self.make_nodes()
+        self.start_nodes(self.nodes[:1] if options.alone else self.nodes)
+        if not options.alone:
+            until_together(self.nodes)
+        self.make_tables()
+        load = Load(options, self.nodes, self.folder, self.acks)
+        load.start()
+        if options.alone:
+            self.let_others_join(load)
+        faults = Faults(options.seed, self.nodes, self.acks, options.hold_s_max, self.links, self.note)
+        until = time.monotonic() + options.minutes_max * 60
+        while self.is_more_to_do(faults) and time.monotonic() < until:
+            load.look()
+            if faults.counts.total() < options.faults:
+                faults.next()
+            else:
+                time.sleep(0.1)
+        faults.until_calm()
+        load.end()
+        self.write_fresh()
+        verdict = judge(self.nodes, load, options.batch_rows)
+        self.check_directories()
+        return self.tell(verdict, faults, load)
+
+    def is_more_to_do(self, faults):
+        return faults.counts.total() < self.options.faults or self.acks.rows < self.options.rows
+
+    def let_others_join(self, load):
+        """What lived alone gets its copies while rows come in."""
+        goal = self.acks.rows + self.options.rows // 4
+        wait_for(lambda: self.acks.rows >= goal, "rows at the node that is alone", CALM_S)
+        self.start_nodes(self.nodes[1:])
+        until_together(self.nodes)
+        for node in self.nodes:
+            until_calm(node, len(self.nodes))
+        load.look()
+        self.say(f"{len(self.nodes) - 1} nodes joined under load; the longest pause {self.acks.longest_since_asked_s():.2f} s")
+
+    def write_fresh(self):
+        """Each node takes a write, and each gives it at once."""
+        for at, node in enumerate(self.nodes):
+            answer = node.write(f"{FRESH_TABLE},w={at} v={at}i 1700000000", precision="s")
+            assert answer.status_code == 204, f"{node.url}: {answer.text}"
+            for other in self.nodes:
+                count = other.count(FRESH_TABLE)
+                assert count == at + 1, f"{other.url} gives {count} of {at + 1} rows that were just acknowledged"
+
+    def check_directories(self):
+        """Every node stops when it is asked to, and leaves a directory in which nothing is damaged."""
+        for node in self.nodes:
+            assert node.stop() == 0, f"{node.url} did not stop well"
+
+    def note(self, text):
+        self.log.write(text + "\n")
+        self.log.flush()
+
+    # -- telling ------------------------------------------------------------------------------
+
+    def tell(self, verdict, faults, load):
+        say = self.say
+        say(f"faults: {faults.counts.total()}" + "".join(f"\n  {kind}: {n}" for kind, n in sorted(faults.counts.items())))
+        say("longest pause between two acks of any client, by what befell the nodes meanwhile:")
+        for kind, pause_s in sorted(faults.pauses_s.items()):
+            say(f"  {kind}: {pause_s:.2f} s")
+        say(f"rows acked {verdict.acked}, refused {verdict.refused}, of unknown outcome {verdict.unknown}")
+        say(
+            f"lost {verdict.lost}, repeated {verdict.repeated}, phantom {verdict.phantom}, corrupt {verdict.corrupt}; "
+            f"answers that differ between nodes {verdict.differing}"
+        )
+        say(f"longest that one write waited, tries again included: {max(writer.longest_s for writer in load.all):.2f} s")
+        reads = sum(writer.reads for writer in load.registers)
+        unread = [text for writer in load.registers for text in writer.unread]
+        say(
+            f"registers {verdict.registers}, wrong {verdict.registers_wrong}, with a value of unknown outcome "
+            f"{verdict.registers_late}; read {reads} times meanwhile, {len(unread)} times without an answer"
+        )
+        for text, count in collections.Counter(unread).most_common(5):
+            say(f"  {count} x no answer: {text[:300]}")
+        for example in verdict.examples:
+            say(f"  {example}")
+        for trouble in faults.troubles:
+            say(f"  not well again in time: {trouble}")
+        return self.conclude(verdict, faults)
+
+    def conclude(self, verdict, faults):
+        seed, nodes, count = self.options.seed, len(self.nodes), faults.counts.total()
+        if not verdict.is_good():
+            self.say(f"chaos: FAILED, seed {seed}: what was acknowledged is not what is there")
+        elif faults.troubles:
+            self.say(f"chaos: FAILED, seed {seed}: nothing is lost, but not all was well again in time")
+        elif count == 0 or verdict.acked == 0:
+            self.say(f"chaos: FAILED, seed {seed}: {count} faults, {verdict.acked} rows; nothing was tried")
+        else:
+            self.say(
+                f"chaos: seed {seed}: all {verdict.acked} rows that were acknowledged are on each of {nodes} nodes, "
+                f"after {count} faults"
+            )
+            return True
+        return False
+
+    def close(self):
+        for node in self.nodes:
+            node.close()
+            node.disk.close()
+        if self.links:
+            self.links.close()
+        self.log.close()

@@ -1,0 +1,55 @@
+"""Several processes that are one cluster."""
+
+import requests
+from conftest import Oribi, wait_for
+
+
+class Member(Oribi):
+    """A node that is told of others."""
+
+    def __init__(self, folder, join=()):
+        folder.mkdir()
+        addresses = ", ".join(f'"{address}"' for address in join)
+        super().__init__(folder, f"[cluster]\njoin = [{addresses}]\n")
+        self.address = f"127.0.0.1:{self.node_port}"
+
+    def cluster(self):
+        return requests.get(f"{self.url}/api/v1/cluster", timeout=10).json()
+
+    def nodes_up(self):
+        return [node["id"] for node in self.cluster()["nodes"] if node["state"] == "up"]
+
+    def move(self):
+        """The next start is on another port for nodes."""
+        self.node_port = Oribi(self.folder, self.config.read_text()).node_port
+        self.address = f"127.0.0.1:{self.node_port}"
+
+    def tables(self):
+        answer = requests.get(f"{self.url}/api/v1/tables", timeout=10).json()
+        return {table["name"]: table["options"] for table in answer["tables"]}
+
+
+def until_together(members):
+    def together(member):
+        seen = member.cluster()
+        voters = seen["catalog"]["voters"]
+        return len(member.nodes_up()) == len(members) == len(voters) and seen["catalog"]["leader"]
+
+    for member in members:
+        wait_for(lambda member=member: together(member), f"{member.url} to see all nodes")
+
+
+def leader_of(members):
+    """The member that leads the catalog."""
+
+    def find():
+        said = {member.cluster()["catalog"]["leader"] for member in members}
+        led = [member for member in members if {member.cluster()["self"]} == said]
+        return led[0] if led else None
+
+    return wait_for(find, "a leader of the catalog that all agree on")
+
+
+def put_table(member, name, **options):
+    answer = requests.put(f"{member.url}/api/v1/tables/{name}", json=options, timeout=60)
+    assert answer.status_code in (200, 201), answer.text
