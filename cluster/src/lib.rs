@@ -37,7 +37,7 @@ pub use error::{Error, Result, WriteOutcome};
 pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
 pub use join::{JoinOptions, join};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
-pub use node::{Cover, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
+pub use node::{Cover, Election, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
 pub use peering::{NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView};
 pub use repair::repair;
 pub use replica::{Members, Replica};
@@ -47,4 +47,5 @@ pub use replica::{Members, Replica};
 pub fn fuzz_bodies(bytes: &[u8]) {
     route::wire::fuzz(bytes);
     route::scan::fuzz(bytes);
+    route::sounding::fuzz(bytes);
 }

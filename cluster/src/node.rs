@@ -7,6 +7,7 @@ mod compaction;
 mod current;
 mod damage;
 mod data_dir;
+mod dropping;
 mod elsewhere;
 mod feed;
 mod forward;
@@ -23,6 +24,7 @@ mod retention;
 mod route;
 mod scans;
 mod service;
+mod soundings;
 mod stats;
 mod tablet_machine;
 #[cfg(test)]
@@ -34,6 +36,7 @@ mod write;
 pub use changes::{Cover, RangesWanted};
 pub(crate) use data_dir::{Claim, Vacancy};
 pub use options::{NodeOptions, NodeStats};
+pub use soundings::Election;
 #[cfg(test)]
 pub(crate) use tablet_machine::TabletMachine;
 pub use troubles::Trouble;
@@ -50,6 +53,7 @@ use oribi_store::{Consent, Repaired, disk::Disk, log::GroupId};
 use parking_lot::Mutex;
 use route::Routes;
 use scans::Scans;
+use soundings::Soundings;
 use std::{
     collections::BTreeSet,
     path::PathBuf,
@@ -79,6 +83,7 @@ pub struct Node {
     hosting: Hosting,
     routes: Routes,
     scans: Scans,
+    soundings: Soundings,
     /// Answers other nodes' questions about tablets that are here.
     answerer: Mutex<Option<Arc<dyn Answerer>>>,
     /// Itself, for what other nodes ask and nobody here waits for.
@@ -188,6 +193,7 @@ impl Node {
             hosting,
             routes,
             scans: Scans::default(),
+            soundings: Soundings::default(),
             answerer: Mutex::default(),
             me: Weak::new(),
             unowned,
@@ -235,10 +241,15 @@ impl Node {
 
     /// Event times that a table keeps: those not past its retention.
     pub fn kept(&self, catalog: &Catalog, table: TableId) -> TimeRange {
+        self.kept_at(catalog, table, self.clock.now_ns())
+    }
+
+    /// As [`Node::kept`], by another look at a clock.
+    fn kept_at(&self, catalog: &Catalog, table: TableId, now_ns: i64) -> TimeRange {
         let options = catalog.table_by_id(table).map(|table| &table.options);
         match options.and_then(|options| options.retention_ns) {
             Some(retention) => {
-                let horizon = self.clock.now_ns().saturating_sub(retention);
+                let horizon = now_ns.saturating_sub(retention);
                 TimeRange::new(horizon, i64::MAX)
             }
             None => TimeRange::ALL,

@@ -20,6 +20,7 @@ mod read;
 mod recover;
 #[cfg(test)]
 mod runtime;
+mod sounding;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -75,6 +76,8 @@ pub struct Replica {
     incoming: Incoming,
     /// The vote for a leader that has asked for votes since.
     deserted: Mutex<Option<Vote>>,
+    /// The term in which all that was committed before is known to be applied.
+    marked: Mutex<Option<u64>>,
     usage: Mutex<Usage>,
 }
 
@@ -113,6 +116,7 @@ impl Replica {
             origin,
             incoming: Incoming::default(),
             deserted: Mutex::default(),
+            marked: Mutex::default(),
             usage,
         }))
     }

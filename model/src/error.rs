@@ -1,6 +1,7 @@
 //! What can go wrong with the shared words, and what a read may answer.
 
 use crate::TabletId;
+use std::time::Duration;
 
 /// An operating error: expected and handled by the caller. A broken invariant panics instead.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -28,6 +29,17 @@ pub enum Error {
     #[error("cannot tell what is current: {0}")]
     Behind(String),
 
+    /// What could be read lacks more than the asker allows.
+    #[error("cannot read {what} as asked: {}, and staleness_max is {} ms", age_text(*age), max.as_millis())]
+    TooStale {
+        /// The tablet, or the catalog.
+        what: String,
+        /// How old it may be; `None` where nobody can tell.
+        age: Option<Duration>,
+        /// How old it was allowed to be.
+        max: Duration,
+    },
+
     /// Stored bytes are not what was written.
     #[error("tablet {tablet} holds a corrupt block: {reason}")]
     Corrupt {
@@ -41,7 +53,14 @@ pub enum Error {
 impl Error {
     /// Whether the same call may succeed later without anyone changing it.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Unreadable { .. } | Error::Behind(_))
+        matches!(self, Error::Unreadable { .. } | Error::Behind(_) | Error::TooStale { .. })
+    }
+}
+
+fn age_text(age: Option<Duration>) -> String {
+    match age {
+        Some(age) => format!("it may lack what was acked in the last {} ms", age.as_millis()),
+        None => "it is not known how old it is".to_owned(),
     }
 }
 

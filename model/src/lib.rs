@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod block;
 pub mod column;
+pub mod consistency;
 pub mod cursor;
 pub mod error;
 pub mod feed;
@@ -24,6 +25,7 @@ pub mod time;
 pub use batch::RowBatch;
 pub use block::{Block, Run};
 pub use column::{ColumnType, ColumnValues, Value};
+pub use consistency::{Consistency, Reading};
 pub use cursor::{Cursor, Fresh, Marks};
 pub use error::{Error, Result};
 pub use feed::{BatchIter, Committed, Feed, WindowFeed, WindowQuestion, WindowRow, WrongMember};

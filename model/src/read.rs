@@ -1,8 +1,8 @@
 //! The seam between those who ask for rows and the tablets that hold them.
 
 use crate::{
-    Block, ColumnId, ColumnType, Place, Result, SeriesKey, Table, TableId, TabletId, TagPredicate,
-    TagValues, TimeRange,
+    Block, ColumnId, ColumnType, Consistency, Place, Reading, Result, SeriesKey, Table, TableId,
+    TabletId, TagPredicate, TagValues, TimeRange,
     series::{SeriesDigests, push_tag, split_tag},
 };
 use std::{fmt, sync::Arc};
@@ -257,13 +257,18 @@ pub trait ReadPath: Send + Sync + 'static {
     fn stats(&self, table: TableId) -> TableStats;
 
     /// Begins a question: the tables are all those that were acked before this call, at whichever
-    /// node, and so are the rows of all that is read by way of what it gives. `None`: this is so of
-    /// every read anyway. Blocks.
+    /// node, and so are the rows of all that is read by way of what it gives, as far as `consistency`
+    /// does not let them be older. `None`: this is so of every read anyway. Blocks.
     ///
     /// # Errors
-    /// [`crate::Error::Behind`] where that cannot be told.
-    fn begin(&self) -> Result<Option<Arc<dyn ReadPath>>> {
+    /// [`crate::Error::Behind`] where that cannot be told, [`crate::Error::TooStale`].
+    fn begin(&self, _consistency: Consistency) -> Result<Option<Arc<dyn ReadPath>>> {
         Ok(None)
+    }
+
+    /// What was read so far by way of a question that was begun; `None` where nobody counts it.
+    fn reading(&self) -> Option<Reading> {
+        None
     }
 
     /// Opens a scan of a table as it stands now. Blocks. Every row acked before the call is in it, and

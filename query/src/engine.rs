@@ -17,7 +17,7 @@ use crate::{
     watch::Watch,
 };
 use axum::body::Bytes;
-use oribi_model::{Clock, NodeId, ReadPath, SystemClock};
+use oribi_model::{Clock, Consistency, NodeId, ReadPath, SystemClock};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, task::JoinError};
 
@@ -41,6 +41,7 @@ pub(crate) enum Asked {
 pub struct QueryEngine {
     shared: Arc<Shared>,
     served_by: Option<NodeId>,
+    consistency: Consistency,
 }
 
 struct Shared {
@@ -81,12 +82,21 @@ impl QueryEngine {
             clock,
             filters: FilterCache::default(),
         };
-        QueryEngine { shared: Arc::new(shared), served_by: None }
+        QueryEngine {
+            shared: Arc::new(shared),
+            served_by: None,
+            consistency: Consistency::default(),
+        }
     }
 
     /// The same engine, whose answers say that this node gave them.
     pub fn on(self, node: NodeId) -> QueryEngine {
         QueryEngine { served_by: Some(node), ..self }
+    }
+
+    /// The same engine, whose questions may read what is so old.
+    pub fn reading(self, consistency: Consistency) -> QueryEngine {
+        QueryEngine { consistency, ..self }
     }
 
     /// The limits.
@@ -198,7 +208,7 @@ impl QueryEngine {
             running_max: options.running_max,
             waiting_max: options.waiting_max,
         })?;
-        let watch = Arc::new(Watch::new(options).on(self.served_by));
+        let watch = Arc::new(Watch::new(options).on(self.served_by).reading(self.consistency));
         let running = watch.within(shared.running.clone().acquire_owned()).await?;
         let running = running.map_err(|_| Error::Cancelled)?;
         Ok((watch, Place::new(vec![running, admitted])))
@@ -242,7 +252,7 @@ fn windows(
     target: &mut dyn Target,
 ) -> Result<()> {
     let Shared { options, filters, .. } = shared;
-    let read = begun(shared)?;
+    let read = begun(shared, watch)?;
     let mut out = Out::new(target, options, watch);
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
     let parts = match parts {
@@ -253,17 +263,17 @@ fn windows(
         None => strategy::answer(read.as_ref(), &plan, options, watch, &mut out)?,
         Some(parts) => strategy::merged(&plan, parts, options, watch, &mut out)?,
     };
-    out.end(stats)
+    out.end(stats.with(read.reading()))
 }
 
 /// The read path of a question that begins now.
-fn begun(shared: &Shared) -> Result<Arc<dyn ReadPath>> {
-    Ok(shared.read.begin()?.unwrap_or_else(|| shared.read.clone()))
+fn begun(shared: &Shared, watch: &Watch) -> Result<Arc<dyn ReadPath>> {
+    Ok(shared.read.begin(watch.consistency())?.unwrap_or_else(|| shared.read.clone()))
 }
 
 fn figures(shared: &Shared, asked: &WindowPlan, watch: &Arc<Watch>) -> Result<Vec<u8>> {
     let Shared { options, filters, .. } = shared;
-    let read = begun(shared)?;
+    let read = begun(shared, watch)?;
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
     Ok(strategy::figures(read.as_ref(), &plan, options, watch)?.to_bytes(&plan))
 }
@@ -286,7 +296,7 @@ async fn sql(
                 else {
                     return Ok(Some(target));
                 };
-                out.end(stats).map(|()| None)
+                out.end(stats.with(read.reading())).map(|()| None)
             };
             match tokio::task::spawn_blocking(write).await.map_err(stopped)?? {
                 Some(unused) => target = unused,
@@ -313,7 +323,7 @@ async fn planned(
         let _permit = permit;
         let Shared { options, filters, .. } = shared.as_ref();
         let (db, text) = statement.as_ref();
-        let read = begun(&shared)?;
+        let read = begun(&shared, &watch)?;
         let plan = sql::plan(&read, options, filters, db.clone(), text, shortcut, &watch);
         Ok((runtime.block_on(plan)?, read))
     };

@@ -217,6 +217,7 @@ impl Error {
             Error::Unread { .. } => "unread",
             Error::Busy { .. } => "too-many-queries",
             Error::Cancelled => "cancelled",
+            Error::Read(oribi_model::Error::TooStale { .. }) => "too-stale",
             Error::Read(_) => "unreadable",
             Error::Figures { .. } | Error::Internal { .. } => "internal",
         }

@@ -3,7 +3,7 @@
 mod params;
 
 use crate::{
-    Error, QueryEngine, Question, Result,
+    Error, QueryEngine, Question, Result, consistency,
     delivery::Inlet,
     encode::{Format, PIECE_BYTES},
     engine::Asked,
@@ -16,6 +16,7 @@ use axum::{
     routing::get,
 };
 use futures::StreamExt;
+use oribi_model::Consistency;
 use params::Params;
 use serde::Serialize;
 use utoipa::{OpenApi, ToSchema};
@@ -130,8 +131,12 @@ pub struct AnswerStats {
     pub rows_scanned: Option<u64>,
     /// Series read, counted once a tablet.
     pub series: Option<u64>,
-    /// Tablets read.
+    /// Tablets asked.
     pub tablets: Option<u64>,
+    /// Nodes asked, the one that answers among them.
+    pub nodes: Option<u64>,
+    /// How old what was read may be, ms; only of a question with `consistency=stale`.
+    pub staleness_ms: Option<u64>,
     /// The node that was asked.
     pub served_by: Option<u32>,
 }
@@ -153,9 +158,25 @@ pub fn router(engine: QueryEngine) -> axum::Router {
 }
 
 const QUESTION: &[&str] = &[
-    "db", "table", "select", "window", "offset", "timezone", "start", "end", "where", "group_by",
-    "fill", "order", "limit", "format",
+    "db",
+    "table",
+    "select",
+    "window",
+    "offset",
+    "timezone",
+    "start",
+    "end",
+    "where",
+    "group_by",
+    "fill",
+    "order",
+    "limit",
+    "format",
+    "consistency",
+    "staleness_max",
 ];
+
+const SQL: &[&str] = &["q", "db", "format", "consistency", "staleness_max"];
 
 /// Time windows of a table.
 #[utoipa::path(
@@ -176,6 +197,8 @@ const QUESTION: &[&str] = &[
         ("fill" = Option<String>, Query, description = "none, null, previous, linear or a number"),
         ("order" = Option<String>, Query, description = "asc or desc by time"),
         ("limit" = Option<u64>, Query, description = "rows at most"),
+        ("consistency" = Option<String>, Query, description = "linearizable (default), or stale: what is near"),
+        ("staleness_max" = Option<String>, Query, description = "how old that may be; default: 10s"),
         ("format" = Option<String>, Query, description = "json, csv, ndjson or arrow"),
     ),
     responses(
@@ -184,6 +207,7 @@ const QUESTION: &[&str] = &[
         (status = 404, description = "no such table", body = Problem),
         (status = 422, description = "a limit of memory or size, or an integer sum too large", body = Problem),
         (status = 429, description = "too many queries at once", body = Problem),
+        (status = 503, description = "a tablet that cannot be read, or only older than allowed", body = Problem),
         (status = 504, description = "the time limit", body = Problem),
     )
 )]
@@ -223,6 +247,8 @@ async fn query_post(
     params(
         ("q" = String, Query, description = "one SELECT, WITH, VALUES, EXPLAIN or SHOW"),
         ("db" = Option<String>, Query, description = "database of unqualified tables"),
+        ("consistency" = Option<String>, Query, description = "linearizable (default), or stale: what is near"),
+        ("staleness_max" = Option<String>, Query, description = "how old that may be; default: 10s"),
         ("format" = Option<String>, Query, description = "json, csv, ndjson or arrow"),
     ),
     responses(
@@ -270,6 +296,7 @@ async fn question(
 ) -> Result<Response> {
     let mut params = Params::read(query, headers, body, QUESTION)?;
     let format = format(&mut params, headers)?;
+    let engine = engine.clone().reading(consistency(&mut params)?);
     let mut take = |name: &str| params.take(name);
     let question = Question {
         db: take("db"),
@@ -299,11 +326,18 @@ async fn sql(
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response> {
-    let mut params = Params::read(query, headers, body, &["q", "db", "format"])?;
+    let mut params = Params::read(query, headers, body, SQL)?;
     let format = format(&mut params, headers)?;
+    let engine = engine.clone().reading(consistency(&mut params)?);
     let db = params.take("db").filter(|db| !db.is_empty());
     let text = params.take("q").unwrap_or_default();
     respond(engine.written(Asked::Sql { db, text }, format).await?, format).await
+}
+
+/// How old what is read may be.
+fn consistency(params: &mut Params) -> Result<Consistency> {
+    let (asked, max) = (params.take("consistency"), params.take("staleness_max"));
+    consistency::parse(asked.as_deref(), max.as_deref())
 }
 
 fn format(params: &mut Params, headers: &HeaderMap) -> Result<Format> {

@@ -4,6 +4,7 @@
 
 mod answer;
 mod civil;
+mod consistency;
 mod delivery;
 mod dialect;
 mod encode;

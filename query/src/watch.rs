@@ -2,7 +2,7 @@
 
 use crate::{Error, QueryOptions, Result};
 use futures::future::{Either, select};
-use oribi_model::NodeId;
+use oribi_model::{Consistency, NodeId};
 use std::{
     pin::pin,
     sync::{
@@ -31,6 +31,7 @@ pub(crate) struct Watch {
     held_bytes: AtomicUsize,
     memory_bytes_max: usize,
     served_by: Option<NodeId>,
+    consistency: Consistency,
 }
 
 /// A query that waits for the reader of its answer, during which its own time stands still.
@@ -52,12 +53,23 @@ impl Watch {
             held_bytes: AtomicUsize::new(0),
             memory_bytes_max: options.memory_bytes_max,
             served_by: None,
+            consistency: Consistency::default(),
         }
     }
 
     /// The watch of a query that this node answers.
     pub(crate) fn on(self, node: Option<NodeId>) -> Watch {
         Watch { served_by: node, ..self }
+    }
+
+    /// The watch of a query that may read what is so old.
+    pub(crate) fn reading(self, consistency: Consistency) -> Watch {
+        Watch { consistency, ..self }
+    }
+
+    /// How old what is read may be.
+    pub(crate) fn consistency(&self) -> Consistency {
+        self.consistency
     }
 
     /// Which node answers, where that was said.

@@ -2,7 +2,7 @@
 
 import { cluster, tablets } from "./api.js";
 import { byId, make, say } from "./dom.js";
-import { count } from "./format.js";
+import { bytes, count, moment } from "./format.js";
 import { Poller } from "./poller.js";
 
 const CLUSTER_MS = 1_000;
@@ -46,6 +46,7 @@ function nodeRow(node, self, most) {
     make("td", { class: "number", textContent: count(node.leaders) }),
     make("td", { class: "wide" }, bar),
     make("td", { class: "number", textContent: count(node.replicas) }),
+    make("td", { class: "number", textContent: typeof node.disk_free_bytes === "number" ? bytes(node.disk_free_bytes) : "" }),
     make("td", { textContent: typeof node.heard_ms === "number" ? `${count(node.heard_ms)} ms ago` : "" }),
     make("td", { textContent: node.http }),
     make("td", { textContent: node.version }),
@@ -64,13 +65,17 @@ function show(now) {
     make("div", {}, make("dt", { textContent: word }), make("dd", { textContent: count(now.tablets[name] ?? 0) })),
   );
   byId("counts").replaceChildren(...counts);
+  const elected = ({ at, leader: node, tablets: led }) =>
+    make("li", { textContent: `${at === null ? "" : moment(Date.parse(at))}  node ${node} has come to lead ${count(led)}` });
+  byId("elections").replaceChildren(...now.elections.map(elected).reverse());
 }
 
 function showUnwell(all) {
   const isUnwell = (tablet) => tablet.leader === null || tablet.replicas.some((replica) => replica.state !== "ok");
   const unwell = all.filter(isUnwell).slice(0, UNWELL_MAX);
   byId("unwell").hidden = unwell.length === 0;
-  const replica = ({ node, state }) => (state === "ok" ? `${node}` : `${node} ${state}`);
+  const lag = (replica) => (replica.state === "lagging" && replica.lag ? ` (${count(replica.lag)} entries)` : "");
+  const replica = (one) => (one.state === "ok" ? `${one.node}` : `${one.node} ${one.state}${lag(one)}`);
   const rows = unwell.map((tablet) =>
     make(
       "tr",

@@ -27,6 +27,14 @@ export function column(numbers) {
 /** A count or a rate, short. */
 export const count = (number) => (number < 10_000 ? whole.format(number) : short.format(number));
 
+/** A number of bytes, short. */
+export function bytes(number) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  let at = 0;
+  while (number >= 1024 && at < units.length - 1) [number, at] = [number / 1024, at + 1];
+  return `${short.format(number)} ${units[at]}`;
+}
+
 /** A length of time as `[number, unit]`. */
 export function seconds(s) {
   if (s < 0.001) return [plain.format(Math.round(s * 1e6)), "µs"];

@@ -36,7 +36,7 @@ use std::{
 const STALL_LOOK: Duration = Duration::from_millis(100);
 
 /// A consensus group; never reused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct GroupId(pub u64);
 
 /// Bounds of the log.

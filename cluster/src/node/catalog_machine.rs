@@ -1,5 +1,6 @@
 //! The catalog as the state machine of group 0.
 
+mod before;
 mod copied;
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     machine::{Machine, Pinned, Staged},
 };
 use arc_swap::ArcSwap;
+use before::BeforeDrops;
 use copied::{CatalogCopy, CatalogPin};
 use oribi_model::{LogIndex, Marks};
 use oribi_store::{
@@ -37,6 +39,7 @@ pub(crate) struct CatalogMachine {
     restructured: watch::Sender<u64>,
     /// What each file holds.
     files: Mutex<[Option<Flushed>; 2]>,
+    before_drops: Mutex<BeforeDrops>,
 }
 
 /// What a file holds: JSON.
@@ -80,7 +83,8 @@ impl CatalogMachine {
         catalog.reindex();
         let current = ArcSwap::from_pointee(catalog);
         let (restructured, files) = (watch::Sender::new(0), Mutex::new(files));
-        let machine = CatalogMachine { disk, dir, current, restructured, files };
+        let before_drops = Mutex::default();
+        let machine = CatalogMachine { disk, dir, current, restructured, files, before_drops };
         Ok(Found { machine, damaged })
     }
 
@@ -102,6 +106,11 @@ impl CatalogMachine {
 
     pub(crate) fn current(&self) -> Arc<Catalog> {
         self.current.load_full()
+    }
+
+    /// The catalog as it was before an entry that dropped something, as long as that is not long ago.
+    pub(crate) fn before_drop(&self, index: LogIndex) -> Option<Arc<Catalog>> {
+        self.before_drops.lock().get(index)
     }
 
     /// Makes a catalog durable that has every entry up to `index`, in the place of the older of
@@ -152,6 +161,13 @@ impl CatalogMachine {
     }
 }
 
+fn drops_tablets(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::DropDatabase { .. } | Change::DropTable { .. } | Change::DropTablets { .. }
+    )
+}
+
 fn index_of(flushed: &Option<Flushed>) -> Option<LogIndex> {
     flushed.as_ref().map(|flushed| flushed.index)
 }
@@ -174,7 +190,11 @@ impl Machine for CatalogMachine {
         let Body::Change(change) = command.body() else {
             return Err(format!("the catalog has no use for {command}"));
         };
-        let next = self.current.load().apply(change)?;
+        let before = self.current.load_full();
+        let next = before.apply(change)?;
+        if drops_tablets(change) {
+            self.before_drops.lock().keep(index, before);
+        }
         self.current.store(Arc::new(next));
         if !matches!(**change, Change::SaveCursors { .. }) {
             self.restructured.send_replace(index.0);

@@ -3,7 +3,7 @@
 use super::{CATALOG_GROUP, Node, maintain::blocking, route::Errand};
 use crate::{Catalog, Change, Error, Result, command::Command, partition::Cutting};
 use futures::{StreamExt, stream};
-use oribi_model::{TableId, TimeRange, time::NS_PER_SECOND};
+use oribi_model::{LogIndex, TableId, TimeRange, time::NS_PER_SECOND};
 use std::{sync::Arc, time::Duration};
 
 /// How long the catalog that is here may take to follow the one that was changed.
@@ -40,17 +40,20 @@ impl Node {
             let skip = Change::SkipTablets { upto: self.unowned };
             self.commit_change(skip).await?;
         }
-        self.commit_change(change).await?;
+        let before = self.catalog();
+        let index = self.commit_change(change).await?;
         self.take_dropped().await;
+        let before = self.catalog.before_drop(index).unwrap_or(before);
+        self.end_dropped(&before, index).await?;
         Ok(self.catalog())
     }
 
     /// Commits a change, and waits until the catalog that is here has it.
-    async fn commit_change(&self, change: Change) -> Result<()> {
+    async fn commit_change(&self, change: Change) -> Result<LogIndex> {
         let errand = Errand::Commit(Command::change(change));
         let index = self.run_one(CATALOG_GROUP, errand).await?.index;
         if self.catalog_replica.reaches(index, FOLLOW_WAIT).await {
-            return Ok(());
+            return Ok(index);
         }
         let reason = "it is committed, but this node has not followed in time".to_owned();
         Err(Error::Unknown { group: CATALOG_GROUP.0, reason })

@@ -5,11 +5,16 @@ use super::{
     hosting::group_of,
     route::{Done, Errand, WHOLE_WAIT},
 };
-use crate::{Catalog, Error, Result, beside::waiting};
+use crate::{
+    Catalog, Error, Result,
+    beside::waiting,
+    replica::{Missed, Replica},
+};
 use futures::future::join_all;
-use oribi_model::TabletId;
+use oribi_model::{LogIndex, TabletId};
 use oribi_store::log::GroupId;
 use std::sync::{Arc, mpsc};
+use tokio::time::Instant;
 
 impl Node {
     /// A catalog with every change that was acked before this call, at whichever node.
@@ -77,25 +82,44 @@ impl Node {
     }
 
     /// Whether nobody but this node knows of any write of a group.
-    fn is_only_here(&self, group: GroupId) -> bool {
+    pub(super) fn is_only_here(&self, group: GroupId) -> bool {
         self.hosting.has_no_others()
             || self.is_alone(group)
                 && self.replica(group).is_none_or(|replica| !replica.has_others())
     }
 
+    /// Waits, once in each term in which this node leads, until all that was committed before is
+    /// applied: only then are the marks of sources those that a record is counted by.
+    pub(super) async fn apply_all_once(&self, replica: &Arc<Replica>) -> Result<(), Missed> {
+        let term = replica.standing().vote.map(|vote| vote.term);
+        if self.is_alone(replica.group()) || replica.is_marked_in(term) {
+            return Ok(());
+        }
+        let index = replica.read_index(WHOLE_WAIT).await?.unwrap_or(LogIndex(0));
+        if !replica.reaches(index, WHOLE_WAIT).await {
+            let reason = "what was committed before is not applied in time".to_owned();
+            return Err(Error::Unavailable { group: replica.group().0, reason }.into());
+        }
+        replica.mark_in(term);
+        Ok(())
+    }
+
     /// Asks the leaders how far they are, and waits until the replicas that are here are there.
-    async fn follow(&self, groups: Vec<GroupId>) -> Result<()> {
+    pub(super) async fn follow(&self, groups: Vec<GroupId>) -> Result<()> {
         if groups.iter().all(|group| self.is_only_here(*group)) {
             return Ok(());
         }
+        let began = Instant::now();
         let errands = groups.iter().map(|group| (*group, Errand::Read)).collect();
         let led = self.run(errands).await;
-        let followed = groups.into_iter().zip(led).map(|(group, led)| self.reach(group, led));
+        let reach = |(group, led)| self.reach(group, began, led);
+        let followed = groups.into_iter().zip(led).map(reach);
         join_all(followed).await.into_iter().collect()
     }
 
-    async fn reach(&self, group: GroupId, led: Result<Done>) -> Result<()> {
+    async fn reach(&self, group: GroupId, began: Instant, led: Result<Done>) -> Result<()> {
         let (index, replica) = (led?.index, self.able(group)?);
+        self.soundings.note(group, began, index);
         if replica.reaches(index, WHOLE_WAIT).await {
             return Ok(());
         }

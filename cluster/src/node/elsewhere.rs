@@ -1,9 +1,9 @@
 //! Rows of tablets that only other nodes have, asked of one of them piece by piece.
 
-use super::{CATALOG_GROUP, Node, hosting::group_of};
+use super::{CATALOG_GROUP, Node, hosting::group_of, question::View};
 use crate::{
     Error, Incarnation, Result,
-    route::scan::{self, Holds, Piece, Question, Wish},
+    route::scan::{self, AsOf, Holds, Piece, Question, Wish},
     transport::{Kind, Request},
 };
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub(super) struct RemoteBlocks {
     ready: VecDeque<Block>,
     /// The number of the scan, as long as there is more.
     more: Option<u64>,
+    /// How old what is read may be.
+    age: Duration,
     /// The next piece, which was asked for already.
     coming: Option<mpsc::Receiver<Result<Piece>>>,
 }
@@ -47,13 +49,14 @@ impl Node {
         &self,
         tablets: Vec<TabletId>,
         spec: &Arc<ScanSpec>,
+        as_of: AsOf,
     ) -> Result<Vec<(TabletId, RemoteBlocks)>, (TabletId, Error)> {
         let Some(first) = tablets.first().copied() else { return Ok(Vec::new()) };
         let asked = spec.clone();
         let opened = self.block_on(|node| async move {
             let open = |tablet| {
                 let (node, spec) = (node.clone(), asked.clone());
-                async move { (tablet, node.open_one(tablet, spec).await) }
+                async move { (tablet, node.open_one(tablet, spec, as_of).await) }
             };
             Ok(join_all(tablets.into_iter().map(open)).await)
         });
@@ -79,27 +82,41 @@ impl Node {
     }
 
     /// Has another node answer about tablets of it. Blocks.
-    pub(super) fn ask_place(&self, place: &Place, question: &[u8]) -> oribi_model::Result<Vec<u8>> {
-        let (from, question) = (place.node, Bytes::copy_from_slice(question));
+    pub(super) fn ask_place(
+        &self,
+        view: &View,
+        place: &Place,
+        question: &[u8],
+    ) -> oribi_model::Result<Vec<u8>> {
+        let (from, question, as_of) = (place.node, Bytes::copy_from_slice(question), view.as_of);
         let wish = Wish::Answer { tablets: place.tablets.clone(), question };
-        let whole = self.block_on(|node| async move { node.whole_answer(from, wish).await });
-        whole.map_err(|error| {
+        let whole = self.block_on(|node| async move { node.whole_answer(from, wish, as_of).await });
+        let (answer, age) = whole.map_err(|error| {
             let tablet = place.tablets.first().copied().unwrap_or_default();
             oribi_model::Error::Unreadable { tablet, reason: error.to_string() }
-        })
+        })?;
+        view.note(from, place.tablets.iter().copied(), age);
+        Ok(answer)
     }
 
-    async fn whole_answer(&self, from: NodeId, wish: Wish) -> Result<Vec<u8>> {
-        let (mut answer, mut piece) = (Vec::new(), self.ask(from, &wish).await?);
-        while let Piece::Blocks { blocks, more } = piece {
+    async fn whole_answer(
+        &self,
+        from: NodeId,
+        wish: Wish,
+        as_of: AsOf,
+    ) -> Result<(Vec<u8>, Duration)> {
+        let (mut answer, mut oldest) = (Vec::new(), Duration::ZERO);
+        let mut piece = self.ask(from, &wish, as_of).await?;
+        while let Piece::Blocks { blocks, more, age } = piece {
+            oldest = oldest.max(age);
             blocks.iter().for_each(|part| answer.extend_from_slice(part));
-            let Some(scan) = more else { return Ok(answer) };
+            let Some(scan) = more else { return Ok((answer, oldest)) };
             if answer.len() > ANSWER_BYTES_MAX {
                 // Where that does not get there, it ends by itself.
-                let _ = self.ask(from, &Wish::Close(scan)).await;
+                let _ = self.ask(from, &Wish::Close(scan), as_of).await;
                 break;
             }
-            piece = self.ask(from, &Wish::Fetch(scan)).await?;
+            piece = self.ask(from, &Wish::Fetch(scan), as_of).await?;
         }
         Err(Error::Read(format!("node {from}: its answer is too long")))
     }
@@ -108,6 +125,7 @@ impl Node {
     pub(super) fn stats_elsewhere<'a>(
         &self,
         tablets: &[&'a TabletSpec],
+        as_of: AsOf,
     ) -> Vec<(&'a TabletSpec, Option<Holds>)> {
         let mut by_node = BTreeMap::<NodeId, Vec<TabletId>>::new();
         for tablet in tablets {
@@ -115,7 +133,7 @@ impl Node {
             by_node.entry(first.unwrap_or(self.hosting.node)).or_default().push(tablet.id);
         }
         let asked = move |node: Arc<Node>| async move {
-            let ask = |(from, tablets)| node.stats_at(from, tablets);
+            let ask = |(from, tablets)| node.stats_at(from, tablets, as_of);
             Ok(join_all(by_node.into_iter().map(ask)).await)
         };
         let told = match tablets.is_empty() {
@@ -126,8 +144,13 @@ impl Node {
         tablets.iter().map(|tablet| (*tablet, told.get(&tablet.id).copied())).collect()
     }
 
-    async fn stats_at(&self, from: NodeId, tablets: Vec<TabletId>) -> Vec<(TabletId, Holds)> {
-        let answer = self.ask(from, &Wish::Stats(tablets.clone())).await;
+    async fn stats_at(
+        &self,
+        from: NodeId,
+        tablets: Vec<TabletId>,
+        as_of: AsOf,
+    ) -> Vec<(TabletId, Holds)> {
+        let answer = self.ask(from, &Wish::Stats(tablets.clone()), as_of).await;
         let Ok(Piece::Blocks { blocks, .. }) = answer else { return Vec::new() };
         let told = blocks.into_iter().map(scan::decode_hold);
         tablets.into_iter().zip(told).filter_map(|(tablet, holds)| Some((tablet, holds?))).collect()
@@ -137,13 +160,14 @@ impl Node {
         self: Arc<Node>,
         tablet: TabletId,
         spec: Arc<ScanSpec>,
+        as_of: AsOf,
     ) -> Result<RemoteBlocks> {
         let wish = Wish::Open(Question::of(tablet, &spec));
         let deadline = Instant::now() + SEEK_WAIT;
         loop {
             let mut reason = "no node has it".to_owned();
             for from in self.nodes_of(tablet) {
-                match self.ask(from, &wish).await {
+                match self.ask(from, &wish, as_of).await {
                     Ok(piece) => {
                         let mut blocks = RemoteBlocks {
                             node: self.clone(),
@@ -152,6 +176,7 @@ impl Node {
                             from,
                             ready: VecDeque::new(),
                             more: None,
+                            age: Duration::ZERO,
                             coming: None,
                         };
                         blocks.accept(piece)?;
@@ -168,9 +193,9 @@ impl Node {
     }
 
     /// Asks a node for a piece of a scan. Another one may be asked after any error.
-    async fn ask(&self, from: NodeId, wish: &Wish) -> Result<Piece> {
+    pub(super) async fn ask(&self, from: NodeId, wish: &Wish, as_of: AsOf) -> Result<Piece> {
         let (kind, group, incarnation) = (Kind::Ask, CATALOG_GROUP, Incarnation(0));
-        let body = wish.encode();
+        let body = wish.encode(as_of);
         let call = self.routes.network.call(from, Request { kind, group, incarnation, body });
         let failed = |reason: String| Error::Read(format!("node {from}: {reason}"));
         let answer = timeout(PIECE_WAIT, call).await;
@@ -185,10 +210,21 @@ impl Node {
 }
 
 impl RemoteBlocks {
+    /// Which node reads them.
+    pub(super) fn from(&self) -> NodeId {
+        self.from
+    }
+
+    /// How old they may be.
+    pub(super) fn age(&self) -> Duration {
+        self.age
+    }
+
     /// Takes a piece in, and asks for the next one, so that it is there when it is wanted.
     fn accept(&mut self, piece: Piece) -> Result<()> {
-        let Piece::Blocks { blocks, more } = piece else { return Ok(()) };
+        let Piece::Blocks { blocks, more, age } = piece else { return Ok(()) };
         self.more = more;
+        self.age = self.age.max(age);
         if let Some(scan) = more {
             self.coming = Some(self.fetch(scan)?);
         }
@@ -207,7 +243,7 @@ impl RemoteBlocks {
         let runtime = self.node.routes.runtime.clone().ok_or(Error::Stopping)?;
         runtime.spawn(async move {
             // Nobody may want it any more.
-            let _ = sender.send(node.ask(from, &Wish::Fetch(scan)).await);
+            let _ = sender.send(node.ask(from, &Wish::Fetch(scan), AsOf::default()).await);
         });
         Ok(receiver)
     }
@@ -245,6 +281,7 @@ impl Drop for RemoteBlocks {
         let (Some(scan), Some(runtime)) = (self.more, &self.node.routes.runtime) else { return };
         let (node, from) = (self.node.clone(), self.from);
         // Where that does not get there, the scan ends by itself.
-        runtime.spawn(async move { drop(node.ask(from, &Wish::Close(scan)).await) });
+        runtime
+            .spawn(async move { drop(node.ask(from, &Wish::Close(scan), AsOf::default()).await) });
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     transport::{CallError, Network, Pending, Request},
 };
 use bytes::Bytes;
-use oribi_model::{NodeId, TabletId};
+use oribi_model::NodeId;
 use oribi_store::log::Op;
 use std::{
     collections::BTreeSet,
@@ -40,14 +40,6 @@ impl Links {
     pub(super) fn hears(&self, nodes: &BTreeSet<NodeId>) -> bool {
         self.0.get().is_none_or(|(_, hears)| hears(nodes))
     }
-}
-
-/// What there is of a tablet on a node.
-pub(crate) struct Here {
-    pub(crate) applied: Option<u64>,
-    pub(crate) flushed: Option<u64>,
-    pub(crate) rows: u64,
-    pub(crate) bytes: u64,
 }
 
 impl Node {
@@ -111,23 +103,6 @@ impl Node {
             clock_ns: self.clock.now_ns(),
             ..Health::default()
         }
-    }
-
-    /// What there is of a tablet here; `None` where it is not, or not open.
-    pub(crate) fn tablet_here(&self, id: TabletId) -> Option<Here> {
-        let tablet = self.hosting.get(id)?.tablet.clone();
-        let stats = tablet.stats();
-        Some(Here {
-            applied: tablet.applied().map(|index| index.0),
-            flushed: tablet.flushed().map(|flushed| flushed.index.0),
-            rows: stats.rows,
-            bytes: stats.bytes,
-        })
-    }
-
-    /// Whether a tablet is set aside here.
-    pub(crate) fn is_damaged(&self, id: TabletId) -> bool {
-        self.hosting.damaged().iter().any(|(damaged, _)| *damaged == id)
     }
 
     /// How often the log was synced.

@@ -14,7 +14,7 @@ mod tick;
 pub(super) use crate::tasks::blocking;
 pub(super) use flush::{flush, purge};
 
-use super::Node;
+use super::{Node, soundings};
 use crate::tasks::panic_text;
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -30,6 +30,7 @@ pub(super) fn start(node: &Arc<Node>) {
         tokio::spawn(supervise(node.clone(), "remover", drop::run)),
         tokio::spawn(supervise(node.clone(), "rester", rest::run)),
         tokio::spawn(supervise(node.clone(), "follower", follow::run)),
+        tokio::spawn(supervise(node.clone(), "sounder", soundings::run)),
     ];
     node.tasks.lock().extend(tasks);
 }

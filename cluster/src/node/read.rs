@@ -4,21 +4,20 @@ use super::{
     CATALOG_GROUP, Node,
     question::{AskedNode, Only, View},
 };
+use crate::route::scan::AsOf;
 use oribi_model::{
-    BlockIter, ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId, TabletScan,
-    TabletSpec, TimeRange,
+    BlockIter, Consistency, ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId,
+    TabletScan, TabletSpec, TimeRange,
 };
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 impl ReadPath for Node {
-    fn begin(&self) -> Result<Option<Arc<dyn ReadPath>>> {
-        if self.hosting.has_no_others() {
-            return Ok(None);
-        }
-        let behind = |error: crate::Error| oribi_model::Error::Behind(error.to_string());
-        self.wait_for_catalog().map_err(behind)?;
-        let node = self.me.upgrade().ok_or_else(|| behind(crate::Error::Stopping))?;
-        Ok(Some(Arc::new(AskedNode::new(node, Only::All))))
+    fn begin(&self, consistency: Consistency) -> Result<Option<Arc<dyn ReadPath>>> {
+        let stopping = || oribi_model::Error::Behind(crate::Error::Stopping.to_string());
+        let node = self.me.upgrade().ok_or_else(stopping)?;
+        let asked = AskedNode::new(node, Only::All, self.as_of(consistency));
+        asked.find_tables()?;
+        Ok(Some(Arc::new(asked)))
     }
 
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
@@ -30,15 +29,24 @@ impl ReadPath for Node {
     }
 
     fn stats(&self, table: TableId) -> TableStats {
-        self.stats_of(&View::default(), table)
+        self.stats_of(&self.view(), table)
     }
 
     fn scan(&self, table: TableId, spec: &ScanSpec, parts_max: usize) -> Result<Vec<TabletScan>> {
-        self.scan_of(&View::default(), table, spec, parts_max)
+        self.scan_of(&self.view(), table, spec, parts_max)
     }
 }
 
 impl Node {
+    fn as_of(&self, consistency: Consistency) -> AsOf {
+        AsOf { consistency, clock_ns: self.clock.now_ns() }
+    }
+
+    /// The view of a question that is asked without a beginning.
+    fn view(&self) -> View {
+        View::new(Only::All, self.as_of(Consistency::Linearizable))
+    }
+
     /// A scan for a question that knows some tablets to be current. Blocks.
     pub(super) fn scan_of(
         &self,
@@ -48,7 +56,7 @@ impl Node {
         parts_max: usize,
     ) -> Result<Vec<TabletScan>> {
         let catalog = self.catalog();
-        let kept = self.kept(&catalog, table);
+        let kept = self.kept_at(&catalog, table, view.as_of.clock_ns);
         let time = match kept == TimeRange::ALL {
             true => spec.time,
             false => spec.time.intersect(kept),
@@ -59,10 +67,14 @@ impl Node {
         let tablets: Vec<TabletSpec> = shown.copied().collect();
         let ids = tablets.iter().map(|tablet| tablet.id);
         let (there, here): (Vec<_>, Vec<_>) = ids.partition(|id| self.hosting.is_elsewhere(*id));
-        let there = self.open_elsewhere(there, &spec);
+        let there = self.open_elsewhere(there, &spec, view.as_of);
         let there = there.map_err(|(tablet, error)| unreadable(tablet, &error))?;
+        there.iter().for_each(|(tablet, blocks)| view.note(blocks.from(), [*tablet], blocks.age()));
         let mut there: HashMap<_, _> = there.into_iter().collect();
-        self.make_current(view, here.into_iter()).map_err(not_current)?;
+        self.make_current(view, here.iter().copied())?;
+        if !here.is_empty() {
+            view.note(self.hosting.node, here, Duration::ZERO);
+        }
         let mut scans = Vec::new();
         for tablet in tablets {
             let parts = match there.remove(&tablet.id) {
@@ -94,7 +106,7 @@ impl Node {
 }
 
 /// Which tablet may lack rows, and why.
-fn not_current(error: crate::Error) -> oribi_model::Error {
+pub(super) fn not_current(error: crate::Error) -> oribi_model::Error {
     let reason = error.to_string();
     match error {
         crate::Error::Unavailable { group, .. } if group != CATALOG_GROUP.0 => {

@@ -8,6 +8,24 @@ use std::collections::BTreeMap;
 const JUMP_NS: i64 = 60_000_000_000;
 const NS_PER_MS: i64 = 1_000_000;
 
+/// A clock that is further from those of the others drops nothing.
+const CLOCK_OFF_NS_MAX: i64 = 30_000_000_000;
+
+/// Whether this node's clock may decide what is past its retention, by how much those of other nodes
+/// are ahead of it: it is not far from the median of all. Where no other is known there is nothing
+/// to go by.
+pub(super) fn may_judge(clocks_ahead_ns: &[i64]) -> bool {
+    if clocks_ahead_ns.is_empty() {
+        return false;
+    }
+    let mut all = clocks_ahead_ns.to_vec();
+    all.push(0);
+    all.sort_unstable();
+    // Of an even number, both in the middle.
+    let middle = [all[(all.len() - 1) / 2], all[all.len() / 2]];
+    middle.iter().all(|ahead_ns| ahead_ns.saturating_abs() <= CLOCK_OFF_NS_MAX)
+}
+
 /// Tablets that are past their retention, and for how long that was seen.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
@@ -54,6 +72,23 @@ mod tests {
     use super::*;
 
     const YEAR_NS: i64 = 365 * 86_400 * 1_000_000_000;
+
+    #[test]
+    fn a_clock_that_is_far_from_the_others_judges_nothing() {
+        const S: i64 = 1_000_000_000;
+        const HOUR: i64 = 3_600 * S;
+        assert!(may_judge(&[0, 0]) && may_judge(&[29 * S, -29 * S]) && may_judge(&[S]));
+        assert!(!may_judge(&[-HOUR, -HOUR]), "this one is ahead");
+        assert!(!may_judge(&[HOUR, HOUR + S]), "this one is behind");
+        assert!(may_judge(&[HOUR, S]) && may_judge(&[-HOUR, S]), "another one is off");
+        assert!(
+            !may_judge(&[HOUR]) && !may_judge(&[-HOUR]),
+            "one of two is off, nobody knows which"
+        );
+        assert!(!may_judge(&[31 * S, 31 * S]) && !may_judge(&[i64::MIN, i64::MIN]));
+        assert!(may_judge(&[0, 0, HOUR, HOUR]) && !may_judge(&[HOUR, HOUR, HOUR, 0]));
+        assert!(!may_judge(&[]), "nobody else was heard");
+    }
 
     #[test]
     fn a_tablet_goes_once_it_was_expired_for_long_enough() {

@@ -274,6 +274,10 @@ impl Node {
             return Err(Missed::Elsewhere(None));
         }
         let new_rows = match command.body() {
+            Body::Rows(batch) if batch.cursor.is_some() => {
+                self.apply_all_once(&replica).await?;
+                self.new_rows(TabletId(group.0), batch)
+            }
             Body::Rows(batch) => self.new_rows(TabletId(group.0), batch),
             Body::Delete(_) | Body::Change(_) => 0,
         };

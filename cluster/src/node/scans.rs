@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    route::scan::{self, Holds, Piece, Question, Wish},
+    route::scan::{self, AsOf, Holds, Piece, Question, Wish},
     transport::Refusal,
 };
 use bytes::Bytes;
@@ -31,8 +31,8 @@ const OPEN_MAX: usize = 1_024;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Bytes of blocks in one answer, and of one part of a block.
 const PIECE_BYTES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
-/// When a node with too many scans may be asked again, ms.
-const BUSY_MS: u32 = 1_000;
+/// A node with too many scans may be asked again after a second.
+const BUSY: Refusal = Refusal::Busy { retry_after_ms: 1_000 };
 
 /// The scans of a node that are open for others.
 #[derive(Default)]
@@ -104,36 +104,35 @@ impl Node {
         by: NodeId,
         body: Bytes,
     ) -> Result<Bytes, Refusal> {
-        let piece = match Wish::decode(&body).ok_or(Refusal::Malformed)? {
+        let (as_of, wish) = Wish::decode(&body).ok_or(Refusal::Malformed)?;
+        let piece = match wish {
             Wish::Close(scan) => {
                 self.scans.close(scan, by);
-                Piece::Blocks { blocks: Vec::new(), more: None }
+                whole(Vec::new())
             }
-            Wish::Stats(tablets) => match self.holds(&tablets).await {
-                Ok(holds) => Piece::Blocks { blocks: scan::encode_holds(&holds), more: None },
-                Err(error) => Piece::Failed(error.to_string()),
+            Wish::Sound => {
+                let node = self.clone();
+                let report = blocking(move || Ok(node.report().encode())).await;
+                report.map_or_else(failed, |report| whole(vec![report]))
+            }
+            Wish::Follow(catalog) => match self.let_go_of_dropped(catalog).await {
+                Ok(()) => whole(Vec::new()),
+                Err(error) => failed(error),
             },
+            Wish::Stats(tablets) => {
+                let node = self.clone();
+                let holds = blocking(move || node.holds(&tablets, as_of)).await;
+                holds.map_or_else(failed, |holds| whole(scan::encode_holds(&holds)))
+            }
             Wish::Answer { tablets, question } => {
-                let busy = Refusal::Busy { retry_after_ms: BUSY_MS };
-                let scan = self.scans.begin(by).ok_or(busy)?;
-                match self.clone().answer_of(tablets, question).await {
-                    Ok(parts) => self.next_piece(scan, by, parts).await,
-                    Err(error) => {
-                        self.scans.close(scan, by);
-                        Piece::Failed(error.to_string())
-                    }
-                }
+                let scan = self.scans.begin(by).ok_or(BUSY)?;
+                let read = self.clone().answer_of(tablets, question, as_of).await;
+                self.first_piece(scan, by, read).await
             }
             Wish::Open(question) => {
-                let busy = Refusal::Busy { retry_after_ms: BUSY_MS };
-                let scan = self.scans.begin(by).ok_or(busy)?;
-                match self.open_scan(question).await {
-                    Ok(parts) => self.next_piece(scan, by, parts).await,
-                    Err(error) => {
-                        self.scans.close(scan, by);
-                        Piece::Failed(error.to_string())
-                    }
-                }
+                let scan = self.scans.begin(by).ok_or(BUSY)?;
+                let read = self.clone().open_scan(question, as_of).await;
+                self.first_piece(scan, by, read).await
             }
             Wish::Fetch(scan) => match self.scans.take(scan, by) {
                 Some(parts) => self.next_piece(scan, by, parts).await,
@@ -143,32 +142,35 @@ impl Node {
         Ok(piece.encode())
     }
 
-    /// What the answerer makes of a question about tablets that are here.
-    async fn answer_of(self: Arc<Node>, tablets: Vec<TabletId>, question: Bytes) -> Result<Parts> {
+    /// What the answerer makes of a question about tablets that are here, and how old what it has
+    /// read may be.
+    async fn answer_of(
+        self: Arc<Node>,
+        tablets: Vec<TabletId>,
+        question: Bytes,
+        as_of: AsOf,
+    ) -> Result<(Parts, Duration)> {
         let Some(answerer) = self.answerer.lock().clone() else {
             return Err(Error::Read("nobody answers here".into()));
         };
-        self.catalog_now().await?;
-        self.current(&tablets).await?;
-        if let Some(reason) = tablets.iter().find_map(|one| self.hosting.reason_absent(*one)) {
-            return Err(Error::Read(reason));
-        }
         blocking(move || {
-            let only = Only::These(tablets.into_iter().collect());
-            let shown = Arc::new(AskedNode::new(self, only));
-            let answer = answerer.answer(&question, shown).map_err(Error::Read)?;
+            let only = Only::These(tablets.iter().copied().collect());
+            let shown = Arc::new(AskedNode::new(self.clone(), only, as_of));
+            shown.begin(&tablets)?;
+            let answer = answerer.answer(&question, shown.clone()).map_err(Error::Read)?;
             let answer = Bytes::from(answer);
             let starts = (0..answer.len()).step_by(PIECE_BYTES);
             let part =
                 move |start: usize| Ok(answer.slice(start..answer.len().min(start + PIECE_BYTES)));
             let parts: Parts = Box::new(starts.map(part));
-            Ok(parts)
+            Ok((parts, shown.age()))
         })
         .await
     }
 
-    async fn holds(&self, tablets: &[TabletId]) -> Result<Vec<Holds>> {
-        self.current(tablets).await?;
+    /// Blocks.
+    fn holds(self: Arc<Node>, tablets: &[TabletId], as_of: AsOf) -> Result<Vec<Holds>> {
+        AskedNode::new(self.clone(), Only::Here, as_of).make_current(tablets)?;
         let holds = tablets.iter().map(|tablet| {
             if let Some(reason) = self.hosting.reason_absent(*tablet) {
                 return Err(Error::Unavailable { group: group_of(*tablet).0, reason });
@@ -180,43 +182,72 @@ impl Node {
     }
 
     /// The rows as of now: whatever was acked before the question is among them.
-    async fn open_scan(&self, question: Question) -> Result<Parts> {
+    async fn open_scan(
+        self: Arc<Node>,
+        question: Question,
+        as_of: AsOf,
+    ) -> Result<(Parts, Duration)> {
         let tablet = question.tablet;
         // Whoever asks may know of a tablet that this node has not heard of yet.
         if self.catalog().tablet(tablet).is_none() {
             self.catalog_now().await?;
         }
-        self.current(&[tablet]).await?;
-        let Some(hosted) = self.hosting.get(tablet) else {
-            return match self.hosting.reason_absent(tablet) {
-                Some(reason) => Err(Error::Unavailable { group: group_of(tablet).0, reason }),
-                // Nothing was ever written to it.
-                None => Ok(Box::new(std::iter::empty())),
-            };
-        };
         blocking(move || {
+            let asked = AskedNode::new(self.clone(), Only::Here, as_of);
+            asked.make_current(&[tablet])?;
+            let Some(hosted) = self.hosting.get(tablet) else {
+                return match self.hosting.reason_absent(tablet) {
+                    Some(reason) => Err(Error::Unavailable { group: group_of(tablet).0, reason }),
+                    // Nothing was ever written to it.
+                    None => Ok((Box::new(std::iter::empty()) as Parts, asked.age())),
+                };
+            };
             let parts = hosted.tablet.scan(&question.spec(), 1)?;
-            Ok(encoded(Box::new(parts.into_iter().flatten())))
+            Ok((encoded(Box::new(parts.into_iter().flatten())), asked.age()))
         })
         .await
+    }
+
+    /// The first piece of what was opened under this number.
+    async fn first_piece(&self, scan: u64, by: NodeId, read: Result<(Parts, Duration)>) -> Piece {
+        let (parts, oldest) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.scans.close(scan, by);
+                return failed(error);
+            }
+        };
+        match self.next_piece(scan, by, parts).await {
+            Piece::Blocks { blocks, more, .. } => Piece::Blocks { blocks, more, age: oldest },
+            failed => failed,
+        }
     }
 
     async fn next_piece(&self, scan: u64, by: NodeId, parts: Parts) -> Piece {
         match blocking(move || read_piece(parts)).await {
             Ok((blocks, Some(rest))) => {
                 self.scans.put(scan, rest);
-                Piece::Blocks { blocks, more: Some(scan) }
+                Piece::Blocks { blocks, more: Some(scan), age: Duration::ZERO }
             }
             Ok((blocks, None)) => {
                 self.scans.close(scan, by);
-                Piece::Blocks { blocks, more: None }
+                whole(blocks)
             }
             Err(error) => {
                 self.scans.close(scan, by);
-                Piece::Failed(error.to_string())
+                failed(error)
             }
         }
     }
+}
+
+/// An answer that nothing follows.
+fn whole(blocks: Vec<Bytes>) -> Piece {
+    Piece::Blocks { blocks, more: None, age: Duration::ZERO }
+}
+
+fn failed(error: Error) -> Piece {
+    Piece::Failed(error.to_string())
 }
 
 /// The blocks of a scan as they travel.

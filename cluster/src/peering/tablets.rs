@@ -1,17 +1,20 @@
 //! What a node sees of tablets.
 
 use super::{state::State, view::PeersView};
-use crate::{Catalog, MemberId, Replica};
-use oribi_model::{NodeId, TabletId, TabletSpec};
+use crate::{Catalog, MemberId, Replica, route::sounding::Sounding};
+use oribi_model::{NodeId, TabletSpec};
 use oribi_store::log::GroupId;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
+
+/// Entries that one may lack and still be well: it is asked and its leader at two moments.
+const LAG_ENTRIES_MAX: u64 = 64;
 
 /// How a replica is, as far as the node that is asked knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplicaState {
     /// Nothing is known against it.
     Ok,
-    /// Its leader, which is the node that is asked, waits for it.
+    /// It lacks entries that its leader has.
     Lagging,
     /// Its node is suspected.
     Down,
@@ -28,10 +31,13 @@ pub struct ReplicaView {
     pub is_voter: bool,
     /// How it is.
     pub state: ReplicaState,
-    /// The newest entry applied; known only of the node that is asked.
+    /// The newest entry applied, as its node said about a second ago.
     pub applied: Option<u64>,
-    /// The newest entry flushed; known only of the node that is asked.
+    /// The newest entry flushed, likewise.
     pub flushed: Option<u64>,
+    /// Entries of its leader that it has not applied; `None` where nobody is known to lead, or it
+    /// was not heard of.
+    pub lag: Option<u64>,
 }
 
 /// A tablet as a node sees it.
@@ -45,9 +51,9 @@ pub struct TabletView {
     pub replicas: Vec<ReplicaView>,
     /// Whether it has fewer replicas that live than its table wishes and there are nodes for.
     pub is_under_replicated: bool,
-    /// Rows, where a replica is here.
+    /// Rows, as far as any replica was heard of.
     pub rows: Option<u64>,
-    /// Bytes of its segments, where a replica is here.
+    /// Bytes of the segments of one replica, likewise.
     pub bytes: Option<u64>,
 }
 
@@ -55,67 +61,108 @@ impl PeersView {
     /// The tablets of the catalog, by id; none once the node has stopped.
     pub fn tablets(&self) -> Vec<TabletView> {
         let Some(state) = self.state() else { return Vec::new() };
-        let catalog = state.node.catalog();
-        catalog.tablets().map(|spec| state.tablet(spec, &catalog)).collect()
+        let (catalog, told) = (state.node.catalog(), state.told());
+        catalog.tablets().map(|spec| state.tablet(spec, &catalog, &told)).collect()
+    }
+}
+
+/// What all nodes say of their replicas: this one now, others about a second ago.
+pub(super) struct Told(HashMap<GroupId, Vec<(NodeId, Sounding)>>);
+
+impl Told {
+    fn of(&self, group: GroupId) -> &[(NodeId, Sounding)] {
+        self.0.get(&group).map_or(&[], Vec::as_slice)
+    }
+
+    /// The groups of which anything is known.
+    pub(super) fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.0.keys().copied()
+    }
+
+    /// Who says that it leads a group, by the newest vote.
+    pub(super) fn leader(&self, group: GroupId) -> Option<(NodeId, Sounding)> {
+        let leads = |(_, said): &&(NodeId, Sounding)| said.leads;
+        let leaders = self.of(group).iter().filter(leads);
+        leaders.max_by_key(|(_, said)| said.vote).copied()
     }
 }
 
 impl State {
-    fn tablet(&self, spec: &TabletSpec, catalog: &Catalog) -> TabletView {
-        let replica = self.node.replica(GroupId(spec.id.0));
-        let leader = match &replica {
-            Some(replica) => self.leader_of(replica),
+    pub(super) fn told(&self) -> Told {
+        let heard = self.node.heard().into_iter();
+        let heard = heard.map(|(node, heard)| (node, heard.report.replicas.clone()));
+        let mut told = HashMap::<GroupId, Vec<(NodeId, Sounding)>>::new();
+        for (node, replicas) in heard.chain([(self.own(), self.node.report().replicas)]) {
+            for said in replicas {
+                told.entry(said.group).or_default().push((node, said));
+            }
+        }
+        Told(told)
+    }
+
+    fn tablet(&self, spec: &TabletSpec, catalog: &Catalog, told: &Told) -> TabletView {
+        let group = GroupId(spec.id.0);
+        let replica = self.node.replica(group);
+        let leader = match (&replica, catalog.replicas_of(spec.id)) {
+            (Some(replica), _) => self.leader_of(replica),
             // One that is alone leads as soon as it has something to do.
-            None => match catalog.replicas_of(spec.id) {
-                [only] => Some(only.node).filter(|node| self.trusts(*node)),
-                _ => None,
-            },
+            (None, [only]) => Some(only.node),
+            (None, _) => told.leader(group).map(|(node, _)| node),
         };
-        let here = self.node.tablet_here(spec.id);
+        let leader = leader.filter(|node| self.trusts(*node));
         let replicas = catalog.replicas_of(spec.id).iter();
-        let replicas: Vec<_> =
-            replicas.map(|member| self.replica_view(spec.id, *member, replica.as_ref())).collect();
+        let view = |member: &MemberId| self.replica_view(group, *member, replica.as_ref(), told);
+        let replicas: Vec<_> = replicas.map(view).collect();
         let alive = replicas.iter().filter(|one| one.state != ReplicaState::Down).count();
         let is_under_replicated = alive < replicas.len() || !catalog.growth_of(spec.id).is_empty();
+        // One that was applied further knows better.
+        let best = told.of(group).iter().max_by_key(|(_, said)| said.applied);
         TabletView {
             spec: *spec,
             leader,
             replicas,
             is_under_replicated,
-            rows: here.as_ref().map(|here| here.rows),
-            bytes: here.as_ref().map(|here| here.bytes),
+            rows: best.map(|(_, said)| said.rows),
+            bytes: best.map(|(_, said)| said.bytes),
         }
     }
 
     fn replica_view(
         &self,
-        tablet: TabletId,
+        group: GroupId,
         member: MemberId,
         replica: Option<&Arc<Replica>>,
+        told: &Told,
     ) -> ReplicaView {
         let members = replica.map(|replica| replica.members());
         let is_voter = members
             .as_ref()
             .is_none_or(|members| members.voters.is_empty() || members.voters.contains(&member));
+        let said = told.of(group).iter().find(|(node, _)| *node == member.node);
+        let said = said.map(|(_, said)| *said);
+        let applied = said.and_then(|said| said.applied).map(|index| index.0);
+        let lag = told.leader(group).and_then(|(node, leader)| match node == member.node {
+            true => Some(0),
+            false => said
+                .map(|_| leader.last.map_or(0, |last| last.0 + 1))
+                .map(|end| end.saturating_sub(applied.map_or(0, |applied| applied + 1))),
+        });
         let leads = replica.filter(|replica| replica.standing().leads);
+        let is_behind = match leads {
+            Some(replica) => !replica.caught_up().contains(&member),
+            None => lag.is_some_and(|lag| lag > LAG_ENTRIES_MAX),
+        };
         let state = if !self.trusts(member.node) {
             ReplicaState::Down
-        } else if member.node == self.own() && self.node.is_damaged(tablet) {
+        } else if said.is_some_and(|said| said.is_damaged) {
             ReplicaState::Damaged
-        } else if leads.is_some_and(|replica| !replica.caught_up().contains(&member)) {
+        } else if is_behind {
             ReplicaState::Lagging
         } else {
             ReplicaState::Ok
         };
-        let here = Some(member.node).filter(|node| *node == self.own());
-        let here = here.and_then(|_| self.node.tablet_here(tablet));
-        ReplicaView {
-            node: member.node,
-            is_voter,
-            state,
-            applied: here.as_ref().and_then(|here| here.applied),
-            flushed: here.as_ref().and_then(|here| here.flushed),
-        }
+        let flushed = said.and_then(|said| said.flushed).map(|index| index.0);
+        ReplicaView { node: member.node, is_voter, state, applied, flushed, lag }
     }
 
     fn trusts(&self, node: NodeId) -> bool {

@@ -1,7 +1,7 @@
 //! What a node sees of its cluster.
 
 use super::{Peering, state::State};
-use crate::{NodeState, Presence, liveness::Liveness, node::CATALOG_GROUP};
+use crate::{Election, NodeState, Presence, liveness::Liveness, node::CATALOG_GROUP};
 use oribi_model::NodeId;
 use std::{
     collections::BTreeMap,
@@ -29,8 +29,10 @@ pub struct NodeView {
     pub heard_ms: Option<u64>,
     /// Replicas that it is to have.
     pub replicas: usize,
-    /// Groups of tablets that it leads, of those that have a replica on the node that is asked.
+    /// Tablets that it leads, as far as is known.
     pub leaders: usize,
+    /// Free for its data, as it said about a second ago; `None` where it was not heard of.
+    pub disk_free_bytes: Option<u64>,
 }
 
 impl Peering {
@@ -45,7 +47,8 @@ impl PeersView {
     pub fn nodes(&self) -> Vec<NodeView> {
         let Some(state) = self.0.upgrade() else { return Vec::new() };
         let catalog = state.node.catalog();
-        let leaders = state.leaders();
+        let (leaders, heard) = (state.leaders(), state.node.heard());
+        let own = (state.own(), state.node.disk_free_bytes());
         let mut replicas = BTreeMap::<NodeId, usize>::new();
         for spec in catalog.tablets() {
             for member in catalog.replicas_of(spec.id) {
@@ -65,6 +68,10 @@ impl PeersView {
                 heard_ms: state.watch.heard_ms(id),
                 replicas: replicas.get(&id).copied().unwrap_or(0),
                 leaders: leaders.get(&id).copied().unwrap_or(0),
+                disk_free_bytes: match heard.get(&id) {
+                    _ if id == own.0 => Some(own.1),
+                    heard => heard.map(|heard| heard.report.disk_free_bytes),
+                },
             }
         });
         nodes.collect()
@@ -92,6 +99,11 @@ impl PeersView {
         vote.map_or(0, |vote| vote.term)
     }
 
+    /// The last changes of who leads tablets, the newest last.
+    pub fn elections(&self) -> Vec<Election> {
+        self.state().map(|state| state.node.elections()).unwrap_or_default()
+    }
+
     /// The newest change of the catalog that is known here.
     pub fn catalog_applied(&self) -> u64 {
         self.state().map_or(0, |state| state.node.health().catalog_index)
@@ -106,7 +118,8 @@ impl PeersView {
 }
 
 impl State {
-    /// How many groups of tablets each node leads, of those that have a replica here.
+    /// How many groups of tablets each node leads: of those that have a replica here as that one
+    /// knows, of the others as was said last.
     fn leaders(&self) -> BTreeMap<NodeId, usize> {
         let mut leaders = BTreeMap::new();
         for replica in self.node.replicas() {
@@ -114,6 +127,11 @@ impl State {
                 continue;
             }
             let Some(leader) = self.leader_of(&replica) else { continue };
+            *leaders.entry(leader).or_default() += 1;
+        }
+        let told = self.told();
+        for group in told.groups().filter(|group| self.node.replica(*group).is_none()) {
+            let Some((leader, _)) = told.leader(group) else { continue };
             *leaders.entry(leader).or_default() += 1;
         }
         leaders

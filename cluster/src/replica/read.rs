@@ -60,6 +60,16 @@ impl Replica {
         }
     }
 
+    /// Whether all that was committed before this term is known to be applied.
+    pub(crate) fn is_marked_in(&self, term: Option<u64>) -> bool {
+        term.is_some() && *self.marked.lock() == term
+    }
+
+    /// Notes that it is.
+    pub(crate) fn mark_in(&self, term: Option<u64>) {
+        *self.marked.lock() = term;
+    }
+
     /// The newest entry that was applied; `None` where none was.
     pub(crate) fn applied_index(&self) -> Option<LogIndex> {
         self.applied.lock().index()

@@ -1,29 +1,44 @@
 //! Rows of tablets that other nodes have, as the bodies of frames; integers little-endian.
 //!
-//! A wish is `version u8, kind u8` and a question in JSON (1), or the number `u64` of a scan of which
+//! A wish is `version u8, kind u8, staleness_max u64` in ns (all ones: none), `clock i64`, and a question in JSON (1), or the number `u64` of a scan of which
 //! more is wanted (2) or nothing (3), or tablets `u64` of which is to be told how much they hold (4),
-//! or `count u32`, so many tablets `u64`, and a question about them for whoever answers there (5). What comes of it is `version u8, state u8` and, where the state
-//! is not failed (2, then a text), `scan u64, count u32`, and of each block `length u32` and it as a
+//! or `count u32`, so many tablets `u64`, and a question about them for whoever answers there (5), or an entry `u64`
+//! of the catalog which is to be waited for (6), or nothing, and how the node and its replicas are is to be told (7).
+//! What comes of it is `version u8, state u8` and, where the state
+//! is not failed (2, then a text), `scan u64, age u64` in ns, `count u32`, and of each block `length u32` and it as a
 //! batch in its log form, whose columns are numbered from 1 in the order asked for. State 1 says
 //! that more is to come.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use oribi_model::{
-    Block, ColumnId, ColumnRead, RowBatch, RowsWanted, Run, ScanSpec, SeriesFilter, SeriesKey,
-    SeriesKeys, TableId, TabletId, TagPredicate, TimeRange,
+    Block, ColumnId, ColumnRead, Consistency, LogIndex, RowBatch, RowsWanted, Run, ScanSpec,
+    SeriesFilter, SeriesKey, SeriesKeys, TableId, TabletId, TagPredicate, TimeRange,
 };
 use oribi_store::codec;
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
-const VERSION: u8 = 1;
-const HEAD_BYTES: usize = 14;
+const VERSION: u8 = 2;
+const HEAD_BYTES: usize = 22;
 const LENGTH_BYTES: usize = 4;
 const OPEN: u8 = 1;
 const FETCH: u8 = 2;
 const CLOSE: u8 = 3;
 const STATS: u8 = 4;
 const ANSWER: u8 = 5;
+const FOLLOW: u8 = 6;
+const SOUND: u8 = 7;
+/// Stands for no staleness at all.
+const LINEARIZABLE: u64 = u64::MAX;
+
+/// As of when something is read: fixed once for a question, and the same on all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct AsOf {
+    pub(crate) consistency: Consistency,
+    /// Wall clock of the node that was asked, ns since 1970: what is past its retention then is not
+    /// read.
+    pub(crate) clock_ns: i64,
+}
 
 /// What is asked of a node that has a tablet.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +53,10 @@ pub(crate) enum Wish {
     Stats(Vec<TabletId>),
     /// What whoever answers there makes of a question about these.
     Answer { tablets: Vec<TabletId>, question: Bytes },
+    /// An answer once the catalog there has this entry and what it dropped takes nothing more.
+    Follow(LogIndex),
+    /// How the node and its replicas are.
+    Sound,
 }
 
 /// Which rows of which tablet.
@@ -74,27 +93,37 @@ impl Question {
 }
 
 impl Wish {
-    pub(crate) fn encode(&self) -> Bytes {
-        let mut out = vec![VERSION];
+    fn kind(&self) -> u8 {
+        match self {
+            Wish::Open(_) => OPEN,
+            Wish::Fetch(_) => FETCH,
+            Wish::Close(_) => CLOSE,
+            Wish::Stats(_) => STATS,
+            Wish::Answer { .. } => ANSWER,
+            Wish::Follow(_) => FOLLOW,
+            Wish::Sound => SOUND,
+        }
+    }
+
+    pub(crate) fn encode(&self, as_of: AsOf) -> Bytes {
+        let mut out = vec![VERSION, self.kind()];
+        out.put_u64_le(match as_of.consistency {
+            Consistency::Linearizable => LINEARIZABLE,
+            Consistency::Stale(max) => nanos(max).min(LINEARIZABLE - 1),
+        });
+        out.put_i64_le(as_of.clock_ns);
         match self {
             Wish::Open(question) => {
-                out.push(OPEN);
                 serde_json::to_writer(&mut out, question).expect("a question is plain data");
             }
-            Wish::Fetch(scan) => {
-                out.push(FETCH);
-                out.put_u64_le(*scan);
+            Wish::Fetch(number) | Wish::Close(number) | Wish::Follow(LogIndex(number)) => {
+                out.put_u64_le(*number);
             }
-            Wish::Close(scan) => {
-                out.push(CLOSE);
-                out.put_u64_le(*scan);
-            }
+            Wish::Sound => {}
             Wish::Stats(tablets) => {
-                out.push(STATS);
                 tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
             }
             Wish::Answer { tablets, question } => {
-                out.push(ANSWER);
                 out.put_u32_le(tablets.len() as u32);
                 tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
                 out.put_slice(question);
@@ -103,28 +132,47 @@ impl Wish {
         out.into()
     }
 
-    pub(crate) fn decode(body: &[u8]) -> Option<Wish> {
+    pub(crate) fn decode(body: &[u8]) -> Option<(AsOf, Wish)> {
         let [VERSION, kind, rest @ ..] = body else { return None };
-        if *kind == OPEN {
+        let (max_ns, rest) = rest.split_first_chunk()?;
+        let (clock_ns, rest) = rest.split_first_chunk()?;
+        let consistency = match u64::from_le_bytes(*max_ns) {
+            LINEARIZABLE => Consistency::Linearizable,
+            max_ns => Consistency::Stale(Duration::from_nanos(max_ns)),
+        };
+        let as_of = AsOf { consistency, clock_ns: i64::from_le_bytes(*clock_ns) };
+        Some((as_of, Wish::decode_kind(*kind, rest)?))
+    }
+
+    fn decode_kind(kind: u8, rest: &[u8]) -> Option<Wish> {
+        if kind == OPEN {
             return serde_json::from_slice(rest).ok().map(Wish::Open);
         }
-        if *kind == STATS {
+        if kind == STATS {
             return take_tablets(rest).map(Wish::Stats);
         }
-        if *kind == ANSWER {
+        if kind == SOUND {
+            return rest.is_empty().then_some(Wish::Sound);
+        }
+        if kind == ANSWER {
             let (count, rest) = rest.split_first_chunk()?;
             let bytes = (u32::from_le_bytes(*count) as usize).checked_mul(8)?;
             let (tablets, question) = rest.split_at_checked(bytes)?;
             let question = Bytes::copy_from_slice(question);
             return take_tablets(tablets).map(|tablets| Wish::Answer { tablets, question });
         }
-        let scan = u64::from_le_bytes(rest.try_into().ok()?);
-        match *kind {
-            FETCH => Some(Wish::Fetch(scan)),
-            CLOSE => Some(Wish::Close(scan)),
+        let number = u64::from_le_bytes(rest.try_into().ok()?);
+        match kind {
+            FETCH => Some(Wish::Fetch(number)),
+            CLOSE => Some(Wish::Close(number)),
+            FOLLOW => Some(Wish::Follow(LogIndex(number))),
             _ => None,
         }
     }
+}
+
+fn nanos(length: Duration) -> u64 {
+    u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn take_tablets(bytes: &[u8]) -> Option<Vec<TabletId>> {
@@ -141,6 +189,8 @@ pub(crate) enum Piece {
         blocks: Vec<Bytes>,
         /// Under which number more is to come; `None`: this was all.
         more: Option<u64>,
+        /// How old what was read may be, where it may be old.
+        age: Duration,
     },
     /// It cannot be read, and why.
     Failed(String),
@@ -159,11 +209,12 @@ impl Piece {
                 out.put_u8(FAILED);
                 out.put_slice(reason.as_bytes());
             }
-            Piece::Blocks { blocks, more } => {
+            Piece::Blocks { blocks, more, age } => {
                 let bytes: usize = blocks.iter().map(|block| LENGTH_BYTES + block.len()).sum();
                 out.reserve(HEAD_BYTES + bytes);
                 out.put_u8(if more.is_some() { MORE } else { ALL });
                 out.put_u64_le(more.unwrap_or(0));
+                out.put_u64_le(nanos(*age));
                 out.put_u32_le(blocks.len() as u32);
                 for block in blocks {
                     out.put_u32_le(block.len() as u32);
@@ -187,6 +238,7 @@ impl Piece {
             (MORE, scan) => Some(scan),
             _ => return None,
         };
+        let age = Duration::from_nanos(body.try_get_u64_le().ok()?);
         let count = body.try_get_u32_le().ok()? as usize;
         if count > body.len() / LENGTH_BYTES {
             return None;
@@ -199,7 +251,7 @@ impl Piece {
             }
             blocks.push(body.split_to(length));
         }
-        body.is_empty().then_some(Piece::Blocks { blocks, more })
+        body.is_empty().then_some(Piece::Blocks { blocks, more, age })
     }
 }
 
@@ -315,8 +367,8 @@ pub(crate) fn wanted(block: Block, filter: &SeriesFilter) -> Vec<Block> {
 /// Whatever bytes come must be read or refused.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
-    if let Some(wish) = Wish::decode(bytes) {
-        assert_eq!(Wish::decode(&wish.encode()), Some(wish));
+    if let Some((as_of, wish)) = Wish::decode(bytes) {
+        assert_eq!(Wish::decode(&wish.encode(as_of)), Some((as_of, wish)));
     }
     if let Some(piece) = Piece::decode(Bytes::copy_from_slice(bytes)) {
         assert_eq!(&piece.encode()[..], bytes);
@@ -391,10 +443,11 @@ mod tests {
         fn pieces_come_out_as_they_went_in(
             blocks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..4),
             more in prop::option::of(any::<u64>()),
+            age_ns: u64,
             reason in ".{0,20}",
         ) {
             let blocks = blocks.into_iter().map(Bytes::from).collect();
-            let piece = Piece::Blocks { blocks, more };
+            let piece = Piece::Blocks { blocks, more, age: Duration::from_nanos(age_ns) };
             let encoded = piece.encode();
             for cut in 0..encoded.len() {
                 prop_assert_eq!(Piece::decode(encoded.slice(..cut)), None);
@@ -434,12 +487,17 @@ mod tests {
         };
         let question = Question::of(TabletId(7), &spec);
         let wish = Wish::Open(question.clone());
-        assert_eq!(Wish::decode(&wish.encode()), Some(wish));
+        let now = AsOf::default();
+        assert_eq!(Wish::decode(&wish.encode(now)), Some((now, wish)));
         let stats = [vec![], vec![TabletId(1), TabletId(u64::MAX)]].map(Wish::Stats);
         let tablets = vec![TabletId(4), TabletId(1)];
         let answer = Wish::Answer { tablets, question: Bytes::from_static(b"?") };
-        for wish in stats.into_iter().chain([answer, Wish::Fetch(3), Wish::Close(u64::MAX)]) {
-            assert_eq!(Wish::decode(&wish.encode()), Some(wish));
+        let others =
+            [answer, Wish::Fetch(3), Wish::Close(u64::MAX), Wish::Follow(LogIndex(9)), Wish::Sound];
+        let consistency = Consistency::Stale(Duration::from_millis(7));
+        let stale = AsOf { consistency, clock_ns: -5 };
+        for wish in stats.into_iter().chain(others) {
+            assert_eq!(Wish::decode(&wish.encode(stale)), Some((stale, wish)));
         }
         let asked = question.spec();
         assert_eq!((asked.columns, asked.time, asked.rows), (columns(), spec.time, spec.rows));

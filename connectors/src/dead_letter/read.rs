@@ -3,8 +3,9 @@
 
 use super::{DEAD_LETTER_TABLE, TAGS, fields};
 use oribi_model::{
-    Column, ColumnId, ColumnKind, ColumnType, Ints, Name, Place, ReadPath, Result, ScanSpec,
-    Schema, Table, TableId, TableOptions, TableStats, TabletScan, TimeRange, name::DEFAULT_DB,
+    Column, ColumnId, ColumnKind, ColumnType, Consistency, Ints, Name, Place, ReadPath, Reading,
+    Result, ScanSpec, Schema, Table, TableId, TableOptions, TableStats, TabletScan, TimeRange,
+    name::DEFAULT_DB,
 };
 use std::sync::Arc;
 
@@ -34,8 +35,12 @@ impl ReadPath for WithDeadLetters {
         self.0.tables()
     }
 
-    fn begin(&self) -> Result<Option<Arc<dyn ReadPath>>> {
-        Ok(self.0.begin()?.map(WithDeadLetters::over))
+    fn begin(&self, consistency: Consistency) -> Result<Option<Arc<dyn ReadPath>>> {
+        Ok(self.0.begin(consistency)?.map(WithDeadLetters::over))
+    }
+
+    fn reading(&self) -> Option<Reading> {
+        self.0.reading()
     }
 
     fn places(&self, table: TableId, time: TimeRange) -> Vec<Place> {

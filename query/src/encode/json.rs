@@ -7,6 +7,7 @@ use super::{
 use crate::{Error, Result, answer::Stats, relation::type_name, target::Target};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use std::time::Duration;
 
 /// One object: columns, rows, stats.
 pub(super) struct Object {
@@ -74,6 +75,8 @@ impl Target for Object {
             ("rows_scanned", stats.rows_scanned),
             ("series", stats.series),
             ("tablets", stats.tablets),
+            ("nodes", stats.nodes),
+            ("staleness_ms", stats.staleness.map(whole_ms)),
             ("served_by", stats.served_by.map(u64::from)),
         ];
         for (name, value) in counted {
@@ -84,6 +87,11 @@ impl Target for Object {
         out.extend_from_slice(b"}}");
         self.pieces.end(stats)
     }
+}
+
+/// An age is never told shorter than it is.
+fn whole_ms(age: Duration) -> u64 {
+    u64::try_from(age.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 /// One object a row.

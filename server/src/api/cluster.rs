@@ -7,7 +7,7 @@ use super::{
 };
 use axum::{Json, extract::State};
 use jiff::Timestamp;
-use oribi_cluster::{NodeState, NodeView, ReplicaState, TabletView};
+use oribi_cluster::{Election, NodeState, NodeView, ReplicaState, TabletView};
 use oribi_query::http::Problem;
 use serde::Serialize;
 use std::sync::Arc;
@@ -27,8 +27,21 @@ pub(super) struct ClusterAnswer {
     nodes: Vec<NodeAnswer>,
     catalog: CatalogAnswer,
     tablets: TabletCounts,
+    /// The last changes of who leads tablets, the newest last.
+    elections: Vec<ElectionAnswer>,
     /// Replicas that are on their way.
     moves: Vec<serde_json::Value>,
+}
+
+/// Tablets that one node has come to lead at about the same time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ElectionAnswer {
+    /// About when.
+    at: Option<String>,
+    /// Who leads them.
+    leader: u32,
+    /// How many, of those that have a replica on the node that was asked.
+    tablets: usize,
 }
 
 /// A node as the one that was asked sees it.
@@ -43,9 +56,9 @@ pub(super) struct NodeAnswer {
     version: String,
     /// Replicas of tablets that it is to have.
     replicas: usize,
-    /// Tablets that it leads, of those that have a replica on the node that was asked.
+    /// Tablets that it leads, as far as is known.
     leaders: usize,
-    /// Known only of the node that was asked.
+    /// As it said about a second ago; null where it was not heard of.
     disk_free_bytes: Option<u64>,
     /// Since its last sign of life; null for the node that was asked.
     heard_ms: Option<u64>,
@@ -66,10 +79,10 @@ pub(super) struct CatalogAnswer {
 /// Tablets by how they are; one that is not healthy may count several times.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TabletCounts {
-    total: usize,
+    pub(super) total: usize,
     healthy: usize,
-    under_replicated: usize,
-    leaderless: usize,
+    pub(super) under_replicated: usize,
+    pub(super) leaderless: usize,
     damaged: usize,
 }
 
@@ -94,9 +107,9 @@ pub(super) struct TabletAnswer {
     /// Null where none is known.
     leader: Option<u32>,
     replicas: Vec<ReplicaAnswer>,
-    /// Null where the node that was asked has no replica.
+    /// Null where no replica was heard of.
     rows: Option<u64>,
-    /// Null where the node that was asked has no replica.
+    /// Of the segments of one replica; null where none was heard of.
     bytes: Option<u64>,
 }
 
@@ -108,10 +121,12 @@ pub(super) struct ReplicaAnswer {
     role: &'static str,
     /// `ok`, `lagging`, `down` or `damaged`.
     state: &'static str,
-    /// Known only of the node that was asked.
+    /// The newest entry applied, as its node said about a second ago; null where it was not heard of.
     applied: Option<u64>,
-    /// Known only of the node that was asked.
+    /// The newest entry flushed, likewise.
     flushed: Option<u64>,
+    /// Entries of the leader that it has not applied; null where that is not known.
+    lag: Option<u64>,
 }
 
 /// The cluster as this node sees it.
@@ -143,8 +158,18 @@ pub(super) async fn cluster(
         nodes,
         catalog,
         tablets: counts(&peers.tablets()),
+        elections: peers.elections().into_iter().map(election).collect(),
         moves: Vec::new(),
     }))
+}
+
+fn election(seen: Election) -> ElectionAnswer {
+    let Election { at_ns, leader, tablets } = seen;
+    ElectionAnswer { at: moment(at_ns), leader: leader.0, tablets }
+}
+
+fn moment(ns: i64) -> Option<String> {
+    Timestamp::from_nanosecond(i128::from(ns)).ok().map(|at| at.to_string())
 }
 
 fn node_answer(admin: &Admin, node: NodeView) -> NodeAnswer {
@@ -166,13 +191,13 @@ fn node_answer(admin: &Admin, node: NodeView) -> NodeAnswer {
         version: node.presence.version,
         replicas: node.replicas,
         leaders: node.leaders,
-        disk_free_bytes: is_own.then(|| admin.node.disk_free_bytes()),
+        disk_free_bytes: node.disk_free_bytes,
         heard_ms: node.heard_ms,
         failure: if is_own { admin.node.failure() } else { node.doubt },
     }
 }
 
-fn counts(tablets: &[TabletView]) -> TabletCounts {
+pub(super) fn counts(tablets: &[TabletView]) -> TabletCounts {
     let count =
         |is_so: &dyn Fn(&TabletView) -> bool| tablets.iter().filter(|tablet| is_so(tablet)).count();
     let is_leaderless = |tablet: &TabletView| tablet.leader.is_none();
@@ -235,7 +260,6 @@ pub(super) async fn tablets(
 fn answer(admin: &Admin, view: &TabletView) -> Option<TabletAnswer> {
     let catalog = admin.node.catalog();
     let table = catalog.table_by_id(view.spec.table)?;
-    let moment = |ns: i64| Timestamp::from_nanosecond(i128::from(ns)).ok().map(|at| at.to_string());
     let replicas = view.replicas.iter().map(|replica| ReplicaAnswer {
         node: replica.node.0,
         role: if replica.is_voter { "voter" } else { "learner" },
@@ -247,6 +271,7 @@ fn answer(admin: &Admin, view: &TabletView) -> Option<TabletAnswer> {
         },
         applied: replica.applied,
         flushed: replica.flushed,
+        lag: replica.lag,
     });
     Some(TabletAnswer {
         id: view.spec.id.0,

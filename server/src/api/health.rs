@@ -1,13 +1,13 @@
 //! `/health`, in the shape that InfluxDB's clients read.
 
-use super::Admin;
+use super::{Admin, cluster::counts};
 use axum::{
     Json,
     extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use oribi_cluster::Trouble;
+use oribi_cluster::{NodeState, Trouble};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::sync::Arc;
@@ -50,8 +50,9 @@ pub(super) struct Check {
     )
 )]
 pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
-    let troubles = admin.node.troubles();
-    let refused = troubles.iter().find(|trouble| trouble.name == "disk");
+    let mut troubles = admin.node.troubles();
+    let refused = troubles.iter().find(|trouble| trouble.name == "disk").cloned();
+    troubles.extend(of_cluster(&admin));
     match (admin.node.failure(), refused) {
         (Some(reason), _) => {
             let message = format!("a disk failure stopped the writes: {reason}");
@@ -67,6 +68,38 @@ pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
         }
         (None, None) => answer(StatusCode::OK, "ready for queries and writes".into(), troubles),
     }
+}
+
+/// What this node knows of others that is not well: its own state does not change by it.
+fn of_cluster(admin: &Admin) -> Vec<Trouble> {
+    let nodes = admin.peers.nodes();
+    if nodes.len() < 2 {
+        return Vec::new();
+    }
+    let trouble = |name: &str, message: String| Trouble { name: name.to_owned(), message };
+    let unheard = nodes.iter().filter(|node| !node.is_trusted && node.state != NodeState::Removed);
+    let mut troubles: Vec<_> = unheard
+        .map(|node| {
+            let doubt = node.doubt.as_deref().unwrap_or("it is not trusted");
+            trouble(&format!("node {}", node.id.0), doubt.to_owned())
+        })
+        .collect();
+    if admin.peers.catalog_leader().is_none() {
+        troubles
+            .push(trouble("catalog", "it has no leader: nothing can be created or dropped".into()));
+    }
+    let tablets = counts(&admin.peers.tablets());
+    let of = |count: usize| format!("{count} of {}", tablets.total);
+    if tablets.leaderless > 0 {
+        let message = format!("{} have no leader: they take no writes", of(tablets.leaderless));
+        troubles.push(trouble("tablets, leaders", message));
+    }
+    if tablets.under_replicated > 0 {
+        let count = of(tablets.under_replicated);
+        let message = format!("{count} have fewer replicas that live than they should");
+        troubles.push(trouble("tablets, replicas", message));
+    }
+    troubles
 }
 
 /// What a node that is not open yet waits for.

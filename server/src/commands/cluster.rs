@@ -75,7 +75,7 @@ pub(crate) fn tablets(args: &TabletsArgs) -> Result<ExitCode> {
 /// The nodes, as `/api/v1/cluster` gives them.
 pub(super) fn nodes(cluster: &Value) -> String {
     let columns =
-        ["node", "state", "http", "mqtt", "nodes", "replicas", "leads", "heard", "failure"];
+        ["node", "state", "http", "mqtt", "nodes", "replicas", "leads", "free", "heard", "failure"];
     let leader = &cluster["catalog"]["leader"];
     let rows = list(cluster, "nodes").iter().map(|node| {
         let heard = match node["heard_ms"].as_u64() {
@@ -94,6 +94,7 @@ pub(super) fn nodes(cluster: &Value) -> String {
             member("node"),
             member("replicas"),
             member("leaders"),
+            json!(node["disk_free_bytes"].as_u64().map(length::bytes)),
             heard,
             member("failure"),
         ]
@@ -107,7 +108,7 @@ fn tablet_list(answer: &Value) -> String {
         let replicas = list(tablet, "replicas").iter().map(|replica| {
             let note = match (replica["role"].as_str(), replica["state"].as_str()) {
                 (Some("voter"), Some("ok")) => String::new(),
-                (Some("voter"), state) => format!(" {}", state.unwrap_or("?")),
+                (Some("voter"), state) => format!(" {}{}", state.unwrap_or("?"), lag(replica)),
                 (role, state) => format!(" {} {}", role.unwrap_or("?"), state.unwrap_or("?")),
             };
             format!("{}{note}", replica["node"])
@@ -130,6 +131,14 @@ fn tablet_list(answer: &Value) -> String {
     match rows.is_empty() {
         true => "no tablets\n".into(),
         false => text_table::format(&columns.map(str::to_owned), &rows),
+    }
+}
+
+/// By how many entries a replica lags, where it does.
+fn lag(replica: &Value) -> String {
+    match (replica["state"].as_str(), replica["lag"].as_u64()) {
+        (Some("lagging"), Some(lag)) => format!(" by {lag}"),
+        _ => String::new(),
     }
 }
 

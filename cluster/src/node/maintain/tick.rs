@@ -2,7 +2,10 @@
 
 use crate::{
     Change, Result,
-    node::{Node, retention::Waiting},
+    node::{
+        Node,
+        retention::{Waiting, may_judge},
+    },
 };
 use oribi_model::{TabletId, TimeRange};
 use std::{sync::Arc, time::Duration};
@@ -30,6 +33,11 @@ pub(super) async fn run(node: Arc<Node>) {
 
 /// Drops the tablets that were past their retention for long enough.
 async fn drop_expired(node: &Node, waiting: &mut Waiting) {
+    if !node.judges_retention() {
+        // Whoever comes to judge waits anew.
+        *waiting = Waiting::default();
+        return;
+    }
     let (expired, before) = (node.expired(), waiting.count());
     let wait_ms = node.options.retention_wait_s.saturating_mul(1_000);
     let now = (node.clock.now_ns(), node.life_ms());
@@ -52,6 +60,21 @@ fn report<T>(action: &str, outcome: Result<T>) {
 }
 
 impl Node {
+    /// Whether this node decides what is past its retention: the one that leads the catalog, as long
+    /// as its clock is not far from those of the others.
+    fn judges_retention(&self) -> bool {
+        if self.hosting.has_no_others() {
+            return true;
+        }
+        let catalog = &self.catalog_replica;
+        let leads = catalog.is_sole_voter() || catalog.standing().leads;
+        let may_judge = may_judge(&self.soundings.clocks_ahead_ns());
+        let reason = "nothing is dropped by its retention: this node's clock is far from those of the \
+             other nodes, or none of them was heard of lately";
+        self.troubles.update("clock", (leads && !may_judge).then(|| reason.to_owned()));
+        leads && may_judge
+    }
+
     /// Tablets all of whose rows are past the retention of their table, by id.
     fn expired(&self) -> Vec<TabletId> {
         let catalog = self.catalog();

@@ -10,6 +10,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
+use oribi_model::Consistency;
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -17,7 +18,9 @@ use std::{
 use tokio::task::JoinSet;
 
 mod commands;
+mod drops;
 mod reads;
+mod stale;
 
 const NODES: [u32; 3] = [1, 2, 3];
 
@@ -221,7 +224,7 @@ impl Three {
 async fn read(node: &Arc<Node>, table: TableId) -> Vec<(i64, i64)> {
     let node = node.clone();
     let read = move || {
-        let question = node.begin().unwrap().unwrap();
+        let question = node.begin(Consistency::Linearizable).unwrap().unwrap();
         let stats = question.stats(table);
         let rows = rows_by(&*question, table);
         let count = rows.iter().filter(|(time, _)| stats.time.unwrap().contains(*time)).count();

@@ -192,7 +192,7 @@ async fn another_node_answers_about_the_tablets_that_only_it_has() {
     }
     three.node(2).answer_by(Arc::new(Lister(table)));
     let asking = tokio::task::spawn_blocking(move || {
-        let question = node.begin().unwrap().unwrap();
+        let question = node.begin(Consistency::Linearizable).unwrap().unwrap();
         let places = question.places(table, TimeRange::ALL);
         let here = question.without_places().unwrap();
         let own = rows_by(&*here, table).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
