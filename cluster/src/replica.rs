@@ -46,6 +46,7 @@ use oribi_store::{
 use parking_lot::Mutex;
 pub(crate) use purge::{Keeping, Purge};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
 use types::{StoredMembership, TypeConfig, Vote};
 #[cfg(test)]
 pub(crate) use wire::vote_given;
@@ -75,6 +76,8 @@ pub struct Replica {
     incoming: Incoming,
     /// The vote for a leader that has asked for votes since.
     deserted: Mutex<Option<Vote>>,
+    /// The vote whose leader's lease was ended last.
+    released: watch::Sender<Option<Vote>>,
     usage: Mutex<Usage>,
 }
 
@@ -113,6 +116,7 @@ impl Replica {
             origin,
             incoming: Incoming::default(),
             deserted: Mutex::default(),
+            released: watch::Sender::default(),
             usage,
         }))
     }
