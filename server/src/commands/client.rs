@@ -63,6 +63,22 @@ impl Client {
         request.send(body).with_context(|| self.unreachable())
     }
 
+    /// POST, sent again to where the node points to.
+    ///
+    /// # Errors
+    /// Names the node where nothing answers.
+    pub(super) fn post_where_it_is(&self, path: &str, body: &[u8]) -> Result<Response<Body>> {
+        let answer = self.post(path, &[], body)?;
+        let location = answer.headers().get(header::LOCATION).and_then(|at| at.to_str().ok());
+        match location {
+            Some(at) if answer.status() == StatusCode::TEMPORARY_REDIRECT => {
+                let unreachable = || format!("cannot reach the node at {at}");
+                self.agent.post(at).send(body).with_context(unreachable)
+            }
+            _ => Ok(answer),
+        }
+    }
+
     /// DELETE.
     ///
     /// # Errors
