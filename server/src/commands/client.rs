@@ -34,6 +34,8 @@ impl Client {
         let config = Agent::config_builder()
             .proxy(proxy)
             .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("oribi/", env!("CARGO_PKG_VERSION")))
             .build();
