@@ -6,7 +6,9 @@
 //! in its turn, and all again and again: nothing inside a group ever tries a second time.
 
 mod plan;
+mod proofs;
 mod supervisor;
 
 pub use plan::{Elections, Lives, Standing, Step, Vote};
+pub use proofs::{Failed, Proofs};
 pub use supervisor::Supervisor;

@@ -24,6 +24,8 @@ mod route;
 #[cfg(test)]
 mod sim;
 mod tasks;
+#[cfg(test)]
+mod testing;
 pub mod transport;
 
 pub use beside::beside_others;

@@ -35,6 +35,7 @@ mod write;
 
 pub use changes::{Cover, RangesWanted};
 pub(crate) use data_dir::{Claim, Vacancy};
+pub(crate) use life::Leaving;
 pub use options::{NodeOptions, NodeStats};
 pub use soundings::Election;
 #[cfg(test)]
@@ -98,6 +99,8 @@ pub struct Node {
     disk_free_bytes: AtomicU64,
     troubles: Troubles,
     stopping: AtomicBool,
+    /// It wants to lead nothing that others can lead.
+    leaving_lead: AtomicBool,
     stop: Notify,
     flush_due: Notify,
     compact_due: Notify,
@@ -203,6 +206,7 @@ impl Node {
             disk_free_bytes: AtomicU64::new(u64::MAX),
             troubles,
             stopping: AtomicBool::new(false),
+            leaving_lead: AtomicBool::new(false),
             stop: Notify::new(),
             flush_due: Notify::new(),
             compact_due: Notify::new(),

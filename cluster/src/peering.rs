@@ -8,6 +8,8 @@ mod book;
 mod door;
 mod members;
 mod plan;
+mod proving;
+mod spread;
 mod state;
 mod tablets;
 mod tasks;
@@ -23,13 +25,17 @@ use crate::{
     elections::Supervisor,
     join::JoinOptions,
     liveness::Watch,
+    node::Leaving,
     transport::{Channel, Service, Tcp},
 };
 use door::{Door, Eyes};
 use oribi_model::NodeId;
 use state::State;
-use std::{collections::BTreeSet, io, net::TcpListener, sync::Arc};
+use std::{collections::BTreeSet, io, net::TcpListener, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::watch, task::JoinSet};
+
+/// How long a node that ends hands over what it leads.
+const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
 /// A node among others.
 pub struct Peering {
@@ -52,7 +58,8 @@ impl Peering {
         let channels = BTreeSet::from([Channel::Raft, Channel::Bulk]);
         let tcp = Arc::new(Tcp::new(node.identity(), channels, door.clone() as Arc<dyn Service>));
         let supervisor = Arc::<Supervisor>::default();
-        let eyes = Eyes { node: Arc::downgrade(&node), supervisor: supervisor.clone() };
+        let (eyes_of, tcp_of) = (Arc::downgrade(&node), tcp.clone());
+        let eyes = Eyes { node: eyes_of, tcp: tcp_of, supervisor: supervisor.clone() };
         let elsewhere = Some((Handle::current(), tcp.clone()));
         let watch = Watch::start(node.identity(), listener, Arc::new(eyes), elsewhere)?;
         let (book, heard, stopped) = Default::default();
@@ -62,7 +69,8 @@ impl Peering {
         let hears = move |nodes: &BTreeSet<NodeId>| {
             let mut hears = true;
             if let Some(state) = eyes.upgrade() {
-                state.watch.view(|view| hears = view.trusts_majority(nodes));
+                // What a disk that stalls does not sync is not committed here.
+                state.watch.view(|view| hears = !view.is_stalled() && view.trusts_majority(nodes));
             }
             hears
         };
@@ -73,12 +81,22 @@ impl Peering {
         tasks.spawn(tasks::announce(state.clone()));
         tasks.spawn(tasks::prove_disk(state.clone()));
         tasks.spawn(members::run(state.clone()));
+        tasks.spawn(proving::run(state.clone()));
+        tasks.spawn(spread::run(state.clone()));
         tasks.spawn(elect(state.clone()));
         Ok(Peering { state, tasks })
     }
 
-    /// Stops the node and then whatever connects it to others. Everything acked is safe.
+    /// Gives what the node leads to others, for a while at most, stops it and then whatever connects
+    /// it to others. Everything acked is safe.
     pub async fn stop(mut self) {
+        self.state.node.leave_lead(Leaving::Leaves);
+        let leaving = tokio::time::timeout(LEAVE_WAIT, spread::leave(&self.state)).await;
+        match leaving {
+            Ok(0) => {}
+            Ok(left) => tracing::info!(left, "some groups are without a leader for a moment"),
+            Err(_) => tracing::info!("not all groups were handed over in time"),
+        }
         self.state.stopped.send_replace(true);
         self.state.supervisor.stop();
         self.tasks.abort_all();

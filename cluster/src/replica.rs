@@ -34,6 +34,7 @@ use crate::{
 use applied::Applied;
 use copies::Incoming;
 use inbox::Inbox;
+use leading::Deserted;
 use instance::{Instance, Running};
 pub(crate) use instances::{Instances, Usage, to_rest};
 use machine::MachineAdapter;
@@ -47,6 +48,7 @@ use oribi_store::{
 use parking_lot::Mutex;
 pub(crate) use purge::{Keeping, Purge};
 use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
 use types::{StoredMembership, TypeConfig, Vote};
 #[cfg(test)]
 pub(crate) use wire::vote_given;
@@ -74,10 +76,12 @@ pub struct Replica {
     origin: Arc<Origin>,
     /// What this one copies of another.
     incoming: Incoming,
-    /// The vote for a leader that has asked for votes since.
-    deserted: Mutex<Option<Vote>>,
+    /// The vote for a leader that is taken for one no more, and why.
+    deserted: Mutex<Option<(Vote, Deserted)>>,
     /// The term in which all that was committed before is known to be applied.
     marked: Mutex<Option<u64>>,
+    /// The vote whose leader's lease was ended last.
+    released: watch::Sender<Option<Vote>>,
     usage: Mutex<Usage>,
 }
 
@@ -117,6 +121,7 @@ impl Replica {
             incoming: Incoming::default(),
             deserted: Mutex::default(),
             marked: Mutex::default(),
+            released: watch::Sender::default(),
             usage,
         }))
     }

@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Between the turns of two members of one group, ms.
 const TURN_MS: u64 = 50;
-/// After so long without a leader a member stands again, ms.
+/// After so long without a leader a member stands again, ms, and for so long another's candidacy is
+/// waited for; longer with each time that came to nothing: where votes take long, a new candidacy
+/// would only spoil the one before.
 const AGAIN_MS: u64 = 300;
-/// A candidacy that got nowhere is given up after so long, ms.
-const CANDIDACY_MS: u64 = 300;
+/// That is doubled after so many candidacies and votes that came to nothing, and so often at most.
+const PATIENT_TRIES: u32 = 3;
+const DOUBLED_MAX: u32 = 4;
 /// Elections that a node begins in one look; the others follow with the next.
 const STANDING_MAX: usize = 64;
 
@@ -22,6 +25,10 @@ pub trait Lives {
     fn is_dead(&self, node: NodeId, voters: &BTreeSet<NodeId>) -> bool;
     /// Whether this node trusts a majority of these.
     fn trusts_majority(&self, voters: &BTreeSet<NodeId>) -> bool;
+    /// Whether a node wants to lead; one that does not still stands after all others.
+    fn wants_lead(&self, _: NodeId) -> bool {
+        true
+    }
 }
 
 impl Lives for Liveness {
@@ -35,6 +42,10 @@ impl Lives for Liveness {
 
     fn trusts_majority(&self, voters: &BTreeSet<NodeId>) -> bool {
         Liveness::trusts_majority(self, voters)
+    }
+
+    fn wants_lead(&self, node: NodeId) -> bool {
+        Liveness::wants_lead(self, node)
     }
 }
 
@@ -62,6 +73,8 @@ pub struct Standing {
     pub vote: Option<Vote>,
     /// Whether it leads, as far as it knows.
     pub leads: bool,
+    /// Whether the vote is for one that was elected and is not taken for the leader any more.
+    pub is_deserted: bool,
 }
 
 /// What is due.
@@ -78,8 +91,20 @@ pub enum Step {
 struct Vacancy {
     /// The vote under which it came to that.
     vote: Vote,
+    /// Whom this replica leaves the first turn.
+    waits: Waits,
     /// When this replica stands next, ms.
     due_ms: u64,
+    /// When the lease of the leader is to be ended, ms.
+    release_ms: u64,
+    /// Candidacies and votes that came to nothing.
+    failed: u32,
+}
+
+impl Vacancy {
+    fn again_ms(&self) -> u64 {
+        AGAIN_MS << (self.failed / PATIENT_TRIES).min(DOUBLED_MAX)
+    }
 }
 
 /// The elections of a node.
@@ -112,28 +137,69 @@ impl Elections {
             let nodes = standing.nodes();
             let leader = vote.member.node;
             let is_dead = leader != standing.own.node && lives.is_dead(leader, &nodes);
-            if is_dead || restarted.contains(&leader) {
+            if restarted.contains(&leader) {
                 steps.push(Step::Release(standing.group, leader));
             }
-            let Some(wait_ms) = standing.wait_ms(is_dead, lives) else {
+            let Some(waits) = standing.waits(is_dead) else {
                 self.vacancies.remove(&standing.group);
                 continue;
             };
-            let begun = Vacancy { vote, due_ms: now_ms + wait_ms };
-            let vacancy = self.vacancies.entry(standing.group).or_insert(begun);
-            if vacancy.vote != vote {
-                *vacancy = begun;
+            let turn_ms = standing.turn(leader, lives) * TURN_MS;
+            let vacancy = self.vacancy(standing.group, vote, now_ms, waits, turn_ms);
+            if is_dead && now_ms >= vacancy.release_ms {
+                vacancy.release_ms = now_ms + AGAIN_MS;
+                steps.push(Step::Release(standing.group, leader));
             }
             // One that is due is left for the next look where many are.
             let may = standing.is_voter() && lives.trusts_majority(&nodes) && stands < STANDING_MAX;
             if may && now_ms >= vacancy.due_ms {
-                vacancy.due_ms = now_ms + AGAIN_MS;
+                vacancy.due_ms = now_ms + vacancy.again_ms();
+                vacancy.failed += 1;
                 stands += 1;
                 steps.push(Step::Stand(standing.group));
             }
         }
         steps
     }
+
+    /// What is noted of a group without a leader, under its present vote.
+    fn vacancy(
+        &mut self,
+        group: GroupId,
+        vote: Vote,
+        now_ms: u64,
+        waits: Waits,
+        turn_ms: u64,
+    ) -> &mut Vacancy {
+        let known = self.vacancies.get(&group).copied();
+        let failed = known.map_or(0, |known| known.failed.saturating_add(1));
+        let begun = Vacancy { vote, waits, due_ms: now_ms, release_ms: now_ms, failed };
+        let vacancy = self.vacancies.entry(group).or_insert(begun);
+        if known.is_none_or(|known| (known.vote, known.waits) != (vote, waits)) {
+            *vacancy = begun;
+            vacancy.due_ms = now_ms
+                + match waits {
+                    Waits::Nobody => 0,
+                    Waits::Turn => turn_ms,
+                    Waits::OwnCandidacy => vacancy.again_ms(),
+                    Waits::Candidacy => vacancy.again_ms() + turn_ms,
+                };
+        }
+        vacancy
+    }
+}
+
+/// Whom a replica of a group without a leader leaves the first turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waits {
+    /// It was elected itself, before it ended.
+    Nobody,
+    /// Those whose turn is before its own.
+    Turn,
+    /// It stands, and nobody has answered yet.
+    OwnCandidacy,
+    /// Another one stands.
+    Candidacy,
 }
 
 impl Standing {
@@ -145,26 +211,25 @@ impl Standing {
         self.voters.contains(&self.own)
     }
 
-    /// How long this replica leaves others the first turn; `None` where the group has a leader, as
-    /// far as this replica can tell.
-    fn wait_ms(&self, is_dead: bool, lives: &dyn Lives) -> Option<u64> {
+    /// Whom this replica leaves the first turn; `None` where the group has a leader, as far as this
+    /// replica can tell.
+    fn waits(&self, is_dead: bool) -> Option<Waits> {
         let vote = self.vote?;
         if self.leads {
             return None;
         }
         if vote.member == self.own {
-            // It was elected before it ended, or it stands and nobody has answered yet.
-            return Some(if vote.is_elected { 0 } else { CANDIDACY_MS });
+            return Some(if vote.is_elected { Waits::Nobody } else { Waits::OwnCandidacy });
         }
         if is_dead || vote.member.node == self.own.node {
-            return Some(self.turn(vote.member.node, lives) * TURN_MS);
+            return Some(Waits::Turn);
         }
-        (!vote.is_elected).then(|| CANDIDACY_MS + self.turn(vote.member.node, lives) * TURN_MS)
+        (!vote.is_elected).then_some(Waits::Candidacy)
     }
 
     /// Which turn this replica has among those that may stand.
     fn turn(&self, leader: NodeId, lives: &dyn Lives) -> u64 {
-        let place = |node: NodeId| (mixed(self.group, node), node);
+        let place = |node: NodeId| (!lives.wants_lead(node), mixed(self.group, node), node);
         let own = place(self.own.node);
         let nodes = self.nodes().into_iter();
         let before = nodes.filter(|node| *node != leader && lives.trusts(*node));
@@ -216,7 +281,14 @@ mod tests {
     /// Of three voters, as the replica of this node has it.
     fn standing(group: u64, own: u32, vote: Option<Vote>) -> Standing {
         let voters = [1, 2, 3].map(member).into();
-        Standing { group: GroupId(group), own: member(own), voters, vote, leads: false }
+        Standing {
+            group: GroupId(group),
+            own: member(own),
+            voters,
+            vote,
+            leads: false,
+            is_deserted: false,
+        }
     }
 
     #[test]
@@ -244,7 +316,9 @@ mod tests {
                 let standings = [standing(group, own, vote(3, 1, true))];
                 let stands = |now_ms: &u64| {
                     let steps = elections.look(*now_ms, &dead([1]), &standings);
-                    assert_eq!(steps[0], Step::Release(GroupId(group), NodeId(1)));
+                    let release = Step::Release(GroupId(group), NodeId(1));
+                    let is_due = (*now_ms - 1_000).is_multiple_of(AGAIN_MS);
+                    assert_eq!(steps.first() == Some(&release), is_due, "before it stands");
                     steps.contains(&Step::Stand(GroupId(group)))
                 };
                 (1_000..2_000).step_by(10).filter(stands).collect::<Vec<u64>>()
@@ -297,6 +371,21 @@ mod tests {
         let learner = [standing(1, 4, vote(3, 1, true))];
         let release = [Step::Release(GroupId(1), NodeId(1))];
         assert_eq!(elections.look(1_000, &dead([1]), &learner), release);
+    }
+
+    #[test]
+    fn where_votes_take_long_candidacies_come_further_apart_and_never_end() {
+        let mut elections = Elections::default();
+        let mut stood = Vec::new();
+        for now_ms in (0..60_000).step_by(10) {
+            // Each candidacy of its own has brought a new vote and nothing else.
+            let term = 4 + stood.len() as u64;
+            let steps = elections.look(now_ms, &dead([]), &[standing(1, 1, vote(term, 1, false))]);
+            stood.extend(steps.contains(&Step::Stand(GroupId(1))).then_some(now_ms));
+        }
+        let pauses: Vec<u64> = stood.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(pauses.is_sorted() && pauses.len() > 10, "{pauses:?}");
+        assert_eq!((pauses[0], pauses.last()), (310, Some(&4_810)));
     }
 
     #[test]

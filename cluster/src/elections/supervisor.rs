@@ -6,8 +6,15 @@ use futures::{StreamExt, stream};
 use oribi_model::NodeId;
 use oribi_store::log::GroupId;
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::{Notify, watch};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 /// Between two looks while some group may have no leader.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
@@ -16,32 +23,71 @@ const QUIET_PAUSE: Duration = Duration::from_millis(500);
 /// For how long after a change of liveness looks stay close: that others suspect a node, too, comes
 /// with their pings.
 const ALERT: Duration = Duration::from_secs(1);
-/// Groups in which a step is taken at once.
-const STEPS_MAX: usize = 64;
+/// How long the steps in one group may take.
+const STEPS_WAIT: Duration = Duration::from_secs(2);
+/// Groups in which sending is resumed at once.
+const RESUMED_MAX: usize = 64;
 
 /// The elections of a node's groups.
 pub struct Supervisor {
     elections: Mutex<Elections>,
+    /// Nodes to which a connection stands again.
+    reached: Mutex<BTreeSet<NodeId>>,
+    /// Nodes of which it is not known since whether they lead what they led.
+    doubted: Mutex<BTreeSet<NodeId>>,
+    /// When anybody was suspected or trusted last, or ran anew.
+    changed: Mutex<Option<Instant>>,
     due: Notify,
     stopped: watch::Sender<bool>,
 }
 
 impl Default for Supervisor {
     fn default() -> Supervisor {
-        let (elections, due) = (Mutex::default(), Notify::new());
-        Supervisor { elections, due, stopped: watch::Sender::new(false) }
+        Supervisor {
+            elections: Mutex::default(),
+            reached: Mutex::default(),
+            doubted: Mutex::default(),
+            changed: Mutex::default(),
+            due: Notify::new(),
+            stopped: watch::Sender::new(false),
+        }
     }
 }
 
 impl Supervisor {
-    /// A node was suspected or trusted, or anything else has changed that elections follow from.
+    /// Something has changed that elections follow from.
     pub fn look_now(&self) {
+        self.due.notify_one();
+    }
+
+    /// A node is suspected or trusted from now on.
+    pub fn changed(&self, node: NodeId) {
+        self.doubted.lock().insert(node);
+        *self.changed.lock() = Some(tasks::now());
         self.due.notify_one();
     }
 
     /// A node runs anew.
     pub fn restarted(&self, node: NodeId) {
         self.elections.lock().restarted(node);
+        self.changed(node);
+    }
+
+    /// The nodes that have to prove anew that they lead, since this was asked last.
+    pub fn take_doubted(&self) -> BTreeSet<NodeId> {
+        std::mem::take(&mut *self.doubted.lock())
+    }
+
+    /// Whether for so long nobody was suspected, trusted or begun anew, and all groups have leaders.
+    pub fn is_calm(&self, since: Duration) -> bool {
+        let changed = *self.changed.lock();
+        let is_long_ago = changed.is_none_or(|at| tasks::now() - at >= since);
+        is_long_ago && self.elections.lock().is_settled()
+    }
+
+    /// What waits for a node can be sent to it.
+    pub fn reached(&self, node: NodeId) {
+        self.reached.lock().insert(node);
         self.due.notify_one();
     }
 
@@ -58,15 +104,17 @@ impl Supervisor {
         lives: impl Fn(&mut dyn FnMut(&dyn Lives)) + Send,
     ) {
         let (started, mut stopped) = (tasks::now(), self.stopped.subscribe());
-        let mut alert_until = started;
+        let (mut alert_until, busy) = (started, Arc::<Mutex<BTreeSet<GroupId>>>::default());
         while !*stopped.borrow_and_update() {
             let replicas = replicas();
+            let reached = std::mem::take(&mut *self.reached.lock());
+            resume(&replicas, reached);
             let standings: Vec<Standing> =
                 replicas.iter().map(|replica| replica.standing()).collect();
             let now_ms = u64::try_from((tasks::now() - started).as_millis()).unwrap_or(u64::MAX);
             let mut steps = Vec::new();
             lives(&mut |lives| steps = self.elections.lock().look(now_ms, lives, &standings));
-            carry_out(&replicas, &standings, steps).await;
+            carry_out(&replicas, steps, &busy);
             let settled = self.elections.lock().is_settled();
             let is_quiet = settled && tasks::now() >= alert_until;
             let pause = if is_quiet { QUIET_PAUSE } else { LOOK_PAUSE };
@@ -80,20 +128,48 @@ impl Supervisor {
     }
 }
 
-/// Takes the steps; those of one group in their order.
-async fn carry_out(replicas: &[Arc<Replica>], standings: &[Standing], steps: Vec<Step>) {
-    let groups = standings.iter().map(|standing| standing.group);
-    let by_group: BTreeMap<GroupId, &Arc<Replica>> = groups.zip(replicas).collect();
+/// A group in which steps are taken, until this goes.
+struct Busy {
+    group: GroupId,
+    all: Arc<Mutex<BTreeSet<GroupId>>>,
+}
+
+impl Busy {
+    /// `None` where steps are taken in it already.
+    fn begin(group: GroupId, all: &Arc<Mutex<BTreeSet<GroupId>>>) -> Option<Busy> {
+        all.lock().insert(group).then(|| Busy { group, all: all.clone() })
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.group);
+    }
+}
+
+/// Takes the steps, those of one group in their order. Waits for none of them: a group that is stuck
+/// holds up no other.
+fn carry_out(replicas: &[Arc<Replica>], steps: Vec<Step>, busy: &Arc<Mutex<BTreeSet<GroupId>>>) {
     let mut of_group = BTreeMap::<GroupId, Vec<Step>>::new();
     for step in steps {
         let (Step::Release(group, _) | Step::Stand(group)) = step;
         of_group.entry(group).or_default().push(step);
     }
-    let all = of_group.into_iter().filter_map(|(group, steps)| {
-        let replica = (*by_group.get(&group)?).clone();
-        Some(take(group, replica, steps))
-    });
-    stream::iter(all).buffer_unordered(STEPS_MAX).collect::<Vec<()>>().await;
+    for replica in replicas {
+        let group = replica.group();
+        if let Some(steps) = of_group.remove(&group)
+            && let Some(busy) = Busy::begin(group, busy)
+        {
+            let replica = replica.clone();
+            tasks::spawn(async move {
+                let taken = tasks::timeout(STEPS_WAIT, take(group, replica, steps)).await;
+                if taken.is_err() {
+                    tracing::warn!(group = group.0, "steps of an election take long");
+                }
+                drop(busy);
+            });
+        }
+    }
 }
 
 async fn take(group: GroupId, replica: Arc<Replica>, steps: Vec<Step>) {
@@ -106,5 +182,20 @@ async fn take(group: GroupId, replica: Arc<Replica>, steps: Vec<Step>) {
         if let Err(error) = outcome {
             tracing::debug!(group = group.0, ?step, %error, "an election got nowhere");
         }
+    }
+}
+
+/// Sends what waits for these nodes, wherever this node leads.
+fn resume(replicas: &[Arc<Replica>], reached: BTreeSet<NodeId>) {
+    for node in reached {
+        let replicas = replicas.to_vec();
+        tasks::spawn(async move {
+            let all =
+                stream::iter(replicas).for_each_concurrent(RESUMED_MAX, |replica| async move {
+                    // One that is stuck has nothing to send.
+                    let _ = tasks::timeout(STEPS_WAIT, replica.resume(node)).await;
+                });
+            all.await;
+        });
     }
 }

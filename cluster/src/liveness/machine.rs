@@ -20,6 +20,8 @@ pub const RECONNECT_MS: u64 = 50;
 pub const STALL_MS: u64 = 2_000;
 /// Between two steps of this machine more time passes only where the process stood still, ms.
 pub const PAUSE_MS: u64 = 300;
+/// Between two times that the connections to a suspected peer are made anew, ms.
+const RENEW_MS: u64 = 2_000;
 /// A peer that was suspected is trusted again after so many proofs in a row.
 const PROOFS: u32 = 3;
 /// Pings whose time of sending is remembered, for each peer.
@@ -67,6 +69,11 @@ pub enum Action {
     Ping(NodeId, Ping),
     /// Connect to a peer again, at once.
     Reconnect(NodeId),
+    /// Give up the connections to a peer and whatever waits for an answer over them: it does not
+    /// answer, and may never say so.
+    BreakOff(NodeId),
+    /// A peer suspects or trusts others than it said before.
+    Differs(NodeId),
     /// A peer is suspected from now on.
     Suspect(NodeId, Doubt),
     /// A peer is trusted again.
@@ -94,6 +101,8 @@ struct Peer {
     proofs: u32,
     link: Link,
     doubt: Option<Doubt>,
+    /// When its connections were given up last, while it is suspected.
+    broken_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,11 +155,11 @@ impl Liveness {
         self.stepped_ms = now_ms;
         let mut actions = Vec::new();
         self.take(now_ms, event, &mut actions);
-        if now_ms >= self.ping_ms {
+        // Others are told at once, as they may wait for it.
+        if self.judge(now_ms, &mut actions) || now_ms >= self.ping_ms {
             self.ping_all(now_ms, &mut actions);
             self.ping_ms = now_ms + PING_MS;
         }
-        self.judge(now_ms, &mut actions);
         actions
     }
 
@@ -173,6 +182,12 @@ impl Liveness {
             return !self.is_stalled();
         }
         self.peers.get(&node).is_some_and(|peer| peer.doubt.is_none())
+    }
+
+    /// Whether a node may be given groups to lead, as far as it has said.
+    pub fn wants_lead(&self, node: NodeId) -> bool {
+        let said = if node == self.own { Some(self.health) } else { self.health(node) };
+        said.is_none_or(|health| !health.leaves_lead)
     }
 
     /// Why a peer is suspected, if it is.
@@ -272,6 +287,7 @@ impl Liveness {
                 proofs: 0,
                 link: Link::Open,
                 doubt: None,
+                broken_ms: now_ms,
             });
         }
     }
@@ -293,7 +309,10 @@ impl Liveness {
         peer.heard = ping.number;
         peer.heard_ms = Some(now_ms);
         peer.health = ping.health;
-        peer.trusts = ping.trusted;
+        if peer.trusts != ping.trusted {
+            peer.trusts = ping.trusted;
+            actions.push(Action::Differs(from));
+        }
         let echoed = ping.echo.filter(|echo| echo.boot == own_boot).map_or(0, |echo| echo.number);
         let got = peer.sent.partition_point(|(number, _)| *number <= echoed);
         if let Some((_, sent_ms)) = peer.sent.drain(..got).next_back() {
@@ -321,23 +340,35 @@ impl Liveness {
         }
     }
 
-    fn judge(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+    /// Whether anybody is suspected or trusted from now on who was not before.
+    fn judge(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> bool {
         let blind = now_ms < self.blind_until_ms;
+        let mut changed = false;
         for (node, peer) in &mut self.peers {
             let found = peer.doubt_at(now_ms);
             match (peer.doubt, found) {
                 (None, Some(doubt)) if !blind => {
-                    (peer.doubt, peer.proofs) = (Some(doubt), 0);
-                    actions.push(Action::Suspect(*node, doubt));
+                    (peer.doubt, peer.proofs, peer.broken_ms) = (Some(doubt), 0, now_ms);
+                    changed = true;
+                    actions.extend([Action::Suspect(*node, doubt), Action::BreakOff(*node)]);
                 }
                 (Some(_), None) if peer.proofs >= PROOFS => {
                     peer.doubt = None;
+                    changed = true;
                     actions.push(Action::Trust(*node));
                 }
-                (Some(_), Some(_)) => peer.proofs = 0,
+                (Some(_), Some(_)) => {
+                    peer.proofs = 0;
+                    // One that was greeted may have become useless since.
+                    if !blind && now_ms > peer.proved_ms.max(peer.broken_ms) + RENEW_MS {
+                        peer.broken_ms = now_ms;
+                        actions.push(Action::BreakOff(*node));
+                    }
+                }
                 _ => {}
             }
         }
+        changed
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Health {
     pub catalog_index: u64,
     /// Its wall clock, ns since 1970.
     pub clock_ns: i64,
+    /// Whether it wants to lead nothing, as it is about to end.
+    pub leaves_lead: bool,
 }
 
 /// The newest ping of the receiver that the sender has got.
@@ -48,11 +50,11 @@ pub struct Ping {
 
 impl Ping {
     /// `boot u64 | number u64 | echo boot u64 | echo number u64 | disk u32 | memtables u16 |
-    /// catalog u64 | clock i64 | count u16 | node u32 …`, little-endian; an echo of number 0 is
-    /// none. A later version may put more behind it.
+    /// catalog u64 | clock i64 | count u16 | node u32 … | leaves u8`, little-endian; an echo of number
+    /// 0 is none. The last byte may be missing, and a later version may put more behind it.
     pub fn encode(&self) -> Bytes {
         let nodes = self.trusted.iter().take(NODES_MAX);
-        let mut out = BytesMut::with_capacity(HEAD_BYTES + 4 * nodes.len());
+        let mut out = BytesMut::with_capacity(HEAD_BYTES + 4 * nodes.len() + 1);
         out.put_u64_le(self.boot.0);
         out.put_u64_le(self.number);
         let echo = self.echo.unwrap_or(Echo { boot: Boot(0), number: 0 });
@@ -64,6 +66,7 @@ impl Ping {
         out.put_i64_le(self.health.clock_ns);
         out.put_u16_le(nodes.len() as u16);
         nodes.for_each(|node| out.put_u32_le(node.0));
+        out.put_u8(u8::from(self.health.leaves_lead));
         out.freeze()
     }
 
@@ -74,17 +77,19 @@ impl Ping {
         }
         let (boot, number) = (Boot(body.get_u64_le()), body.get_u64_le());
         let echo = Echo { boot: Boot(body.get_u64_le()), number: body.get_u64_le() };
-        let health = Health {
+        let mut health = Health {
             disk_age_ms: body.get_u32_le(),
             memtables_permille: body.get_u16_le(),
             catalog_index: body.get_u64_le(),
             clock_ns: body.get_i64_le(),
+            leaves_lead: false,
         };
         let count = usize::from(body.get_u16_le());
         if count > NODES_MAX || body.len() < 4 * count || number == 0 {
             return None;
         }
         let trusted = (0..count).map(|_| NodeId(body.get_u32_le())).collect();
+        health.leaves_lead = body.try_get_u8().is_ok_and(|leaves| leaves == 1);
         let echo = Some(echo).filter(|echo| echo.number > 0);
         Some(Ping { boot, number, echo, health, trusted })
     }

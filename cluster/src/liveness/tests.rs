@@ -28,9 +28,12 @@ fn ping(number: u64, echo: u64) -> Ping {
     Ping { boot: Boot(1), number, echo, health: Health::default(), trusted: nodes([1, 3]) }
 }
 
-/// What changed in the view, without pings.
+/// What changed in the view, without pings and what is done about it.
 fn changes(actions: Vec<Action>) -> Vec<Action> {
-    actions.into_iter().filter(|action| !matches!(action, Action::Ping(..))).collect()
+    let beside = |action: &Action| {
+        matches!(action, Action::Ping(..) | Action::BreakOff(_) | Action::Differs(_))
+    };
+    actions.into_iter().filter(|action| !beside(action)).collect()
 }
 
 /// Steps at every due time up to `until_ms`, with the disk proved; the peers in `answering` answer
@@ -60,11 +63,51 @@ fn a_peer_that_answers_is_trusted_and_one_that_does_not_is_not() {
     let mut liveness = watching([2, 3]);
     assert_eq!(run(&mut liveness, 5_000, &[2]), [(401, Action::Suspect(NodeId(3), Doubt::Silent))]);
     assert!(liveness.trusts(PEER) && !liveness.trusts(NodeId(3)));
-    // The last ping that was answered was sent at 5,000.
+    // The last ping that was answered was sent at 4,901.
     let silent = run(&mut liveness, 6_000, &[]);
-    assert_eq!(silent, [(5_401, Action::Suspect(PEER, Doubt::Silent))]);
+    assert_eq!(silent, [(5_302, Action::Suspect(PEER, Doubt::Silent))]);
     let back = run(&mut liveness, 7_000, &[2, 3]);
-    assert_eq!(back, [(6_300, Action::Trust(PEER)), (6_300, Action::Trust(NodeId(3)))]);
+    assert_eq!(back, [(6_202, Action::Trust(PEER)), (6_202, Action::Trust(NodeId(3)))]);
+}
+
+#[test]
+fn others_are_told_at_once_of_whom_a_node_suspects_and_trusts() {
+    let mut liveness = watching([2, 3]);
+    run(&mut liveness, 1_000, &[2, 3]);
+    liveness.step(1_010, Event::Cut(PEER));
+    let pinged = |actions: &[Action], to| {
+        let ping = actions.iter().find_map(|action| match action {
+            Action::Ping(node, ping) if *node == NodeId(to) => Some(ping.clone()),
+            _ => None,
+        });
+        ping.map(|ping| (ping.trusted, ping.number))
+    };
+    let actions = liveness.step(1_013, Event::Refused(PEER));
+    let (trusted, number) = pinged(&actions, 3).unwrap();
+    assert_eq!(trusted, nodes([3]));
+    assert!(liveness.next_ms() <= 1_013 + PING_MS);
+    // It is answered at once, too: who hears of another opinion looks at what follows.
+    let answer = Ping { trusted: nodes([1]), ..ping(number, number) };
+    let heard = liveness.step(1_014, Event::Pinged(NodeId(3), answer.clone()));
+    assert!(heard.contains(&Action::Differs(NodeId(3))));
+    assert!(liveness.is_dead(PEER, &nodes([1, 2, 3])));
+    let same = Ping { number: number + 1, ..answer };
+    assert_eq!(liveness.step(1_015, Event::Pinged(NodeId(3), same)), []);
+}
+
+#[test]
+fn the_connections_of_a_suspected_peer_are_given_up_again_and_again() {
+    let mut liveness = watching([2, 3]);
+    run(&mut liveness, 1_000, &[2, 3]);
+    let mut broken = Vec::new();
+    for now_ms in (1_100..=6_000).step_by(100) {
+        let actions = liveness.step(now_ms, Event::DiskProved);
+        broken.extend(actions.contains(&Action::BreakOff(PEER)).then_some(now_ms));
+        let answer = ping(now_ms, now_ms / 100);
+        let _ = liveness.step(now_ms, Event::Pinged(NodeId(3), answer));
+        assert!(!actions.contains(&Action::BreakOff(NodeId(3))));
+    }
+    assert_eq!(broken, [1_500, 3_600, 5_700]);
 }
 
 #[test]
@@ -107,12 +150,12 @@ fn a_closed_connection_is_mended_once_before_it_counts() {
     let gone = [Action::Suspect(PEER, Doubt::Gone)];
     assert_eq!(changes(liveness.step(1_033, Event::Refused(PEER))), gone);
     assert_eq!(changes(liveness.step(1_040, Event::Linked(PEER))), [], "that proves little");
-    assert_eq!(run(&mut liveness, 1_400, &[2]), [(1_300, Action::Trust(PEER))]);
+    assert_eq!(run(&mut liveness, 1_400, &[2]), [(1_333, Action::Trust(PEER))]);
 
-    assert_eq!(cut(&mut liveness, 1_401), [Action::Reconnect(PEER)]);
-    assert_eq!(liveness.next_ms(), 1_452);
-    assert_eq!(changes(liveness.step(1_451, Event::Tick)), []);
-    assert_eq!(changes(liveness.step(1_452, Event::Tick)), gone);
+    assert_eq!(cut(&mut liveness, 1_434), [Action::Reconnect(PEER)]);
+    assert_eq!(liveness.next_ms(), 1_485);
+    assert_eq!(changes(liveness.step(1_484, Event::Tick)), []);
+    assert_eq!(changes(liveness.step(1_485, Event::Tick)), gone);
     // One that was never connected is merely silent.
     let mut liveness = watching([2]);
     assert_eq!(changes(liveness.step(10, Event::Refused(PEER))), []);
@@ -205,18 +248,22 @@ proptest! {
     #[test]
     fn pings_come_out_as_they_went_in(
         (boot, number, echo) in (any::<u64>(), 1..u64::MAX, (any::<u64>(), any::<u64>())),
-        health in (any::<u32>(), any::<u16>(), any::<u64>(), any::<i64>()),
+        health in (any::<u32>(), any::<u16>(), any::<u64>(), any::<i64>(), any::<bool>()),
         trusted in prop::collection::btree_set(any::<u32>(), 0..20),
         more in prop::collection::vec(any::<u8>(), 0..9),
     ) {
         let echo = (echo.1 > 0).then_some(Echo { boot: Boot(echo.0), number: echo.1 });
-        let (disk_age_ms, memtables_permille, catalog_index, clock_ns) = health;
-        let health = Health { disk_age_ms, memtables_permille, catalog_index, clock_ns };
+        let (disk_age_ms, memtables_permille, catalog_index, clock_ns, leaves_lead) = health;
+        let health =
+            Health { disk_age_ms, memtables_permille, catalog_index, clock_ns, leaves_lead };
         let ping = Ping { boot: Boot(boot), number, echo, health, trusted: nodes(trusted) };
         let encoded = ping.encode();
         prop_assert_eq!(Ping::decode(&encoded), Some(ping.clone()));
-        prop_assert_eq!(Ping::decode(&[&encoded[..], &more].concat()), Some(ping));
-        prop_assert_eq!(Ping::decode(&encoded[..encoded.len() - 1]), None);
+        prop_assert_eq!(Ping::decode(&[&encoded[..], &more].concat()), Some(ping.clone()));
+        // That of a version that did not know of leaving.
+        let before = Ping { health: Health { leaves_lead: false, ..ping.health }, ..ping };
+        prop_assert_eq!(Ping::decode(&encoded[..encoded.len() - 1]), Some(before));
+        prop_assert_eq!(Ping::decode(&encoded[..encoded.len() - 2]), None);
     }
 
     #[test]

@@ -164,9 +164,16 @@ impl Work {
         let actions = self.view.write().step(now_ms, event);
         for action in actions {
             match action {
-                Action::Ping(to, ping) => send(tcp, to, &ping),
+                Action::Ping(to, ref ping) => send(tcp, to, ping),
                 Action::Reconnect(node) => tcp.call_now(node),
-                change => self.watcher.changed(&change),
+                Action::BreakOff(node) => {
+                    tcp.break_off(node);
+                    self.watcher.changed(&action);
+                }
+                Action::Suspect(..)
+                | Action::Trust(_)
+                | Action::Differs(_)
+                | Action::Restarted(..) => self.watcher.changed(&action),
             }
         }
     }

@@ -1,9 +1,19 @@
 //! How a node ends, and what its work waits for meanwhile.
 
-use super::Node;
+use super::{Node, route::Errand};
 use crate::{Error, Result};
+use oribi_store::log::GroupId;
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::sync::Notify;
+
+/// Whether a node wants to lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// It wants to lead nothing.
+    Leaves,
+    /// It leads its share.
+    Stays,
+}
 
 impl Node {
     pub(super) fn check(&self) -> Result<()> {
@@ -15,6 +25,17 @@ impl Node {
 
     pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Whether this node wants to lead nothing that others can lead.
+    pub fn leaves_lead(&self) -> bool {
+        self.leaving_lead.load(Ordering::Acquire)
+    }
+
+    /// Has this node give away what it leads and take nothing to lead, as far as others can, or not
+    /// any more; until it ends.
+    pub(crate) fn leave_lead(&self, leaves: Leaving) {
+        self.leaving_lead.store(leaves == Leaving::Leaves, Ordering::Release);
     }
 
     /// Stops taking writes and ends all background work. Everything acked is safe.
@@ -60,6 +81,12 @@ impl Node {
         if let Err(error) = closed {
             tracing::error!(%error, "closing the log ended abnormally");
         }
+    }
+
+    /// Whether the leaders of these groups can prove that they lead, wherever they are; in their order.
+    pub(crate) async fn prove(&self, groups: Vec<GroupId>) -> Vec<bool> {
+        let errands = groups.into_iter().map(|group| (group, Errand::Read)).collect();
+        self.run(errands).await.iter().map(|outcome| outcome.is_ok()).collect()
     }
 
     pub(super) fn life_ms(&self) -> u64 {

@@ -101,6 +101,7 @@ impl Node {
             memtables_permille: u16::try_from(permille).unwrap_or(u16::MAX),
             catalog_index: *self.catalog.watch().borrow(),
             clock_ns: self.clock.now_ns(),
+            leaves_lead: self.leaves_lead(),
             ..Health::default()
         }
     }

@@ -51,7 +51,7 @@ impl Service for Node {
         let me = self.me.upgrade().filter(|_| self.check().is_ok());
         let Some(me) = me else { return refuse(Refusal::Stopping) };
         match frame.kind {
-            Kind::Vote | Kind::PreVote | Kind::Append | Kind::Segment => {
+            Kind::Vote | Kind::PreVote | Kind::Append | Kind::Transfer | Kind::Segment => {
                 match self.replica(frame.group) {
                     Some(replica) => replica.receive(&frame),
                     None => Box::pin(me.receive_first(frame)),

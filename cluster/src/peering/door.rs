@@ -6,7 +6,7 @@ use crate::{
     elections::Supervisor,
     join::{Answer, Ask, Known, Who, other_cluster},
     liveness::{Action, Event, Health, Watcher},
-    transport::{Agreed, Frame, Pending, Refusal, Service, Side},
+    transport::{Agreed, Channel, Frame, Pending, Refusal, Service, Side, Tcp},
 };
 use bytes::Bytes;
 use oribi_model::NodeId;
@@ -41,6 +41,14 @@ impl Service for Door {
         if let Some(state) = self.state() {
             state.node.linked(with, side);
             state.watch.tell(Event::Linked(with.node));
+            match side {
+                // It is there, so that it can be called too.
+                Side::Called => state.tcp.call_now(with.node),
+                Side::Calling if with.channel == Channel::Raft => {
+                    state.supervisor.reached(with.node);
+                }
+                Side::Calling => {}
+            }
         }
     }
 
@@ -128,6 +136,7 @@ impl State {
 /// Hears whom this node suspects and trusts.
 pub(super) struct Eyes {
     pub(super) node: Weak<Node>,
+    pub(super) tcp: Arc<Tcp>,
     pub(super) supervisor: Arc<Supervisor>,
 }
 
@@ -140,12 +149,15 @@ impl Watcher for Eyes {
             }
             Action::Suspect(node, doubt) => {
                 tracing::warn!(node = node.0, ?doubt, "a node is suspected");
-                self.supervisor.look_now();
+                self.supervisor.changed(*node);
             }
             Action::Trust(node) => {
                 tracing::info!(node = node.0, "a node is trusted");
-                self.supervisor.look_now();
+                self.tcp.call_now(*node);
+                self.supervisor.changed(*node);
             }
+            Action::BreakOff(node) => self.tcp.break_off(*node),
+            Action::Differs(_) => self.supervisor.look_now(),
             Action::Ping(..) | Action::Reconnect(_) => {}
         }
     }

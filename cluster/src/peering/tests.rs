@@ -13,6 +13,7 @@ use oribi_store::disk::{Disk, sim::SimDisk};
 use std::time::Duration;
 
 mod joining;
+mod leaders;
 
 /// How long one waits for what comes.
 const LONG: Duration = Duration::from_secs(60);
@@ -49,13 +50,17 @@ fn options(address: &str, join: &[&str]) -> JoinOptions {
 }
 
 async fn start(disk: &SimDisk, join_to: &[&str]) -> Result<Running, Error> {
+    start_on(Arc::new(disk.clone()), join_to).await
+}
+
+async fn start_on(disk: Arc<dyn Disk>, join_to: &[&str]) -> Result<Running, Error> {
     let (listener, address) = bind();
     let options = options(&address, join_to);
     let taking = tokio::net::TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
-    join("/data".into(), Arc::new(disk.clone()), &taking, &options, |_| {}).await?;
+    join("/data".into(), disk.clone(), &taking, &options, |_| {}).await?;
     drop(taking);
     let (small, clock) = (NodeOptions::default(), Arc::new(SystemClock));
-    let node = Node::open("/data".into(), small, Arc::new(disk.clone()), clock).await?;
+    let node = Node::open("/data".into(), small, disk, clock).await?;
     let peering = Peering::start(node.clone(), listener, options).unwrap();
     Ok(Running { node, peering, address })
 }

@@ -1,7 +1,11 @@
 //! What a node sees of its cluster.
 
-use super::{Peering, state::State};
-use crate::{Election, NodeState, Presence, liveness::Liveness, node::CATALOG_GROUP};
+use super::{Peering, spread, state::State};
+use crate::{
+    Election, NodeState, Presence,
+    liveness::Liveness,
+    node::{CATALOG_GROUP, Leaving},
+};
 use oribi_model::NodeId;
 use std::{
     collections::BTreeMap,
@@ -29,6 +33,8 @@ pub struct NodeView {
     pub heard_ms: Option<u64>,
     /// Replicas that it is to have.
     pub replicas: usize,
+    /// Whether it wants to lead nothing.
+    pub leaves_lead: bool,
     /// Tablets that it leads, as far as is known.
     pub leaders: usize,
     /// Free for its data, as it said about a second ago; `None` where it was not heard of.
@@ -57,8 +63,8 @@ impl PeersView {
         }
         let present = catalog.nodes().filter(|(_, record)| record.state != NodeState::Removed);
         let nodes = present.map(|(id, record)| {
-            let ask = |view: &Liveness| (view.trusts(id), view.doubt(id));
-            let (is_trusted, doubt) = state.watch.view(ask);
+            let ask = |view: &Liveness| (view.trusts(id), view.doubt(id), view.wants_lead(id));
+            let (is_trusted, doubt, wants_lead) = state.watch.view(ask);
             NodeView {
                 id,
                 presence: record.presence.clone(),
@@ -67,6 +73,7 @@ impl PeersView {
                 doubt: doubt.map(|doubt| doubt.to_string()),
                 heard_ms: state.watch.heard_ms(id),
                 replicas: replicas.get(&id).copied().unwrap_or(0),
+                leaves_lead: !wants_lead,
                 leaders: leaders.get(&id).copied().unwrap_or(0),
                 disk_free_bytes: match heard.get(&id) {
                     _ if id == own.0 => Some(own.1),
@@ -85,6 +92,27 @@ impl PeersView {
 
     pub(super) fn state(&self) -> Option<Arc<State>> {
         self.0.upgrade()
+    }
+
+    /// Has this node give away what it leads to others that can lead it, and take nothing to lead
+    /// before [`PeersView::resume_lead`] or its end. How many groups it leads still; none once the
+    /// node has stopped.
+    pub async fn leave_lead(&self) -> usize {
+        let Some(state) = self.state() else { return 0 };
+        state.node.leave_lead(Leaving::Leaves);
+        spread::leave(&state).await
+    }
+
+    /// Groups of several that this node leads, that of the catalog among them.
+    pub fn led(&self) -> usize {
+        self.state().map_or(0, |state| spread::led_count(&state))
+    }
+
+    /// Has this node take its share of groups to lead again.
+    pub fn resume_lead(&self) {
+        if let Some(state) = self.state() {
+            state.node.leave_lead(Leaving::Stays);
+        }
     }
 
     /// Who leads the catalog, where that is known and trusted.
@@ -120,7 +148,7 @@ impl PeersView {
 impl State {
     /// How many groups of tablets each node leads: of those that have a replica here as that one
     /// knows, of the others as was said last.
-    fn leaders(&self) -> BTreeMap<NodeId, usize> {
+    pub(super) fn leaders(&self) -> BTreeMap<NodeId, usize> {
         let mut leaders = BTreeMap::new();
         for replica in self.node.replicas() {
             if replica.group() == CATALOG_GROUP {

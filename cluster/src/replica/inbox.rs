@@ -48,6 +48,7 @@ impl Replica {
         match frame.kind {
             Kind::Append => self.take_append(&frame.body),
             Kind::Vote | Kind::PreVote => self.take_vote(frame),
+            Kind::Transfer => self.take_handed(&frame.body),
             Kind::Segment => self.take_segment(frame),
             _ => refuse(Refusal::Malformed),
         }
@@ -76,9 +77,21 @@ impl Replica {
         })
     }
 
+    fn take_handed(self: &Arc<Replica>, body: &[u8]) -> Pending<Result<Bytes, Refusal>> {
+        let Some(transfer) = wire::decode_transfer(body) else { return refuse(Refusal::Malformed) };
+        let replica = self.clone();
+        Box::pin(async move {
+            let is_taken = replica.take_transfer(transfer).await.ok_or(Refusal::NoReplica)?;
+            Ok(Bytes::copy_from_slice(&[u8::from(is_taken)]))
+        })
+    }
+
     async fn answer_vote(self: &Arc<Replica>, kind: Kind, ask: AskVote) -> Option<VoteAnswer> {
         let running = self.running().await.ok()?;
         self.release_deserted().await;
+        if !ask.leadership_transfer {
+            self.await_release(MemberId::from_u64(ask.vote.leader_id().node_id)).await;
+        }
         let answer = match kind {
             Kind::PreVote => running.raft.pre_vote(ask).await,
             _ => running.raft.vote(ask).await,

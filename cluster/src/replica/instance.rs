@@ -49,6 +49,11 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// Whether it takes anything: it neither ends nor has broken off.
+    fn is_able(&self) -> bool {
+        !self.writes.is_closed() && self.raft.metrics().borrow_watched().running_state.is_ok()
+    }
+
     /// The first entry that some other member is not known to have, where this one leads.
     pub(super) fn least_matched(&self) -> Option<u64> {
         let metrics = self.raft.metrics().borrow_watched().clone();
@@ -91,13 +96,14 @@ impl Replica {
         matches!(*self.instance.lock(), Instance::Running(..))
     }
 
-    /// The instance, started where none runs. Waits for one that is about to end.
+    /// The instance, started where none runs or the one that did broke off. Waits for one that is about
+    /// to end.
     ///
     /// # Errors
     /// [`Error::Closed`], or why it cannot start.
     pub(super) async fn running(self: &Arc<Replica>) -> Result<Arc<Running>> {
         match &*self.instance.lock() {
-            Instance::Running(running) if !running.writes.is_closed() => return Ok(running.clone()),
+            Instance::Running(running) if running.is_able() => return Ok(running.clone()),
             Instance::Closed => return Err(Error::Closed { group: self.group.0 }),
             Instance::Running(_) | Instance::Resting => {}
         }
@@ -108,10 +114,15 @@ impl Replica {
 
     async fn start(&self) -> Result<Arc<Running>> {
         let _one = self.switching.lock().await;
-        match &*self.instance.lock() {
-            Instance::Running(running) if !running.writes.is_closed() => return Ok(running.clone()),
+        let is_broken = match &*self.instance.lock() {
+            Instance::Running(running) if running.is_able() => return Ok(running.clone()),
             Instance::Closed => return Err(Error::Closed { group: self.group.0 }),
-            Instance::Running(_) | Instance::Resting => {}
+            Instance::Running(_) => true,
+            Instance::Resting => false,
+        };
+        if is_broken {
+            tracing::error!(group = self.group.0, "a consensus instance had broken off");
+            self.end_held(Instance::Resting).await;
         }
         let place = self.place().await?;
         let lease = Lease::default();

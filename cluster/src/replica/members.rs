@@ -18,6 +18,8 @@ use tokio::time::timeout;
 const CHANGE_WAIT: Duration = Duration::from_secs(10);
 /// A member that lacks so many entries of the leader's or fewer has caught up.
 const LAG_ENTRIES_MAX: u64 = 64;
+/// One that lacks no more than so many may be given the lead: it has them in a moment.
+const MATCHED_LAG_ENTRIES_MAX: u64 = 8;
 
 /// The members of a group by the newest membership in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -71,13 +73,22 @@ impl Replica {
     /// The members that have nearly all that this replica has, itself included; none where it does
     /// not lead.
     pub fn caught_up(&self) -> BTreeSet<MemberId> {
+        self.within(LAG_ENTRIES_MAX)
+    }
+
+    /// The members that could lead at once in its place; none where it does not lead.
+    pub fn matched(&self) -> BTreeSet<MemberId> {
+        self.within(MATCHED_LAG_ENTRIES_MAX)
+    }
+
+    fn within(&self, lag_max: u64) -> BTreeSet<MemberId> {
         let Instance::Running(running) = &*self.instance.lock() else { return BTreeSet::new() };
         let metrics = running.raft.metrics();
         let metrics = metrics.borrow_watched();
         let last = metrics.last_log_index.unwrap_or(0);
         let matched = metrics.replication.iter().flatten();
         let near = matched.filter(|(_, at)| {
-            at.as_ref().is_some_and(|at| last.saturating_sub(at.index) <= LAG_ENTRIES_MAX)
+            at.as_ref().is_some_and(|at| last.saturating_sub(at.index) <= lag_max)
         });
         near.map(|(member, _)| MemberId::from_u64(*member)).collect()
     }

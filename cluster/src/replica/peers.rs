@@ -3,7 +3,7 @@
 use super::{
     machine::FlushedRows,
     types::{LogId, TypeConfig, Vote},
-    wire::{self, Append, Appended, AskVote, VoteAnswer},
+    wire::{self, Append, Appended, AskVote, Transfer, VoteAnswer},
 };
 use crate::{
     MemberId,
@@ -18,7 +18,7 @@ use openraft::{
     alias::{SnapshotOf, VoteOf},
     errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable},
     network::RPCOption,
-    raft::{SnapshotResponse, StreamAppendResult},
+    raft::{SnapshotResponse, StreamAppendResult, TransferLeaderResponse},
 };
 use oribi_store::log::GroupId;
 use std::{sync::Arc, time::Duration};
@@ -30,6 +30,8 @@ type Failure = RPCError<Config>;
 /// one alone is longer.
 const APPENDS_MAX: usize = 32;
 
+/// How long a member may take to say whether it takes a group.
+const TRANSFER_WAIT: Duration = Duration::from_secs(2);
 /// How long a member may take to say whether it takes an offer; it answers sooner where that takes
 /// longer.
 const OFFER_WAIT: Duration = Duration::from_secs(30);
@@ -194,6 +196,19 @@ impl RaftNetworkV2<Config> for Peer {
 
     async fn pre_vote(&mut self, ask: AskVote, option: RPCOption) -> Result<VoteAnswer, Failure> {
         self.vote_of(Kind::PreVote, &ask, option).await
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        transfer: Transfer,
+        _: RPCOption,
+    ) -> Result<TransferLeaderResponse<Config>, Failure> {
+        let body = wire::encode_transfer(&transfer);
+        match self.ask(Kind::Transfer, body, TRANSFER_WAIT).await?[..] {
+            [1] => Ok(Ok(())),
+            [0] => Err(failed(format!("member {} does not take the group", self.member))),
+            _ => Err(self.malformed()),
+        }
     }
 
     /// Has the member copy what is flushed here, and waits for it.

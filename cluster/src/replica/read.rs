@@ -87,15 +87,15 @@ impl Replica {
         self.applied_index() >= Some(index)
     }
 
-    /// Who was elected last, as far as this replica has heard. One that has asked for votes since
-    /// does not count.
+    /// Who was elected last, as far as this replica has heard. One that is taken for a leader
+    /// no more does not count.
     pub(crate) fn leader(&self) -> Option<Hint> {
         let vote = match &*self.instance.lock() {
             Instance::Running(running) => Some(running.raft.metrics().borrow_watched().vote),
             Instance::Resting | Instance::Closed => None,
         };
         let vote = vote.or_else(|| self.vote())?;
-        elected(&vote).filter(|_| *self.deserted.lock() != Some(vote))
+        elected(&vote).filter(|_| !self.has_deserted(&vote))
     }
 
     /// Waits until this replica has heard of another leader than `known`, but no longer than

@@ -1,7 +1,7 @@
 //! openraft's own suite over the log, and a replica through restarts.
 
 mod copies;
-mod held;
+mod handing;
 mod members;
 mod outcomes;
 mod several;

@@ -6,6 +6,7 @@
 //! | id | `0 u8`, or `1 u8, term u64, node u64, index u64` |
 //! | vote request | `vote, last id, transfer u8` |
 //! | vote answer | `vote, granted u8, last id` |
+//! | transfer | `vote, node u64, last id` |
 //! | append | `vote, previous id, committed id, count u32`, and of each entry `length u32`, and it as it is logged |
 //! | append's answer | `0 u8` all, `1 u8, id` up to there, `2 u8` the previous one differs, `3 u8, vote` a higher vote |
 
@@ -14,12 +15,15 @@ use super::{
     types::{Entry, LogId, TypeConfig, Vote},
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
+};
 
 pub(super) type Append = AppendEntriesRequest<TypeConfig>;
 pub(super) type Appended = AppendEntriesResponse<TypeConfig>;
 pub(super) type AskVote = VoteRequest<TypeConfig>;
 pub(super) type VoteAnswer = VoteResponse<TypeConfig>;
+pub(super) type Transfer = TransferLeaderRequest<TypeConfig>;
 
 /// What a body of these kinds takes beside its entries, at most.
 const HEAD_BYTES: usize = 128;
@@ -51,6 +55,21 @@ pub(super) fn decode_vote_answer(mut body: &[u8]) -> Option<VoteAnswer> {
     let (vote, granted) = (take_vote(&mut body)?, take_flag(&mut body)?);
     let last = take_id(&mut body)?;
     body.is_empty().then(|| VoteAnswer::new(vote, last, granted))
+}
+
+pub(super) fn encode_transfer(transfer: &Transfer) -> Bytes {
+    let mut out = BytesMut::with_capacity(HEAD_BYTES);
+    put_vote(&mut out, transfer.from_leader());
+    out.put_u64_le(*transfer.to_node_id());
+    put_id(&mut out, transfer.last_log_id());
+    out.freeze()
+}
+
+pub(super) fn decode_transfer(mut body: &[u8]) -> Option<Transfer> {
+    let vote = take_vote(&mut body)?;
+    let to = body.try_get_u64_le().ok()?;
+    let last = take_id(&mut body)?;
+    body.is_empty().then(|| Transfer::new(vote, to, last))
 }
 
 pub(super) fn encode_append(append: &Append) -> Bytes {
@@ -229,6 +248,8 @@ mod tests {
             let ask = AskVote { leadership_transfer: flag, ..AskVote::new(vote, last) };
             prop_assert_eq!(decode_ask_vote(&encode_ask_vote(&ask)), Some(ask));
             prop_assert_eq!(decode_vote(&encode_vote(&vote)), Some(vote));
+            let transfer = Transfer::new(vote, 7, last);
+            prop_assert_eq!(decode_transfer(&encode_transfer(&transfer)), Some(transfer));
             let answer = VoteAnswer::new(vote, last, flag);
             prop_assert_eq!(decode_vote_answer(&encode_vote_answer(&answer)), Some(answer));
             for appended in [
@@ -254,6 +275,7 @@ mod tests {
         #[test]
         fn any_bytes_may_come(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
             let _ = decode_ask_vote(&bytes);
+            let _ = decode_transfer(&bytes);
             let _ = decode_vote(&bytes);
             let _ = decode_vote_answer(&bytes);
             let _ = decode_appended(&bytes);

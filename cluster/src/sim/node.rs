@@ -92,6 +92,8 @@ impl Process {
                     }
                 }
                 Action::Reconnect(node) => done.push(Done::Connect(node)),
+                // Ways that are shut break connections here, so that none is useless for long.
+                Action::BreakOff(_) | Action::Differs(_) => {}
                 view => done.push(Done::View(view)),
             }
         }

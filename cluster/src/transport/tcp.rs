@@ -31,15 +31,25 @@ use tokio::{
 /// Connections that have not said yet who they are; others wait to be accepted.
 const GREETING_MAX: usize = 64;
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// Before a node is called again: at first, and at most.
-const AGAIN_MIN: Duration = Duration::from_millis(50);
+/// Before a node is called again: at first, and at most. The kernel of one that is ending may still
+/// take a call.
+const AGAIN_MIN: Duration = Duration::from_millis(5);
 const AGAIN_MAX: Duration = Duration::from_secs(1);
+/// Before another connection is taken where one could not be.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection that came in, and may have to make room for another.
 struct Called {
     stop: Arc<Notify>,
     /// Answers, with an error, once nothing more of it is handed on.
     ended: oneshot::Receiver<()>,
+}
+
+/// A connection that this node has made.
+#[derive(Clone)]
+struct Calling {
+    calls: Calls,
+    stop: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -61,7 +71,7 @@ struct Shared {
     service: Arc<dyn Service>,
     callers: Mutex<Callers>,
     /// The connections that this node has made and that stand.
-    calling: Mutex<BTreeMap<(NodeId, Channel), Calls>>,
+    calling: Mutex<BTreeMap<(NodeId, Channel), Calling>>,
     greetings: Semaphore,
     stopped: watch::Sender<bool>,
 }
@@ -69,7 +79,8 @@ struct Shared {
 /// A node that is called.
 struct Callee {
     address: String,
-    again: Arc<Notify>,
+    /// Changes where it is to be called without waiting any longer.
+    again: watch::Sender<()>,
     calling: JoinSet<()>,
 }
 
@@ -135,15 +146,25 @@ impl Tcp {
     /// Calls a node again now, where that would have had to wait.
     pub fn call_now(&self, node: NodeId) {
         if let Some(callee) = self.called.lock().get(&node) {
-            callee.again.notify_waiters();
+            callee.again.send_replace(());
+        }
+    }
+
+    /// Gives up the connections that this node has made to another one: whoever waits for an answer
+    /// over them is told at once. They are made anew, and meanwhile nothing is sent.
+    pub fn break_off(&self, node: NodeId) {
+        let calling = self.shared.calling.lock();
+        for (_, standing) in calling.iter().filter(|((to, _), _)| *to == node) {
+            standing.stop.notify_one();
         }
     }
 
     fn callee(&self, node: NodeId, address: String) -> Callee {
-        let (mut calling, again) = (JoinSet::new(), Arc::<Notify>::default());
+        let (mut calling, again) = (JoinSet::new(), watch::Sender::new(()));
         for channel in self.shared.channels.iter().copied() {
-            let (shared, address, again) = (self.shared.clone(), address.clone(), again.clone());
-            let call = async move { shared.keep_calling(node, channel, &address, &again).await };
+            let (shared, address, again) =
+                (self.shared.clone(), address.clone(), again.subscribe());
+            let call = async move { shared.keep_calling(node, channel, &address, again).await };
             calling.spawn(call);
         }
         Callee { address, again, calling }
@@ -223,7 +244,7 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut 
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection of another node");
                 shared.greetings.add_permits(1);
-                tokio::time::sleep(AGAIN_MIN).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -232,8 +253,8 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut 
 impl Shared {
     fn calls(&self, to: NodeId, kind: Kind) -> Result<Calls, CallError> {
         let channel = kind.channel().unwrap_or(Channel::Liveness);
-        let calls = self.calling.lock().get(&(to, channel)).cloned();
-        calls.ok_or(CallError::NotConnected(to))
+        let standing = self.calling.lock().get(&(to, channel)).cloned();
+        standing.map(|standing| standing.calls).ok_or(CallError::NotConnected(to))
     }
 
     async fn serve(&self, stream: TcpStream) -> String {
@@ -320,11 +341,18 @@ impl Shared {
         (calls.clone(), Pump { agreed, calls, queue, service, stop })
     }
 
-    async fn keep_calling(&self, node: NodeId, channel: Channel, address: &str, again: &Notify) {
+    async fn keep_calling(
+        &self,
+        node: NodeId,
+        channel: Channel,
+        address: &str,
+        mut again: watch::Receiver<()>,
+    ) {
         let mut stopped = self.stopped.subscribe();
         let mut pause = AGAIN_MIN;
         while !*stopped.borrow_and_update() {
             let started = Instant::now();
+            again.mark_unchanged();
             let outcome = self.call_once(node, channel, address).await;
             let stood = outcome.is_ok() && started.elapsed() > AGAIN_MAX;
             match outcome {
@@ -339,7 +367,8 @@ impl Shared {
             pause = if stood { Duration::ZERO } else { (pause * 2).clamp(AGAIN_MIN, AGAIN_MAX) };
             tokio::select! {
                 _ = stopped.changed() => {}
-                () = again.notified() => {}
+                // What changes it lives as long as this task.
+                _ = again.changed() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -361,8 +390,9 @@ impl Shared {
         let mut stream = stream;
         let hello = greeting::hello(self.identity, channel, node);
         let (agreed, decoder) = greeting::call(&mut stream, &hello).await?;
-        let (calls, pump) = self.pump(agreed, Arc::default());
-        let _standing = Standing::new(self, agreed, calls);
+        let stop = Arc::<Notify>::default();
+        let (calls, pump) = self.pump(agreed, stop.clone());
+        let _standing = Standing::new(self, agreed, Calling { calls, stop });
         Ok(pump.run(stream, decoder).await)
     }
 }
@@ -371,14 +401,14 @@ impl Shared {
 struct Standing<'a> {
     shared: &'a Shared,
     agreed: Agreed,
-    calls: Calls,
+    calling: Calling,
 }
 
 impl Standing<'_> {
-    fn new(shared: &Shared, agreed: Agreed, calls: Calls) -> Standing<'_> {
-        shared.calling.lock().insert((agreed.node, agreed.channel), calls.clone());
+    fn new(shared: &Shared, agreed: Agreed, calling: Calling) -> Standing<'_> {
+        shared.calling.lock().insert((agreed.node, agreed.channel), calling.clone());
         shared.service.linked(&agreed, Side::Calling);
-        Standing { shared, agreed, calls }
+        Standing { shared, agreed, calling }
     }
 }
 
@@ -388,7 +418,7 @@ impl Drop for Standing<'_> {
         {
             let mut calling = self.shared.calling.lock();
             // The node may be called elsewhere by now.
-            let is_known = |known: &Calls| known.is_same(&self.calls);
+            let is_known = |known: &Calling| known.calls.is_same(&self.calling.calls);
             if !calling.get(&(node, channel)).is_some_and(is_known) {
                 return;
             }

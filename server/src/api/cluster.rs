@@ -178,6 +178,7 @@ fn node_answer(admin: &Admin, node: NodeView) -> NodeAnswer {
         NodeState::Joining => "joining",
         NodeState::Removed => "removed",
         NodeState::Up | NodeState::Draining if !node.is_trusted => "down",
+        NodeState::Up if node.leaves_lead => "draining",
         NodeState::Up => "up",
         NodeState::Draining => "draining",
     };

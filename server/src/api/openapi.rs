@@ -1,6 +1,6 @@
 //! `/openapi.json`, generated from the code.
 
-use super::{cluster, connectors, dead_letters, delete, health, node, tables};
+use super::{cluster, connectors, dead_letters, delete, health, node, nodes, tables};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -21,6 +21,7 @@ use utoipa::OpenApi;
         node::node,
         cluster::cluster,
         cluster::tablets,
+        nodes::order,
         node::compact,
         node::metrics,
         tables::list,

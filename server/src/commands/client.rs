@@ -34,6 +34,8 @@ impl Client {
         let config = Agent::config_builder()
             .proxy(proxy)
             .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("oribi/", env!("CARGO_PKG_VERSION")))
             .build();
@@ -61,6 +63,22 @@ impl Client {
     ) -> Result<Response<Body>> {
         let request = self.agent.post(self.address(path, pairs));
         request.send(body).with_context(|| self.unreachable())
+    }
+
+    /// POST, sent again to where the node points to.
+    ///
+    /// # Errors
+    /// Names the node where nothing answers.
+    pub(super) fn post_where_it_is(&self, path: &str, body: &[u8]) -> Result<Response<Body>> {
+        let answer = self.post(path, &[], body)?;
+        let location = answer.headers().get(header::LOCATION).and_then(|at| at.to_str().ok());
+        match location {
+            Some(at) if answer.status() == StatusCode::TEMPORARY_REDIRECT => {
+                let unreachable = || format!("cannot reach the node at {at}");
+                self.agent.post(at).send(body).with_context(unreachable)
+            }
+            _ => Ok(answer),
+        }
     }
 
     /// DELETE.

@@ -10,7 +10,7 @@ use crate::length;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 /// Flags of `oribi cluster`.
 #[derive(Debug, Args)]
@@ -25,6 +25,22 @@ pub(crate) struct ClusterArgs {
 enum Action {
     /// Show the nodes of the cluster as the node that is asked sees them.
     Nodes,
+    /// Have a node give away what it leads, as before a restart, which ends it.
+    Drain {
+        /// The node's id.
+        id: u32,
+        /// Move leaders only; the replicas stay.
+        #[arg(long, required = true)]
+        leaders_only: bool,
+        /// Wait until it leads nothing.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Have a node lead its share again.
+    Resume {
+        /// The node's id.
+        id: u32,
+    },
 }
 
 /// Flags of `oribi tablets`.
@@ -54,8 +70,31 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
             let cluster = client::json(client::accepted(client.get("/api/v1/cluster", &[])?)?)?;
             print(nodes(&cluster).as_bytes())?;
         }
+        Action::Drain { id, wait, .. } => drain(&client, id, wait)?,
+        Action::Resume { id } => {
+            order(&client, id, "resume", b"")?;
+            print(format!("node {id} leads again\n").as_bytes())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks again until the node leads nothing, where that is waited for.
+fn drain(client: &Client, id: u32, wait: bool) -> Result<()> {
+    const PAUSE: Duration = Duration::from_millis(200);
+    loop {
+        let answer = order(client, id, "drain", br#"{"leaders_only":true}"#)?;
+        let left = answer["leaders"].as_u64().unwrap_or(0);
+        if left == 0 || !wait {
+            return print(format!("node {id} leads {left} groups\n").as_bytes());
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn order(client: &Client, id: u32, order: &str, body: &[u8]) -> Result<Value> {
+    let path = format!("/api/v1/nodes/{id}/{order}");
+    client::json(client::accepted(client.post_where_it_is(&path, body)?)?)
 }
 
 /// Shows tablets and their replicas.

@@ -29,7 +29,8 @@ async fn a_request_reaches_its_replica_or_is_refused_by_name() {
         (frame(Kind::Write, 0, 0), Refusal::Malformed),
         (frame(Kind::ReadIndex, 0, 0), Refusal::Malformed),
         (frame(Kind::Segment, tablet, 0), Refusal::Malformed),
-        (frame(Kind::Transfer, tablet, 0), Refusal::UnknownKind(6)),
+        (frame(Kind::Transfer, tablet, 0), Refusal::Malformed),
+        (frame(Kind::Ping, tablet, 0), Refusal::UnknownKind(2)),
     ] {
         assert_eq!(node.serve(&from, frame).await, Err(refusal));
     }

@@ -1,10 +1,10 @@
 //! What a write that fails says of itself, and what a group begins with.
 
-use super::{
-    held::{Gate, HeldDisk},
-    *,
+use super::*;
+use crate::{
+    ColumnSpec, WriteOutcome,
+    testing::{Gate, HeldDisk},
 };
-use crate::{ColumnSpec, WriteOutcome};
 use openraft::{RaftLogReader, storage::RaftLogStorageExt};
 use oribi_model::{ColumnKind, ColumnType, Ints, NodeId};
 

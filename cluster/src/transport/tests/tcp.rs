@@ -83,6 +83,46 @@ fn request(kind: Kind, body: impl Into<Bytes>) -> Request {
     Request { kind, group: GroupId(4), incarnation: Incarnation(2), body: body.into() }
 }
 
+/// Takes connections of a node and never says anything, as one that is frozen.
+async fn frozen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_node_that_is_given_up_is_lost_at_once() {
+    let (one, noted_one, _) = node(identity(1, 1)).await;
+    let (two, noted_two, address) = node(identity(2, 1)).await;
+    one.call_only([(NodeId(2), address)].into());
+    for channel in Channel::ALL {
+        noted_one.until_link(2, channel, Side::Calling, true).await;
+    }
+    let kinds = [Kind::Append, Kind::Ask, Kind::Vote];
+    let waiting = kinds.map(|kind| one.call(NodeId(2), request(kind, "never")));
+    noted_two.until_served(3).await;
+    one.break_off(NodeId(2));
+    for waiting in waiting {
+        assert_eq!(waiting.await, Err(CallError::Lost(NodeId(2))));
+    }
+    // It is called again, and answers.
+    noted_one.until(|noted| noted.links.lock().len() >= 9).await;
+    assert_eq!(one.call(NodeId(2), request(Kind::Append, "again")).await, Ok("again".into()));
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_waits_for_a_node_that_does_not_greet() {
+    let (one, ..) = node(identity(1, 1)).await;
+    let (listener, address) = frozen().await;
+    one.call_only([(NodeId(2), address)].into());
+    let (_open, _) = listener.accept().await.unwrap();
+    let answer = one.call(NodeId(2), request(Kind::Append, "rows")).await;
+    assert_eq!(answer, Err(CallError::NotConnected(NodeId(2))));
+    one.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_arrive_in_order_and_each_gets_its_answer() {
     let (one, noted_one, _) = node(identity(1, 1)).await;

@@ -6,14 +6,14 @@ use std::{io, path::Path, sync::Arc};
 
 /// Syncs of files wait while it is held.
 #[derive(Clone, Default)]
-pub(super) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         *self.0.0.lock() = true;
     }
 
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         *self.0.0.lock() = false;
         self.0.1.notify_all();
     }
@@ -26,7 +26,7 @@ impl Gate {
     }
 }
 
-pub(super) struct HeldDisk(pub(super) SimDisk, pub(super) Gate);
+pub(crate) struct HeldDisk(pub(crate) SimDisk, pub(crate) Gate);
 
 struct HeldFile(Box<dyn DiskFile>, Gate);
 
@@ -75,6 +75,10 @@ impl Disk for HeldDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
         self.0.lock(path)
+    }
+
+    fn salt(&self) -> u64 {
+        self.0.salt()
     }
 }
 

@@ -1,0 +1,87 @@
+//! Has leaders prove that they lead, and lets others stand where one cannot.
+
+use super::state::State;
+use crate::elections::{Failed, Proofs, Standing, Vote};
+use futures::{StreamExt, stream};
+use oribi_store::log::GroupId;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a step that follows may take; a group that is stuck holds up no other for longer.
+const STEP_WAIT: Duration = Duration::from_secs(2);
+/// Groups that are asked about at once.
+const ASKED_MAX: usize = 256;
+
+/// Looks again and again, until the node stops.
+pub(super) async fn run(state: Arc<State>) {
+    let mut proofs = Proofs::default();
+    while state.pause(PAUSE).await {
+        if !state.node.has_no_others() {
+            look(&state, &mut proofs).await;
+        }
+    }
+}
+
+async fn look(state: &State, proofs: &mut Proofs) {
+    for node in state.supervisor.take_doubted() {
+        proofs.doubt(node);
+    }
+    let replicas = state.node.replicas();
+    let standings: Vec<Standing> = replicas.iter().map(|replica| replica.standing()).collect();
+    let mut due = proofs.due(&standings);
+    // Where no majority is heard nobody can prove anything, and nobody can stand.
+    due.retain(|(group, vote)| state.may_prove(&standings, *group, *vote));
+    due.truncate(ASKED_MAX);
+    if due.is_empty() {
+        return;
+    }
+    let proved = state.node.prove(due.iter().map(|(group, _)| *group).collect()).await;
+    let mut unproved = Vec::new();
+    for ((group, vote), is_proved) in due.into_iter().zip(proved) {
+        match is_proved {
+            true => {
+                proofs.proved(group, vote);
+                if let Some(replica) = state.node.replica(group) {
+                    replica.rejoin();
+                }
+            }
+            false => unproved.push((group, proofs.failed(state.own(), group, vote))),
+        }
+    }
+    let steps = unproved.into_iter().map(|(group, failed)| act(state, group, failed));
+    stream::iter(steps).for_each_concurrent(ASKED_MAX, |step| step).await;
+    state.supervisor.look_now();
+}
+
+async fn act(state: &State, group: GroupId, failed: Failed) {
+    let Some(replica) = state.node.replica(group) else { return };
+    let step = async {
+        match failed {
+            Failed::Wait => Ok(()),
+            Failed::Desert(vote) => replica.desert(vote.member).await,
+            Failed::Restart => replica.restart().await,
+        }
+    };
+    let group = group.0;
+    let Ok(outcome) = timeout(STEP_WAIT, step).await else {
+        return tracing::warn!(group, ?failed, "a leader could not be deserted in time");
+    };
+    match outcome {
+        Ok(()) => tracing::info!(group, ?failed, "a leader could not prove that it leads"),
+        // It is asked again.
+        Err(error) => tracing::debug!(group, ?failed, %error, "a leader could not be deserted"),
+    }
+}
+
+impl State {
+    /// Whether the leader's node is trusted, and a majority of the voters. Otherwise elections follow
+    /// without a proof, or none can.
+    fn may_prove(&self, standings: &[Standing], group: GroupId, vote: Vote) -> bool {
+        let standing = standings.iter().find(|standing| standing.group == group);
+        let voters = standing.into_iter().flat_map(|standing| &standing.voters);
+        let nodes = voters.map(|voter| voter.node).collect();
+        self.watch.view(|view| view.trusts(vote.member.node) && view.trusts_majority(&nodes))
+    }
+}

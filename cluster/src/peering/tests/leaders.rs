@@ -1,0 +1,101 @@
+//! Who leads how much: nobody who is about to go, and all about as much.
+
+use super::*;
+use crate::testing::{Gate, HeldDisk};
+use oribi_store::log::GroupId;
+
+/// Three nodes that have some tablets; the syncs of the first go through the gate.
+async fn three(gate: &Gate) -> (Vec<Running>, TableId) {
+    let held = HeldDisk(disk(0), gate.clone());
+    let one = start_on(Arc::new(held), &[]).await.unwrap();
+    let two = start(&disk(1), &[&one.address]).await.unwrap();
+    let three = start(&disk(2), &[&one.address]).await.unwrap();
+    until_together(&[&one, &two, &three]).await;
+    let (table, _) = table(&one.node).await;
+    let ranges = (1..=6).map(|at| TimeRange::new(at << 60, (at << 60) + 10)).collect();
+    one.node.change(Change::CreateTablets { table, ranges, buckets: 1 }).await.unwrap();
+    let all = vec![one, two, three];
+    for group in groups(&all[0]) {
+        until("it is led", || all.iter().any(|one| leads(one, group))).await;
+    }
+    (all, table)
+}
+
+fn groups(one: &Running) -> Vec<GroupId> {
+    let tablets = one.node.catalog().tablets().map(|spec| GroupId(spec.id.0)).collect::<Vec<_>>();
+    tablets.into_iter().chain([CATALOG_GROUP]).collect()
+}
+
+fn leads(one: &Running, group: GroupId) -> bool {
+    one.node.replica(group).is_some_and(|replica| replica.standing().leads)
+}
+
+/// Writes until that is acked: a machine with much to do may suspect anybody.
+async fn write(one: &Running, tablet: TabletId, batch: RowBatch) {
+    let writing = async {
+        while one.node.write(tablet, batch.clone()).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, writing).await.expect("it is never acked");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_leads_nothing_before_it_is_resumed() {
+    let (all, table) = three(&Gate::default()).await;
+    let view = all[0].peering.view();
+    while view.leave_lead().await > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(view.led(), 0);
+    for other in &all[1..] {
+        let seen = || other.peering.view().nodes().into_iter().find(|node| node.id == NodeId(1));
+        until("the others know", || seen().is_some_and(|node| node.leaves_lead)).await;
+    }
+    let catalog = all[0].node.catalog();
+    for (time, spec) in (5..).zip(catalog.tablets()) {
+        let time = if spec.range.contains(time) { time } else { spec.range.start };
+        write(&all[0], spec.id, batch(table, time)).await;
+        assert!(!leads(&all[0], GroupId(spec.id.0)));
+    }
+    view.resume_lead();
+    for other in &all[1..] {
+        let seen = || other.peering.view().nodes().into_iter().find(|node| node.id == NodeId(1));
+        until("the others know", || seen().is_some_and(|node| !node.leaves_lead)).await;
+    }
+    stop(all).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_has_handed_over_what_it_led() {
+    let (mut all, _) = three(&Gate::default()).await;
+    let groups = groups(&all[0]);
+    let first = all.remove(0);
+    first.peering.stop().await;
+    // Who takes them is not waited for without end.
+    let handed = groups.into_iter().filter(|group| {
+        let votes = all.iter().filter_map(|one| one.node.replica(*group)?.standing().vote);
+        votes.max().is_some_and(|newest| newest.member.node != NodeId(1))
+    });
+    assert!(handed.count() > 0);
+    stop(all).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_node_leads_whose_disk_stalls_others_lead() {
+    let gate = Gate::default();
+    let (all, table) = three(&gate).await;
+    gate.hold();
+    for group in groups(&all[0]) {
+        until("another leads it", || all[1..].iter().any(|one| leads(one, group))).await;
+    }
+    // It appends nothing, whatever it takes itself for, and has others do it.
+    let spec = *all[0].node.catalog().tablets().next().unwrap();
+    for one in [&all[1], &all[0]] {
+        write(one, spec.id, batch(table, spec.range.start.max(5))).await;
+    }
+    gate.release();
+    let view = all[1].peering.view();
+    until("it is trusted again", || view.trusts(NodeId(1))).await;
+    stop(all).await;
+}
