@@ -6,7 +6,11 @@
 //! in its turn, and all again and again: nothing inside a group ever tries a second time.
 
 mod plan;
+#[cfg(test)]
+mod said;
 mod supervisor;
 
 pub use plan::{Elections, Lives, Standing, Step, Vote};
+#[cfg(test)]
+pub(crate) use said::Said;
 pub use supervisor::Supervisor;
