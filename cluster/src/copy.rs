@@ -13,3 +13,9 @@ pub use budget::CopyOptions;
 pub(crate) use origin::{Held, Origin};
 pub(crate) use pull::{Pull, Pulled};
 pub(crate) use wire::{Answer, Ask, Offer};
+
+/// Whatever bytes come must be read or refused.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    wire::fuzz(bytes);
+}

@@ -7,8 +7,12 @@
 
 mod plan;
 mod proofs;
+#[cfg(test)]
+mod said;
 mod supervisor;
 
 pub use plan::{Elections, Lives, Standing, Step, Vote};
 pub use proofs::{Failed, Proofs};
+#[cfg(test)]
+pub(crate) use said::Said;
 pub use supervisor::Supervisor;

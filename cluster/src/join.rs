@@ -218,3 +218,9 @@ pub(crate) fn other_cluster(theirs: ClusterId, ours: ClusterId) -> Answer {
     let reason = format!("the node belongs to cluster {theirs}, this one to {ours}");
     Answer::Refused { reason }
 }
+
+/// Whatever bytes come must be read or refused.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = (Ask::decode(bytes).is_ok(), Answer::decode(bytes));
+}

@@ -45,9 +45,16 @@ pub use repair::repair;
 pub use replica::{Members, Replica};
 
 /// Reads bodies of frames that are known only here: any bytes may come.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub fn fuzz_bodies(bytes: &[u8]) {
     route::wire::fuzz(bytes);
     route::scan::fuzz(bytes);
     route::sounding::fuzz(bytes);
+    replica::fuzz(bytes);
+    copy::fuzz(bytes);
+    join::fuzz(bytes);
+    let _ = (liveness::Ping::decode(bytes), command::Command::decode(bytes));
 }
+
+#[cfg(test)]
+mod tests;

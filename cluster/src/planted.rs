@@ -19,6 +19,12 @@ pub(crate) enum Fault {
     PurgedWhileCopying,
     /// What is copied takes its place while an instance runs.
     TakenOverLive,
+    /// A leader answers questions without asking a majority whether it still leads.
+    ReadWithoutMajority,
+    /// The connection whose place another has taken is read on.
+    SupersededStillRead,
+    /// Nodes give times of arrival without regard to each other.
+    ArrivalWithoutSlot,
 }
 
 #[cfg(test)]

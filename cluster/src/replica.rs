@@ -218,3 +218,11 @@ impl Replica {
         Error::Unavailable { group: self.group.0, reason: reason.to_string() }
     }
 }
+
+/// Whatever bytes come must be read or refused.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = (wire::decode_ask_vote(bytes), wire::decode_vote_answer(bytes));
+    let _ = (wire::decode_append(bytes), wire::decode_appended(bytes), wire::decode_vote(bytes));
+    let _ = (forms::decode_entry(1, bytes), forms::decode_log_id(bytes), forms::decode_vote(bytes));
+}

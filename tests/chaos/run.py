@@ -30,6 +30,7 @@ def arguments(given):
     parser.add_argument("--links", choices=["proxies", "plain"], default="proxies", help="plain: no fault of the network")
     parser.add_argument("--disks", choices=["auto", "images", "plain"], default="auto", help="plain: no fault of the disks")
     parser.add_argument("--disk-mib", type=int, default=2048)
+    parser.add_argument("--flush", choices=["often", "usual"], default="often", help="often: small logs and memtables, many copies")
     parser.add_argument("--alone", action="store_true", help="the others join a node that has lived alone, under load")
     parser.add_argument("--oribi", help="the program (target/debug/oribi)")
     parser.add_argument("--dir", type=pathlib.Path, help="where everything goes (a new folder, removed when all was well)")

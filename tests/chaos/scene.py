@@ -14,6 +14,13 @@ from links import Links
 from load import MQTT_TABLE, REGISTER_TABLE, ROWS_TABLE, MqttWriter, RegisterWriter, RowWriter
 
 MQTT_ROWS = 100
+FLUSH_OFTEN = """[storage]
+memtable_bytes_max = 8388608
+log_bytes_max = 4194304
+log_file_bytes = 1048576
+log_kept_bytes_max = 65536
+idle_flush_s = 2
+"""
 FRESH_TABLE = "fresh"
 
 
@@ -25,8 +32,8 @@ class Node(Member):
         self.number, self.disk = number, disk_of(folder)
         self.data_dir = self.disk.path / "data"
 
-    def is_told(self, advertise, join):
-        text = f'[cluster]\nadvertise = "127.0.0.1:{advertise}"\n'
+    def is_told(self, advertise, join, more):
+        text = f'{more}[cluster]\nadvertise = "127.0.0.1:{advertise}"\n'
         if join:
             text += f'join = "127.0.0.1:{join}"\n'
         self.config.write_text(text)
@@ -98,8 +105,9 @@ class Scene:
         else:
             self.say("no faults of the network: asked for")
         port_of = lambda node: self.links.port(node.number) if self.links else node.node_port
+        storage = FLUSH_OFTEN if options.flush == "often" else ""
         for node in self.nodes:
-            node.is_told(port_of(node), port_of(self.nodes[0]) if node.number > 1 else None)
+            node.is_told(port_of(node), port_of(self.nodes[0]) if node.number > 1 else None, storage)
 
     def start_nodes(self, nodes):
         """One after the other, so that each is known by its number."""

@@ -239,6 +239,16 @@ fn take(body: &mut Bytes, bytes: usize) -> Option<Bytes> {
     (bytes <= body.len()).then(|| body.split_to(bytes))
 }
 
+/// Whatever bytes come must be read or refused.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz(bytes: &[u8]) {
+    let body = Bytes::copy_from_slice(bytes);
+    if let Some(ask) = Ask::decode(body.clone()) {
+        assert_eq!(Ask::decode(ask.encode()), Some(ask));
+    }
+    let _ = (Answer::decode(body.clone()), Piece::decode(body));
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

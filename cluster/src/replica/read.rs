@@ -6,7 +6,12 @@ use super::{
     types::{TypeConfig, Vote},
     write::Missed,
 };
-use crate::{MemberId, Result, route::Hint};
+use crate::{
+    MemberId, Result,
+    planted::{Fault, is_planted},
+    route::Hint,
+    tasks::{self, timeout},
+};
 use openraft::{
     LinearizerOption,
     async_runtime::WatchReceiver,
@@ -14,7 +19,6 @@ use openraft::{
 };
 use oribi_model::LogIndex;
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
 
 impl Replica {
     /// Whether it is the only voter of its group.
@@ -38,6 +42,9 @@ impl Replica {
         wait: Duration,
     ) -> Result<Option<LogIndex>, Missed> {
         if self.is_alone() {
+            return Ok(self.applied_index());
+        }
+        if is_planted(Fault::ReadWithoutMajority) && self.standing().leads {
             return Ok(self.applied_index());
         }
         let proof = async {
@@ -105,7 +112,7 @@ impl Replica {
             Instance::Running(running) => Some(running.clone()),
             Instance::Resting | Instance::Closed => None,
         };
-        let Some(running) = running else { return tokio::time::sleep(wait).await };
+        let Some(running) = running else { return tasks::sleep(wait).await };
         let waiting = running.raft.wait(Some(wait));
         let _ = waiting.metrics(|metrics| elected(&metrics.vote) > known, "a leader").await;
     }

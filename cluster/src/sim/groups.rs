@@ -5,6 +5,7 @@ mod clients;
 mod hall;
 mod host;
 mod judge;
+mod readers;
 mod scene;
 mod tests;
 mod world;

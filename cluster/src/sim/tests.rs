@@ -1,7 +1,10 @@
 //! Seeds, and the judge.
 
 use super::{faults::Fault, wire::Weather, world::World};
-use crate::liveness::{Action, Doubt, SUSPECT_MS};
+use crate::{
+    liveness::{Action, Doubt, SUSPECT_MS},
+    planted::{self, plant},
+};
 use oribi_model::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -157,6 +160,16 @@ fn a_seed_decides_everything() {
     for seed in [5, 6] {
         assert_eq!(run(seed).unwrap().0, run(seed).unwrap().0);
     }
+}
+
+#[test]
+fn a_connection_that_is_read_on_is_found() {
+    plant(Some(planted::Fault::SupersededStillRead));
+    let seeds = 1..=number("SIM_SEEDS").unwrap_or(40);
+    let found = seeds.into_iter().find_map(|seed| Some((seed, run(seed).err()?)));
+    plant(None);
+    let (seed, what) = found.expect("nothing finds it");
+    println!("SupersededStillRead: {seed} seeds: {what}");
 }
 
 #[test]

@@ -196,6 +196,11 @@ pub(crate) fn now() -> Option<Instant> {
     here().map(|shared| shared.base + shared.state.lock().now)
 }
 
+/// How much time has passed in the simulation.
+pub(crate) fn elapsed() -> Duration {
+    here().map_or(Duration::ZERO, |shared| shared.state.lock().now)
+}
+
 /// Starts a task of the owner whose task runs.
 pub(crate) fn spawn<F>(future: F) -> oneshot::Receiver<F::Output>
 where

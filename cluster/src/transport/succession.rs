@@ -6,7 +6,10 @@
 //! read no further, before the first frame of the new one is looked at.
 
 use super::{Agreed, Channel};
-use crate::Boot;
+use crate::{
+    Boot,
+    planted::{Fault, is_planted},
+};
 use oribi_model::NodeId;
 use std::collections::BTreeMap;
 
@@ -61,6 +64,9 @@ impl Succession {
             ended.extend(std::mem::take(&mut peer.connections).into_values());
         }
         ended.extend(peer.connections.insert(channel, connection));
+        if is_planted(Fault::SupersededStillRead) {
+            ended.clear();
+        }
         Ok((connection, ended))
     }
 
@@ -68,6 +74,7 @@ impl Succession {
     pub fn is_current(&self, node: NodeId, channel: Channel, connection: Connection) -> bool {
         let peer = self.peers.get(&node);
         peer.and_then(|peer| peer.connections.get(&channel)) == Some(&connection)
+            || is_planted(Fault::SupersededStillRead)
     }
 
     /// Notes that a connection has ended. `true` where it counted until now, so that nothing of

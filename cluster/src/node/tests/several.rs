@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Assignment, Boot, ClusterId, MemberId, WriteOutcome,
-    elections::{Lives, Supervisor},
+    elections::{Lives, Said, Supervisor},
     route::wire,
     transport::{
         Agreed, CallError, Channel, Frame, Kind, Network, Pending, Request, Role, Service,
@@ -76,24 +76,6 @@ impl Network for Door {
     }
 }
 
-/// Who is dead, as the test says.
-#[derive(Default)]
-struct Said(Mutex<BTreeSet<NodeId>>);
-
-impl Lives for Said {
-    fn trusts(&self, node: NodeId) -> bool {
-        !self.0.lock().contains(&node)
-    }
-
-    fn is_dead(&self, node: NodeId, _: &BTreeSet<NodeId>) -> bool {
-        !self.trusts(node)
-    }
-
-    fn trusts_majority(&self, voters: &BTreeSet<NodeId>) -> bool {
-        voters.iter().filter(|node| self.trusts(**node)).count() > voters.len() / 2
-    }
-}
-
 /// Three nodes that all have a replica of everything.
 struct Three {
     hall: Arc<Hall>,
@@ -158,7 +140,7 @@ impl Three {
         let node = Node::open_among("/data".into(), small(), disk, clock, around).await;
         let node = node.unwrap();
         self.hall.nodes.lock().insert(NodeId(id), node);
-        self.said.0.lock().remove(&NodeId(id));
+        self.said.came_back(NodeId(id));
         let supervisor = Arc::<Supervisor>::default();
         let (hall, said, running) = (self.hall.clone(), self.said.clone(), supervisor.clone());
         self.tasks.spawn(async move {
@@ -178,7 +160,7 @@ impl Three {
         let disk = self.disks.get_mut(&id).unwrap();
         *disk = disk.reboot(id.into());
         self.supervisors.remove(&id).unwrap().stop();
-        self.said.0.lock().insert(NodeId(id));
+        self.said.died(NodeId(id));
         self.supervisors.values().for_each(|supervisor| supervisor.look_now());
         node.stop().await;
     }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     CopyOptions, Incarnation, WriteOutcome,
-    elections::{Lives, Supervisor},
+    elections::{Said, Supervisor},
     transport::{CallError, Frame, Kind, Pending, Refusal, Request, Role},
 };
 use bytes::Bytes;
@@ -353,24 +353,6 @@ async fn what_is_for_another_replica_changes_nothing() {
     group.end().await;
 }
 
-/// Who is dead, as the test says.
-#[derive(Default)]
-struct Said(Mutex<BTreeSet<NodeId>>);
-
-impl Lives for Said {
-    fn trusts(&self, node: NodeId) -> bool {
-        !self.0.lock().contains(&node)
-    }
-
-    fn is_dead(&self, node: NodeId, _: &BTreeSet<NodeId>) -> bool {
-        !self.trusts(node)
-    }
-
-    fn trusts_majority(&self, voters: &BTreeSet<NodeId>) -> bool {
-        voters.iter().filter(|node| self.trusts(**node)).count() > voters.len() / 2
-    }
-}
-
 /// A supervisor for each node, all of which are told who is dead.
 struct Supervisors {
     said: Arc<Said>,
@@ -395,12 +377,12 @@ impl Supervisors {
     }
 
     fn died(&self, node: u32) {
-        self.said.0.lock().insert(NodeId(node));
+        self.said.died(NodeId(node));
         self.all.iter().for_each(|supervisor| supervisor.look_now());
     }
 
     fn came_back(&self, node: u32) {
-        self.said.0.lock().remove(&NodeId(node));
+        self.said.came_back(NodeId(node));
         self.all.iter().for_each(|supervisor| supervisor.restarted(NodeId(node)));
     }
 

@@ -12,8 +12,8 @@ use crate::{
     transport::{CallError, Channel, Frame, Kind, Network, Pending, Refusal, Request, Role},
 };
 use bytes::Bytes;
-use oribi_model::NodeId;
-use oribi_store::log::GroupId;
+use oribi_model::{ArrivalClock, NodeId};
+use oribi_store::{Tablet, log::GroupId};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +46,8 @@ pub(super) struct Arrival {
 pub(super) struct Place {
     pub(super) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(super) replicas: BTreeMap<GroupId, Arc<Replica>>,
+    pub(super) tablets: BTreeMap<GroupId, Arc<Tablet>>,
+    pub(super) arrival: ArrivalClock,
 }
 
 type Way = (NodeId, NodeId);
@@ -141,6 +143,15 @@ impl Hall {
 
     pub(super) fn replica(&self, node: NodeId, group: GroupId) -> Option<Arc<Replica>> {
         self.0.lock().places.get(&node)?.replicas.get(&group).cloned()
+    }
+
+    pub(super) fn tablet(&self, node: NodeId, group: GroupId) -> Option<Arc<Tablet>> {
+        self.0.lock().places.get(&node)?.tablets.get(&group).cloned()
+    }
+
+    /// What gives times of arrival to rows that come to a node.
+    pub(super) fn arrival(&self, node: NodeId) -> Option<ArrivalClock> {
+        self.0.lock().places.get(&node).map(|place| place.arrival.clone())
     }
 
     /// A connection, made where there is none.

@@ -5,6 +5,7 @@ use crate::{
     Assignment, CopyOptions, MemberId, Replica,
     elections::Supervisor,
     node::TabletMachine,
+    planted::{Fault, is_planted},
     replica::Instances,
     tasks::{
         self,
@@ -12,7 +13,7 @@ use crate::{
     },
     transport::{Network, Refusal},
 };
-use oribi_model::{Bucket, NodeId, TableId, TabletId, TabletSpec, TimeRange};
+use oribi_model::{ArrivalClock, Bucket, Clock, NodeId, TableId, TabletId, TabletSpec, TimeRange};
 use oribi_store::{
     Tablet, TabletOptions, Trash,
     disk::{Disk, create_dir_durably, sim::SimDisk},
@@ -22,7 +23,10 @@ use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -37,6 +41,8 @@ pub(super) struct Host {
     nodes: Vec<NodeId>,
     pub(super) boot: u64,
     pub(super) disk: SimDisk,
+    /// How far the clock of the node is ahead of time, ns.
+    pub(super) ahead_ns: Arc<AtomicI64>,
     /// Until when the disk syncs nothing.
     stalled: Arc<Mutex<Option<Instant>>>,
     pub(super) run: Option<Run>,
@@ -53,6 +59,19 @@ struct Hosted {
     replica: Arc<Replica>,
 }
 
+/// A clock that goes on by 10 ms at once, like those of some machines, and need not be right.
+struct CoarseClock(Arc<AtomicI64>);
+
+impl Clock for CoarseClock {
+    fn now_ns(&self) -> i64 {
+        const TICK_NS: i64 = 10_000_000;
+        /// Long before it, no clock is that far behind.
+        const START_NS: i64 = 1_700_000_000_000_000_000;
+        let now_ns = START_NS + tasks::simulated::elapsed().as_nanos() as i64;
+        (now_ns + self.0.load(Ordering::Relaxed)) / TICK_NS * TICK_NS
+    }
+}
+
 pub(super) fn owner_of(node: NodeId) -> Owner {
     node.0
 }
@@ -60,7 +79,8 @@ pub(super) fn owner_of(node: NodeId) -> Owner {
 impl Host {
     pub(super) fn new(id: NodeId, nodes: &[NodeId]) -> Host {
         let (nodes, disk) = (nodes.to_vec(), SimDisk::new());
-        Host { id, nodes, boot: 0, disk, stalled: Arc::default(), run: None }
+        let (ahead_ns, stalled) = (Arc::default(), Arc::default());
+        Host { id, nodes, boot: 0, disk, ahead_ns, stalled, run: None }
     }
 
     pub(super) fn stall(&self, duration: Duration) {
@@ -96,9 +116,11 @@ impl Host {
             hosted.iter().map(|one| (one.group, one.replica.clone())).collect();
         let (arrivals, arriving) = mpsc::unbounded_channel();
         let (owner, supervisor) = (owner_of(self.id), Arc::<Supervisor>::default());
-        let tablets = hosted.iter().map(|one| (one.group, one.tablet.clone())).collect();
-        self.run = Some(Run { tablets, supervisor: supervisor.clone() });
-        hall.open(self.id, Place { arrivals, replicas: replicas.clone() });
+        let tablets: BTreeMap<_, _> =
+            hosted.iter().map(|one| (one.group, one.tablet.clone())).collect();
+        self.run = Some(Run { tablets: tablets.clone(), supervisor: supervisor.clone() });
+        let (replicas_here, arrival) = (replicas.clone(), self.arrival());
+        hall.open(self.id, Place { arrivals, replicas: replicas_here, tablets, arrival });
         simulated::spawn_of(owner, step_log(log, due, self.stalled.clone()));
         simulated::spawn_of(owner, serve(replicas.clone(), arriving));
         let lives = Door(self.id, hall.clone());
@@ -110,6 +132,15 @@ impl Host {
             simulated::spawn_of(owner, maintain(one));
         }
         Ok(())
+    }
+
+    /// Gives times of arrival by the node's clock.
+    fn arrival(&self) -> ArrivalClock {
+        let arrival = ArrivalClock::new(Arc::new(CoarseClock(self.ahead_ns.clone())));
+        if !is_planted(Fault::ArrivalWithoutSlot) {
+            arrival.share(self.id.0 as u8);
+        }
+        arrival
     }
 
     /// What it has given before, it knows.

@@ -1,14 +1,13 @@
 //! What must hold at any time, and what must in the end.
 
 use super::{
-    clients::{Became, VALUE},
+    clients::{Became, RowKey, VALUE},
     host::GROUPS,
     scene::Scene,
 };
 use crate::MemberId;
 use oribi_model::{
-    ColumnRead, ColumnType, LogIndex, NodeId, RowsWanted, ScanSpec, SeriesFilter, SeriesKey,
-    TimeRange, Value,
+    ColumnRead, ColumnType, LogIndex, NodeId, RowsWanted, ScanSpec, SeriesFilter, TimeRange, Value,
 };
 use oribi_store::{Tablet, log::GroupId};
 use std::{
@@ -16,7 +15,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-type Held = BTreeMap<SeriesKey, i64>;
+pub(super) type Held = BTreeMap<RowKey, i64>;
 
 #[derive(Default)]
 pub(super) struct Judge {
@@ -32,6 +31,9 @@ pub(super) struct Judge {
 impl Judge {
     pub(super) fn look(&mut self, scene: &Scene) -> Result<(), String> {
         self.looks += 1;
+        if let Some(wrong) = scene.ledger.wrong.lock().take() {
+            return Err(wrong);
+        }
         for (node, host) in &scene.hosts {
             let Some(run) = &host.run else { continue };
             for (group, tablet) in &run.tablets {
@@ -149,7 +151,7 @@ fn look_at_copies(scene: &Scene, node: NodeId, group: GroupId) -> Result<(), Str
     }
 }
 
-/// Of each key the last value that was acked is there, or one that was tried after it and not
+/// Of each row the last value that was acked is there, or one that was tried after it and not
 /// refused.
 fn look_at_ledger(scene: &Scene, group: GroupId, held: &Held) -> Result<(), String> {
     let tries = scene.ledger.tries.lock();
@@ -176,13 +178,13 @@ fn look_at_ledger(scene: &Scene, group: GroupId, held: &Held) -> Result<(), Stri
 
 fn digest_of(held: &Held) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for (key, value) in held {
-        (key.as_bytes(), value).hash(&mut hasher);
+    for ((series, time_ns), value) in held {
+        (series.as_bytes(), time_ns, value).hash(&mut hasher);
     }
     hasher.finish()
 }
 
-fn read(tablet: &Tablet) -> Result<Held, String> {
+pub(super) fn read(tablet: &Tablet) -> Result<Held, String> {
     let spec = ScanSpec {
         columns: vec![ColumnRead { id: VALUE, column_type: ColumnType::Int }],
         time: TimeRange::ALL,
@@ -196,7 +198,7 @@ fn read(tablet: &Tablet) -> Result<Held, String> {
         for (series, rows) in block.runs() {
             for row in rows {
                 if let Some(Value::Int(value)) = block.columns[0].get(row) {
-                    held.insert(series.clone(), value);
+                    held.insert((series.clone(), block.times[row]), value);
                 }
             }
         }

@@ -23,7 +23,10 @@ fn groups_lose_nothing_and_agree_whatever_befalls_them() {
     for seed in &seeds {
         let outcome = run_seed(*seed).unwrap_or_else(|what| panic!("{what}"));
         println!("seed {seed}: {outcome:?}");
-        assert!(outcome.faults > 10 && outcome.stored > 40, "seed {seed}: {outcome:?}");
+        assert!(
+            outcome.faults > 10 && outcome.stored > 40 && outcome.reads > 20,
+            "seed {seed}: {outcome:?}"
+        );
         segments += outcome.segments;
     }
     assert!(segments > 0 || seeds.len() == 1, "nothing was copied");
@@ -55,6 +58,8 @@ fn planted_faults_are_found() {
         Fault::AppliedBeyondCommit,
         Fault::PurgedWhileCopying,
         Fault::TakenOverLive,
+        Fault::ReadWithoutMajority,
+        Fault::ArrivalWithoutSlot,
     ] {
         let (seed, what) = found(fault).unwrap_or_else(|| panic!("nothing finds {fault:?}"));
         println!("{fault:?}: {seed} seeds: {what}");

@@ -4,18 +4,25 @@ use super::{
     clients,
     host::{Host, owner_of},
     judge::Judge,
+    readers,
     scene::Scene,
 };
 use crate::{CopyOptions, sim::timeline::Random, tasks::simulated::Simulation};
 use oribi_model::NodeId;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 const CLIENTS: u64 = 4;
+const ARRIVAL_CLIENTS: u64 = 2;
 /// How long faults befall the cluster.
 const FAULTS_MS: u64 = 6_000;
 /// Within this all is well after the last of them.
 const PEACE_MS: u64 = 60_000;
 const LOOK_MS: u64 = 20;
+const HOUR_NS: u64 = 3_600_000_000_000;
 
 pub(super) struct World {
     simulation: Simulation,
@@ -39,6 +46,8 @@ pub(super) struct Outcome {
     pub(super) faults: usize,
     /// Offers of copies, and pieces.
     pub(super) segments: usize,
+    /// Questions that were answered.
+    pub(super) reads: usize,
     /// What the replicas hold in the end, in short.
     pub(super) digest: u64,
 }
@@ -51,7 +60,8 @@ pub(super) fn run(seed: u64) -> Result<Outcome, String> {
     let told = outcome.map_err(|what| format!("seed {seed}, at {} ms: {what}", world.now_ms));
     let digest = told?;
     let (stored, faults) = (world.scene.ledger.stored_count(), world.faults);
-    Ok(Outcome { stored, faults, segments: world.scene.hall.segments(), digest })
+    let reads = world.scene.ledger.reads.load(Ordering::Relaxed);
+    Ok(Outcome { stored, faults, segments: world.scene.hall.segments(), reads, digest })
 }
 
 impl World {
@@ -62,7 +72,13 @@ impl World {
         let nodes: Vec<NodeId> = (1..=count).map(NodeId).collect();
         let kept_bytes_max = if random.one_in(2) { 0 } else { 1 << 20 };
         let copies = CopyOptions { kept_bytes_max, ..CopyOptions::default() };
-        let hosts = nodes.iter().map(|node| (*node, Host::new(*node, &nodes))).collect();
+        let hosts: BTreeMap<NodeId, Host> =
+            nodes.iter().map(|node| (*node, Host::new(*node, &nodes))).collect();
+        for host in hosts.values() {
+            // Half of the clusters have clocks that are apart.
+            let ahead_ns = random.below(2) * random.below(2 * HOUR_NS);
+            host.ahead_ns.store(ahead_ns as i64, Ordering::Relaxed);
+        }
         World {
             simulation,
             random,
@@ -85,6 +101,10 @@ impl World {
         for client in 1..=CLIENTS {
             clients::start(client, &self.nodes, &self.scene.hall, &self.scene.ledger);
         }
+        for client in CLIENTS + 1..=CLIENTS + ARRIVAL_CLIENTS {
+            clients::start_arrivals(client, &self.nodes, &self.scene.hall, &self.scene.ledger);
+        }
+        readers::start(&self.nodes, &self.scene.hall, &self.scene.ledger);
         let mut next_ms = 500;
         while self.now_ms < FAULTS_MS {
             self.pass(judge)?;
@@ -144,7 +164,7 @@ impl World {
         let node = self.random.pick(&self.nodes);
         let others: Vec<_> = self.nodes.iter().copied().filter(|other| *other != node).collect();
         let other = self.random.pick(&others);
-        match self.random.below(14) {
+        match self.random.below(15) {
             0 | 1 => self.kill(node),
             2 => self.nodes.clone().into_iter().for_each(|node| self.kill(node)),
             3 | 4 => self.cut_power_soon(node),
@@ -163,6 +183,11 @@ impl World {
             }
             11 => self.scene.hall.reset(node, other),
             12 => self.scene.hall.open_all(),
+            13 => {
+                // Never back: a node that has ended forgets which times it has given.
+                let jump_ns = self.random.below(HOUR_NS) as i64;
+                self.scene.hosts[&node].ahead_ns.fetch_add(jump_ns, Ordering::Relaxed);
+            }
             _ => {
                 let rough = self.random.one_in(2);
                 self.scene
