@@ -34,9 +34,9 @@ use crate::{
 use applied::Applied;
 use copies::Incoming;
 use inbox::Inbox;
-use leading::Deserted;
 use instance::{Instance, Running};
 pub(crate) use instances::{Instances, Usage, to_rest};
+use leading::Deserted;
 use machine::MachineAdapter;
 pub use members::Members;
 use openraft::EntryPayload;

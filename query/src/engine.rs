@@ -171,7 +171,7 @@ impl QueryEngine {
         if !will_do(&plan) {
             return Ok(None);
         }
-        Ok(Some(strategy::figures(read, &plan, options, &watch)?.to_bytes(&plan)))
+        strategy::figures(read, &plan, options, &watch).map(Some)
     }
 
     /// What a question means now.
@@ -275,7 +275,7 @@ fn figures(shared: &Shared, asked: &WindowPlan, watch: &Arc<Watch>) -> Result<Ve
     let Shared { options, filters, .. } = shared;
     let read = begun(shared, watch)?;
     let plan = plan::bind(asked, read.as_ref(), filters, options)?;
-    Ok(strategy::figures(read.as_ref(), &plan, options, watch)?.to_bytes(&plan))
+    strategy::figures(read.as_ref(), &plan, options, watch)
 }
 
 async fn sql(

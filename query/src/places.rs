@@ -50,7 +50,7 @@ pub(crate) fn figures(
         let own = strategy::figures(&*here, plan, options, watch);
         (own, asks.into_iter().map(|ask| ask.join()).collect::<Vec<_>>())
     });
-    let mut parts = vec![Bytes::from(own?.to_bytes(plan))];
+    let mut parts = vec![Bytes::from(own?)];
     for other in others {
         match other {
             Ok(Ok(part)) => parts.push(part.into()),

@@ -36,14 +36,24 @@ pub(crate) fn answer(
     Ok(finished.stats())
 }
 
-/// The figures of all rows that are here.
+/// The figures of the rows that are here, for [`merged`]: of all of them, or of so many that the
+/// answer cannot need others.
 pub(crate) fn figures(
     read: &dyn ReadPath,
     plan: &Plan,
     options: &QueryOptions,
     watch: &Arc<Watch>,
-) -> Result<Figures> {
-    fold(read, plan, plan.range, stored(read, plan), options, watch)
+) -> Result<Vec<u8>> {
+    if let Some(figures) = last_rows(read, plan, options, watch)? {
+        return Ok(figures.to_bytes(plan));
+    }
+    let span = stored(read, plan);
+    if let Some(span) = span
+        && let Some(figures) = enough_from_one_end(read, plan, span, options, watch)?
+    {
+        return Ok(figures);
+    }
+    Ok(fold(read, plan, plan.range, span, options, watch)?.to_bytes(plan))
 }
 
 /// Writes the answer that figures from elsewhere make together.
@@ -78,8 +88,8 @@ fn finished<'a>(
     watch: &Arc<Watch>,
 ) -> Result<Finished<'a>> {
     let span = stored(read, plan);
-    if let Some(answer) = last_rows(read, plan, options, watch)? {
-        return Ok(answer);
+    if let Some(figures) = last_rows(read, plan, options, watch)? {
+        return finish(plan, figures.settle(plan, watch)?, options, watch);
     }
     if let Some(span) = span
         && let Some(answer) = from_one_end(read, plan, span, options, watch)?
@@ -89,14 +99,14 @@ fn finished<'a>(
     scan(read, plan, plan.range, span, options, watch)
 }
 
-/// Answers a question for nothing but last values from the last row of each series. `None`: some
-/// series lacks a value there, so all must be read.
-fn last_rows<'a>(
+/// The figures of a question for nothing but last values, made of the last row of each series. `None`:
+/// some series lacks a value there, so all must be read, or it is another question.
+fn last_rows(
     read: &dyn ReadPath,
-    plan: &'a Plan,
+    plan: &Plan,
     options: &QueryOptions,
     watch: &Arc<Watch>,
-) -> Result<Option<Finished<'a>>> {
+) -> Result<Option<Figures>> {
     let only_last = plan.items.iter().all(|item| item.function == Function::Last);
     let whole = matches!(plan.windows, Windows::Whole) && plan.filter.is_of_series();
     if !only_last || !whole || plan.range.is_empty() {
@@ -121,8 +131,7 @@ fn last_rows<'a>(
         windows_max: options.windows_max,
         sharing: Sharing { threads: 1, ..options.sharing() },
     };
-    let figures = operator::run(plan, (parts, tablets), Some((0, 0)), limits, watch)?;
-    finish(plan, figures.settle(plan, watch)?, options, watch).map(Some)
+    operator::run(plan, (parts, tablets), Some((0, 0)), limits, watch).map(Some)
 }
 
 /// Which series a step reads.
@@ -188,34 +197,13 @@ fn from_one_end<'a>(
     options: &QueryOptions,
     watch: &Arc<Watch>,
 ) -> Result<Option<Finished<'a>>> {
-    /// How much longer each step is than the one before.
-    const GROWTH: i64 = 16;
     let Some(limit) = plan.limit else { return Ok(None) };
-    if matches!(plan.windows, Windows::Whole) || limit == 0 {
-        return Ok(None);
-    }
-    // Rows may have come since the statistics were taken, so the end stays open.
-    let last = plan.windows.at(span.end - 1).index;
-    let first = plan.windows.at(span.start).index;
-    let mut windows = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let is_worth_it = |windows: i64| windows < last.saturating_sub(first) / 4;
-    if !is_worth_it(windows) {
+    let mut ends = ends(plan, span, limit).peekable();
+    if ends.peek().is_none() {
         return Ok(None);
     }
     let Some(groups) = live_groups(read, plan, watch)? else { return Ok(None) };
-    while is_worth_it(windows) {
-        let (range, bounds) = match plan.order {
-            Order::Descending => {
-                let first = last.saturating_sub(windows);
-                let start = plan.windows.start(first).max(plan.range.start);
-                (TimeRange::new(start, plan.range.end), (first, last))
-            }
-            Order::Ascending => {
-                let end = plan.windows.start(first.saturating_add(windows));
-                let range = TimeRange::new(plan.range.start, end.min(plan.range.end));
-                (range, (first, first.saturating_add(windows) - 1))
-            }
-        };
+    for (range, bounds) in ends {
         let figures = fold(read, plan, range, Some(range.intersect(span)), options, watch)?;
         let part = Part { first: bounds.0, last: bounds.1, groups: groups.clone() };
         let figures = figures.settle(plan, watch)?;
@@ -223,9 +211,62 @@ fn from_one_end<'a>(
         if let Some(answer) = answer.filter(|answer| answer.rows() >= limit) {
             return Ok(Some(answer));
         }
-        windows = windows.saturating_mul(GROWTH);
     }
     Ok(None)
+}
+
+/// The figures of so many windows from the end that the order wants that they alone make as many rows
+/// as are wanted: rows of elsewhere add to these, and the others come after. `None`: all are needed.
+fn enough_from_one_end(
+    read: &dyn ReadPath,
+    plan: &Plan,
+    span: TimeRange,
+    options: &QueryOptions,
+    watch: &Arc<Watch>,
+) -> Result<Option<Vec<u8>>> {
+    // What is filled into empty windows may come from beyond.
+    let Some(limit) = plan.limit.filter(|_| plan.fill == Fill::None) else { return Ok(None) };
+    for (range, _) in ends(plan, span, limit) {
+        let figures = fold(read, plan, range, Some(range.intersect(span)), options, watch)?;
+        let bytes = figures.to_bytes(plan);
+        let rows = finish(plan, figures.settle(plan, watch)?, options, watch)?.rows();
+        if rows >= limit {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+/// Growing parts of the range from the end that the order wants, with their first and last window, as
+/// long as they are but a part.
+fn ends(
+    plan: &Plan,
+    span: TimeRange,
+    limit: usize,
+) -> impl Iterator<Item = (TimeRange, (i64, i64))> {
+    /// How much longer each step is than the one before.
+    const GROWTH: i64 = 16;
+    // Rows may have come since the statistics were taken, so the end stays open.
+    let last = plan.windows.at(span.end - 1).index;
+    let first = plan.windows.at(span.start).index;
+    let least = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let none = matches!(plan.windows, Windows::Whole) || limit == 0;
+    let steps = std::iter::successors((!none).then_some(least), |windows| {
+        Some(windows.saturating_mul(GROWTH))
+    });
+    let is_part = move |windows: &i64| *windows < last.saturating_sub(first) / 4;
+    steps.take_while(is_part).map(move |windows| match plan.order {
+        Order::Descending => {
+            let first = last.saturating_sub(windows);
+            let start = plan.windows.start(first).max(plan.range.start);
+            (TimeRange::new(start, plan.range.end), (first, last))
+        }
+        Order::Ascending => {
+            let end = plan.windows.start(first.saturating_add(windows));
+            let range = TimeRange::new(plan.range.start, end.min(plan.range.end));
+            (range, (first, first.saturating_add(windows) - 1))
+        }
+    })
 }
 
 /// The groups that have a value, where empty windows of each are filled; told by the last row of each

@@ -150,6 +150,7 @@ proptest! {
             let expected = match found {
                 Ok(_) | Err(Error::Figures { .. } | Error::Overflow { .. }) => true,
                 Err(Error::TooManyWindows { .. } | Error::AnswerLimit { .. }) => true,
+                Err(Error::MemoryLimit { .. }) => true,
                 Err(other) => return Err(TestCaseError::fail(other.to_string())),
             };
             prop_assert!(expected);
@@ -165,6 +166,45 @@ fn figures_of_another_question_are_refused() {
     for other in [plan(None, None), plan(None, Some("host,room"))] {
         let found = answer(&runtime, &engine, &other, Some(vec![figures.clone()]));
         assert!(matches!(found, Err(Error::Figures { .. })), "{other:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Where each node reads no more than the answer may need of it.
+    #[test]
+    fn figures_of_parts_make_the_answer_of_one(
+        rows in rows(),
+        owners in prop::collection::vec(0usize..3, 10),
+        select in prop::sample::select(&["max(i), count(*)", "last(f)", "last(f), last(time)", "delta(i)"][..]),
+        window in prop::option::of(prop::sample::select(&["3ns", "20ns"][..])),
+        group_by in prop::option::of(prop::sample::select(&["host", "*"][..])),
+        fill in prop::sample::select(&["none", "null"][..]),
+        order in prop::sample::select(&["asc", "desc"][..]),
+        limit in prop::option::of(1u32..6),
+    ) {
+        let runtime = runtime();
+        let text = |text: &str| Some(text.to_owned());
+        let question = Question {
+            table: text("m"),
+            select: text(select),
+            window: window.and_then(text),
+            group_by: group_by.and_then(text),
+            fill: text(fill),
+            order: text(order),
+            limit: limit.map(|limit| limit.to_string()),
+            ..Question::default()
+        };
+        let plan = question.plan(0).unwrap();
+        let whole = answer(&runtime, &engine(&rows), &plan, None).unwrap();
+        let owner = |time: i64| owners[(time.div_euclid(100) + 5) as usize];
+        let own = |node: usize| -> Vec<Row> {
+            rows.iter().filter(|(_, time, _)| owner(*time) == node).cloned().collect()
+        };
+        let figures = |node| runtime.block_on(engine(&own(node)).figures(plan.clone())).unwrap();
+        let merged = answer(&runtime, &engine(&[]), &plan, Some((0..3).map(figures).collect()));
+        prop_assert_eq!(merged.unwrap(), whole);
     }
 }
 

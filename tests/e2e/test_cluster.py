@@ -127,6 +127,59 @@ def test_a_table_of_a_node_that_lived_alone_gets_copies(members):
         member.stop()
 
 
+def test_a_stale_question_is_answered_near_by_and_says_how_old_that_is(members):
+    first = members(1).start()
+    everybody = [first, *(members(number, [first.address]).start() for number in (2, 3))]
+    until_together(everybody)
+    lines = "\n".join(f"m,host=a v={at} {1_700_000_000 + at}" for at in range(100))
+    url = f"{first.url}/api/v2/write?bucket=default&precision=s"
+    assert requests.post(url, data=lines, timeout=60).status_code == 204
+    last = everybody[-1]
+    asked = {"table": "m", "select": "count(*)"}
+
+    def near(member, bound):
+        return member.query(**asked, consistency="stale", staleness_max=bound)
+
+    def counts(member):
+        answer = near(member, "10s")
+        return answer.status_code == 200 and answer.json()["rows"][0][-1] == 100 and answer.json()["stats"]
+
+    stats = wait_for(lambda: counts(last), "a stale answer")
+    assert 0 <= stats["staleness_ms"] <= 10_000 and stats["nodes"] >= 1 and stats["tablets"] == 1
+    stats = last.query(**asked).json()["stats"]
+    assert "staleness_ms" not in stats and stats["nodes"] >= 1 and stats["tablets"] == 1
+    sql = {"q": "SELECT count(*) FROM m", "consistency": "stale"}
+    stats = requests.get(f"{last.url}/api/v1/sql", params=sql, timeout=60).json()["stats"]
+    assert stats["staleness_ms"] <= 10_000
+    # All that any node says of its replicas shows at each.
+    for member in everybody:
+
+        def told(member=member):
+            tablets = requests.get(f"{member.url}/api/v1/tablets?table=m", timeout=10).json()["tablets"]
+            of = [replica for tablet in tablets for replica in tablet["replicas"]]
+            return len(of) == 3 and all(one["lag"] == 0 and one["applied"] is not None for one in of)
+
+        wait_for(told, "what all replicas have applied")
+        assert all(node["disk_free_bytes"] > 0 for node in member.cluster()["nodes"])
+    # Without the others nothing is current, and what is near may still be read.
+    for member in everybody[:2]:
+        member.kill()
+    answer = near(last, "1h")
+    assert answer.status_code == 200 and answer.json()["rows"][0][-1] == 100
+    answer = near(last, "0s")
+    assert answer.status_code == 503 and answer.json()["type"] == "/problems/too-stale", answer.text
+    assert "staleness_max is 0 ms" in answer.json()["detail"]
+    assert last.query(**asked).status_code == 503
+
+    def known():
+        health = requests.get(f"{last.url}/health", timeout=10)
+        names = {check["name"] for check in health.json()["checks"]}
+        return health.status_code == 200 and {"node 1", "node 2", "tablets, leaders", "tablets, replicas"} <= names
+
+    wait_for(known, "the node to say what it knows of the others")
+    last.kill()
+
+
 def refusal(member):
     """What a node says that ends by itself."""
     member.start(wait=False)

@@ -52,6 +52,26 @@ impl Node {
         }
     }
 
+    /// The entry up to which the catalog is here.
+    pub(super) fn catalog_index(&self) -> LogIndex {
+        self.catalog_replica.applied_index().unwrap_or(LogIndex(0))
+    }
+
+    /// Waits until the catalog that is here is as far as that of another node, from a thread that may
+    /// block.
+    pub(super) fn wait_for_catalog_at(&self, index: LogIndex) -> Result<()> {
+        if self.catalog_index() >= index {
+            return Ok(());
+        }
+        self.block_on(move |node| async move {
+            if node.catalog_replica.reaches(index, WHOLE_WAIT).await {
+                return Ok(());
+            }
+            let reason = "this node has not followed the catalog in time".to_owned();
+            Err(Error::Unavailable { group: CATALOG_GROUP.0, reason })
+        })
+    }
+
     /// Does `work` on the node's own runtime, and waits for it on this thread.
     pub(super) fn block_on<T, F>(&self, work: impl FnOnce(Arc<Node>) -> F) -> Result<T>
     where

@@ -90,14 +90,16 @@ impl AskedNode {
     }
 
     /// Waits until the catalog is as current as the question asks for. Blocks.
-    pub(super) fn find_tables(&self) -> Result<()> {
+    pub(super) fn find_tables(&mut self) -> Result<()> {
         match self.view.as_of.consistency {
             Consistency::Linearizable => {
                 let behind = |error: crate::Error| oribi_model::Error::Behind(error.to_string());
-                self.node.wait_for_catalog().map_err(behind)
+                self.node.wait_for_catalog().map_err(behind)?;
             }
-            Consistency::Stale(max) => self.node.bound_age(&self.view, vec![CATALOG_GROUP], max),
+            Consistency::Stale(max) => self.node.bound_age(&self.view, vec![CATALOG_GROUP], max)?,
         }
+        self.view.as_of.catalog = self.node.catalog_index();
+        Ok(())
     }
 
     /// Waits until these tablets are as current as the question asks for, which another node asks.
@@ -109,8 +111,7 @@ impl AskedNode {
 
     /// Begins a question of another node about these tablets, which must be here. Blocks.
     pub(super) fn begin(&self, tablets: &[TabletId]) -> crate::Result<()> {
-        let found = self.find_tables();
-        found.map_err(|error| crate::Error::Read(error.to_string()))?;
+        self.node.wait_for_catalog_at(self.view.as_of.catalog)?;
         self.make_current(tablets)?;
         let absent = tablets.iter().find_map(|one| self.node.hosting.reason_absent(*one));
         absent.map_or(Ok(()), |reason| Err(crate::Error::Read(reason)))

@@ -6,8 +6,8 @@ use super::{
 };
 use crate::route::scan::AsOf;
 use oribi_model::{
-    BlockIter, Consistency, ReadPath, Result, ScanSpec, Table, TableId, TableStats, TabletId,
-    TabletScan, TabletSpec, TimeRange,
+    BlockIter, Consistency, LogIndex, ReadPath, Result, ScanSpec, Table, TableId, TableStats,
+    TabletId, TabletScan, TabletSpec, TimeRange,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ impl ReadPath for Node {
     fn begin(&self, consistency: Consistency) -> Result<Option<Arc<dyn ReadPath>>> {
         let stopping = || oribi_model::Error::Behind(crate::Error::Stopping.to_string());
         let node = self.me.upgrade().ok_or_else(stopping)?;
-        let asked = AskedNode::new(node, Only::All, self.as_of(consistency));
+        let mut asked = AskedNode::new(node, Only::All, self.as_of(consistency));
         asked.find_tables()?;
         Ok(Some(Arc::new(asked)))
     }
@@ -39,7 +39,7 @@ impl ReadPath for Node {
 
 impl Node {
     fn as_of(&self, consistency: Consistency) -> AsOf {
-        AsOf { consistency, clock_ns: self.clock.now_ns() }
+        AsOf { consistency, clock_ns: self.clock.now_ns(), catalog: LogIndex(0) }
     }
 
     /// The view of a question that is asked without a beginning.

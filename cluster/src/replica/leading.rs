@@ -40,8 +40,7 @@ impl Replica {
     /// How the replica stands in its group.
     pub fn standing(&self) -> Standing {
         let own = self.vote();
-        let is_deserted =
-            own.is_some_and(|vote| vote.is_committed() && self.has_deserted(&vote));
+        let is_deserted = own.is_some_and(|vote| vote.is_committed() && self.has_deserted(&vote));
         let vote = own.map(|vote| elections::Vote {
             term: vote.leader_id().term,
             member: MemberId::from_u64(vote.leader_id().node_id),

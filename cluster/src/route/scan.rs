@@ -1,6 +1,6 @@
 //! Rows of tablets that other nodes have, as the bodies of frames; integers little-endian.
 //!
-//! A wish is `version u8, kind u8, staleness_max u64` in ns (all ones: none), `clock i64`, and a question in JSON (1), or the number `u64` of a scan of which
+//! A wish is `version u8, kind u8, staleness_max u64` in ns (all ones: none), `clock i64, catalog u64`, and a question in JSON (1), or the number `u64` of a scan of which
 //! more is wanted (2) or nothing (3), or tablets `u64` of which is to be told how much they hold (4),
 //! or `count u32`, so many tablets `u64`, and a question about them for whoever answers there (5), or an entry `u64`
 //! of the catalog which is to be waited for (6), or nothing, and how the node and its replicas are is to be told (7).
@@ -38,6 +38,8 @@ pub(crate) struct AsOf {
     /// Wall clock of the node that was asked, ns since 1970: what is past its retention then is not
     /// read.
     pub(crate) clock_ns: i64,
+    /// The entry of the catalog up to which that node has it: whoever reads for it is to be there.
+    pub(crate) catalog: LogIndex,
 }
 
 /// What is asked of a node that has a tablet.
@@ -112,6 +114,7 @@ impl Wish {
             Consistency::Stale(max) => nanos(max).min(LINEARIZABLE - 1),
         });
         out.put_i64_le(as_of.clock_ns);
+        out.put_u64_le(as_of.catalog.0);
         match self {
             Wish::Open(question) => {
                 serde_json::to_writer(&mut out, question).expect("a question is plain data");
@@ -140,7 +143,9 @@ impl Wish {
             LINEARIZABLE => Consistency::Linearizable,
             max_ns => Consistency::Stale(Duration::from_nanos(max_ns)),
         };
-        let as_of = AsOf { consistency, clock_ns: i64::from_le_bytes(*clock_ns) };
+        let (catalog, rest) = rest.split_first_chunk()?;
+        let catalog = LogIndex(u64::from_le_bytes(*catalog));
+        let as_of = AsOf { consistency, clock_ns: i64::from_le_bytes(*clock_ns), catalog };
         Some((as_of, Wish::decode_kind(*kind, rest)?))
     }
 
@@ -495,7 +500,7 @@ mod tests {
         let others =
             [answer, Wish::Fetch(3), Wish::Close(u64::MAX), Wish::Follow(LogIndex(9)), Wish::Sound];
         let consistency = Consistency::Stale(Duration::from_millis(7));
-        let stale = AsOf { consistency, clock_ns: -5 };
+        let stale = AsOf { consistency, clock_ns: -5, catalog: LogIndex(3) };
         for wish in stats.into_iter().chain(others) {
             assert_eq!(Wish::decode(&wish.encode(stale)), Some((stale, wish)));
         }

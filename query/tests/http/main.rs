@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod consistency;
 mod limits;
 mod sql;
 #[path = "../support/mod.rs"]

@@ -59,6 +59,35 @@ async fn a_read_without_a_majority_fails_and_is_no_shorter_answer() {
     three.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_wait_for_another_leader_and_do_not_fail() {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let mut three = Three::open().await;
+    let (table, tablets) = tablets(&three.node(1), 3).await;
+    for (tablet, time) in &tablets {
+        three.node(1).write(*tablet, batch(table, &[*time], 1)).await.unwrap();
+    }
+    let (other, leader) = three.pair(GroupId(tablets[0].0.0)).await;
+    let (node, counted) = (three.node(other), Arc::<(AtomicBool, AtomicUsize)>::default());
+    let counts = counted.clone();
+    let reading = tokio::spawn(async move {
+        while !counts.0.load(Ordering::SeqCst) {
+            // Fails where any tablet or the catalog cannot be read.
+            assert_eq!(read(&node, table).await.len(), 3);
+            counts.1.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    three.kill(leader).await;
+    let before = counted.1.load(Ordering::SeqCst);
+    // The second one from here on began after the leader was gone.
+    while counted.1.load(Ordering::SeqCst) < before + 2 && !reading.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    counted.0.store(true, Ordering::SeqCst);
+    reading.await.unwrap();
+    three.end().await;
+}
+
 fn rows_of(node: &Arc<Node>, table: TableId, series: SeriesFilter) -> oribi_model::Result<usize> {
     let column = ColumnRead { id: oribi_model::ColumnId(2), column_type: ColumnType::Int };
     let (columns, time, rows) = (vec![column], TimeRange::ALL, RowsWanted::All);
