@@ -5,11 +5,13 @@ import os
 import signal
 import socket
 import struct
+import subprocess
 import threading
 import time
 
 import pytest
-from conftest import free_port, wait_for
+import requests
+from conftest import BINARY, free_port, wait_for
 from test_cluster import Member, until_together
 from test_cluster_faults import Ledger, leading_most
 
@@ -298,4 +300,42 @@ def test_a_second_node_dies_soon_after_the_first_is_back(cluster):
     victim.kill()
     cluster.more(15)
     victim.start()
+    cluster.judge()
+
+
+def leaders(node):
+    return {one["id"]: (one["leaders"], one["state"]) for one in node.cluster()["nodes"]}
+
+
+def test_a_drained_node_leads_nothing_until_it_is_resumed_or_restarted(cluster):
+    cluster.load("drained")
+    drained, asked, other = cluster.nodes[1], cluster.nodes[0], cluster.nodes[2]
+
+    def order(*words):
+        command = [str(BINARY), "cluster", "--url", asked.url, *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    said = order("drain", "2", "--leaders-only", "--wait")
+    assert said == "node 2 leads 0 groups\n"
+    wait_for(lambda: leaders(other)[2] == (0, "draining"), "the others to know")
+    cluster.more(10)
+    assert leaders(drained)[2] == (0, "draining")
+    # Another node points to it, and what is not done yet is refused.
+    pointed = requests.post(f"{asked.url}/api/v1/nodes/2/resume", timeout=10)
+    assert pointed.status_code == 200 and pointed.json()["state"] == "up", pointed.text
+    assert len(pointed.history) == 1
+    wait_for(lambda: leaders(other)[2][1] == "up", "the others to know")
+    for path, body, status in [
+        ("2/drain", {}, 400),
+        ("2/drain", {"leaders": True}, 400),
+        ("2/drained", {"leaders_only": True}, 400),
+        ("9/drain", {"leaders_only": True}, 404),
+    ]:
+        answer = requests.post(f"{asked.url}/api/v1/nodes/{path}", json=body, timeout=10)
+        assert answer.status_code == status, f"{path} {body}: {answer.text}"
+    assert order("drain", "2", "--leaders-only", "--wait") == said
+    assert drained.stop() == 0
+    drained.start()
+    until_together(cluster.nodes)
+    assert leaders(drained)[2][1] == "up"
     cluster.judge()

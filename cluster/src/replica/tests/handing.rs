@@ -5,6 +5,7 @@ use super::{
     *,
 };
 use crate::transport::Kind;
+use openraft::async_runtime::WatchReceiver;
 
 fn member(node: u32) -> MemberId {
     MemberId::first(NodeId(node))
@@ -20,14 +21,19 @@ async fn until_leads(replica: &Arc<Replica>) {
     tokio::time::timeout(LONG, leading).await.expect("it never leads");
 }
 
-/// Waits until all know that the first leads.
+/// Waits until all know that the first leads, and have all that it has.
 async fn until_known(group: &Group) {
     let knows = |id: u32| {
         let vote = group.replica(id).standing().vote;
         vote.is_some_and(|vote| vote.is_elected && vote.member == member(1))
     };
+    let leader = group.replica(1).running().await.unwrap();
+    let has_all = || {
+        let last = leader.raft.metrics().borrow_watched().last_log_index;
+        leader.least_matched() == last.map(|last| last + 1)
+    };
     let known = async {
-        while !NODES.into_iter().all(knows) {
+        while !NODES.into_iter().all(knows) || !has_all() {
             tokio::task::yield_now().await;
         }
     };
