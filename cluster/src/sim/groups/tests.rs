@@ -3,6 +3,9 @@
 use super::world::run;
 use crate::planted::{Fault, plant};
 
+/// A member that is offered a copy has applied all of it, and loses its power before its log has it.
+const COPY_NOT_SYNCED: u64 = 33;
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
@@ -17,7 +20,7 @@ fn run_seed(seed: u64) -> Result<super::world::Outcome, String> {
 fn groups_lose_nothing_and_agree_whatever_befalls_them() {
     let seeds: Vec<u64> = match number("SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=number("SIM_SEEDS").unwrap_or(24)).collect(),
+        None => (1..=number("SIM_SEEDS").unwrap_or(24)).chain([COPY_NOT_SYNCED]).collect(),
     };
     let mut segments = 0;
     for seed in &seeds {
