@@ -45,8 +45,8 @@ fn a_seed_decides_all_that_groups_do() {
 /// The first seed that finds a fault.
 fn found(fault: Fault) -> Option<(u64, String)> {
     plant(Some(fault));
-    let seeds = 1..=number("SIM_SEEDS").unwrap_or(24);
-    let found = seeds.into_iter().find_map(|seed| Some((seed, run_seed(seed).err()?)));
+    let mut seeds = [COPY_NOT_SYNCED].into_iter().chain(1..=number("SIM_SEEDS").unwrap_or(24));
+    let found = seeds.find_map(|seed| Some((seed, run_seed(seed).err()?)));
     plant(None);
     found
 }
@@ -61,6 +61,7 @@ fn planted_faults_are_found() {
         Fault::AppliedBeyondCommit,
         Fault::PurgedWhileCopying,
         Fault::TakenOverLive,
+        Fault::AppliedCountsAsSynced,
         Fault::ReadWithoutMajority,
         Fault::ArrivalWithoutSlot,
     ] {
