@@ -76,8 +76,13 @@ impl Replica {
 
     async fn take_offer(self: &Arc<Replica>, offer: Offer) -> Result<Answer, Refusal> {
         let last = last_of(&offer).ok_or(Refusal::Malformed)?;
-        if let Some(answer) = self.answer_to(&offer, last)? {
+        if let Some(answer) = self.answer_to(&offer)? {
             return Ok(answer);
+        }
+        if self.applied.lock().last >= Some(last) {
+            let synced = timeout(ANSWER_WAIT, self.synced()).await;
+            let has_all = matches!(synced, Ok(Ok(())));
+            return Ok(if has_all { Answer::Taken(offer.vote) } else { Answer::Underway });
         }
         let (mut outcome, of) = self.join_or_begin(&offer);
         let ended = timeout(ANSWER_WAIT, outcome.wait_for(Option::is_some)).await;
@@ -90,18 +95,28 @@ impl Replica {
         }
     }
 
-    /// What need not be copied to be answered.
-    fn answer_to(&self, offer: &Offer, last: LogId) -> Result<Option<Answer>, Refusal> {
+    /// The answer to an offer of a leader that is none any more.
+    fn answer_to(&self, offer: &Offer) -> Result<Option<Answer>, Refusal> {
         let vote = wire::decode_vote(&offer.vote).ok_or(Refusal::Malformed)?;
         if matches!(*self.instance.lock(), Instance::Closed) {
             return Err(Refusal::NoReplica);
         }
         let own = self.vote().filter(|own| *own > vote);
-        if let Some(own) = own {
-            return Ok(Some(Answer::Taken(wire::encode_vote(&own))));
+        Ok(own.map(|own| Answer::Taken(wire::encode_vote(&own))))
+    }
+
+    /// Resolves once whatever is in the log now is synced. What was applied may not be: others have
+    /// committed it. The leader counts on what it is told to be here, so it must be.
+    async fn synced(&self) -> Result<()> {
+        if is_planted(Fault::AppliedCountsAsSynced) {
+            return Ok(());
         }
-        let has_all = self.applied.lock().last >= Some(last);
-        Ok(has_all.then(|| Answer::Taken(offer.vote.clone())))
+        let (sender, synced) = tokio::sync::oneshot::channel();
+        // Cuts nothing, and comes behind all that was submitted before it.
+        let op = Op::Truncate { from: u64::MAX };
+        self.log.submit(self.group, op, Box::new(move |outcome| drop(sender.send(outcome))));
+        let outcome = synced.await.unwrap_or_else(|_| Err("the log has ended".into()));
+        outcome.map_err(|reason| self.unavailable(reason))
     }
 
     /// The outcome of the copy of this offer, or of another one that ends for its sake.
@@ -230,6 +245,8 @@ impl Replica {
             let state = self.log.group(self.group).unwrap_or_default();
             let newest = newest_membership(self.group, &self.log, &state, &taken)?;
             *self.membership.lock() = newest;
+        } else {
+            self.synced().await?;
         }
         Ok(vote)
     }

@@ -3,6 +3,9 @@
 use super::world::run;
 use crate::planted::{Fault, plant};
 
+/// A member that is offered a copy has applied all of it, and loses its power before its log has it.
+const COPY_NOT_SYNCED: u64 = 33;
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
@@ -17,7 +20,7 @@ fn run_seed(seed: u64) -> Result<super::world::Outcome, String> {
 fn groups_lose_nothing_and_agree_whatever_befalls_them() {
     let seeds: Vec<u64> = match number("SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=number("SIM_SEEDS").unwrap_or(24)).collect(),
+        None => (1..=number("SIM_SEEDS").unwrap_or(24)).chain([COPY_NOT_SYNCED]).collect(),
     };
     let mut segments = 0;
     for seed in &seeds {
@@ -42,8 +45,8 @@ fn a_seed_decides_all_that_groups_do() {
 /// The first seed that finds a fault.
 fn found(fault: Fault) -> Option<(u64, String)> {
     plant(Some(fault));
-    let seeds = 1..=number("SIM_SEEDS").unwrap_or(24);
-    let found = seeds.into_iter().find_map(|seed| Some((seed, run_seed(seed).err()?)));
+    let mut seeds = [COPY_NOT_SYNCED].into_iter().chain(1..=number("SIM_SEEDS").unwrap_or(24));
+    let found = seeds.find_map(|seed| Some((seed, run_seed(seed).err()?)));
     plant(None);
     found
 }
@@ -58,6 +61,7 @@ fn planted_faults_are_found() {
         Fault::AppliedBeyondCommit,
         Fault::PurgedWhileCopying,
         Fault::TakenOverLive,
+        Fault::AppliedCountsAsSynced,
         Fault::ReadWithoutMajority,
         Fault::ArrivalWithoutSlot,
     ] {
