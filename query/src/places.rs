@@ -2,26 +2,44 @@
 //! it was asked.
 
 use crate::{
-    QueryEngine, QueryOptions, Question, Result, plan::Plan, question::WindowPlan, strategy,
-    watch::Watch,
+    QueryEngine, QueryOptions, Question, Result, plan::Plan, question::WindowPlan,
+    sql::picked::Picking, strategy, watch::Watch,
 };
 use axum::body::Bytes;
 use oribi_model::{Answerer, ReadPath};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, thread};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// A question as it goes to another node, as JSON. Another table there, or another version of it,
-/// makes other figures.
+/// A question as it goes to another node, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
     version: u8,
-    table: u32,
-    schema: u32,
-    now_ns: i64,
-    question: Question,
+    asked: Elsewhere,
+}
+
+/// What another node is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum Elsewhere {
+    /// Figures. Another table there, or another version of it, makes other ones.
+    Windows { table: u32, schema: u32, now_ns: i64, question: Question },
+    /// Rows.
+    Rows(Picking),
+}
+
+impl Form {
+    fn encode(asked: Elsewhere) -> Vec<u8> {
+        let form = Form { version: VERSION, asked };
+        serde_json::to_vec(&form).expect("a question is plain data")
+    }
+}
+
+/// A statement that picks rows, for another node.
+pub(crate) fn picking(picking: &Picking) -> Vec<u8> {
+    Form::encode(Elsewhere::Rows(picking.clone()))
 }
 
 /// The figures of all places that have rows of a table, this one among them. `None`: all of them
@@ -40,9 +58,8 @@ pub(crate) fn figures(
     }
     let (question, now_ns) = &**asked;
     let (table, schema) = (plan.table.id.0, plan.table.schema.version);
-    let form =
-        Form { version: VERSION, table, schema, now_ns: *now_ns, question: question.clone() };
-    let form = serde_json::to_vec(&form).expect("a question is plain data");
+    let (now_ns, question) = (*now_ns, question.clone());
+    let form = Form::encode(Elsewhere::Windows { table, schema, now_ns, question });
     let (own, others) = thread::scope(|scope| {
         let form = &form;
         let ask = |place| scope.spawn(move || read.ask(place, form));
@@ -70,11 +87,16 @@ impl Answerer for QueryEngine {
         if form.version != VERSION {
             return Err(format!("questions of version {} are not known here", form.version));
         }
-        let asked = form.question.plan(form.now_ns).map_err(|error| error.to_string())?;
-        let of_same =
-            |plan: &Plan| (plan.table.id.0, plan.table.schema.version) == (form.table, form.schema);
-        let figures =
-            self.figures_of(&*tablets, &asked, of_same).map_err(|error| error.to_string())?;
-        figures.ok_or_else(|| "the table is another one here".to_owned())
+        let answer = match form.asked {
+            Elsewhere::Windows { table, schema, now_ns, question } => {
+                let asked = question.plan(now_ns).map_err(|error| error.to_string())?;
+                let of_same =
+                    |plan: &Plan| (plan.table.id.0, plan.table.schema.version) == (table, schema);
+                self.figures_of(&*tablets, &asked, of_same)
+            }
+            Elsewhere::Rows(picking) => self.picked(&tablets, &picking),
+        };
+        let answer = answer.map_err(|error| error.to_string())?;
+        answer.ok_or_else(|| "the table is another one here".to_owned())
     }
 }
