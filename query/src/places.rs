@@ -2,45 +2,16 @@
 //! it was asked.
 
 use crate::{
-    QueryEngine, QueryOptions, Question, Result, plan::Plan, question::WindowPlan,
-    sql::picked::Picking, strategy, watch::Watch,
+    QueryEngine, QueryOptions, Result,
+    elsewhere::{Elsewhere, Folding},
+    plan::Plan,
+    question::WindowPlan,
+    strategy,
+    watch::Watch,
 };
 use axum::body::Bytes;
 use oribi_model::{Answerer, ReadPath};
-use serde::{Deserialize, Serialize};
 use std::{sync::Arc, thread};
-
-const VERSION: u8 = 2;
-
-/// A question as it goes to another node, as JSON.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Form {
-    version: u8,
-    asked: Elsewhere,
-}
-
-/// What another node is asked.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-enum Elsewhere {
-    /// Figures. Another table there, or another version of it, makes other ones.
-    Windows { table: u32, schema: u32, now_ns: i64, question: Question },
-    /// Rows.
-    Rows(Picking),
-}
-
-impl Form {
-    fn encode(asked: Elsewhere) -> Vec<u8> {
-        let form = Form { version: VERSION, asked };
-        serde_json::to_vec(&form).expect("a question is plain data")
-    }
-}
-
-/// A statement that picks rows, for another node.
-pub(crate) fn picking(picking: &Picking) -> Vec<u8> {
-    Form::encode(Elsewhere::Rows(picking.clone()))
-}
 
 /// The figures of all places that have rows of a table, this one among them. `None`: all of them
 /// can be read by way of `read`, or have to be.
@@ -59,7 +30,7 @@ pub(crate) fn figures(
     let (question, now_ns) = &**asked;
     let (table, schema) = (plan.table.id.0, plan.table.schema.version);
     let (now_ns, question) = (*now_ns, question.clone());
-    let form = Form::encode(Elsewhere::Windows { table, schema, now_ns, question });
+    let form = Elsewhere::Windows(Box::new(Folding { table, schema, now_ns, question })).encode();
     let (own, others) = thread::scope(|scope| {
         let form = &form;
         let ask = |place| scope.spawn(move || read.ask(place, form));
@@ -83,12 +54,9 @@ pub(crate) fn figures(
 
 impl Answerer for QueryEngine {
     fn answer(&self, question: &[u8], tablets: Arc<dyn ReadPath>) -> Result<Vec<u8>, String> {
-        let form: Form = serde_json::from_slice(question).map_err(|error| error.to_string())?;
-        if form.version != VERSION {
-            return Err(format!("questions of version {} are not known here", form.version));
-        }
-        let answer = match form.asked {
-            Elsewhere::Windows { table, schema, now_ns, question } => {
+        let answer = match Elsewhere::decode(question)? {
+            Elsewhere::Windows(folding) => {
+                let Folding { table, schema, now_ns, question } = *folding;
                 let asked = question.plan(now_ns).map_err(|error| error.to_string())?;
                 let of_same =
                     |plan: &Plan| (plan.table.id.0, plan.table.schema.version) == (table, schema);

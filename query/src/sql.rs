@@ -2,13 +2,13 @@
 
 mod by_time;
 mod catalog;
-pub(crate) mod picked;
+mod picked;
 mod plain;
 mod scan;
 
 use crate::{
-    Error, QueryOptions, Result, answer::Stats, dialect, error::AskedBy, filter::FilterCache,
-    functions, guard, plan, target::Out, watch::Watch,
+    Error, QueryOptions, Result, answer::Stats, dialect, elsewhere::Picking, error::AskedBy,
+    filter::FilterCache, functions, guard, plan, target::Out, watch::Watch,
 };
 use arrow_schema::Schema;
 use catalog::Catalog;
@@ -104,7 +104,7 @@ impl Planned {
     /// it is another one, or of another table. Blocks.
     pub(crate) fn picked(
         &self,
-        picking: &picked::Picking,
+        picking: &Picking,
         read: &dyn ReadPath,
         options: &QueryOptions,
         watch: &Arc<Watch>,

@@ -1,36 +1,27 @@
 //! Rows of other nodes, picked where they are: of many rows a condition on fields may leave few, and
 //! only those travel.
 
-use super::plain::Plain;
-use crate::{Error, Result, watch::Watch};
+use crate::{
+    Error, Result,
+    elsewhere::{Elsewhere, Picking},
+    watch::Watch,
+};
 use arrow_array::RecordBatch;
 use arrow_ipc::{reader::StreamReader, writer::StreamWriter};
 use arrow_schema::Schema;
 use oribi_model::{Place, ReadPath};
-use serde::{Deserialize, Serialize};
 use std::{sync::Arc, thread};
-
-/// A statement that only picks rows, as it goes to another node. Another table there, or another
-/// version of it, has other rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Picking {
-    pub(crate) table: u32,
-    pub(crate) schema: u32,
-    pub(crate) db: String,
-    pub(crate) text: String,
-}
 
 /// The rows that other nodes have picked, by place; `None` where they are rather read one by one. As
 /// many may come of each place as the statement wants in all.
 pub(super) fn of_places(
-    plain: &Plain,
+    (picking, schema): (Option<&Picking>, &Arc<Schema>),
     places: &[Place],
     read: &dyn ReadPath,
     watch: &Watch,
 ) -> Result<Option<Vec<RecordBatch>>> {
-    let Some(picking) = plain.picking().filter(|_| !places.is_empty()) else { return Ok(None) };
-    let question = crate::places::picking(picking);
+    let Some(picking) = picking.filter(|_| !places.is_empty()) else { return Ok(None) };
+    let question = Elsewhere::Rows(picking.clone()).encode();
     let answers: Vec<_> = thread::scope(|scope| {
         let question = &question;
         let ask = |place| scope.spawn(move || read.ask(place, question));
@@ -44,7 +35,7 @@ pub(super) fn of_places(
             tracing::debug!("rows of another node are read one by one");
             return Ok(None);
         };
-        let Some(batches) = decode(&answer, &plain.relation.schema) else { return Ok(None) };
+        let Some(batches) = decode(&answer, schema) else { return Ok(None) };
         watch.grow(batches.iter().map(RecordBatch::get_array_memory_size).sum())?;
         all.extend(batches);
     }

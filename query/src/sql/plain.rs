@@ -1,10 +1,11 @@
 //! `SELECT columns FROM table [WHERE predicate] [LIMIT n]`: rows picked from one table. DataFusion's
 //! planner takes longer than such a question takes to answer, so it is bound to the table here.
 
-use super::picked::{self, Picking};
+use super::picked;
 use crate::{
     Error, QueryOptions, Result,
     answer::Stats,
+    elsewhere::Picking,
     filter::{Filter, FilterCache},
     parallel,
     question::Order,
@@ -102,7 +103,8 @@ impl Plain {
     ) -> Result<Stats> {
         let places = read.places(self.table.id, self.filter.time);
         let here = read.without_places();
-        let picked = picked::of_places(self, &places, read, watch)?;
+        let picked =
+            picked::of_places((self.picking(), &self.relation.schema), &places, read, watch)?;
         out.begin(&self.relation.schema)?;
         let mut left = self.limit.unwrap_or(usize::MAX);
         let mut take = |batch: RecordBatch| {
