@@ -4,6 +4,7 @@ use crate::{
     Error, QueryOptions, Result,
     answer::Stats,
     delivery::{Inlet, Outlet, Place, deliver},
+    elsewhere::Picking,
     encode::{self, Format},
     filter::FilterCache,
     places,
@@ -172,6 +173,21 @@ impl QueryEngine {
             return Ok(None);
         }
         strategy::figures(read, &plan, options, &watch).map(Some)
+    }
+
+    /// The rows that a statement picks of what `read` shows, as they travel; `None` where the table is
+    /// another one. Blocks.
+    pub(crate) fn picked(
+        &self,
+        read: &Arc<dyn ReadPath>,
+        picking: &Picking,
+    ) -> Result<Option<Vec<u8>>> {
+        let Shared { options, filters, pools, .. } = &*self.shared;
+        let runtime = pools.windows().handle();
+        let (watch, _place) = runtime.block_on(self.admit())?;
+        let (db, text) = (Some(picking.db.clone()), picking.text.as_str());
+        let plan = sql::plan(read, options, filters, db, text, Shortcut::Try, &watch);
+        runtime.block_on(plan)?.picked(picking, read.as_ref(), options, &watch)
     }
 
     /// What a question means now.

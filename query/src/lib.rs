@@ -7,6 +7,7 @@ mod civil;
 mod consistency;
 mod delivery;
 mod dialect;
+mod elsewhere;
 mod encode;
 mod engine;
 mod error;

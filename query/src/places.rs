@@ -2,27 +2,16 @@
 //! it was asked.
 
 use crate::{
-    QueryEngine, QueryOptions, Question, Result, plan::Plan, question::WindowPlan, strategy,
+    QueryEngine, QueryOptions, Result,
+    elsewhere::{Elsewhere, Folding},
+    plan::Plan,
+    question::WindowPlan,
+    strategy,
     watch::Watch,
 };
 use axum::body::Bytes;
 use oribi_model::{Answerer, ReadPath};
-use serde::{Deserialize, Serialize};
 use std::{sync::Arc, thread};
-
-const VERSION: u8 = 1;
-
-/// A question as it goes to another node, as JSON. Another table there, or another version of it,
-/// makes other figures.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Form {
-    version: u8,
-    table: u32,
-    schema: u32,
-    now_ns: i64,
-    question: Question,
-}
 
 /// The figures of all places that have rows of a table, this one among them. `None`: all of them
 /// can be read by way of `read`, or have to be.
@@ -40,9 +29,8 @@ pub(crate) fn figures(
     }
     let (question, now_ns) = &**asked;
     let (table, schema) = (plan.table.id.0, plan.table.schema.version);
-    let form =
-        Form { version: VERSION, table, schema, now_ns: *now_ns, question: question.clone() };
-    let form = serde_json::to_vec(&form).expect("a question is plain data");
+    let (now_ns, question) = (*now_ns, question.clone());
+    let form = Elsewhere::Windows(Box::new(Folding { table, schema, now_ns, question })).encode();
     let (own, others) = thread::scope(|scope| {
         let form = &form;
         let ask = |place| scope.spawn(move || read.ask(place, form));
@@ -66,15 +54,17 @@ pub(crate) fn figures(
 
 impl Answerer for QueryEngine {
     fn answer(&self, question: &[u8], tablets: Arc<dyn ReadPath>) -> Result<Vec<u8>, String> {
-        let form: Form = serde_json::from_slice(question).map_err(|error| error.to_string())?;
-        if form.version != VERSION {
-            return Err(format!("questions of version {} are not known here", form.version));
-        }
-        let asked = form.question.plan(form.now_ns).map_err(|error| error.to_string())?;
-        let of_same =
-            |plan: &Plan| (plan.table.id.0, plan.table.schema.version) == (form.table, form.schema);
-        let figures =
-            self.figures_of(&*tablets, &asked, of_same).map_err(|error| error.to_string())?;
-        figures.ok_or_else(|| "the table is another one here".to_owned())
+        let answer = match Elsewhere::decode(question)? {
+            Elsewhere::Windows(folding) => {
+                let Folding { table, schema, now_ns, question } = *folding;
+                let asked = question.plan(now_ns).map_err(|error| error.to_string())?;
+                let of_same =
+                    |plan: &Plan| (plan.table.id.0, plan.table.schema.version) == (table, schema);
+                self.figures_of(&*tablets, &asked, of_same)
+            }
+            Elsewhere::Rows(picking) => self.picked(&tablets, &picking),
+        };
+        let answer = answer.map_err(|error| error.to_string())?;
+        answer.ok_or_else(|| "the table is another one here".to_owned())
     }
 }

@@ -2,12 +2,13 @@
 
 mod by_time;
 mod catalog;
+mod picked;
 mod plain;
 mod scan;
 
 use crate::{
-    Error, QueryOptions, Result, answer::Stats, dialect, error::AskedBy, filter::FilterCache,
-    functions, guard, plan, target::Out, watch::Watch,
+    Error, QueryOptions, Result, answer::Stats, dialect, elsewhere::Picking, error::AskedBy,
+    filter::FilterCache, functions, guard, plan, target::Out, watch::Watch,
 };
 use arrow_schema::Schema;
 use catalog::Catalog;
@@ -83,7 +84,7 @@ pub(crate) async fn plan(
         && let Statement::Statement(inner) = &statement
         && let Some(plain) = Plain::recognise(inner, &db, read.as_ref(), filters, options)
     {
-        return Ok(Planned::Plain(plain));
+        return Ok(Planned::Plain(plain.asked_by(&db, text)));
     }
     let context = context(read, options, &db, watch)?;
     let state = context.state();
@@ -99,6 +100,23 @@ pub(crate) async fn plan(
 }
 
 impl Planned {
+    /// The rows of a statement that only picks some, of what `read` shows, as they travel; `None` where
+    /// it is another one, or of another table. Blocks.
+    pub(crate) fn picked(
+        &self,
+        picking: &Picking,
+        read: &dyn ReadPath,
+        options: &QueryOptions,
+        watch: &Arc<Watch>,
+    ) -> Result<Option<Vec<u8>>> {
+        let Planned::Plain(plain) = self else { return Ok(None) };
+        if plain.picking() != Some(picking) {
+            return Ok(None);
+        }
+        let batches = plain.collect(read, options, watch)?;
+        picked::encode(&batches, &plain.relation.schema).map(Some)
+    }
+
     /// Writes the answer; `None` where a shortcut leads nowhere, and nothing was written then.
     /// Blocks, on a thread of the runtime.
     pub(crate) fn answer(

@@ -285,6 +285,32 @@ fn rows_of_another_node_come_as_figures_or_one_by_one() {
             assert_eq!(answer(&runtime, &asked, &plan, None).unwrap(), expected);
         }
         assert_eq!(parted.scans.load(Ordering::Relaxed) == 0, answers);
+        // Of statements that pick rows by their fields only the rows that are wanted travel.
+        let sql = |engine: &QueryEngine, text: &str| {
+            let rows = async { engine.sql(None, text.to_owned()).await?.collect().await };
+            let answer: Result<_, Error> = runtime.block_on(rows);
+            let batches = answer.unwrap().batches;
+            let lines = arrow_cast::pretty::pretty_format_batches(&batches).unwrap().to_string();
+            let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let picked = [
+            "SELECT * FROM m WHERE f > 10.0",
+            "SELECT time, t FROM m WHERE i IS NULL AND host = 'h1'",
+        ];
+        let (scans, before) = (&parted.scans, parted.scans.load(Ordering::Relaxed));
+        for text in picked {
+            assert_eq!(sql(&asked, text), sql(&engine(&rows), text), "{text}");
+        }
+        assert_eq!(scans.load(Ordering::Relaxed) == before, answers);
+        for limit in [0, 1, 7, 1_000] {
+            let text = format!("SELECT f FROM m WHERE f > -1000.0 LIMIT {limit}");
+            assert_eq!(sql(&asked, &text).len(), sql(&engine(&rows), &text).len(), "{text}");
+        }
+        let everything = "SELECT * FROM m WHERE host = 'h1'";
+        assert_eq!(sql(&asked, everything), sql(&engine(&rows), everything));
+        assert!(scans.load(Ordering::Relaxed) > before);
     }
     let unknown = engine(&there).answer(b"{\"version\":9}", Arc::new(Memory(Vec::new())));
     assert!(unknown.is_err());

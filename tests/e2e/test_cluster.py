@@ -174,7 +174,7 @@ def test_a_stale_question_is_answered_near_by_and_says_how_old_that_is(members):
     def known():
         health = requests.get(f"{last.url}/health", timeout=10)
         names = {check["name"] for check in health.json()["checks"]}
-        return health.status_code == 200 and {"node 1", "node 2", "tablets, leaders", "tablets, replicas"} <= names
+        return health.status_code == 200 and {"node 1", "node 2", "catalog", "tablets, leaders", "tablets, replicas"} <= names
 
     wait_for(known, "the node to say what it knows of the others")
     last.kill()

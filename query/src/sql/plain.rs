@@ -1,9 +1,11 @@
 //! `SELECT columns FROM table [WHERE predicate] [LIMIT n]`: rows picked from one table. DataFusion's
 //! planner takes longer than such a question takes to answer, so it is bound to the table here.
 
+use super::picked;
 use crate::{
     Error, QueryOptions, Result,
     answer::Stats,
+    elsewhere::Picking,
     filter::{Filter, FilterCache},
     parallel,
     question::Order,
@@ -34,6 +36,8 @@ pub(crate) struct Plain {
     limit: Option<usize>,
     /// By time; there is a limit then.
     order: Option<Order>,
+    /// In whose words that was asked; `None` where they mean another thing elsewhere.
+    picking: Option<Picking>,
 }
 
 impl Plain {
@@ -59,7 +63,25 @@ impl Plain {
             Some(order) => Some(by_time(order, &relation).filter(|_| limit.is_some())?),
             None => None,
         };
-        Some(Plain { table, relation, filter, limit, order })
+        Some(Plain { table, relation, filter, limit, order, picking: None })
+    }
+
+    /// The same, in the words in which it was asked.
+    pub(super) fn asked_by(self, db: &str, text: &str) -> Plain {
+        let lower = text.to_ascii_lowercase();
+        // Each node has a present, and chances, of its own.
+        let is_lasting =
+            !["now", "current", "today", "random", "uuid"].iter().any(|word| lower.contains(word));
+        // Without a condition on fields, all that is read has to travel anyway.
+        let is_worth_it = !self.filter.is_of_series() && self.order.is_none();
+        let (table, schema) = (self.table.id.0, self.table.schema.version);
+        let picking = Picking { table, schema, db: db.to_owned(), text: text.to_owned() };
+        Plain { picking: (is_lasting && is_worth_it).then_some(picking), ..self }
+    }
+
+    /// The statement for other nodes, where it means the same there.
+    pub(super) fn picking(&self) -> Option<&Picking> {
+        self.picking.as_ref()
     }
 
     /// The order asked, which is that of the event time, and the limit, without which it is not
@@ -79,10 +101,58 @@ impl Plain {
         watch: &Arc<Watch>,
         out: &mut Out<'_>,
     ) -> Result<Stats> {
+        let places = read.places(self.table.id, self.filter.time);
+        let here = read.without_places();
+        let picked =
+            picked::of_places((self.picking(), &self.relation.schema), &places, read, watch)?;
         out.begin(&self.relation.schema)?;
-        let spec = self.spec(watch);
         let mut left = self.limit.unwrap_or(usize::MAX);
-        if spec.time.is_empty() || left == 0 {
+        let mut take = |batch: RecordBatch| {
+            let rows = batch.num_rows().min(left);
+            left -= rows;
+            out.rows(batch.slice(0, rows))?;
+            Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        };
+        let (rest, read) = match (picked, &here) {
+            (Some(picked), Some(here)) => (picked, &**here),
+            _ => (Vec::new(), read),
+        };
+        for batch in rest {
+            if take(batch)?.is_break() {
+                return Ok(Stats::default());
+            }
+        }
+        self.pick(read, options, watch, take)
+    }
+
+    /// All rows, held at once.
+    pub(super) fn collect(
+        &self,
+        read: &dyn ReadPath,
+        options: &QueryOptions,
+        watch: &Arc<Watch>,
+    ) -> Result<Vec<RecordBatch>> {
+        let (mut batches, mut left) = (Vec::new(), self.limit.unwrap_or(usize::MAX));
+        self.pick(read, options, watch, |batch: RecordBatch| {
+            let batch = batch.slice(0, batch.num_rows().min(left));
+            left -= batch.num_rows();
+            watch.grow(batch.get_array_memory_size())?;
+            batches.push(batch);
+            Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok(batches)
+    }
+
+    /// Gives the rows to `take`, by tablet, series and time, as they are read.
+    fn pick(
+        &self,
+        read: &dyn ReadPath,
+        options: &QueryOptions,
+        watch: &Arc<Watch>,
+        take: impl FnMut(RecordBatch) -> Result<ControlFlow<()>>,
+    ) -> Result<Stats> {
+        let spec = self.spec(watch);
+        if spec.time.is_empty() || self.limit == Some(0) {
             return Ok(Stats::default());
         }
         let tablets = read.scan(self.table.id, &spec, options.threads())?;
@@ -94,12 +164,6 @@ impl Plain {
             let batch = batch.map_err(|error| Error::Internal { detail: error.to_string() })?;
             let bytes = batch.get_array_memory_size();
             Ok((batch, bytes))
-        };
-        let take = |batch: RecordBatch| {
-            let rows = batch.num_rows().min(left);
-            left -= rows;
-            out.rows(batch.slice(0, rows))?;
-            Ok(if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         };
         let ahead_bytes_max = options.memory_bytes_max / AHEAD_SHARE;
         parallel::in_order(parts, options.sharing(), ahead_bytes_max, watch, make, take)?;
