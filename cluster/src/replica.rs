@@ -65,7 +65,7 @@ pub struct Replica {
     machine: Arc<dyn Machine>,
     applied: Arc<Mutex<Applied>>,
     /// The newest one of when no instance runs.
-    membership: Mutex<StoredMembership>,
+    membership: Mutex<Arc<StoredMembership>>,
     instance: Mutex<Instance>,
     /// Held while an instance starts or ends.
     switching: tokio::sync::Mutex<()>,
@@ -99,7 +99,8 @@ impl Replica {
         (instances, network): (Arc<Instances>, Arc<dyn Network>),
     ) -> Result<Arc<Replica>> {
         let (applied, membership) = recover::recover(member, group, &log, &*machine)?;
-        let (applied, membership) = (Arc::new(Mutex::new(applied)), Mutex::new(membership));
+        let (applied, membership) =
+            (Arc::new(Mutex::new(applied)), Mutex::new(Arc::new(membership)));
         let birth = assignment.birth_of(member);
         let (instance, switching, usage) =
             (Mutex::default(), tokio::sync::Mutex::default(), Mutex::new(Usage::begin()));
@@ -199,7 +200,7 @@ impl Replica {
     }
 
     /// The newest membership in the log; it counts from when it was appended.
-    fn newest_membership(&self) -> StoredMembership {
+    fn newest_membership(&self) -> Arc<StoredMembership> {
         match &*self.instance.lock() {
             Instance::Running(running) => running.membership(),
             Instance::Resting | Instance::Closed => self.membership.lock().clone(),

@@ -15,6 +15,8 @@ use std::{
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Looks for balance that are left out after one that moved nothing.
+const EVEN_PAUSES: u32 = 5;
 /// Groups that are given away in one look, for balance.
 const MOVES_MAX: usize = 16;
 /// For so long nobody was suspected and every group had a leader.
@@ -26,6 +28,7 @@ const LEAVING_MAX: usize = 64;
 
 /// Looks again and again, until the node stops.
 pub(super) async fn run(state: Arc<State>) {
+    let mut left_out = 0;
     loop {
         if !state.pause(PAUSE).await {
             return;
@@ -35,8 +38,10 @@ pub(super) async fn run(state: Arc<State>) {
         }
         if state.node.leaves_lead() {
             leave(&state).await;
-        } else if state.supervisor.is_calm(CALM) {
-            balance(&state).await;
+        } else if left_out > 0 {
+            left_out -= 1;
+        } else if state.supervisor.is_calm(CALM) && balance(&state).await == 0 {
+            left_out = EVEN_PAUSES;
         }
     }
 }
@@ -58,7 +63,8 @@ pub(super) fn led_count(state: &State) -> usize {
     state.node.replicas().iter().filter(|replica| is_led_of_several(replica)).count()
 }
 
-async fn balance(state: &State) {
+/// Gives away what others are to lead rather than this node, some at a time. How many groups that were.
+async fn balance(state: &State) -> usize {
     let mut shares = Shares::new();
     let catalog = state.node.catalog();
     for (node, record) in catalog.nodes() {
@@ -68,7 +74,7 @@ async fn balance(state: &State) {
     }
     // Where anybody is away or wants no leaders nothing is moved to anybody.
     if shares.keys().any(|node| !state.may_lead(*node)) {
-        return;
+        return 0;
     }
     for (node, count) in state.leaders() {
         shares.entry(node).and_modify(|known| *known += count);
@@ -83,12 +89,14 @@ async fn balance(state: &State) {
         others: others.iter().map(|member| member.node).collect(),
     });
     let moves = moves(state.own(), &shares, &movable.collect::<Vec<_>>(), MOVES_MAX);
+    let count = moves.len();
     for (group, to) in moves {
         let Some((replica, others)) = led.get(&group) else { continue };
         let first = others.iter().copied().filter(|member| member.node == to);
         let rest = others.iter().copied().filter(|member| member.node != to);
         give(state, replica.clone(), first.chain(rest).collect()).await;
     }
+    count
 }
 
 fn is_led_of_several(replica: &Replica) -> bool {

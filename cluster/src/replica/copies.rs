@@ -244,7 +244,7 @@ impl Replica {
             self.move_log(&taken, &vote).await?;
             let state = self.log.group(self.group).unwrap_or_default();
             let newest = newest_membership(self.group, &self.log, &state, &taken)?;
-            *self.membership.lock() = newest;
+            *self.membership.lock() = Arc::new(newest);
         } else {
             self.synced().await?;
         }

@@ -63,8 +63,8 @@ impl Running {
     }
 
     /// The newest membership in the log.
-    pub(super) fn membership(&self) -> StoredMembership {
-        (*self.raft.metrics().borrow_watched().membership_config).clone()
+    pub(super) fn membership(&self) -> Arc<StoredMembership> {
+        self.raft.metrics().borrow_watched().membership_config.clone()
     }
 }
 
