@@ -98,6 +98,7 @@ impl Server {
         )?;
         metrics.watch(Sources {
             node: node.clone(),
+            peers: peering.view(),
             mqtt: mqtt.counters().clone(),
             ingest: counters.clone(),
             front: front.counters().clone(),

@@ -1,9 +1,9 @@
 //! Figures for Prometheus, read from where they are counted at each scrape.
 
-use super::{IngestCounters, connectors, page::Page, resident_bytes};
+use super::{IngestCounters, cluster, connectors, page::Page, resident_bytes};
 use crate::front::FrontCounters;
 use axum::http::{Method, StatusCode};
-use oribi_cluster::Node;
+use oribi_cluster::{Node, PeersView};
 use oribi_connectors::{Connectors, mqtt_listener::Counters};
 use parking_lot::RwLock;
 use prometheus_client::{
@@ -148,6 +148,8 @@ fn known_method(method: &Method) -> &'static str {
 pub(crate) struct Sources {
     /// The node.
     pub(crate) node: Arc<Node>,
+    /// What it sees of others.
+    pub(crate) peers: PeersView,
     /// The MQTT listener.
     pub(crate) mqtt: Arc<Counters>,
     /// The write path.
@@ -170,6 +172,7 @@ impl Collector for Sources {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut page = Page::new(encoder);
         self.node(&mut page)?;
+        cluster::encode(&self.peers, &mut page)?;
         self.doors(&mut page)?;
         connectors::encode(&self.connectors.list(), &mut page)?;
         page.gauge("process_resident_memory_bytes", "Memory held", resident_bytes().unwrap_or(0))?;
