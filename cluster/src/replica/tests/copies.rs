@@ -4,7 +4,12 @@ use super::{
     several::{Fate, Group},
     *,
 };
-use crate::{CopyOptions, transport::Kind};
+use crate::{
+    CopyOptions, Incarnation,
+    copy::{Answer, Ask, Offer},
+    transport::{Frame, Kind, Role},
+};
+use bytes::Bytes;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
@@ -71,6 +76,48 @@ async fn a_member_that_lacks_what_was_purged_gets_a_copy_and_follows() {
     let leader = group.elect(Some(1)).await;
     group.write(leader).await;
     group.start(1);
+    group.judge().await;
+    group.end().await;
+}
+
+/// What member 1 would offer of all that it has applied.
+fn offer_of_first(group: &Group) -> Frame {
+    let first = group.replica(1);
+    let state = Bytes::from(first.applied.lock().encode());
+    let vote = wire::encode_vote(&first.vote().unwrap());
+    let source = MemberId::first(NodeId(1));
+    let ask = Ask::Offer(Offer { source, pin: 1, vote, state, sums: Vec::new() });
+    Frame {
+        kind: Kind::Segment,
+        role: Role::Request,
+        group: GROUP,
+        incarnation: Incarnation(0),
+        request: 1,
+        body: ask.encode(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_member_has_applied_counts_as_taken_once_its_log_has_it() {
+    let mut group = Group::with(keeping_nothing());
+    group.write(1).await;
+    copied(&group).await;
+    group.nodes[&3].gate.hold();
+    for _ in 0..3 {
+        group.write(1).await;
+    }
+    copied(&group).await;
+    let (third, offer) = (group.replica(3), offer_of_first(&group));
+    let mut early = third.receive(&offer);
+    let waited = tokio::time::timeout(Duration::from_millis(300), &mut early).await;
+    let early = waited.map(|answer| Answer::decode(answer.unwrap()));
+    assert!(matches!(early, Err(_) | Ok(Some(Answer::Underway))), "its log has synced nothing");
+    group.nodes[&3].gate.release();
+    let taken = async {
+        let is_taken = |answer| matches!(Answer::decode(answer), Some(Answer::Taken(_)));
+        while !is_taken(third.receive(&offer).await.unwrap()) {}
+    };
+    tokio::time::timeout(LONG, taken).await.expect("it is never taken");
     group.judge().await;
     group.end().await;
 }

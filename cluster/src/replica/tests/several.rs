@@ -5,6 +5,7 @@ use super::*;
 use crate::{
     CopyOptions, Incarnation, WriteOutcome,
     elections::{Said, Supervisor},
+    testing::{Gate, HeldDisk},
     transport::{CallError, Frame, Kind, Pending, Refusal, Request, Role},
 };
 use bytes::Bytes;
@@ -106,6 +107,8 @@ impl Network for Door {
 /// A node: a disk that outlives its runs, and the replica of the present one.
 pub(super) struct Node {
     pub(super) disk: SimDisk,
+    /// Holds the syncs of its log.
+    pub(super) gate: Gate,
     pub(super) log: Option<Arc<Log>>,
     pub(super) machine: Arc<Memory>,
 }
@@ -136,7 +139,10 @@ impl Group {
     }
 
     fn of(assignment: Assignment, options: CopyOptions) -> Group {
-        let node = || Node { disk: SimDisk::new(), log: None, machine: Arc::default() };
+        let node = || {
+            let (gate, machine) = Default::default();
+            Node { disk: SimDisk::new(), gate, log: None, machine }
+        };
         let nodes = NODES.into_iter().map(|id| (id, node())).collect();
         let (hall, acked) = Default::default();
         let mut group = Group { hall, assignment, nodes, acked, count: 0, options };
@@ -147,7 +153,7 @@ impl Group {
     pub(super) fn start(&mut self, id: u32) {
         let door = self.door(id);
         let node = self.nodes.get_mut(&id).unwrap();
-        let log = open_log(&node.disk);
+        let log = open_log_on(Arc::new(HeldDisk(node.disk.clone(), node.gate.clone())));
         // What was not flushed comes from the log.
         node.machine = Arc::new(Memory::on(&node.disk));
         let around = (Arc::new(Instances::new(self.options.clone())), door);

@@ -4,7 +4,7 @@ use super::world::run;
 use crate::planted::{Fault, plant};
 
 /// A member that is offered a copy has applied all of it, and loses its power before its log has it.
-const COPY_NOT_SYNCED: u64 = 33;
+const COPY_NOT_SYNCED: u64 = 39;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
