@@ -23,8 +23,6 @@ pub(crate) enum Fault {
     ReadWithoutMajority,
     /// The connection whose place another has taken is read on.
     SupersededStillRead,
-    /// What a member has applied counts as being in its log, synced or not.
-    AppliedCountsAsSynced,
     /// Nodes give times of arrival without regard to each other.
     ArrivalWithoutSlot,
 }

@@ -108,9 +108,6 @@ impl Replica {
     /// Resolves once whatever is in the log now is synced. What was applied may not be: others have
     /// committed it. The leader counts on what it is told to be here, so it must be.
     async fn synced(&self) -> Result<()> {
-        if is_planted(Fault::AppliedCountsAsSynced) {
-            return Ok(());
-        }
         let (sender, synced) = tokio::sync::oneshot::channel();
         // Cuts nothing, and comes behind all that was submitted before it.
         let op = Op::Truncate { from: u64::MAX };

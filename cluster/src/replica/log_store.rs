@@ -186,8 +186,11 @@ impl RaftLogStorage<TypeConfig> for GroupLog {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        let committed = self.log.group(self.group).and_then(|state| state.committed);
-        committed.map(|bytes| forms::decode_log_id(&bytes)).transpose().map_err(io::Error::other)
+        let Some(state) = self.log.group(self.group) else { return Ok(None) };
+        let committed = state.committed.map(|bytes| forms::decode_log_id(&bytes));
+        let committed = committed.transpose().map_err(io::Error::other)?;
+        // Where a power cut has taken the entry, what was applied counts.
+        Ok(committed.filter(|id| id.index < state.entries.end))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>

@@ -44,7 +44,12 @@ pub(super) fn recover(
     let end = match (voters == [member.to_u64()], &state.committed) {
         _ if is_planted(Fault::AppliedBeyondCommit) => state.entries.end,
         (true, _) => state.entries.end,
-        (false, Some(bytes)) => forms::decode_log_id(bytes).map_err(fail)?.index + 1,
+        // What a member knows to be committed may outlive a power cut that its own copy does not: it
+        // had not said that it has it, and gets it again.
+        (false, Some(bytes)) => {
+            let committed = forms::decode_log_id(bytes).map_err(fail)?.index + 1;
+            committed.min(state.entries.end)
+        }
         (false, None) => start,
     };
     let mut next = start;

@@ -9,6 +9,7 @@ use crate::{
     transport::{CallError, Frame, Kind, Pending, Refusal, Request, Role},
 };
 use bytes::Bytes;
+use oribi_store::log::Op;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) const NODES: [u32; 3] = [1, 2, 3];
@@ -443,6 +444,27 @@ async fn a_voter_that_has_missed_a_leader_does_not_keep_others_from_leading() {
     }
     group.write(1).await;
     group.start(2);
+    group.judge().await;
+    group.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_starts_that_knows_of_more_than_a_power_cut_has_left_it() {
+    let mut group = Group::new();
+    group.write(1).await;
+    group.judge().await;
+    group.kill(3).await;
+    let log = open_log(&group.nodes[&3].disk);
+    let last = group.replica(1).applied.lock().last.unwrap();
+    let committed = types::LogId::new(*last.committed_leader_id(), last.index + 50);
+    let (sender, synced) = tokio::sync::oneshot::channel();
+    log.submit(GROUP, Op::Committed(forms::encode_committed(&committed)), Box::new(|_| {}));
+    let vote = log.group(GROUP).unwrap().vote.unwrap();
+    log.submit(GROUP, Op::Vote(vote), Box::new(|outcome| drop(sender.send(outcome))));
+    synced.await.unwrap().unwrap();
+    log.close();
+    group.start(3);
+    group.write(1).await;
     group.judge().await;
     group.end().await;
 }

@@ -3,8 +3,9 @@
 use super::world::run;
 use crate::planted::{Fault, plant};
 
-/// A member that is offered a copy has applied all of it, and loses its power before its log has it.
-const COPY_NOT_SYNCED: u64 = 39;
+/// Seeds that have found something before: a copy that counted before it was synced, and a power cut
+/// after which a member knew of more than it had.
+const TRIED_FIRST: [u64; 2] = [33, 39];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -20,7 +21,7 @@ fn run_seed(seed: u64) -> Result<super::world::Outcome, String> {
 fn groups_lose_nothing_and_agree_whatever_befalls_them() {
     let seeds: Vec<u64> = match number("SIM_SEED") {
         Some(seed) => vec![seed],
-        None => (1..=number("SIM_SEEDS").unwrap_or(24)).chain([COPY_NOT_SYNCED]).collect(),
+        None => (1..=number("SIM_SEEDS").unwrap_or(24)).chain(TRIED_FIRST).collect(),
     };
     let mut segments = 0;
     for seed in &seeds {
@@ -45,7 +46,7 @@ fn a_seed_decides_all_that_groups_do() {
 /// The first seed that finds a fault.
 fn found(fault: Fault) -> Option<(u64, String)> {
     plant(Some(fault));
-    let mut seeds = [COPY_NOT_SYNCED].into_iter().chain(1..=number("SIM_SEEDS").unwrap_or(24));
+    let mut seeds = TRIED_FIRST.into_iter().chain(1..=number("SIM_SEEDS").unwrap_or(24));
     let found = seeds.find_map(|seed| Some((seed, run_seed(seed).err()?)));
     plant(None);
     found
@@ -61,7 +62,6 @@ fn planted_faults_are_found() {
         Fault::AppliedBeyondCommit,
         Fault::PurgedWhileCopying,
         Fault::TakenOverLive,
-        Fault::AppliedCountsAsSynced,
         Fault::ReadWithoutMajority,
         Fault::ArrivalWithoutSlot,
     ] {
