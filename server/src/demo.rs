@@ -93,6 +93,7 @@ pub(crate) async fn run(args: &DemoArgs, target: &Target, stop: CancellationToke
     for (place, device) in devices.clone().into_iter().enumerate() {
         let mut servers = mqtts.clone();
         servers.rotate_left(place % mqtts.len());
+        tally.begins();
         tasks.spawn(device.run(servers, tally.clone(), publishing.clone(), over.clone()));
     }
     let client = Client::new(https);

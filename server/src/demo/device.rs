@@ -53,7 +53,7 @@ pub(super) struct Device {
 type Outbox = Arc<Mutex<VecDeque<u64>>>;
 
 impl Device {
-    /// Publishes to the first of `servers`, and to the next one where that is gone, until `stop`; then
+    /// After [`Tally::begins`], publishes to the first of `servers`, and to the next one where that is gone, until `stop`; then
     /// stays until `over` for the acks that are still to come.
     pub(super) async fn run(
         self,
@@ -81,6 +81,7 @@ impl Device {
             // Reached first only where the server takes nothing any more.
             () = over.cancelled() => {}
         }
+        tally.ends();
         over.cancelled().await;
         // An error here means that the connection is gone already.
         let _ = client.try_disconnect();

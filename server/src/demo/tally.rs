@@ -19,6 +19,7 @@ pub(super) struct Tally {
     acked: AtomicU64,
     refused: AtomicU64,
     live: AtomicUsize,
+    publishing: AtomicUsize,
     latencies: Mutex<VecDeque<(Instant, Duration)>>,
     pauses: Mutex<Pauses>,
     changed: Notify,
@@ -59,6 +60,17 @@ pub(super) struct Latency {
 }
 
 impl Tally {
+    /// One more device publishes.
+    pub(super) fn begins(&self) {
+        self.publishing.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One device publishes nothing more.
+    pub(super) fn ends(&self) {
+        self.publishing.fetch_sub(1, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
     /// Rows go out.
     pub(super) fn sent(&self, rows: u64) {
         self.sent.fetch_add(rows, Ordering::Relaxed);
@@ -120,14 +132,15 @@ impl Tally {
         Some(Latency { p50: recent[last / 2], p99: recent[last * 99 / 100] })
     }
 
-    /// Waits until every row that was sent is answered.
+    /// Waits until no device publishes any more and every row that was sent is answered.
     pub(super) async fn settled(&self) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
+            let has_ended = self.publishing.load(Ordering::Acquire) == 0;
             let counts = self.counts();
-            if counts.acked + counts.refused >= counts.sent {
+            if has_ended && counts.acked + counts.refused >= counts.sent {
                 return;
             }
             changed.await;
@@ -142,12 +155,17 @@ mod tests {
     #[tokio::test]
     async fn it_is_settled_once_every_row_is_answered() {
         let tally = std::sync::Arc::new(Tally::default());
-        tally.sent(3);
-        let waiting = tokio::spawn({
+        tally.begins();
+        tally.sent(2);
+        tally.acked(2, Duration::from_millis(1));
+        let mut waiting = tokio::spawn({
             let tally = tally.clone();
             async move { tally.settled().await }
         });
-        tally.acked(2, Duration::from_millis(1));
+        let early = tokio::time::timeout(Duration::from_millis(20), &mut waiting).await;
+        assert!(early.is_err(), "the device may send more");
+        tally.sent(1);
+        tally.ends();
         tally.refused(1);
         waiting.await.unwrap();
         assert_eq!(tally.counts(), Counts { sent: 3, acked: 2, refused: 1 });
