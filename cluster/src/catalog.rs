@@ -5,6 +5,7 @@ mod apply;
 mod change;
 mod nodes;
 mod placement;
+mod restored;
 mod seats;
 #[cfg(test)]
 mod tests;

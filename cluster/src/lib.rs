@@ -20,6 +20,7 @@ mod peering;
 mod planted;
 mod repair;
 mod replica;
+mod restore;
 mod route;
 #[cfg(test)]
 mod sim;
@@ -39,10 +40,14 @@ pub use error::{Error, Result, WriteOutcome};
 pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
 pub use join::{JoinOptions, join};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
-pub use node::{Cover, Election, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
+pub use node::{
+    Cover, Election, HeldFiles, Node, NodeOptions, NodeStats, RangesWanted, RestoredCatalog,
+    Trouble,
+};
 pub use peering::{NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView};
 pub use repair::repair;
 pub use replica::{Members, Replica};
+pub use restore::{Restore, RestoredConnectors};
 
 /// Reads bodies of frames that are known only here: any bytes may come.
 #[cfg(any(test, fuzzing))]

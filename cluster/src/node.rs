@@ -1,6 +1,7 @@
 //! A node: its log, its catalog, and the tablets it hosts.
 
 mod around;
+mod backup;
 mod catalog_machine;
 mod changes;
 mod compaction;
@@ -31,8 +32,10 @@ mod tablet_machine;
 mod tests;
 mod troubles;
 mod upkeep;
+mod vacant;
 mod write;
 
+pub use backup::HeldFiles;
 pub use changes::{Cover, RangesWanted};
 pub(crate) use data_dir::{Claim, Vacancy};
 pub(crate) use life::Leaving;
@@ -41,11 +44,14 @@ pub use soundings::Election;
 #[cfg(test)]
 pub(crate) use tablet_machine::TabletMachine;
 pub use troubles::Trouble;
+pub use vacant::RestoredCatalog;
+pub(crate) use vacant::Vacant;
 
 use crate::{
     Assignment, Catalog, MemberId, NodeIdentity, Result, catalog::FIRST_NODE, replica::Replica,
 };
 use around::Around;
+use backup::Backups;
 use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting};
 use maintain::blocking;
@@ -85,6 +91,7 @@ pub struct Node {
     routes: Routes,
     scans: Scans,
     soundings: Soundings,
+    backups: Backups,
     /// Answers other nodes' questions about tablets that are here.
     answerer: Mutex<Option<Arc<dyn Answerer>>>,
     /// Itself, for what other nodes ask and nobody here waits for.
@@ -197,6 +204,7 @@ impl Node {
             routes,
             scans: Scans::default(),
             soundings: Soundings::default(),
+            backups: Backups::default(),
             answerer: Mutex::default(),
             me: Weak::new(),
             unowned,

@@ -32,6 +32,7 @@ use crate::{
     transport::Network,
 };
 use applied::Applied;
+pub(crate) use applied::alone;
 use copies::Incoming;
 use inbox::Inbox;
 use instance::{Instance, Running};

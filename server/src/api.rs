@@ -1,6 +1,7 @@
 //! The HTTP interface as a whole: writes, questions, administration.
 
 mod admin;
+mod backups;
 mod bodies;
 mod cluster;
 mod connectors;
@@ -33,7 +34,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue, Method, header},
     middleware::{from_fn, from_fn_with_state},
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 use oribi_connectors::write_router;
 use oribi_ingest::Ingest;
@@ -108,6 +109,10 @@ fn admin_router(admin: Arc<Admin>) -> Router {
         .route("/api/v1/tablets", get(cluster::tablets))
         .route("/api/v1/nodes/{id}/{order}", post(nodes::order))
         .route("/api/v1/compact", post(node::compact))
+        .route("/api/v1/backups/{backup}", delete(backups::end))
+        .route("/api/v1/backups/{backup}/catalog", get(backups::catalog))
+        .route("/api/v1/backups/{backup}/tablets/{tablet}", post(backups::hold))
+        .route("/api/v1/backups/{backup}/tablets/{tablet}/files/{file}", get(backups::file))
         .route("/api/v1/tables", get(tables::list))
         .route("/api/v1/tables/{table}", put(tables::put).delete(tables::drop))
         .route("/api/v1/tables/{table}/delete", post(delete::rows))

@@ -3,6 +3,7 @@
 use crate::{
     commands::{
         self,
+        backup::BackupArgs,
         check::CheckArgs,
         cluster::{ClusterArgs, TabletsArgs},
         connectors::ConnectorsArgs,
@@ -10,6 +11,7 @@ use crate::{
         export::ExportArgs,
         import::ImportArgs,
         repair::RepairArgs,
+        restore::RestoreArgs,
         sql::SqlArgs,
         status::StatusArgs,
     },
@@ -56,6 +58,10 @@ enum Command {
     Check(CheckArgs),
     /// Make the lost or damaged manifest of a stopped node's tablet again.
     Repair(RepairArgs),
+    /// Copy all tables of a cluster to another place, while it serves.
+    Backup(BackupArgs),
+    /// Make the data directory of a new cluster's first node of a backup.
+    Restore(RestoreArgs),
     /// Show connectors and how they are doing; make, pause, drop and try them.
     Connectors(ConnectorsArgs),
     /// Put dead letters through again.
@@ -87,6 +93,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Tablets(args) => commands::cluster::tablets(&args),
         Command::Check(args) => commands::check::run(&args),
         Command::Repair(args) => commands::repair::run(&args),
+        Command::Backup(args) => commands::backup::run(&args),
+        Command::Restore(args) => commands::restore::run(&args),
         Command::Connectors(args) => commands::connectors::run(&args),
         Command::DeadLetters(args) => commands::dead_letters::run(&args),
         Command::Import(args) => commands::import::run(&args),

@@ -1,5 +1,6 @@
 //! Commands that talk to a running node over HTTP, and some for the directory of a stopped one.
 
+pub(crate) mod backup;
 pub(crate) mod check;
 mod client;
 pub(crate) mod cluster;
@@ -9,6 +10,7 @@ pub(crate) mod export;
 mod head;
 pub(crate) mod import;
 pub(crate) mod repair;
+pub(crate) mod restore;
 mod splice;
 mod split;
 pub(crate) mod sql;

@@ -27,7 +27,7 @@ pub use error::{Error, Result};
 pub use open_files::OpenFiles;
 pub use page_cache::PageCache;
 pub use tablet::{
-    Consent, FileSum, Flushed, Gap, Lost, Pin, Repair, Repaired, Staging, Tablet, TabletOptions,
-    TabletStats,
+    Consent, FileSum, Flushed, Gap, Lost, Pin, Recalled, Repair, Repaired, Staging, Tablet,
+    TabletOptions, TabletStats,
 };
 pub use trash::Trash;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 pub(crate) const NAME: &str = "MANIFEST";
-const KIND: Kind = Kind { magic: *b"ORIBIMAN", version: 1 };
+pub(crate) const KIND: Kind = Kind { magic: *b"ORIBIMAN", version: 1 };
 
 /// What a flush made durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

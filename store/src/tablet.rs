@@ -8,6 +8,7 @@ mod new_file;
 mod open;
 mod pick;
 mod pin;
+mod recalled;
 mod repair;
 mod staging;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod tests;
 pub use crate::manifest::Flushed;
 pub use feed::SegmentRows;
 pub use pin::{FileSum, Pin};
+pub use recalled::Recalled;
 pub use repair::{Consent, Lost, Repair, Repaired};
 pub use staging::{Gap, Staging};
 

@@ -2,6 +2,7 @@
 
 mod before;
 mod copied;
+mod restored;
 
 use crate::{
     Catalog, Change, Error, Result,
@@ -18,6 +19,7 @@ use oribi_store::{
     small_file::{self, Kind},
 };
 use parking_lot::Mutex;
+pub(super) use restored::restore;
 use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},

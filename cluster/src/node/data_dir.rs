@@ -15,6 +15,8 @@ const FORMAT_NAME: &str = "ORIBI";
 /// The wish to join a cluster, of a directory that is nobody's yet.
 const JOIN_NAME: &str = "JOIN";
 const JOIN: Kind = Kind { magic: *b"ORIBJOIN", version: 1 };
+/// Marks a directory in which a restore is not finished.
+pub(super) const RESTORING: &str = "RESTORING";
 const FORMAT: Kind = Kind { magic: *b"ORIBIDIR", version: 1 };
 
 /// A data directory that this process has to itself.
@@ -137,19 +139,38 @@ impl Vacancy {
     }
 }
 
-/// Takes the directory for this process, and reads what it says of its node.
-fn look(disk: &dyn Disk, path: &Path) -> Result<(DiskLock, Known)> {
+/// Takes the directory for this process; makes it where it is missing.
+pub(super) fn take(disk: &dyn Disk, path: &Path) -> Result<DiskLock> {
     create_dir_durably(disk, path)?;
     let lock_path = path.join("LOCK");
     let lock = disk.lock(&lock_path).map_err(oribi_store::Error::io("lock", &lock_path))?;
-    let Some(lock) = lock else { return Err(Error::InUse { path: path.to_owned() }) };
+    lock.ok_or_else(|| Error::InUse { path: path.to_owned() })
+}
+
+/// Whether the directory is a node's.
+pub(super) fn is_taken(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    Ok(read_identity(disk, path)? != Known::Nothing)
+}
+
+/// Whether a directory with a file of this name may be empty all the same.
+pub(super) fn is_nothing(name: &str) -> bool {
+    name == "LOCK" || name == "lost+found"
+}
+
+/// Takes the directory for this process, and reads what it says of its node.
+fn look(disk: &dyn Disk, path: &Path) -> Result<(DiskLock, Known)> {
+    let lock = take(disk, path)?;
     let known = read_identity(disk, path)?;
     if known == Known::Nothing {
         let names = disk.list(path).map_err(oribi_store::Error::io("list", path))?;
         let strange = |name: &&String| {
             let ours = [FORMAT_NAME, JOIN_NAME].iter().any(|own| name.starts_with(own));
-            *name != "LOCK" && !ours && *name != "lost+found"
+            !is_nothing(name) && !ours
         };
+        if names.iter().any(|name| name == RESTORING) {
+            let reason = "a restore into it is not finished; run it again".to_owned();
+            return Err(Error::DataDir { path: path.to_owned(), reason });
+        }
         if let Some(name) = names.iter().find(strange) {
             let reason =
                 format!("it holds {name:?} but was not made by oribi; expected an empty directory");
@@ -210,13 +231,12 @@ fn write_identity(
     }
 }
 
-/// Makes the directory of a node that has an identity from elsewhere.
-#[cfg(test)]
+/// Makes a directory that is nobody's that of a node with an identity from elsewhere.
 pub(super) fn write_first(disk: &dyn Disk, path: &Path, identity: NodeIdentity) -> Result<()> {
     create_dir_durably(disk, path)?;
     write_identity(disk, path, identity, Known::Nothing)
 }
 
-fn draw(disk: &dyn Disk) -> u128 {
+pub(super) fn draw(disk: &dyn Disk) -> u128 {
     u128::from(disk.salt()) << 64 | u128::from(disk.salt())
 }

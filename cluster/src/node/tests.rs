@@ -254,6 +254,7 @@ async fn drops_deletes_and_retention_take_rows_away() {
     node.stop().await;
 }
 
+mod backups;
 mod faults;
 mod identity;
 mod model;

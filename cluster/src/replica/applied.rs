@@ -4,11 +4,26 @@ use super::{
     forms::{LogIdForm, StoredMembershipForm, encode_log_id, from_json, to_json},
     types::{LogId, StoredMembership},
 };
-use crate::Assignment;
+use crate::{Assignment, MemberId};
 use openraft::Membership;
 use oribi_model::LogIndex;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
+
+/// What was stored with a flush, as the state of a group that begins again behind it: the first
+/// node's first replica is its only member.
+///
+/// # Errors
+/// Bytes that are no such state, or of nothing applied.
+pub(crate) fn alone(raft_state: &[u8]) -> Result<Vec<u8>, String> {
+    let before = Applied::decode(raft_state)?;
+    let index = before.last.ok_or("it says of no entry that it was applied")?.index;
+    let founder = MemberId::FIRST;
+    // Of the lowest term: whatever the group elects from now on comes behind it.
+    let last = LogIdForm::new(0, founder.to_u64(), index).to_id();
+    let membership = Applied::first(&Assignment::alone(founder));
+    Ok(Applied { last: Some(last), membership }.encode())
+}
 
 /// The newest applied entry and the membership as of it. Stored with every flush.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -1,6 +1,6 @@
 //! `/openapi.json`, generated from the code.
 
-use super::{cluster, connectors, dead_letters, delete, health, node, nodes, tables};
+use super::{backups, cluster, connectors, dead_letters, delete, health, node, nodes, tables};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -22,6 +22,10 @@ use utoipa::OpenApi;
         cluster::cluster,
         cluster::tablets,
         nodes::order,
+        backups::hold,
+        backups::file,
+        backups::catalog,
+        backups::end,
         node::compact,
         node::metrics,
         tables::list,

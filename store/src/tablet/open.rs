@@ -19,7 +19,11 @@ use std::{
 };
 
 pub(super) fn segment_path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:08}.seg"))
+    dir.join(segment_name(number))
+}
+
+pub(super) fn segment_name(number: u64) -> String {
+    format!("{number:08}.seg")
 }
 
 pub(super) fn open_segment(

@@ -28,6 +28,7 @@ pub(super) async fn run(node: Arc<Node>) {
         node.empty_trash(node.trash_age()).await;
         node.look_at_troubles();
         node.scans.sweep();
+        node.backups.expire();
     }
 }
 

@@ -1,0 +1,20 @@
+//! A catalog as a cluster of its own begins with that is made of a backup.
+
+use super::Catalog;
+use crate::restore::RestoredConnectors;
+use oribi_model::Name;
+
+impl Catalog {
+    /// All of it but the nodes: every tablet is the first node's alone, and nobody runs a connector.
+    /// Ids that were given are never given again.
+    pub(crate) fn of_one_node(mut self, connectors: RestoredConnectors) -> Catalog {
+        (self.nodes, self.placements, self.seats) = Default::default();
+        self.last_node = Default::default();
+        if connectors == RestoredConnectors::Paused {
+            let made: Vec<Name> = self.connectors.keys().cloned().collect();
+            made.into_iter().for_each(|name| self.paused.insert_mut(name));
+        }
+        self.reindex();
+        self
+    }
+}
