@@ -171,6 +171,20 @@ def registry(tmp_path_factory):
     script("down", folder, part="registry")
 
 
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory):
+    """A place in a store that speaks S3, and the environment in which it is reached."""
+    folder = tmp_path_factory.mktemp("s3")
+    environment = {
+        "AWS_ENDPOINT": script("up", folder, part="s3")[-1],
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "oribi",
+        "AWS_SECRET_ACCESS_KEY": "oribi-secret",
+    }
+    yield "s3://vault/of/tests", environment
+    script("down", folder, part="s3")
+
+
 class Mosquitto:
     """A broker with a configuration of its own."""
 

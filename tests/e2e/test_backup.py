@@ -1,5 +1,7 @@
 """Backups of a cluster that serves, and clusters made of them."""
 
+import os
+import random
 import re
 import subprocess
 import threading
@@ -8,24 +10,28 @@ import pytest
 import requests
 from cluster import Member, until_together
 from conftest import BINARY, wait_for
+from parts import bucket  # noqa: F401  fixture
 
 DAY_S = 86_400
 BASE_S = 1_700_000_000
 ALL = "SELECT host, v, time FROM {} ORDER BY time, host"
 
 
-def run(*arguments):
-    return subprocess.run([BINARY, *map(str, arguments)], capture_output=True, text=True, timeout=300)
+def run(*arguments, env=None):
+    command = [BINARY, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, **(env or {})}
+    )
 
 
-def backup(node, folder, *more):
-    done = run("backup", "--url", node.url, "--to", folder, *more)
+def backup(node, folder, *more, env=None):
+    done = run("backup", "--url", node.url, "--to", folder, *more, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def restore(folder, data_dir, *more):
-    done = run("restore", "--from", folder, "--data-dir", data_dir, *more)
+def restore(folder, data_dir, *more, env=None):
+    done = run("restore", "--from", folder, "--data-dir", data_dir, *more, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -218,3 +224,30 @@ def test_a_cluster_is_backed_up_while_a_node_is_killed_and_becomes_another_clust
     write(others[2], lines_of("t1", 1, value=5))
     assert restored.count("t1") == 300
     assert whole != second
+
+
+def test_a_bucket_keeps_backups_as_a_folder_does(make_oribi, bucket):  # noqa: F811
+    place, env = bucket
+    node = make_oribi(name="first").start()
+    write(node, lines_of("m", 500))
+    # Too long for one part, however it is compressed.
+    seeded = random.Random(7)
+    for batch in range(0, 340, 20):
+        texts = [(BASE_S + batch + at, seeded.randbytes(32_000).hex()) for at in range(20)]
+        write(node, [f'long,host=a v="{text}" {time}' for time, text in texts])
+    first = backup(node, place, env=env)
+    assert f"in {place}" in first
+    write(node, lines_of("m", 10, value=99))
+    second = backup(node, place, "--keep", "1", env=env)
+    assert new_bytes(second) < new_bytes(first) / 10, (first, second)
+    assert "removed 1 older backups" in second
+    again = make_oribi(name="again")
+    restore(place, again.data_dir, env=env)
+    again.start()
+    for table in ("m", "long"):
+        assert again.sql(ALL.format(table)) == node.sql(ALL.format(table))
+    wrong = {**env, "AWS_SECRET_ACCESS_KEY": "guessed"}
+    done = run("backup", "--url", node.url, "--to", place, env=wrong)
+    assert done.returncode == 1 and "cannot list s3://vault/of/tests" in done.stderr, done.stderr
+    done = run("restore", "--from", f"{place}/elsewhere", "--list", env=env)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -1,5 +1,6 @@
 //! `oribi backup`: copies of all tablets and of the catalog, kept elsewhere.
 
+mod bucket;
 pub(super) mod record;
 mod source;
 pub(super) mod vault;
@@ -21,7 +22,8 @@ use vault::Vault;
 /// Flags of `oribi backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
-    /// The folder that keeps backups; what is there of earlier ones is not brought again.
+    /// The folder that keeps backups, or s3://BUCKET/PREFIX; what is there of earlier ones is not brought
+    /// again.
     #[arg(long, value_name = "DIR")]
     to: String,
     #[command(flatten)]

@@ -18,7 +18,7 @@ use std::{io, io::Read, path::PathBuf, process::ExitCode, sync::Arc};
 /// Flags of `oribi restore`.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
-    /// The folder that keeps backups.
+    /// The folder that keeps backups, or s3://BUCKET/PREFIX.
     #[arg(long, value_name = "DIR")]
     from: String,
     /// An empty directory, or one that is not there yet, for the first node of the new cluster.

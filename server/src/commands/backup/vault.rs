@@ -1,5 +1,6 @@
 //! Where backups lie: files by name, each written once and whole.
 
+use super::bucket::Bucket;
 use anyhow::{Context, Result, bail};
 use std::{
     fs::{self, File},
@@ -28,15 +29,18 @@ pub(in crate::commands) trait Vault {
     fn remove(&self, name: &str) -> Result<()>;
 }
 
-/// The vault that an argument names: a folder.
+/// The vault that an argument names: a folder, or `s3://BUCKET/PREFIX`.
 ///
 /// # Errors
-/// A URL of a kind that is not known.
+/// A URL of a kind that is not known, or an environment that does not say enough of a bucket.
 pub(in crate::commands) fn open(place: &str) -> Result<Box<dyn Vault>> {
-    if let Some((scheme, _)) = place.split_once("://") {
-        bail!(
-            "cannot keep backups in {place:?}: nothing is known of {scheme}://; expected a folder"
-        );
+    match place.split_once("://") {
+        None => {}
+        Some(("s3", _)) => return Ok(Box::new(Bucket::open(place)?)),
+        Some((scheme, _)) => bail!(
+            "cannot keep backups in {place:?}: nothing is known of {scheme}://; expected a folder or \
+             s3://BUCKET/PREFIX"
+        ),
     }
     Ok(Box::new(Folder { root: PathBuf::from(place) }))
 }
