@@ -14,6 +14,7 @@ pub use apply::COLUMNS_MAX;
 pub use change::{Change, ColumnSpec};
 pub(crate) use nodes::FIRST_NODE;
 pub use nodes::{NODES_MAX, NodeAddresses, NodeRecord, NodeState, Presence};
+pub use restored::RestoredConnectors;
 pub use seats::ConnectorSeat;
 
 use nodes::{Loads, Placement};

@@ -32,7 +32,7 @@ pub mod transport;
 pub use beside::beside_others;
 pub use catalog::{
     COLUMNS_MAX, Catalog, Change, ColumnSpec, ConnectorSeat, Cursors, NODES_MAX, NodeAddresses,
-    NodeRecord, NodeState, Presence,
+    NodeRecord, NodeState, Presence, RestoredConnectors,
 };
 pub use check::{Checked, check};
 pub use copy::CopyOptions;
@@ -47,7 +47,7 @@ pub use node::{
 pub use peering::{NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView};
 pub use repair::repair;
 pub use replica::{Members, Replica};
-pub use restore::{Restore, RestoredConnectors};
+pub use restore::Restore;
 
 /// Reads bodies of frames that are known only here: any bytes may come.
 #[cfg(any(test, fuzzing))]

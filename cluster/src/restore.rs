@@ -5,7 +5,7 @@
 //! the nodes were.
 
 use crate::{
-    Error, Result,
+    Error, RestoredConnectors, Result,
     node::{RestoredCatalog, Vacant},
     replica,
 };
@@ -24,15 +24,6 @@ use std::{
 const PIECE_BYTES: usize = 1 << 20;
 /// Bytes of a manifest, at most: it is held in memory.
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
-
-/// What becomes of the connectors that were made at run time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestoredConnectors {
-    /// They are paused: the cluster that was backed up may run still.
-    Paused,
-    /// They run, unless they were paused.
-    AsTheyWere,
-}
 
 /// A directory that is being filled.
 pub struct Restore {

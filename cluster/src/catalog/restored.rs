@@ -1,8 +1,16 @@
 //! A catalog as a cluster of its own begins with that is made of a backup.
 
 use super::Catalog;
-use crate::restore::RestoredConnectors;
 use oribi_model::Name;
+
+/// What becomes of the connectors that were made at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestoredConnectors {
+    /// They are paused: the cluster that was backed up may run still.
+    Paused,
+    /// They run, unless they were paused.
+    AsTheyWere,
+}
 
 impl Catalog {
     /// All of it but the nodes: every tablet is the first node's alone, and nobody runs a connector.

@@ -4,7 +4,7 @@ use super::{
     catalog_machine,
     data_dir::{self, RESTORING},
 };
-use crate::{ClusterId, Error, NodeIdentity, Result, restore::RestoredConnectors};
+use crate::{ClusterId, Error, NodeIdentity, Result, catalog::RestoredConnectors};
 use oribi_model::TabletId;
 use oribi_store::{
     disk::{Disk, DiskLock, create_dir_durably},

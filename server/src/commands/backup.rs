@@ -1,6 +1,7 @@
 //! `oribi backup`: copies of all tablets and of the catalog, kept elsewhere.
 
 mod bucket;
+mod folder;
 pub(super) mod record;
 mod source;
 pub(super) mod vault;
@@ -8,7 +9,9 @@ pub(super) mod vault;
 use super::{NodeUrl, client::Client, sql::print};
 use crate::length;
 use anyhow::{Context, Result, bail};
+use bucket::Bucket;
 use clap::Args;
+use folder::Folder;
 use record::{Record, Sum, TabletRecord, catalog_file, tablet_file};
 use source::{Held, Source, Tablet};
 use std::{
@@ -40,7 +43,7 @@ pub(crate) struct BackupArgs {
 /// A node that cannot be reached or refuses, or what the vault answers: there is no backup then, and what
 /// was brought already is there for the next one.
 pub(crate) fn run(args: &BackupArgs) -> Result<ExitCode> {
-    let vault = vault::open(&args.to)?;
+    let vault = open(&args.to)?;
     let source = Source::new(Client::new(&args.node)?)?;
     let before = newest_nodes(&*vault)?;
     let mut copying = Copying { vault: &*vault, source: &source, brought_bytes: 0 };
@@ -59,6 +62,22 @@ pub(crate) fn run(args: &BackupArgs) -> Result<ExitCode> {
         prune(&*vault, keep)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The vault that an argument names: a folder, or `s3://BUCKET/PREFIX`.
+///
+/// # Errors
+/// A URL of a kind that is not known, or an environment that does not say enough of a bucket.
+pub(super) fn open(place: &str) -> Result<Box<dyn Vault>> {
+    match place.split_once("://") {
+        None => {}
+        Some(("s3", _)) => return Ok(Box::new(Bucket::open(place)?)),
+        Some((scheme, _)) => bail!(
+            "cannot keep backups in {place:?}: nothing is known of {scheme}://; expected a folder or \
+             s3://BUCKET/PREFIX"
+        ),
+    }
+    Ok(Box::new(Folder::new(place)))
 }
 
 /// Of each tablet of the newest backup, the node that it was read from.

@@ -2,8 +2,9 @@
 
 use super::{
     backup::{
+        self,
         record::{self, Record, catalog_file, tablet_file},
-        vault::{self, Vault},
+        vault::Vault,
     },
     sql::print,
 };
@@ -40,7 +41,7 @@ pub(crate) struct RestoreArgs {
 /// # Errors
 /// A backup that is not there, damaged or not whole, named with the file; a directory that holds anything.
 pub(crate) fn run(args: &RestoreArgs) -> Result<ExitCode> {
-    let vault = vault::open(&args.from)?;
+    let vault = backup::open(&args.from)?;
     let names = record::names(&*vault)?;
     let Some(dir) = &args.data_dir else {
         list(&*vault, &names)?;

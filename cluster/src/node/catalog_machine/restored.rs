@@ -1,7 +1,7 @@
 //! The catalog's files, made of what a backup has of them.
 
 use super::{Form, KIND, NAMES};
-use crate::{Catalog, Error, Result, replica, restore::RestoredConnectors};
+use crate::{Catalog, Error, Result, catalog::RestoredConnectors, replica};
 use oribi_store::{Flushed, disk::Disk, small_file};
 use std::path::Path;
 

@@ -159,31 +159,31 @@ fn crc_of(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::vault, *};
+    use super::{super::folder::Folder, *};
 
     #[test]
     fn a_record_comes_out_as_it_went_in_and_damage_is_seen() {
         let dir = tempfile::tempdir().unwrap();
-        let vault = vault::open(dir.path().to_str().unwrap()).unwrap();
+        let vault = Folder::new(dir.path().to_str().unwrap());
         let sum = Sum::of(b"x");
         let (db, table) = ("default".to_owned(), "m".to_owned());
         let tablet = TabletRecord { id: 7, db, table, node: 2, index: 9, files: vec![sum, sum] };
         let record = Record::new("ab".into(), sum, vec![tablet]);
         assert_eq!(record.bytes(), 3);
         assert_eq!(record.files().count(), 3);
-        let name = record.put(&*vault).unwrap();
-        assert_eq!(names(&*vault).unwrap(), std::slice::from_ref(&name));
-        assert_eq!(Record::read(&*vault, &name).unwrap(), record);
+        let name = record.put(&vault).unwrap();
+        assert_eq!(names(&vault).unwrap(), std::slice::from_ref(&name));
+        assert_eq!(Record::read(&vault, &name).unwrap(), record);
         let path = dir.path().join(&name);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[10] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        let refused = Record::read(&*vault, &name).unwrap_err().to_string();
+        let refused = Record::read(&vault, &name).unwrap_err().to_string();
         assert!(refused.contains("is damaged"), "{refused}");
         let later = serde_json::to_vec(&serde_json::json!({"version": 2})).unwrap();
         let name = format!("backup-x-{:08x}.json", crc32c::crc32c(&later));
         std::fs::write(dir.path().join(&name), later).unwrap();
-        let refused = Record::read(&*vault, &name).unwrap_err().to_string();
+        let refused = Record::read(&vault, &name).unwrap_err().to_string();
         assert!(refused.contains("of version 2"), "{refused}");
     }
 }
