@@ -10,9 +10,11 @@ mod proofs;
 #[cfg(test)]
 mod said;
 mod supervisor;
+mod voters;
 
 pub use plan::{Elections, Lives, Standing, Step, Vote};
 pub use proofs::{Failed, Proofs};
 #[cfg(test)]
 pub(crate) use said::Said;
 pub use supervisor::Supervisor;
+pub use voters::Voters;

@@ -20,6 +20,7 @@ mod read;
 mod recover;
 #[cfg(test)]
 mod runtime;
+mod seen;
 mod sounding;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ use oribi_store::{
 };
 use parking_lot::Mutex;
 pub(crate) use purge::{Keeping, Purge};
+use seen::Seen;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 use types::{StoredMembership, TypeConfig, Vote};
@@ -84,6 +86,7 @@ pub struct Replica {
     /// The vote whose leader's lease was ended last.
     released: watch::Sender<Option<Vote>>,
     usage: Mutex<Usage>,
+    seen: Seen,
 }
 
 impl Replica {
@@ -125,6 +128,7 @@ impl Replica {
             marked: Mutex::default(),
             released: watch::Sender::default(),
             usage,
+            seen: Seen::default(),
         }))
     }
 

@@ -5,11 +5,11 @@
 
 mod leaders;
 mod load;
-mod proofs;
+mod moments;
 pub(crate) mod scan;
 pub(crate) mod sounding;
 pub(crate) mod wire;
 
 pub(crate) use leaders::{Hint, Leaders, News};
 pub(crate) use load::Load;
-pub(crate) use proofs::{Proofs, proven};
+pub(crate) use moments::{Moments, Proven, proven};

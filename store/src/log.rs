@@ -382,6 +382,11 @@ impl Log {
         self.shared.index.read().group(group)
     }
 
+    /// The vote of a group, alone: the same bytes in the same place until it changes.
+    pub fn vote(&self, group: GroupId) -> Option<Arc<[u8]>> {
+        self.shared.index.read().vote(group)
+    }
+
     /// The last replica of a group that may not come back, where one was removed.
     pub fn tombstone(&self, group: GroupId) -> Option<u32> {
         self.shared.index.read().tombstone(group)

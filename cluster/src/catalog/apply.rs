@@ -2,8 +2,8 @@
 
 use super::{Catalog, Change, ColumnSpec, Map};
 use oribi_model::{
-    Bucket, Column, ColumnId, ColumnKind, ColumnType, Ints, Name, Schema, Table, TableId, TabletId,
-    TabletSpec, TimeRange,
+    Bucket, Column, ColumnId, ColumnKind, ColumnType, Ints, Name, NodeId, Schema, Table, TableId,
+    TabletId, TabletSpec, TimeRange,
 };
 use std::sync::Arc;
 
@@ -33,10 +33,10 @@ impl Catalog {
                 next.tables.insert_mut(*table, Arc::new(changed));
             }
             Change::DropTable { table } => next.drop_table(*table),
-            Change::CreateTablets { table, ranges, buckets } => {
+            Change::CreateTablets { table, ranges, buckets, away } => {
                 let found = next.tables.get(table).ok_or("there is no such table")?;
                 let wish = found.options.replicas();
-                next.create_tablets(*table, ranges, *buckets, wish);
+                next.create_tablets(*table, ranges, *buckets, (wish, away));
             }
             Change::DropTablets { tablets } => next.drop_tablets(tablets),
             Change::RegisterNode { nonce, presence } => next.register(*nonce, presence)?,
@@ -126,7 +126,13 @@ impl Catalog {
         Ok(())
     }
 
-    fn create_tablets(&mut self, table: TableId, ranges: &[TimeRange], buckets: u32, wish: u8) {
+    fn create_tablets(
+        &mut self,
+        table: TableId,
+        ranges: &[TimeRange],
+        buckets: u32,
+        (wish, away): (u8, &[NodeId]),
+    ) {
         let mut tablets = self.tablets_of(table).to_vec();
         for range in ranges {
             let at = tablets.partition_point(|tablet| tablet.range.start < range.start);
@@ -144,7 +150,7 @@ impl Catalog {
             let made: Vec<TabletSpec> = made.collect();
             for spec in &made {
                 self.tablets.insert_mut(spec.id, *spec);
-                self.place(spec.id, wish);
+                self.place(spec.id, wish, away);
             }
             tablets.splice(at..at, made);
         }

@@ -70,6 +70,10 @@ pub enum Change {
         ranges: Vec<TimeRange>,
         /// Hash buckets of each.
         buckets: u32,
+        /// Nodes that are away at present, as far as who asks knows: they found no group, or it
+        /// would have no leader before they are back.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        away: Vec<NodeId>,
     },
     /// Makes a connector, or replaces it. It is to run.
     PutConnector {

@@ -117,8 +117,8 @@ impl Catalog {
     }
 
     /// Decides where the replicas of a new tablet lie.
-    pub(super) fn place(&mut self, tablet: TabletId, wish: u8) {
-        let nodes = placement::place(tablet, wish, &self.candidates());
+    pub(super) fn place(&mut self, tablet: TabletId, wish: u8, away: &[NodeId]) {
+        let nodes = placement::place(tablet, wish, &self.candidates(), away);
         let replicas: Vec<MemberId> = nodes.into_iter().map(MemberId::first).collect();
         let replicas = if replicas.is_empty() { ALONE.to_vec() } else { replicas };
         self.index.count(&replicas, u32::wrapping_add);

@@ -16,11 +16,19 @@ pub(super) struct Load {
 
 /// The nodes that a new tablet gets a replica on, the founder first: as many as the largest odd
 /// number that is neither above `wish` nor above the number of nodes. The nodes with the fewest
-/// replicas are taken, and of these the one that has founded the fewest groups founds.
-pub(super) fn place(tablet: TabletId, wish: u8, nodes: &[(NodeId, Load)]) -> Vec<NodeId> {
+/// replicas are taken, and of these the one that has founded the fewest groups founds; one that is
+/// away only where all are.
+pub(super) fn place(
+    tablet: TabletId,
+    wish: u8,
+    nodes: &[(NodeId, Load)],
+    away: &[NodeId],
+) -> Vec<NodeId> {
     let mut chosen = by_load(tablet, nodes);
     chosen.truncate(odd(wish, nodes.len()));
-    chosen.sort_unstable_by_key(|(node, load)| (load.founded, mix(tablet, *node)));
+    chosen.sort_unstable_by_key(|(node, load)| {
+        (away.contains(node), load.founded, mix(tablet, *node))
+    });
     if let [_, others @ ..] = chosen.as_mut_slice() {
         others.sort_unstable_by_key(|(node, _)| *node);
     }
@@ -86,7 +94,19 @@ mod tests {
         let wanted = [(1, 5, 1), (3, 1, 1), (3, 2, 1), (3, 3, 3), (3, 9, 3), (5, 4, 3), (5, 5, 5)];
         for (wish, nodes, expected) in wanted.into_iter().chain([(3, 0, 0)]) {
             let nodes: Vec<_> = (1..=nodes).map(|node| (NodeId(node), Load::default())).collect();
-            assert_eq!(place(TabletId(7), wish, &nodes).len(), expected, "{wish} {nodes:?}");
+            assert_eq!(place(TabletId(7), wish, &nodes, &[]).len(), expected, "{wish} {nodes:?}");
+        }
+    }
+
+    #[test]
+    fn who_is_away_founds_nothing_where_another_can() {
+        let nodes: Vec<_> = (1..=3).map(|node| (NodeId(node), Load::default())).collect();
+        let two = [NodeId(1), NodeId(3)];
+        for tablet in (0..50).map(TabletId) {
+            let placed = place(tablet, 3, &nodes, &two);
+            assert_eq!((placed[0], placed.len()), (NodeId(2), 3), "it follows once it is back");
+            let all = [NodeId(1), NodeId(2), NodeId(3)];
+            assert_eq!(place(tablet, 3, &nodes, &all), place(tablet, 3, &nodes, &[]));
         }
     }
 
@@ -114,8 +134,8 @@ mod tests {
             let mut loads: Loads = (1..=nodes).map(|node| (NodeId(node), Load::default())).collect();
             for (tablet, wish) in wishes.into_iter().enumerate() {
                 let tablet = TabletId(tablet as u64 + 1);
-                let replicas = place(tablet, wish, &list(&loads));
-                prop_assert_eq!(&replicas, &place(tablet, wish, &list(&loads)));
+                let replicas = place(tablet, wish, &list(&loads), &[]);
+                prop_assert_eq!(&replicas, &place(tablet, wish, &list(&loads), &[]));
                 let mut distinct = replicas.clone();
                 distinct.sort_unstable();
                 distinct.dedup();
@@ -131,7 +151,7 @@ mod tests {
     fn founders_are_spread_where_every_node_has_a_replica() {
         let mut loads: Loads = (1..=3).map(|node| (NodeId(node), Load::default())).collect();
         for tablet in 1..=99 {
-            let replicas = place(TabletId(tablet), 3, &list(&loads));
+            let replicas = place(TabletId(tablet), 3, &list(&loads), &[]);
             add(&mut loads, &replicas);
         }
         assert!(loads.values().all(|load| load.founded == 33), "{loads:?}");

@@ -89,6 +89,7 @@ fn tablets_never_overlap_and_ids_are_never_reused() {
         table,
         ranges: vec![TimeRange::new(start, end)],
         buckets: 2,
+        away: Vec::new(),
     };
     let catalog = catalog.apply(&create(0, 10)).unwrap();
     for overlapping in [create(5, 15), create(-5, 1), create(2, 3), create(-9, 30)] {
@@ -129,7 +130,7 @@ fn a_change_costs_its_own_size_whatever_the_catalog_holds() {
         let wider = of_table(3, vec![spec("w", ColumnKind::Field, ColumnType::Text)]);
         let table = catalog.table("default", "t3").unwrap().id;
         let ranges = vec![TimeRange::new(0, 10)];
-        let tablets = Change::CreateTablets { table, ranges, buckets: 1 };
+        let tablets = Change::CreateTablets { table, ranges, buckets: 1, away: Vec::new() };
         [new, wider, tablets].map(|change| cost(&catalog, &change))
     };
     let (small, large) = (grow(100), grow(10_000));
@@ -162,7 +163,12 @@ fn look_ups_follow_every_change() {
     }
     for table in 1..=4 {
         let ranges = [(50, 60), (0, 10), (10, 20)].map(|(a, b)| TimeRange::new(a, b)).to_vec();
-        check(Change::CreateTablets { table: TableId(table), ranges, buckets: 2 });
+        check(Change::CreateTablets {
+            table: TableId(table),
+            ranges,
+            buckets: 2,
+            away: Vec::new(),
+        });
     }
     check(Change::DropTablets { tablets: vec![TabletId(3), TabletId(4), TabletId(20)] });
     check(Change::DropTable { table: TableId(2) });

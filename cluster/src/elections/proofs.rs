@@ -12,11 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 const DESERTED_AFTER: u32 = 2;
 /// The same before a replica that leads begins anew.
 const RESTARTED_AFTER: u32 = 3;
+/// Looks in which others may prove a leader before it is asked itself.
+const ASKED_AFTER: u32 = 2;
 
 #[derive(Debug, Clone, Copy)]
 struct Known {
     vote: Vote,
     is_proved: bool,
+    /// Looks since when it is to be proved.
+    looks: u32,
     failed: u32,
 }
 
@@ -41,7 +45,7 @@ impl Proofs {
     /// A node was suspected, or trusted again, or runs anew: what it led is to be proved again.
     pub fn doubt(&mut self, node: NodeId) {
         for known in self.groups.values_mut().filter(|known| known.vote.member.node == node) {
-            known.is_proved = false;
+            (known.is_proved, known.looks) = (false, 0);
         }
     }
 
@@ -51,7 +55,7 @@ impl Proofs {
         let known: BTreeSet<GroupId> = standings.iter().map(|standing| standing.group).collect();
         self.groups.retain(|group, _| known.contains(group));
         let mut due = Vec::new();
-        for standing in standings.iter().filter(|standing| standing.voters.len() > 1) {
+        for standing in standings.iter().filter(|standing| standing.voters.are_several()) {
             let is_known = |vote: &Vote| vote.is_elected || standing.is_deserted;
             let Some(vote) = standing.vote.filter(is_known) else { continue };
             let vote = Vote { is_elected: true, ..vote };
@@ -59,16 +63,23 @@ impl Proofs {
             if vote.member == standing.own && !standing.leads {
                 continue;
             }
-            let begun = Known { vote, is_proved: false, failed: 0 };
+            let begun = Known { vote, is_proved: false, looks: 0, failed: 0 };
             let known = self.groups.entry(standing.group).or_insert(begun);
             if known.vote != vote {
                 *known = begun;
             }
             if !known.is_proved {
+                known.looks = known.looks.saturating_add(1);
                 due.push((standing.group, vote));
             }
         }
         due
+    }
+
+    /// Whether a leader that is to be proved is to be asked itself: nothing that was heard anyway has
+    /// proved it in time.
+    pub fn is_asked(&self, group: GroupId) -> bool {
+        self.groups.get(&group).is_some_and(|known| known.looks > ASKED_AFTER)
     }
 
     /// The leader of a group has proved that it leads; what it proved under an earlier vote says
@@ -109,7 +120,7 @@ mod tests {
         Standing {
             group: GROUP,
             own: member(own),
-            voters: [1, 2, 3].map(member).into(),
+            voters: std::sync::Arc::new([1, 2, 3].map(member).into_iter().collect()),
             vote: Some(vote),
             leads: own == leader,
             is_deserted: false,
@@ -121,13 +132,17 @@ mod tests {
         let mut proofs = Proofs::default();
         let (here, vote) = (standing(2, 1), standing(2, 1).vote.unwrap());
         assert_eq!(proofs.due(std::slice::from_ref(&here)), [(GROUP, vote)]);
+        assert!(!proofs.is_asked(GROUP), "others may prove it");
         assert_eq!(proofs.due(std::slice::from_ref(&here)), [(GROUP, vote)], "until it is");
+        proofs.due(std::slice::from_ref(&here));
+        assert!(proofs.is_asked(GROUP));
         proofs.proved(GROUP, vote);
         assert_eq!(proofs.due(std::slice::from_ref(&here)), []);
         proofs.doubt(NodeId(3));
         assert_eq!(proofs.due(std::slice::from_ref(&here)), []);
         proofs.doubt(NodeId(1));
         assert_eq!(proofs.due(std::slice::from_ref(&here)), [(GROUP, vote)]);
+        assert!(!proofs.is_asked(GROUP), "others may prove it again");
         let later = Standing { vote: Some(Vote { term: 5, ..vote }), ..here.clone() };
         proofs.proved(GROUP, vote);
         assert_eq!(proofs.due(&[later]).len(), 1, "of another vote");
@@ -136,7 +151,8 @@ mod tests {
         let deserted = Standing { is_deserted: true, ..candidate.clone() };
         proofs.doubt(NodeId(1));
         assert_eq!(proofs.due(&[deserted]), [(GROUP, vote)], "it may lead all the same");
-        for other in [candidate, ended, Standing { voters: [here.own].into(), ..here }] {
+        let alone = std::sync::Arc::new([here.own].into_iter().collect());
+        for other in [candidate, ended, Standing { voters: alone, ..here }] {
             assert_eq!(proofs.due(&[other]), [], "there is nothing to be proved");
         }
     }

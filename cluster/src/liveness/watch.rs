@@ -34,6 +34,11 @@ pub trait Watcher: Send + Sync + 'static {
     /// A peer is suspected or trusted, or runs anew.
     fn changed(&self, action: &Action);
 
+    /// Whether there is such a node in the cluster, or there may be.
+    fn knows(&self, _: NodeId) -> bool {
+        true
+    }
+
     /// How the node is, for its next pings; the age of the disk's last sync is not taken from here.
     fn health(&self) -> Health;
 }
@@ -136,7 +141,7 @@ impl Work {
         events: mpsc::Sender<Message>,
         mut received: mpsc::Receiver<Message>,
     ) {
-        let service = Arc::new(Ears(events));
+        let service = Arc::new(Ears(events, self.watcher.clone()));
         let tcp = Tcp::new(identity, BTreeSet::from([Channel::Liveness]), service);
         if let Some((runtime, other)) = self.elsewhere.take() {
             tcp.hand_over(runtime, other);
@@ -195,7 +200,7 @@ fn send(tcp: &Tcp, to: NodeId, ping: &Ping) {
 }
 
 /// Hears pings and connections.
-struct Ears(mpsc::Sender<Message>);
+struct Ears(mpsc::Sender<Message>, Arc<dyn Watcher>);
 
 impl Ears {
     fn tell(&self, event: Event) {
@@ -210,6 +215,10 @@ impl Service for Ears {
             _ => tracing::debug!(node = from.node.0, "a ping that is none"),
         }
         Box::pin(std::future::ready(Ok(Bytes::new())))
+    }
+
+    fn knows(&self, node: NodeId) -> bool {
+        self.1.knows(node)
     }
 
     fn linked(&self, with: &Agreed, _: Side) {

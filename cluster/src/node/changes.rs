@@ -131,7 +131,9 @@ impl Node {
         if ranges.is_empty() {
             return Ok(Cover { catalog, missing });
         }
-        let catalog = self.change(Change::CreateTablets { table, ranges, buckets }).await?;
+        let catalog = self
+            .change(Change::CreateTablets { table, ranges, buckets, away: self.away() })
+            .await?;
         Ok(Cover { catalog, missing })
     }
 

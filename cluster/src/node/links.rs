@@ -77,9 +77,24 @@ impl Node {
         self.hosting.has_no_others() || self.hosting.around.links.hears(&nodes)
     }
 
+    /// Whether a node belongs to the cluster, or may: what the catalog here does not know may have
+    /// come to it since, where this node does not hear those who decide on it.
+    pub(crate) fn may_belong(&self, node: NodeId) -> bool {
+        let catalog = self.catalog();
+        let is_begun = catalog.node(self.hosting.node).is_some();
+        !is_begun || catalog.node(node).is_some() || !self.hears_cluster()
+    }
+
     /// Whether there is no other node at present, as far as is known here.
     pub(crate) fn has_no_others(&self) -> bool {
         self.hosting.has_no_others()
+    }
+
+    /// The other nodes that are not heard at present.
+    pub(super) fn away(&self) -> Vec<NodeId> {
+        let links = &self.hosting.around.links;
+        let is_away = |node: &NodeId| !links.hears(&BTreeSet::from([*node]));
+        self.other_nodes().into_iter().filter(is_away).collect()
     }
 
     /// All replicas that are here, that of the catalog included.

@@ -148,7 +148,8 @@ impl Node {
     /// it is assigned to. A tablet that is gone counts as this node's, which will say so.
     pub(super) fn assignment(&self, group: GroupId) -> Assignment {
         let known = self.replica(group).filter(|replica| replica.has_others());
-        let mut voters = known.into_iter().flat_map(|replica| replica.members().voters);
+        let electors = known.map(|replica| replica.electors());
+        let mut voters = electors.iter().flat_map(|electors| electors.members()).copied();
         match voters.next() {
             Some(first) => Assignment::new(first, voters.collect()),
             None => self.hosting.assignment(group),
@@ -299,6 +300,9 @@ impl Node {
     fn hears_majority(&self, group: GroupId) -> bool {
         if self.is_alone(group) {
             return true;
+        }
+        if let Some(replica) = self.replica(group).filter(|replica| replica.has_others()) {
+            return self.hosting.around.links.hears(replica.electors().nodes());
         }
         let voters = self.assignment(group).voters();
         let nodes = voters.iter().map(|voter| voter.node).collect();

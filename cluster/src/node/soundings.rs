@@ -4,8 +4,9 @@
 use super::{CATALOG_GROUP, Node, hosting::group_of};
 use crate::{
     MemberId, NodeState,
+    elections::Vote,
     route::{
-        Proofs, proven,
+        Moments, Proven, proven,
         scan::{AsOf, Piece, Wish},
         sounding::{Report, Sounding},
     },
@@ -47,7 +48,9 @@ pub(crate) struct Heard {
 /// What is known of the other nodes, and of how current this one is.
 #[derive(Default)]
 pub(super) struct Soundings {
-    proofs: Mutex<HashMap<GroupId, Proofs>>,
+    moments: Mutex<HashMap<GroupId, Moments>>,
+    /// Leaders that a majority of their voters has named, and when these were asked.
+    led: Mutex<HashMap<GroupId, (Instant, Vote)>>,
     heard: Mutex<BTreeMap<NodeId, Arc<Heard>>>,
     elections: Mutex<Elections>,
 }
@@ -92,7 +95,7 @@ impl Elections {
 impl Soundings {
     /// Notes that all that was acked before `at` lies up to `index`.
     pub(super) fn note(&self, group: GroupId, at: Instant, index: LogIndex) {
-        self.proofs.lock().entry(group).or_default().note(at, index);
+        self.moments.lock().entry(group).or_default().note(at, index);
     }
 
     /// By how much the clocks of nodes that were heard lately are ahead of the one here, ns.
@@ -154,11 +157,12 @@ impl Node {
             };
             let mut said: Vec<_> = answers.map(|answer| (member(answer), answer.1)).collect();
             said.push((replica.member(), &own));
-            let members = replica.members();
+            let electors = replica.electors();
             let proof =
-                proven(&members.voters, own.members_at, &said).filter(|_| members.is_settled);
-            let Some(index) = proof else { continue };
-            let is_first = !self.soundings.proofs.lock().contains_key(&group);
+                proven(electors.members(), own.members_at, &said).filter(|_| replica.is_settled());
+            let Some(Proven { vote, upto: index }) = proof else { continue };
+            self.soundings.led.lock().insert(group, (began, vote));
+            let is_first = !self.soundings.moments.lock().contains_key(&group);
             self.soundings.note(group, began, index);
             if own.applied < Some(index) {
                 if is_first || behind.get(&group) == Some(&own.applied) {
@@ -190,9 +194,16 @@ impl Node {
             Some(replica) => replica.applied_index(),
             None => None,
         };
-        let mut proofs = self.soundings.proofs.lock();
-        let at = proofs.get_mut(&group)?.reached(applied)?;
+        let mut moments = self.soundings.moments.lock();
+        let at = moments.get_mut(&group)?.reached(applied)?;
         Some(now.saturating_duration_since(at))
+    }
+
+    /// Whether a majority of a group's voters, asked after `since`, has said under this vote that
+    /// its leader leads, and that one, too.
+    pub(crate) fn is_led_since(&self, group: GroupId, vote: Vote, since: Instant) -> bool {
+        let led = self.soundings.led.lock();
+        led.get(&group).is_some_and(|(at, known)| *at >= since && *known == vote)
     }
 
     /// What each other node said of itself and its replicas last, by id.
@@ -251,7 +262,8 @@ impl Node {
         let is_here = |group: &GroupId| {
             *group == CATALOG_GROUP || self.hosting.get(TabletId(group.0)).is_some()
         };
-        self.soundings.proofs.lock().retain(|group, _| is_here(group));
+        self.soundings.moments.lock().retain(|group, _| is_here(group));
+        self.soundings.led.lock().retain(|group, _| is_here(group));
     }
 }
 

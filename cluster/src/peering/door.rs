@@ -162,6 +162,10 @@ impl Watcher for Eyes {
         }
     }
 
+    fn knows(&self, node: NodeId) -> bool {
+        self.node.upgrade().is_none_or(|own| own.may_belong(node))
+    }
+
     fn health(&self) -> Health {
         self.node.upgrade().map_or_else(Health::default, |node| node.health())
     }

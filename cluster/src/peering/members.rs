@@ -35,10 +35,11 @@ async fn look(state: &State) -> bool {
         return false;
     }
     let catalog = state.node.catalog();
-    let groups = state.node.replicas().into_iter().filter_map(|replica| {
+    let led = state.node.replicas().into_iter().filter(|replica| may_lead(replica));
+    let groups = led.filter_map(|replica| {
         let wanted = wanted(&replica, &catalog)?;
         let is_other = !wanted.members.iter().eq([&replica.member()]);
-        (is_other && may_lead(&replica)).then_some((replica, wanted))
+        is_other.then_some((replica, wanted))
     });
     let steps = groups.filter_map(|(replica, wanted)| {
         let step = next(&replica.members(), &replica.caught_up(), &wanted)?;

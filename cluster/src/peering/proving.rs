@@ -5,32 +5,49 @@ use crate::elections::{Failed, Proofs, Standing, Vote};
 use futures::{StreamExt, stream};
 use oribi_store::log::GroupId;
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a step that follows may take; a group that is stuck holds up no other for longer.
 const STEP_WAIT: Duration = Duration::from_secs(2);
 /// Groups that are asked about at once.
-const ASKED_MAX: usize = 256;
+const ASKED_MAX: usize = 64;
+/// Groups in which something follows of one look. Where more cannot prove anything it is a node that
+/// is slow, not their leaders, and more elections would only make it slower.
+const ACTED_MAX: usize = 16;
 
 /// Looks again and again, until the node stops.
 pub(super) async fn run(state: Arc<State>) {
-    let mut proofs = Proofs::default();
-    while state.pause(PAUSE).await {
-        if !state.node.has_no_others() {
-            look(&state, &mut proofs).await;
+    let (mut proofs, mut doubted) = (Proofs::default(), Instant::now());
+    let mut pause = PAUSE;
+    while state.pause(pause).await {
+        if state.node.has_no_others() {
+            continue;
         }
+        let began = Instant::now();
+        for node in state.supervisor.take_doubted() {
+            proofs.doubt(node);
+            doubted = began;
+        }
+        look(&state, &mut proofs, doubted).await;
+        // Where answers take long, there is enough to do without more questions.
+        pause = PAUSE.max(began.elapsed() * 2);
     }
 }
 
-async fn look(state: &State, proofs: &mut Proofs) {
-    for node in state.supervisor.take_doubted() {
-        proofs.doubt(node);
-    }
+async fn look(state: &State, proofs: &mut Proofs, doubted: Instant) {
     let replicas = state.node.replicas();
     let standings: Vec<Standing> = replicas.iter().map(|replica| replica.standing()).collect();
     let mut due = proofs.due(&standings);
+    // What nodes tell each other anyway proves nearly all.
+    due.retain(|(group, vote)| {
+        let is_led = state.node.is_led_since(*group, *vote, doubted);
+        if is_led {
+            note_proved(state, proofs, *group, *vote);
+        }
+        !is_led && proofs.is_asked(*group)
+    });
     // Where no majority is heard nobody can prove anything, and nobody can stand.
     due.retain(|(group, vote)| state.may_prove(&standings, *group, *vote));
     due.truncate(ASKED_MAX);
@@ -41,18 +58,23 @@ async fn look(state: &State, proofs: &mut Proofs) {
     let mut unproved = Vec::new();
     for ((group, vote), is_proved) in due.into_iter().zip(proved) {
         match is_proved {
-            true => {
-                proofs.proved(group, vote);
-                if let Some(replica) = state.node.replica(group) {
-                    replica.rejoin();
-                }
+            true => note_proved(state, proofs, group, vote),
+            false if unproved.len() < ACTED_MAX => {
+                unproved.push((group, proofs.failed(state.own(), group, vote)));
             }
-            false => unproved.push((group, proofs.failed(state.own(), group, vote))),
+            false => {}
         }
     }
     let steps = unproved.into_iter().map(|(group, failed)| act(state, group, failed));
-    stream::iter(steps).for_each_concurrent(ASKED_MAX, |step| step).await;
+    stream::iter(steps).for_each_concurrent(ACTED_MAX, |step| step).await;
     state.supervisor.look_now();
+}
+
+fn note_proved(state: &State, proofs: &mut Proofs, group: GroupId, vote: Vote) {
+    proofs.proved(group, vote);
+    if let Some(replica) = state.node.replica(group) {
+        replica.rejoin();
+    }
 }
 
 async fn act(state: &State, group: GroupId, failed: Failed) {
@@ -69,6 +91,7 @@ async fn act(state: &State, group: GroupId, failed: Failed) {
         return tracing::warn!(group, ?failed, "a leader could not be deserted in time");
     };
     match outcome {
+        Ok(()) if failed == Failed::Wait => {}
         Ok(()) => tracing::info!(group, ?failed, "a leader could not prove that it leads"),
         // It is asked again.
         Err(error) => tracing::debug!(group, ?failed, %error, "a leader could not be deserted"),
@@ -80,8 +103,9 @@ impl State {
     /// without a proof, or none can.
     fn may_prove(&self, standings: &[Standing], group: GroupId, vote: Vote) -> bool {
         let standing = standings.iter().find(|standing| standing.group == group);
-        let voters = standing.into_iter().flat_map(|standing| &standing.voters);
-        let nodes = voters.map(|voter| voter.node).collect();
-        self.watch.view(|view| view.trusts(vote.member.node) && view.trusts_majority(&nodes))
+        standing.is_some_and(|standing| {
+            let nodes = standing.voters.nodes();
+            self.watch.view(|view| view.trusts(vote.member.node) && view.trusts_majority(nodes))
+        })
     }
 }

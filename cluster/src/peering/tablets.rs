@@ -177,13 +177,13 @@ impl State {
         let standing = replica.standing();
         let vote = standing.vote.filter(|vote| vote.is_elected)?;
         let leader = vote.member;
-        if !standing.voters.contains(&leader) || !self.trusts(leader.node) {
+        if !standing.voters.members().contains(&leader) || !self.trusts(leader.node) {
             return None;
         }
         // One without a majority takes nothing, whatever it was elected for.
-        let nodes = standing.voters.iter().map(|voter| voter.node).collect();
+        let nodes = standing.voters.nodes();
         let leads =
-            leader.node != self.own() || self.watch.view(|view| view.trusts_majority(&nodes));
+            leader.node != self.own() || self.watch.view(|view| view.trusts_majority(nodes));
         leads.then_some(leader.node)
     }
 }

@@ -168,7 +168,7 @@ async fn new_tablets_are_born_with_three_replicas_on_all_nodes() {
     until_together(&all).await;
     let (table, _) = table(&one.node).await;
     let ranges = (1..=6).map(|at| TimeRange::new(at << 60, (at << 60) + 10)).collect();
-    let change = Change::CreateTablets { table, ranges, buckets: 1 };
+    let change = Change::CreateTablets { table, ranges, buckets: 1, away: Vec::new() };
     let catalog = one.node.change(change).await.unwrap();
     for spec in catalog.tablets() {
         let replicas = catalog.replicas_of(spec.id).to_vec();

@@ -92,11 +92,16 @@ impl Replica {
         if !ask.leadership_transfer {
             self.await_release(MemberId::from_u64(ask.vote.leader_id().node_id)).await;
         }
+        let asked_with = ask.last_log_id;
         let answer = match kind {
             Kind::PreVote => running.raft.pre_vote(ask).await,
             _ => running.raft.vote(ask).await,
         };
-        answer.ok()
+        let answer = answer.ok()?;
+        if kind == Kind::PreVote && answer.last_log_id > asked_with {
+            self.stand_instead();
+        }
+        Some(answer)
     }
 
     /// The queue, and a task that takes from it until the replica is gone.

@@ -4,11 +4,11 @@
 //! lease, which it does where its own liveness says that the leader's node is dead. A candidate
 //! asks first whether it would be elected, so that one whose log is too short costs no term.
 
-use super::{Replica, forms, instance::Instance, types::Vote, wire::Transfer};
+use super::{Replica, instance::Instance, types::Vote, wire::Transfer};
 use crate::{
     MemberId, Result,
     elections::{self, Standing},
-    tasks::timeout,
+    tasks::{self, timeout},
 };
 use openraft::{LinearizerOption, raft::TransferLeaderRequest};
 use oribi_model::NodeId;
@@ -46,7 +46,7 @@ impl Replica {
             member: MemberId::from_u64(vote.leader_id().node_id),
             is_elected: vote.is_committed() && !is_deserted,
         });
-        let voters = self.newest_membership().voter_ids().map(MemberId::from_u64).collect();
+        let voters = self.electors();
         let leads = match &*self.instance.lock() {
             Instance::Running(running) => running.raft.is_leader(),
             Instance::Resting | Instance::Closed => false,
@@ -201,17 +201,27 @@ impl Replica {
         running.raft.trigger().elect(true).await.map_err(|error| self.unavailable(error))
     }
 
+    /// Stands now, where another one has asked whether it would be elected and lacks entries that
+    /// this replica has: it would not, and its turn would be waited for in vain. Does nothing
+    /// before the lease of the leader that this replica knows has ended.
+    pub(super) fn stand_instead(self: &Arc<Replica>) {
+        let is_free = self.vote().is_some_and(|vote| *self.released.borrow() == Some(vote));
+        if is_free && self.electors().members().contains(&self.member) {
+            let replica = self.clone();
+            tasks::spawn(async move {
+                // What stands in the way now may not when its turn comes.
+                if let Err(error) = replica.stand().await {
+                    tracing::debug!(group = replica.group.0, %error, "it could not stand");
+                }
+            });
+        }
+    }
+
     /// Whether a majority takes this replica for their leader now, as far as they say so in time.
     /// What an instance says of its leader is memory; this is proof.
     pub async fn leads(self: &Arc<Replica>, within: Duration) -> bool {
         let Ok(running) = self.running().await else { return false };
         let option = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(within);
         running.raft.get_read_linearizer(option).await.is_ok()
-    }
-
-    /// The vote as the log has it, so that it survives a restart.
-    pub(super) fn vote(&self) -> Option<Vote> {
-        let bytes = self.log.group(self.group)?.vote?;
-        forms::decode_vote(&bytes).ok()
     }
 }

@@ -60,6 +60,11 @@ impl Replica {
         Members { voters, learners, is_settled }
     }
 
+    /// Whether no change of voters is half done.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.newest_membership().membership().get_joint_config().len() <= 1
+    }
+
     /// Whether it elects itself: it is the only voter, or founds the group alone.
     pub fn is_sole_voter(&self) -> bool {
         let newest = self.newest_membership();

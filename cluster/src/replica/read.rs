@@ -1,7 +1,7 @@
 //! Up to where a replica has to be so that a read of it is current, and waiting until it is there.
 
 use super::{
-    Replica, config,
+    Replica,
     instance::Instance,
     types::{TypeConfig, Vote},
     write::Missed,
@@ -23,12 +23,12 @@ use std::{sync::Arc, time::Duration};
 impl Replica {
     /// Whether it is the only voter of its group.
     pub(crate) fn is_alone(&self) -> bool {
-        config::is_alone(&self.newest_membership())
+        self.electors().members().len() == 1
     }
 
     /// Whether its group has other voters, as far as it knows.
     pub(crate) fn has_others(&self) -> bool {
-        self.newest_membership().voter_ids().count() > 1
+        self.electors().are_several()
     }
 
     /// The index up to which every write is that was acked before this call, wherever it was. A

@@ -1,7 +1,7 @@
 //! How a replica says that it is.
 
 use super::{Replica, instance::Instance};
-use crate::{MemberId, replica::forms};
+use crate::MemberId;
 use crate::{elections::Vote, route::sounding::Sounding};
 use oribi_model::LogIndex;
 
@@ -15,7 +15,7 @@ impl Replica {
         };
         // An elected vote for this replica that is still there afterwards was there before.
         let known = self.log.group(self.group).unwrap_or_default();
-        let vote = known.vote.and_then(|bytes| forms::decode_vote(&bytes).ok());
+        let vote = known.vote.and_then(|bytes| self.vote_in(bytes));
         let vote = vote.map(|vote| Vote {
             term: vote.leader_id().term,
             member: MemberId::from_u64(vote.leader_id().node_id),

@@ -114,13 +114,14 @@ pub(super) async fn reply<S: AsyncWrite + Unpin>(
 }
 
 /// Answers the greeting of a side that calls. It is told who this node is also where the two do not
-/// go together, so that it can say why.
+/// go together, so that it can say why. One that is not known (`knows`) is told so.
 ///
 /// # Errors
 /// Why this connection is not taken.
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     own: NodeIdentity,
+    knows: impl Fn(NodeId) -> bool,
 ) -> Result<Caller, GreetingError> {
     let greeting = async {
         let (first, rest) = receive(stream, FIRST_BYTES_MAX).await?;
@@ -128,7 +129,12 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
             return Ok(Caller::Joining(first.body));
         }
         let theirs = hello_of(&first)?;
-        send(stream, Hello::new(own, theirs.channel, theirs.identity.node).to_frame()).await?;
+        let node = theirs.identity.node;
+        if Hello::accept(own, &theirs).is_ok() && !knows(node) {
+            send(stream, Hello::to_nobody(own, theirs.channel).to_frame()).await?;
+            return Err(HelloError::Unknown { node, by: own.node }.into());
+        }
+        send(stream, Hello::new(own, theirs.channel, node).to_frame()).await?;
         Ok(Caller::Node(Hello::accept(own, &theirs)?, decoder(theirs.channel, rest)))
     };
     timeout(GREETING_WAIT, greeting).await.unwrap_or(Err(GreetingError::Late))

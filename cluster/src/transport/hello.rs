@@ -94,6 +94,14 @@ pub enum HelloError {
         /// Who this is.
         found: NodeId,
     },
+    /// It knows of no such node.
+    #[error("node {by} knows of no node {node} in its cluster")]
+    Unknown {
+        /// Who is not known.
+        node: NodeId,
+        /// To whom.
+        by: NodeId,
+    },
     /// The answer is about another connection.
     #[error("a connection for {asked:?} was answered as one for {found:?}")]
     OtherChannel {
@@ -104,11 +112,19 @@ pub enum HelloError {
     },
 }
 
+/// No node has this id.
+const NOBODY: NodeId = NodeId(0);
+
 impl Hello {
     /// What this version says.
     pub fn new(identity: NodeIdentity, channel: Channel, for_node: NodeId) -> Hello {
         let (protocol_min, protocol_max) = (PROTOCOL_MIN, PROTOCOL_MAX);
         Hello { protocol_min, protocol_max, identity, channel, for_node }
+    }
+
+    /// The answer to a node that is not known: it is for nobody.
+    pub(super) fn to_nobody(identity: NodeIdentity, channel: Channel) -> Hello {
+        Hello::new(identity, channel, NOBODY)
     }
 
     /// As a frame.
@@ -171,6 +187,9 @@ impl Hello {
         if theirs.channel != self.channel {
             let (asked, found) = (self.channel, theirs.channel);
             return Err(HelloError::OtherChannel { asked, found });
+        }
+        if theirs.for_node != self.identity.node {
+            return Err(HelloError::Unknown { node: self.identity.node, by: theirs.identity.node });
         }
         Ok(agreed)
     }

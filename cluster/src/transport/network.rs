@@ -82,6 +82,11 @@ pub trait Service: Send + Sync + 'static {
     /// when there is one; it is dropped where the connection ends before.
     fn serve(&self, from: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>>;
 
+    /// Whether there is such a node in the cluster, or there may be; others are turned away.
+    fn knows(&self, _: NodeId) -> bool {
+        true
+    }
+
     /// A connection is there.
     fn linked(&self, with: &Agreed, side: Side);
 

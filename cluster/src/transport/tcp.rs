@@ -5,10 +5,10 @@
 //! the greeting, in `greeted` and `call_once`.
 
 use super::{
-    Agreed, CallError, Channel, Connection, Decoder, Kind, Network, Pending, Request, Service,
-    Side, Succession,
+    Agreed, CallError, Channel, Connection, Decoder, HelloError, Kind, Network, Pending, Request,
+    Service, Side, Succession,
     calls::Calls,
-    greeting::{self, Caller},
+    greeting::{self, Caller, GreetingError},
     pump::{Ended, Pump},
 };
 use crate::NodeIdentity;
@@ -258,7 +258,7 @@ impl Shared {
     }
 
     async fn serve(&self, stream: TcpStream) -> String {
-        let greeted = greeted(&self.greetings, stream, self.identity).await;
+        let greeted = greeted(self, stream).await;
         let (mut stream, caller) = match greeted {
             Ok(greeted) => greeted,
             Err(error) => return error.to_string(),
@@ -349,7 +349,7 @@ impl Shared {
         mut again: watch::Receiver<()>,
     ) {
         let mut stopped = self.stopped.subscribe();
-        let mut pause = AGAIN_MIN;
+        let (mut pause, mut was_unknown) = (AGAIN_MIN, false);
         while !*stopped.borrow_and_update() {
             let started = Instant::now();
             again.mark_unchanged();
@@ -357,7 +357,12 @@ impl Shared {
             let stood = outcome.is_ok() && started.elapsed() > AGAIN_MAX;
             match outcome {
                 Ok(ended) => {
+                    was_unknown = false;
                     tracing::debug!(node = node.0, ?channel, %ended, "a connection has ended");
+                }
+                Err(GreetingError::Hello(error @ HelloError::Unknown { .. })) if !was_unknown => {
+                    was_unknown = true;
+                    tracing::warn!(%error, "another node turns this one away; it is asked again");
                 }
                 Err(error) => {
                     tracing::debug!(node = node.0, ?channel, %error, "cannot connect");
@@ -430,18 +435,15 @@ impl Drop for Standing<'_> {
 
 type Greeted = (TcpStream, Caller);
 
-async fn greeted(
-    greetings: &Semaphore,
-    stream: TcpStream,
-    own: NodeIdentity,
-) -> Result<Greeted, greeting::GreetingError> {
+async fn greeted(shared: &Shared, stream: TcpStream) -> Result<Greeted, greeting::GreetingError> {
     let outcome = async {
         stream.set_nodelay(true)?;
         let mut stream = stream;
-        let caller = greeting::accept(&mut stream, own).await?;
+        let knows = |node| shared.service.knows(node);
+        let caller = greeting::accept(&mut stream, shared.identity, knows).await?;
         Ok((stream, caller))
     }
     .await;
-    greetings.add_permits(1);
+    shared.greetings.add_permits(1);
     outcome
 }

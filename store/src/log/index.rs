@@ -285,6 +285,10 @@ impl Index {
         self.groups.get(&group).map(Group::state)
     }
 
+    pub(super) fn vote(&self, group: GroupId) -> Option<Arc<[u8]>> {
+        self.groups.get(&group)?.vote.clone()
+    }
+
     pub(super) fn groups(&self) -> Vec<GroupId> {
         self.groups.keys().copied().collect()
     }

@@ -40,7 +40,7 @@ fn of_nodes(count: u32) -> Catalog {
 fn create(catalog: &Catalog, start: i64, buckets: u32) -> Catalog {
     let table = catalog.table("default", "m").unwrap().id;
     let ranges = vec![TimeRange::new(start, start + 10)];
-    apply(catalog, &Change::CreateTablets { table, ranges, buckets }).unwrap()
+    apply(catalog, &Change::CreateTablets { table, ranges, buckets, away: Vec::new() }).unwrap()
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn counts_follow_every_change() {
     let table = TableId(1);
     for start in [0, 10, 20] {
         let ranges = vec![TimeRange::new(start, start + 10)];
-        check(Change::CreateTablets { table, ranges, buckets: 3 });
+        check(Change::CreateTablets { table, ranges, buckets: 3, away: Vec::new() });
     }
     check(Change::DropTablets { tablets: vec![TabletId(2), TabletId(7), TabletId(70)] });
     check(Change::DropTable { table });

@@ -21,7 +21,9 @@ pub(super) async fn run(node: Arc<Node>) {
         drop_expired(&node, &mut waiting).await;
         for (table, range, buckets) in node.ranges_ahead() {
             let ranges = vec![range];
-            let outcome = node.change(Change::CreateTablets { table, ranges, buckets }).await;
+            let outcome = node
+                .change(Change::CreateTablets { table, ranges, buckets, away: node.away() })
+                .await;
             report("make a tablet ahead of the clock", outcome);
         }
         node.flush_catalog_if_due().await;

@@ -13,7 +13,10 @@ async fn three(gate: &Gate) -> (Vec<Running>, TableId) {
     until_together(&[&one, &two, &three]).await;
     let (table, _) = table(&one.node).await;
     let ranges = (1..=6).map(|at| TimeRange::new(at << 60, (at << 60) + 10)).collect();
-    one.node.change(Change::CreateTablets { table, ranges, buckets: 1 }).await.unwrap();
+    one.node
+        .change(Change::CreateTablets { table, ranges, buckets: 1, away: Vec::new() })
+        .await
+        .unwrap();
     let all = vec![one, two, three];
     for group in groups(&all[0]) {
         until("it is led", || all.iter().any(|one| leads(one, group))).await;
@@ -97,5 +100,23 @@ async fn what_a_node_leads_whose_disk_stalls_others_lead() {
     gate.release();
     let view = all[1].peering.view();
     until("it is trusted again", || view.trusts(NodeId(1))).await;
+    stop(all).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_tablets_are_led_while_a_node_is_away() {
+    let (mut all, table) = three(&Gate::default()).await;
+    stop(vec![all.remove(2)]).await;
+    until("it is missed", || all.iter().all(|one| !one.peering.view().trusts(NodeId(3)))).await;
+    let catalog = all[0].node.catalog();
+    let known: BTreeSet<TabletId> = catalog.tablets().map(|spec| spec.id).collect();
+    let times: Vec<i64> = (20..40).map(|at| at << 57).collect();
+    let covered = all[0].node.cover(table, &times, |wanted| wanted.count).await.unwrap();
+    let new: Vec<_> = covered.catalog.tablets().filter(|spec| !known.contains(&spec.id)).collect();
+    assert!(new.len() > 3, "{}", new.len());
+    for spec in new {
+        assert_eq!(covered.catalog.replicas_of(spec.id).len(), 3);
+        write(&all[0], spec.id, batch(table, spec.range.start)).await;
+    }
     stop(all).await;
 }

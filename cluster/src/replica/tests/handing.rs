@@ -182,3 +182,24 @@ async fn an_instance_that_broke_off_is_replaced_by_whatever_needs_it_next() {
     group.judge().await;
     group.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_more_stands_as_soon_as_one_asks_that_has_less() {
+    let mut group = Group::new();
+    group.write(1).await;
+    until_known(&group).await;
+    group.hall.isolate(3);
+    group.write(1).await;
+    group.kill(1).await;
+    group.hall.heal();
+    for id in [2, 3] {
+        group.replica(id).release(NodeId(1)).await.unwrap();
+    }
+    // Nobody has the other one stand.
+    group.replica(3).stand().await.unwrap();
+    until_leads(&group.replica(2)).await;
+    group.write(2).await;
+    group.start(1);
+    group.judge().await;
+    group.end().await;
+}

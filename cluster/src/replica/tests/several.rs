@@ -125,7 +125,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    fn new() -> Group {
+    pub(super) fn new() -> Group {
         Group::with(CopyOptions::default())
     }
 

@@ -58,6 +58,10 @@ impl Service for Noted {
         }
     }
 
+    fn knows(&self, node: NodeId) -> bool {
+        node != NodeId(99)
+    }
+
     fn linked(&self, with: &Agreed, side: Side) {
         self.links.lock().push((with.node, with.boot, with.channel, side, true));
         self.change();
@@ -223,6 +227,14 @@ async fn who_does_not_belong_here_is_told_who_is_here_and_no_more() {
         raw.send(1, "secret").await;
         assert_eq!(raw.rest().await, [theirs(identity(1, 1))]);
     }
+    let unknown = hello(identity(99, 1));
+    let mut raw = Raw::connect(&address, &unknown).await;
+    raw.send(1, "secret").await;
+    let answers = raw.rest().await;
+    let [Received::Frame(answer)] = &answers[..] else { panic!("{answers:?}") };
+    let told = unknown.answered(&Hello::decode(&answer.body).unwrap());
+    let refused = HelloError::Unknown { node: NodeId(99), by: NodeId(1) };
+    assert_eq!(told, Err(refused));
     for bytes in
         [&b"GET / HTTP/1.1\r\n\r\n"[..], b"ORIBINET\xff\xff\xff\xff", b"ORIBINET\x1a\0\0\0"]
     {

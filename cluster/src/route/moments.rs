@@ -1,7 +1,6 @@
 //! Until when a replica is known to lack nothing: pure decisions.
 
-use crate::MemberId;
-use crate::route::sounding::Sounding;
+use crate::{MemberId, elections::Vote, route::sounding::Sounding};
 use oribi_model::LogIndex;
 use std::collections::{BTreeSet, VecDeque};
 use tokio::time::Instant;
@@ -11,12 +10,12 @@ const KEPT_MAX: usize = 16;
 
 /// Moments before which everything that was acked lies up to some entry.
 #[derive(Debug, Default)]
-pub(crate) struct Proofs {
+pub(crate) struct Moments {
     /// By time. Only the first one may be applied already.
     known: VecDeque<(Instant, LogIndex)>,
 }
 
-impl Proofs {
+impl Moments {
     /// Notes that all that was acked before `at` lies up to `index`. Where too many wait, the newest
     /// one gives way: the older ones are reached first.
     pub(crate) fn note(&mut self, at: Instant, index: LogIndex) {
@@ -38,6 +37,15 @@ impl Proofs {
     }
 }
 
+/// What the members of a group have proved together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Proven {
+    /// The leader's vote.
+    pub(crate) vote: Vote,
+    /// Up to which entry everything lies that was acked before they were asked.
+    pub(crate) upto: LogIndex,
+}
+
 /// Up to which entry everything lies that was acked before the members were asked: who leads said
 /// so, and a majority, the leader among it, had voted for nobody newer then. `voters` and
 /// `members_at` are the members and the entry that named them, as one of those knows them who answer.
@@ -45,7 +53,7 @@ pub(crate) fn proven(
     voters: &BTreeSet<MemberId>,
     members_at: Option<LogIndex>,
     answers: &[(MemberId, &Sounding)],
-) -> Option<LogIndex> {
+) -> Option<Proven> {
     let leads = |(member, said): &&(MemberId, &Sounding)| {
         said.leads && said.vote.is_some_and(|vote| vote.member == *member && vote.is_elected)
     };
@@ -62,7 +70,8 @@ pub(crate) fn proven(
         .filter(|(member, said)| voters.contains(member) && of(said) == of(leader))
         .map(|(member, _)| *member)
         .collect();
-    (with_it.len() > voters.len() / 2).then_some(leader.last.unwrap_or(LogIndex(0)))
+    let upto = leader.last.unwrap_or(LogIndex(0));
+    (with_it.len() > voters.len() / 2).then_some(Proven { vote: leader.vote?, upto })
 }
 
 #[cfg(test)]
@@ -88,7 +97,7 @@ mod tests {
     fn judge(voters: &[u32], answers: &[(u32, Sounding)]) -> Option<u64> {
         let voters = voters.iter().map(|node| member(*node)).collect();
         let answers: Vec<_> = answers.iter().map(|(node, said)| (member(*node), said)).collect();
-        proven(&voters, Some(LogIndex(0)), &answers).map(|index| index.0)
+        proven(&voters, Some(LogIndex(0)), &answers).map(|proven| proven.upto.0)
     }
 
     #[test]
@@ -121,31 +130,31 @@ mod tests {
     #[test]
     fn a_moment_counts_once_its_entries_are_applied() {
         let (start, s) = (Instant::now(), Duration::from_secs);
-        let mut proofs = Proofs::default();
-        assert_eq!(proofs.reached(Some(LogIndex(9))), None);
-        proofs.note(start, LogIndex(5));
-        proofs.note(start + s(1), LogIndex(7));
-        assert_eq!(proofs.reached(Some(LogIndex(4))), None);
-        assert_eq!(proofs.reached(Some(LogIndex(5))), Some(start));
-        assert_eq!(proofs.reached(Some(LogIndex(6))), Some(start));
-        assert_eq!(proofs.reached(Some(LogIndex(8))), Some(start + s(1)));
+        let mut moments = Moments::default();
+        assert_eq!(moments.reached(Some(LogIndex(9))), None);
+        moments.note(start, LogIndex(5));
+        moments.note(start + s(1), LogIndex(7));
+        assert_eq!(moments.reached(Some(LogIndex(4))), None);
+        assert_eq!(moments.reached(Some(LogIndex(5))), Some(start));
+        assert_eq!(moments.reached(Some(LogIndex(6))), Some(start));
+        assert_eq!(moments.reached(Some(LogIndex(8))), Some(start + s(1)));
         // What comes late proves nothing that is not known.
-        proofs.note(start, LogIndex(8));
-        assert_eq!(proofs.reached(Some(LogIndex(8))), Some(start + s(1)));
-        proofs.note(start + s(2), LogIndex(0));
-        assert_eq!(proofs.reached(None), None, "nothing is applied");
-        assert_eq!(proofs.reached(Some(LogIndex(0))), Some(start + s(2)));
+        moments.note(start, LogIndex(8));
+        assert_eq!(moments.reached(Some(LogIndex(8))), Some(start + s(1)));
+        moments.note(start + s(2), LogIndex(0));
+        assert_eq!(moments.reached(None), None, "nothing is applied");
+        assert_eq!(moments.reached(Some(LogIndex(0))), Some(start + s(2)));
     }
 
     #[test]
     fn one_that_stays_behind_keeps_the_moments_it_can_reach() {
         let start = Instant::now();
-        let mut proofs = Proofs::default();
+        let mut moments = Moments::default();
         for at in 0..1_000 {
-            proofs.note(start + Duration::from_secs(at), LogIndex(at));
+            moments.note(start + Duration::from_secs(at), LogIndex(at));
         }
-        assert_eq!(proofs.known.len(), KEPT_MAX);
-        assert_eq!(proofs.reached(Some(LogIndex(3))), Some(start + Duration::from_secs(3)));
-        assert_eq!(proofs.reached(Some(LogIndex(1_000))), Some(start + Duration::from_secs(999)));
+        assert_eq!(moments.known.len(), KEPT_MAX);
+        assert_eq!(moments.reached(Some(LogIndex(3))), Some(start + Duration::from_secs(3)));
+        assert_eq!(moments.reached(Some(LogIndex(1_000))), Some(start + Duration::from_secs(999)));
     }
 }
