@@ -55,6 +55,8 @@ pub struct JoinOptions {
     pub addresses: NodeAddresses,
     /// The version of the program.
     pub version: String,
+    /// How long a node may be dead before others take its place, s.
+    pub replace_after_s: u64,
 }
 
 /// Makes a directory that of a node of the cluster that others belong to, and waits until one of

@@ -17,6 +17,7 @@ mod member;
 mod node;
 mod partition;
 mod peering;
+mod placement;
 mod planted;
 mod repair;
 mod replica;
@@ -31,7 +32,7 @@ pub mod transport;
 pub use beside::beside_others;
 pub use catalog::{
     COLUMNS_MAX, Catalog, Change, ColumnSpec, ConnectorSeat, Cursors, NODES_MAX, NodeAddresses,
-    NodeRecord, NodeState, Presence,
+    NodeRecord, NodeState, Presence, Reach,
 };
 pub use check::{Checked, check};
 pub use copy::CopyOptions;
@@ -40,7 +41,9 @@ pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
 pub use join::{JoinOptions, join};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{Cover, Election, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
-pub use peering::{NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView};
+pub use peering::{
+    MovePhase, MoveView, NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView,
+};
 pub use repair::repair;
 pub use replica::{Members, Replica};
 

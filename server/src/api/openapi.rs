@@ -22,6 +22,7 @@ use utoipa::OpenApi;
         cluster::cluster,
         cluster::tablets,
         nodes::order,
+        nodes::remove,
         node::compact,
         node::metrics,
         tables::list,
