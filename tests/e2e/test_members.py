@@ -79,9 +79,10 @@ class Load:
             answer = requests.get(f"{node.url}/api/v1/sql", params={"q": f"SELECT v FROM {self.table}"}, timeout=60)
             return answer.json() if answer.status_code == 200 else None
 
+        acked = set(self.acked)
         rows = [row[0] for row in wait_for(asked, "an answer", 60)["rows"]]
         assert len(rows) == len(set(rows)), "a row is there twice"
-        assert self.acked <= set(rows), f"lost: {sorted(self.acked - set(rows))[:9]}"
+        assert acked <= set(rows), f"lost: {sorted(acked - set(rows))[:9]}"
         assert set(rows) <= set(range(self.sent))
 
 
