@@ -38,7 +38,7 @@ pub use check::{Checked, check};
 pub use copy::CopyOptions;
 pub use error::{Error, Result, WriteOutcome};
 pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
-pub use join::{JoinOptions, join};
+pub use join::{JoinOptions, join, renew};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{Cover, Election, Node, NodeOptions, NodeStats, RangesWanted, Trouble};
 pub use peering::{

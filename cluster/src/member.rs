@@ -116,6 +116,13 @@ impl Assignment {
         self.others.iter().copied().chain([self.first]).collect()
     }
 
+    /// The others, where some replicas are on this node; `None` where all are.
+    pub fn without(&self, node: NodeId) -> Option<Assignment> {
+        let mut left = self.voters().into_iter().filter(|member| member.node != node);
+        let first = left.next()?;
+        Some(Assignment::founded(first, left.collect()))
+    }
+
     /// Those of them that the group begins with: what came later, under a later incarnation, is
     /// taken in by whoever leads it then.
     fn first_voters(&self) -> BTreeSet<MemberId> {

@@ -35,7 +35,7 @@ mod upkeep;
 mod write;
 
 pub use changes::{Cover, RangesWanted};
-pub(crate) use data_dir::{Claim, Vacancy};
+pub(crate) use data_dir::{Claim, Remains, Vacancy, leave};
 pub(crate) use life::Leaving;
 pub use options::{NodeOptions, NodeStats};
 pub use soundings::Election;

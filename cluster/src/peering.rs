@@ -90,6 +90,7 @@ impl Peering {
         tasks.spawn(proving::run(state.clone()));
         tasks.spawn(spread::run(state.clone()));
         tasks.spawn(elect(state.clone()));
+        tasks.spawn(removal::replace(state.clone()));
         Ok(Peering { state, tasks })
     }
 

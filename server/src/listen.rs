@@ -84,7 +84,7 @@ impl Listeners {
         let addresses = NodeAddresses { node, http, mqtt };
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let (join, replace_after_s) = (options.join.clone(), options.replace_after_s);
-        JoinOptions { join, addresses, version, replace_after_s }
+        JoinOptions { join, addresses, version, replace_after_s, replaces: None }
     }
 }
 

@@ -1,5 +1,9 @@
 //! The data directory: who has it, which format it is, and what lies where.
 
+mod leaving;
+
+pub(crate) use leaving::{Remains, leave};
+
 use crate::{ClusterId, Error, JoinNonce, NodeIdentity, Result};
 use oribi_model::TabletId;
 use oribi_store::{
@@ -143,6 +147,7 @@ fn look(disk: &dyn Disk, path: &Path) -> Result<(DiskLock, Known)> {
     let lock_path = path.join("LOCK");
     let lock = disk.lock(&lock_path).map_err(oribi_store::Error::io("lock", &lock_path))?;
     let Some(lock) = lock else { return Err(Error::InUse { path: path.to_owned() }) };
+    leaving::finish(disk, path)?;
     let known = read_identity(disk, path)?;
     if known == Known::Nothing {
         let names = disk.list(path).map_err(oribi_store::Error::io("list", path))?;

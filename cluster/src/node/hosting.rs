@@ -340,6 +340,11 @@ impl Hosting {
         }
     }
 
+    /// Whether what this node is to have of a tablet is set aside, or being let go.
+    pub(super) fn is_out(&self, id: TabletId) -> bool {
+        matches!(self.tablets.read().get(&id), Some(Slot::Damaged(..) | Slot::Leaving))
+    }
+
     /// The tablets of the catalog that this node is to have together with others and that are not
     /// open yet.
     pub(super) fn missing(&self, catalog: &Catalog) -> Vec<TabletId> {

@@ -3,7 +3,7 @@
 use super::{state::State, view::PeersView};
 use crate::{Catalog, Change, Error, NodeState, Result};
 use oribi_model::NodeId;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 impl PeersView {
     /// Has a node be emptied: it is given nothing more, gives away what it leads, and its replicas
@@ -46,17 +46,7 @@ impl PeersView {
     /// # Errors
     /// [`Error::Refused`] says what stands in the way, or as [`crate::Node::change`].
     pub async fn remove(&self, node: NodeId) -> Result<()> {
-        let state = self.present()?;
-        let catalog = state.node.catalog_now().await?;
-        match catalog.node(node).map(|record| record.state) {
-            Some(NodeState::Removed) => return Ok(()),
-            Some(_) => {}
-            None => return Err(refused(format!("there is no node {node} in this cluster"))),
-        }
-        state.may_remove(&catalog, node).map_err(refused)?;
-        state.node.change(Change::SetNodeState { node, state: NodeState::Removed }).await?;
-        tracing::warn!(node = node.0, "a node was removed from the cluster");
-        Ok(())
+        self.present()?.remove(node).await
     }
 
     /// Replicas that a node is to have, as the catalog says.
@@ -69,7 +59,32 @@ impl PeersView {
     }
 }
 
+/// Has the cluster forget the node that this one was before, once it takes part itself.
+pub(super) async fn replace(state: Arc<State>) {
+    const PAUSE: Duration = Duration::from_secs(1);
+    let Some(before) = state.options.replaces else { return };
+    while state.pause(PAUSE).await {
+        match state.remove(before).await {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(node = before.0, %error, "not forgotten yet"),
+        }
+    }
+}
+
 impl State {
+    async fn remove(&self, node: NodeId) -> Result<()> {
+        let catalog = self.node.catalog_now().await?;
+        match catalog.node(node).map(|record| record.state) {
+            Some(NodeState::Removed) => return Ok(()),
+            Some(_) => {}
+            None => return Err(refused(format!("there is no node {node} in this cluster"))),
+        }
+        self.may_remove(&catalog, node).map_err(refused)?;
+        self.node.change(Change::SetNodeState { node, state: NodeState::Removed }).await?;
+        tracing::warn!(node = node.0, "a node was removed from the cluster");
+        Ok(())
+    }
+
     /// Why a node cannot be forgotten.
     fn may_remove(&self, catalog: &Catalog, node: NodeId) -> Result<(), String> {
         let count = replicas_on(catalog, node);
