@@ -144,7 +144,9 @@ pub enum Change {
     },
     /// Begins to move replicas of a tablet: has some leave, and adds one on each of some nodes, under an
     /// incarnation that the tablet never had. One that leaves stays listed until
-    /// [`Change::ForgetReplica`]; a node that it is on may be named to have it stay after all.
+    /// [`Change::ForgetReplica`]; a node that it is on may be named to have it stay after all, or, where
+    /// it begins to leave, to have another one take its place there. That is refused while any other
+    /// replica leaves.
     MoveReplicas {
         /// Which tablet.
         tablet: TabletId,

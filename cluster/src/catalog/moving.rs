@@ -67,6 +67,11 @@ impl Catalog {
         if let Some(stranger) = from.iter().find(|member| !before.contains(member)) {
             return Err(format!("tablet {tablet} has no replica {stranger}"));
         }
+        let is_anew = from.iter().any(|member| to.contains(&member.node));
+        if is_anew && moving.leaving.iter().any(|member| !from.contains(member)) {
+            // It has nothing any more, so that one at a time is enough for its group to bear.
+            return Err(format!("another replica of tablet {tablet} is leaving"));
+        }
         moving.leaving.extend(from);
         let mut replicas = before.clone();
         for node in to {

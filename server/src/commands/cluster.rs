@@ -256,7 +256,7 @@ mod tests {
         let one = json!({"tablet": 7, "from": null, "to": 4, "phase": "copying", "bytes": 1_048_576,
             "bytes_total": 4_194_304});
         let text = moves(&json!({"moves": [one]}));
-        assert!(text.contains("copying") && text.contains("1 MiB"), "{text}");
+        assert!(text.contains("copying") && text.contains("1.0 MiB"), "{text}");
         assert_eq!(moves(&json!({"moves": []})), "nothing moves\n");
     }
 }

@@ -44,7 +44,8 @@ impl Segment {
         self.scrub(&mut |_| true).map(drop)
     }
 
-    /// As a reader that believes nothing: reads each block, compares its checksum and decodes none.
+    /// As a reader that believes nothing: reads each block and index, compares its checksum and decodes
+    /// none.
     /// `pace` is told how many bytes were read, may take its time, and says whether to go on. Whether
     /// it came to the end.
     ///
@@ -66,6 +67,7 @@ impl Segment {
                 return Ok(false);
             }
         }
+        self.check_frame()?;
         Ok(true)
     }
 }

@@ -159,6 +159,9 @@ fn a_replica_leaves_once_its_group_has_let_it_go_and_never_comes_back() {
     assert_eq!(anew.replica_on(tablet, first.node), Some(member(first.node.0, 1)));
     assert_eq!(anew.assignment_of(tablet).founder(), first);
 
+    let other = three.replicas_of(tablet)[1];
+    assert!(apply(&anew, &go(&[other], &[other.node.0])).unwrap_err().contains("is leaving"));
+
     for wrong in [go(&[], &[1]), go(&[], &[4, 4]), go(&[], &[9]), go(&[member(4, 9)], &[])] {
         assert!(apply(&three, &wrong).is_err(), "{wrong:?}");
     }
