@@ -3,6 +3,7 @@
 
 mod apply;
 mod change;
+mod moving;
 mod nodes;
 mod placement;
 mod restored;
@@ -13,10 +14,11 @@ mod tests;
 pub use apply::COLUMNS_MAX;
 pub use change::{Change, ColumnSpec};
 pub(crate) use nodes::FIRST_NODE;
-pub use nodes::{NODES_MAX, NodeAddresses, NodeRecord, NodeState, Presence};
+pub use nodes::{NODES_MAX, NodeAddresses, NodeRecord, NodeState, Presence, Reach};
 pub use restored::RestoredConnectors;
 pub use seats::ConnectorSeat;
 
+use moving::Moving;
 use nodes::{Loads, Placement};
 use oribi_model::{ColumnId, Name, NodeId, Table, TableId, TabletId, TabletSpec, TimeRange};
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
@@ -57,6 +59,9 @@ pub struct Catalog {
     /// The replicas of tablets, but of those that have one on the first node.
     #[serde(default)]
     placements: Map<TabletId, Placement>,
+    /// What is known of replicas beyond where they are, of tablets some of which have moved.
+    #[serde(default)]
+    moving: Map<TabletId, Arc<Moving>>,
     last_table: TableId,
     last_tablet: TabletId,
     /// The greatest id of a node ever given.

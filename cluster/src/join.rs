@@ -12,7 +12,8 @@ pub(crate) use form::{Answer, Ask, Who};
 
 use crate::{
     Boot, ClusterId, Error, JoinNonce, NodeAddresses, NodeIdentity, Presence, Result,
-    node::{Claim, Vacancy},
+    node::{Claim, Remains, Vacancy, leave},
+    tasks::blocking,
     transport,
 };
 use futures::future::join_all;
@@ -55,6 +56,10 @@ pub struct JoinOptions {
     pub addresses: NodeAddresses,
     /// The version of the program.
     pub version: String,
+    /// How long a node may be dead before others take its place, s.
+    pub replace_after_s: u64,
+    /// The node that this one was before its directory was damaged: it never comes back.
+    pub replaces: Option<NodeId>,
 }
 
 /// Makes a directory that of a node of the cluster that others belong to, and waits until one of
@@ -86,6 +91,43 @@ pub async fn join(
         never = stand_at(listener, nonce) => match never {},
     };
     settle(vacancy, identity).await
+}
+
+/// Has a node begin anew that cannot be opened, since its log is damaged, where others have what it
+/// had: the directory becomes that of a new node of the same cluster, and all that was in it goes into
+/// the folder `ORIBI.damaged-N`, as soon as the cluster has taken the new one in. Gives the id that the
+/// node had; `None` where there are no two others, or none of them answers for the cluster now.
+///
+/// # Errors
+/// As [`Node::open`](crate::Node::open).
+pub async fn renew(
+    data_dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    options: &JoinOptions,
+) -> Result<Option<NodeId>> {
+    let (dir, reader) = (data_dir.clone(), disk.clone());
+    let Some(remains) = blocking(move || Remains::read(&reader, &dir)).await? else {
+        return Ok(None);
+    };
+    let before = remains.identity;
+    if remains.others.len() < 2 {
+        return Ok(None);
+    }
+    let nonce = JoinNonce(u128::from(disk.salt()) << 64 | u128::from(disk.salt()));
+    let body = Ask::new(Who::New { nonce }, options.presence(Boot(0))).encode();
+    let addresses = remains.others.into_values().chain(options.join.iter().cloned());
+    for address in addresses.filter(|address| *address != options.addresses.node) {
+        let Found::Identity(identity) = follow(&address, &body).await else { continue };
+        if identity.cluster != before.cluster {
+            continue;
+        }
+        let (dir, disk) = (data_dir.clone(), disk.clone());
+        let aside = blocking(move || leave(&disk, &dir, identity)).await?;
+        let (node, was, aside) = (identity.node.0, before.node.0, aside.display());
+        tracing::warn!(node, was, %aside, "the log is damaged: this is a new node now");
+        return Ok(Some(before.node));
+    }
+    Ok(None)
 }
 
 async fn settle(vacancy: Vacancy, identity: NodeIdentity) -> Result<()> {

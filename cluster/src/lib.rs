@@ -17,6 +17,7 @@ mod member;
 mod node;
 mod partition;
 mod peering;
+mod placement;
 mod planted;
 mod repair;
 mod replica;
@@ -32,19 +33,21 @@ pub mod transport;
 pub use beside::beside_others;
 pub use catalog::{
     COLUMNS_MAX, Catalog, Change, ColumnSpec, ConnectorSeat, Cursors, NODES_MAX, NodeAddresses,
-    NodeRecord, NodeState, Presence, RestoredConnectors,
+    NodeRecord, NodeState, Presence, Reach, RestoredConnectors,
 };
 pub use check::{Checked, check};
 pub use copy::CopyOptions;
 pub use error::{Error, Result, WriteOutcome};
 pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
-pub use join::{JoinOptions, join};
+pub use join::{JoinOptions, join, renew};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{
     Cover, Election, HeldFiles, Node, NodeOptions, NodeStats, RangesWanted, RestoredCatalog,
     Trouble,
 };
-pub use peering::{NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView};
+pub use peering::{
+    MovePhase, MoveView, NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView,
+};
 pub use repair::repair;
 pub use replica::{Members, Replica};
 pub use restore::Restore;

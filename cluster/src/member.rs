@@ -6,7 +6,9 @@ use std::{collections::BTreeSet, fmt};
 
 /// Which of the replicas that a node had of one tablet, counted from 0. A replica that was removed
 /// or lost never comes back: whatever is put in its place has a higher one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Incarnation(pub u32);
 
 impl fmt::Display for Incarnation {
@@ -67,8 +69,10 @@ impl<'de> Deserialize<'de> for MemberId {
 /// The replicas that a group begins with, in order. The only source of a group's first membership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assignment {
-    founder: MemberId,
+    first: MemberId,
     others: Vec<MemberId>,
+    /// Whether the first is still to write the first entry.
+    is_open: bool,
 }
 
 /// How a replica without any entry comes to those of its group.
@@ -84,7 +88,12 @@ pub enum Birth {
 impl Assignment {
     /// A group whose first entry `founder` writes, and to which `others` belong from then on.
     pub fn new(founder: MemberId, others: Vec<MemberId>) -> Assignment {
-        Assignment { founder, others }
+        Assignment { first: founder, others, is_open: true }
+    }
+
+    /// A group whose founder has left: whoever has no entry gets them from the others.
+    pub fn founded(first: MemberId, others: Vec<MemberId>) -> Assignment {
+        Assignment { first, others, is_open: false }
     }
 
     /// A group of one.
@@ -92,9 +101,9 @@ impl Assignment {
         Assignment::new(member, Vec::new())
     }
 
-    /// Who writes the first entry.
+    /// Who writes the first entry; where that was long ago, the first that is listed.
     pub fn founder(&self) -> MemberId {
-        self.founder
+        self.first
     }
 
     /// Whether the founder has no others beside it.
@@ -102,14 +111,31 @@ impl Assignment {
         self.others.is_empty()
     }
 
-    /// The voters that the group begins with.
+    /// All replicas that the group has or is to have.
     pub fn voters(&self) -> BTreeSet<MemberId> {
-        self.others.iter().copied().chain([self.founder]).collect()
+        self.others.iter().copied().chain([self.first]).collect()
+    }
+
+    /// The others, where some replicas are on this node; `None` where all are.
+    pub fn without(&self, node: NodeId) -> Option<Assignment> {
+        let mut left = self.voters().into_iter().filter(|member| member.node != node);
+        let first = left.next()?;
+        Some(Assignment::founded(first, left.collect()))
+    }
+
+    /// Those of them that the group begins with: what came later, under a later incarnation, is
+    /// taken in by whoever leads it then.
+    fn first_voters(&self) -> BTreeSet<MemberId> {
+        let is_later = |member: &MemberId| member.incarnation > self.first.incarnation;
+        self.voters().into_iter().filter(|member| !is_later(member)).collect()
     }
 
     /// What `member` does where it has no entry yet.
     pub fn birth_of(&self, member: MemberId) -> Birth {
-        if member == self.founder { Birth::Founds(self.voters()) } else { Birth::Joins }
+        match self.is_open && member == self.first {
+            true => Birth::Founds(self.first_voters()),
+            false => Birth::Joins,
+        }
     }
 }
 
@@ -135,8 +161,10 @@ mod tests {
     #[test]
     fn only_the_first_listed_founds() {
         let assignment = Assignment::new(member(2, 0), vec![member(1, 0), member(3, 1)]);
-        let voters = BTreeSet::from([member(1, 0), member(2, 0), member(3, 1)]);
+        let voters = BTreeSet::from([member(1, 0), member(2, 0)]);
         assert_eq!(assignment.birth_of(member(2, 0)), Birth::Founds(voters));
+        let founded = Assignment::founded(member(2, 0), vec![member(3, 1)]);
+        assert_eq!(founded.birth_of(member(2, 0)), Birth::Joins);
         for other in [member(1, 0), member(3, 1), member(2, 1), member(4, 0)] {
             assert_eq!(assignment.birth_of(other), Birth::Joins);
         }

@@ -16,6 +16,7 @@ mod hosting;
 mod life;
 mod links;
 mod maintain;
+mod moving;
 mod options;
 mod outbox;
 mod question;
@@ -37,7 +38,7 @@ mod write;
 
 pub use backup::HeldFiles;
 pub use changes::{Cover, RangesWanted};
-pub(crate) use data_dir::{Claim, Vacancy};
+pub(crate) use data_dir::{Claim, Remains, Vacancy, leave};
 pub(crate) use life::Leaving;
 pub use options::{NodeOptions, NodeStats};
 pub use soundings::Election;
@@ -53,7 +54,7 @@ use crate::{
 use around::Around;
 use backup::Backups;
 use catalog_machine::CatalogMachine;
-use hosting::{Dropped, Hosting};
+use hosting::{Dropped, Hosting, Moved};
 use maintain::blocking;
 use oribi_model::{Answerer, Clock, TableId, TabletId, TimeRange};
 use oribi_store::{Consent, Repaired, disk::Disk, log::GroupId};
@@ -116,6 +117,8 @@ pub struct Node {
     late_purges: Mutex<BTreeSet<TabletId>>,
     drop_due: Notify,
     dropped: Mutex<Vec<Dropped>>,
+    /// Replicas that have left and whose files are still there.
+    moved: Mutex<Vec<Arc<Moved>>>,
     catalog_flushes: Mutex<CatalogFlushes>,
     /// Memtables have become smaller.
     room: Notify,
@@ -222,6 +225,7 @@ impl Node {
             late_purges: Mutex::default(),
             drop_due: Notify::new(),
             dropped: Mutex::default(),
+            moved: Mutex::default(),
             catalog_flushes: Mutex::new(CatalogFlushes::at(now)),
             room: Notify::new(),
             tasks: Mutex::default(),

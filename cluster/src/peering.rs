@@ -4,11 +4,14 @@
 //! `state` is what is shared, `book` where the others are, `door` what they ask, `tasks` and `members`
 //! what is done all the time, `plan` which step a group takes next.
 
+mod absences;
 mod book;
 mod door;
 mod members;
+mod moves;
 mod plan;
 mod proving;
+mod removal;
 mod spread;
 mod state;
 mod tablets;
@@ -17,6 +20,7 @@ mod tasks;
 mod tests;
 mod view;
 
+pub use moves::{MovePhase, MoveView};
 pub use tablets::{ReplicaState, ReplicaView, TabletView};
 pub use view::{NodeView, PeersView};
 
@@ -64,7 +68,9 @@ impl Peering {
         let watch = Watch::start(node.identity(), listener, Arc::new(eyes), elsewhere)?;
         let (book, heard, stopped) = Default::default();
         let stopped: watch::Sender<bool> = stopped;
-        let state = Arc::new(State { node, options, tcp, watch, supervisor, book, heard, stopped });
+        let absences = Default::default();
+        let state = State { node, options, tcp, watch, supervisor, book, heard, absences, stopped };
+        let state = Arc::new(state);
         let eyes = Arc::downgrade(&state);
         let hears = move |nodes: &BTreeSet<NodeId>| {
             let mut hears = true;
@@ -84,6 +90,7 @@ impl Peering {
         tasks.spawn(proving::run(state.clone()));
         tasks.spawn(spread::run(state.clone()));
         tasks.spawn(elect(state.clone()));
+        tasks.spawn(removal::replace(state.clone()));
         Ok(Peering { state, tasks })
     }
 

@@ -70,6 +70,22 @@ function show(now) {
   byId("elections").replaceChildren(...now.elections.map(elected).reverse());
 }
 
+function showMoves(moves) {
+  byId("moves").hidden = moves.length === 0;
+  const row = (move) =>
+    make(
+      "tr",
+      {},
+      make("td", { textContent: move.tablet }),
+      make("td", { textContent: move.from ?? "" }),
+      make("td", { textContent: move.to ?? "" }),
+      make("td", { textContent: move.phase }),
+      make("td", { class: "number", textContent: bytes(move.bytes) }),
+      make("td", { class: "number", textContent: bytes(move.bytes_total) }),
+    );
+  byId("move-rows").replaceChildren(...moves.slice(0, UNWELL_MAX).map(row));
+}
+
 function showUnwell(all) {
   const isUnwell = (tablet) => tablet.leader === null || tablet.replicas.some((replica) => replica.state !== "ok");
   const unwell = all.filter(isUnwell).slice(0, UNWELL_MAX);
@@ -94,6 +110,7 @@ async function look(signal) {
     const now = await cluster(signal);
     compare(now);
     show(now);
+    showMoves(now.moves);
     const { total, healthy } = now.tablets;
     showUnwell(healthy < total ? await tablets(signal) : []);
     say(byId("problem"), null);

@@ -107,6 +107,7 @@ fn admin_router(admin: Arc<Admin>) -> Router {
         .route("/api/v1/node", get(node::node))
         .route("/api/v1/cluster", get(cluster::cluster))
         .route("/api/v1/tablets", get(cluster::tablets))
+        .route("/api/v1/nodes/{id}", axum::routing::delete(nodes::remove))
         .route("/api/v1/nodes/{id}/{order}", post(nodes::order))
         .route("/api/v1/compact", post(node::compact))
         .route("/api/v1/backups/{backup}", delete(backups::end))

@@ -83,7 +83,8 @@ impl Listeners {
         let (http, mqtt) = (told(self.http.address), told(self.mqtt.address));
         let addresses = NodeAddresses { node, http, mqtt };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        JoinOptions { join: options.join.clone(), addresses, version }
+        let (join, replace_after_s) = (options.join.clone(), options.replace_after_s);
+        JoinOptions { join, addresses, version, replace_after_s, replaces: None }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     telemetry::{CountedIngest, IngestCounters, Metrics, Sources},
 };
 use anyhow::{Context, Result};
-use oribi_cluster::{JoinOptions, Node, Peering, join};
+use oribi_cluster::{JoinOptions, Node, Peering, join, renew};
 use oribi_connectors::{
     Connectors, MqttListener, connector::Parts as ConnectorParts, dead_letter::WithDeadLetters,
 };
@@ -17,7 +17,7 @@ use oribi_ingest::{Ingest, Ingestor};
 use oribi_model::{ArrivalClock, Clock, SystemClock};
 use oribi_query::QueryEngine;
 use oribi_store::disk::RealDisk;
-use std::{sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,7 @@ impl Server {
         stop: CancellationToken,
     ) -> Result<Option<Server>> {
         let started = Instant::now();
-        let join_options = listeners.join_options(&config.cluster);
+        let mut join_options = listeners.join_options(&config.cluster);
         let Listeners { http, mqtt, node: peers } = listeners;
         let addresses = Addresses { http: http.address, mqtt: mqtt.address, node: peers.address };
         tracing::info!(
@@ -59,7 +59,7 @@ impl Server {
         )
         .context("cannot serve http")?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let open = open(&config, clock.clone(), &peers, &join_options, &waiting);
+        let open = open(&config, clock.clone(), &peers, &mut join_options, &waiting);
         let node = tokio::select! {
             opened = open => opened?,
             () = stop.cancelled() => return Ok(None),
@@ -161,7 +161,7 @@ async fn open(
     config: &Config,
     clock: Arc<dyn Clock>,
     peers: &Bound,
-    options: &JoinOptions,
+    options: &mut JoinOptions,
     waiting: &Waiting,
 ) -> Result<Arc<Node>> {
     let socket = peers.socket.try_clone().and_then(TcpListener::from_std);
@@ -170,5 +170,23 @@ async fn open(
     join(dir.clone(), disk.clone(), &listener, options, |reason| waiting.tell(reason)).await?;
     drop(listener);
     waiting.open();
-    Ok(Node::open(dir, config.storage.clone(), disk, clock).await?)
+    let storage = &config.storage;
+    let opened = Node::open(dir.clone(), storage.clone(), disk.clone(), clock.clone()).await;
+    let Err(error) = opened else { return Ok(opened?) };
+    if !is_damaged(&error, &dir.join("log")) {
+        return Err(error.into());
+    }
+    tracing::error!(%error, "the log cannot be read; asking the other nodes to do without it");
+    options.replaces = renew(dir.clone(), disk.clone(), options).await?;
+    match options.replaces {
+        Some(_) => Ok(Node::open(dir, storage.clone(), disk, clock).await?),
+        None => Err(error.into()),
+    }
+}
+
+fn is_damaged(error: &oribi_cluster::Error, log: &Path) -> bool {
+    let oribi_cluster::Error::Store(oribi_store::Error::Corrupt { path, .. }) = error else {
+        return false;
+    };
+    path.starts_with(log)
 }

@@ -242,6 +242,11 @@ impl Tablet {
         }
     }
 
+    /// Whether a read has met damage in a segment.
+    pub fn is_damaged(&self) -> bool {
+        self.state.read().segments.iter().any(|open| open.segment.is_damaged())
+    }
+
     /// Reads every block of every segment and checks it.
     ///
     /// # Errors
@@ -249,6 +254,21 @@ impl Tablet {
     pub fn verify(&self) -> Result<()> {
         let segments: Vec<OpenSegment> = self.state.read().segments.clone();
         segments.iter().try_for_each(|open| open.segment.verify())
+    }
+
+    /// Reads every block of every segment and compares its checksum. `pace` is told how many bytes
+    /// were read, may take its time, and says whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] at the first block that is not what was written, [`Error::Io`].
+    pub fn scrub(&self, mut pace: impl FnMut(usize) -> bool) -> Result<()> {
+        let segments: Vec<OpenSegment> = self.state.read().segments.clone();
+        for open in segments {
+            if !open.segment.scrub(&mut pace)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Why the tablet takes no flushes any more, if a failed one left unknown what is on disk.

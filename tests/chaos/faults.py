@@ -7,18 +7,19 @@ import signal
 import time
 
 import requests
+from changes import Changes
 from conftest import wait_for
 
 CALM_S = 90
 """Within this all is well after a fault; else the cluster does not come back by itself."""
 
 
-class Faults:
+class Faults(Changes):
     """Does one fault after the other, each until it is over, and counts them by kind."""
 
-    def __init__(self, seed, nodes, acks, hold_s_max, links=None, note=print):
+    def __init__(self, seed, nodes, acks, hold_s_max, links=None, tables=(), only_changes=False, note=print):
         self.chance, self.nodes, self.acks = random.Random(f"faults {seed}"), nodes, acks
-        self.hold_s_max, self.links, self.note = hold_s_max, links, note
+        self.hold_s_max, self.links, self.tables, self.note = hold_s_max, links, tables, note
         self.troubles = []
         self.counts, self.pauses_s = collections.Counter(), collections.defaultdict(float)
         kinds = [self.kill_one, self.kill_leader, self.kill_leader, self.kill_two, self.kill_all, self.kill_again]
@@ -28,6 +29,8 @@ class Faults:
             kinds += [self.kill_while_slow, self.freeze_while_cut]
         if all(hasattr(node.disk, "fill") for node in nodes):
             kinds += [self.fill_one, self.fill_all, self.power_one, self.power_one, self.power_all]
+        if tables:
+            kinds = self.kinds_of_changes() + ([] if only_changes else kinds)
         self.kinds = kinds
 
     def next(self):
@@ -65,6 +68,9 @@ class Faults:
                 self.note(json.dumps({"trouble": str(error)}))
                 return
 
+    def is_calm_now(self):
+        return all(is_calm(node, len(self.nodes)) for node in self.nodes)
+
     def hold(self, least_s=0.1):
         time.sleep(self.chance.uniform(least_s, self.hold_s_max))
 
@@ -81,7 +87,7 @@ class Faults:
         for node in self.chance.sample(self.nodes, len(self.nodes)):
             try:
                 led = {one["id"]: one["leaders"] for one in node.cluster()["nodes"]}
-                return max(self.nodes, key=lambda one: led.get(one.number, 0))
+                return max(self.nodes, key=lambda one: led.get(one.id, 0))
             except (requests.RequestException, KeyError, ValueError):
                 continue
         return self.one()
@@ -225,4 +231,5 @@ def is_calm(node, count):
         sum(one["state"] == "up" for one in seen["nodes"]) == count
         and seen["catalog"]["leader"]
         and tablets["healthy"] == tablets["total"] > 0
+        and not seen["moves"]
     )

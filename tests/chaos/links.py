@@ -46,6 +46,10 @@ class Links:
     def slow(self, ways, delay_ms):
         self.tell(do="set", ways=ways, mode="open", delay_ms=delay_ms)
 
+    def name(self, node, number):
+        """Who calls as this node is the one behind this number."""
+        self.tell(do="name", node=node, number=number)
+
     def reset(self, ways):
         """Connections break."""
         self.tell(do="reset", ways=ways)
@@ -75,7 +79,7 @@ class Way:
 
 class Proxy:
     def __init__(self):
-        self.ways, self.connections = {}, {}
+        self.ways, self.connections, self.numbers = {}, {}, {}
 
     def way(self, sender, receiver):
         return self.ways.setdefault((sender, receiver), Way())
@@ -88,6 +92,7 @@ class Proxy:
             if head[KIND_AT] == HELLO_KIND:
                 head += await reader.readexactly(HELLO_BYTES - len(head))
                 caller = int.from_bytes(head[NODE_AT:], "little")
+                caller = self.numbers.get(caller, caller)
             onward_reader, onward = await asyncio.open_connection("127.0.0.1", port)
             streams.append(onward)
             connection = {"between": {caller, to}, "streams": streams, "lossy": False}
@@ -143,6 +148,8 @@ class Proxy:
         if order["do"] == "set":
             for way in ways:
                 self.way(*way).set(order["mode"], order.get("delay_ms", 0) / 1000)
+        elif order["do"] == "name":
+            self.numbers[order["node"]] = order["number"]
         elif order["do"] == "reset":
             self.reset(lambda connection: any(connection["between"] == set(way) for way in ways))
         else:

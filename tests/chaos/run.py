@@ -15,7 +15,7 @@ sys.path += [str(ROOT / "tests" / "e2e"), str(ROOT / "tests" / "chaos")]
 def arguments(given):
     parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()), help="decides faults and load (the time)")
-    parser.add_argument("--nodes", type=int, choices=[3, 5], default=3)
+    parser.add_argument("--nodes", type=int, choices=[3, 4, 5], default=3)
     parser.add_argument("--faults", type=int, default=20, help="as many at least (20)")
     parser.add_argument("--rows", type=int, default=100_000, help="acknowledged rows, as many at least (100,000)")
     parser.add_argument("--minutes-max", type=float, default=10, help="ends then, with whatever was done (10)")
@@ -29,6 +29,7 @@ def arguments(given):
     parser.add_argument("--buckets", type=int, default=4, help="tablets of each table and range (4)")
     parser.add_argument("--links", choices=["proxies", "plain"], default="proxies", help="plain: no fault of the network")
     parser.add_argument("--disks", choices=["auto", "images", "plain"], default="auto", help="plain: no fault of the disks")
+    parser.add_argument("--changes", choices=["all", "none", "only"], default="all", help="nodes that are lost for good, damaged files, other numbers of replicas (all)")
     parser.add_argument("--disk-mib", type=int, default=2048)
     parser.add_argument("--flush", choices=["often", "usual"], default="often", help="often: small logs and memtables, many copies")
     parser.add_argument("--alone", action="store_true", help="the others join a node that has lived alone, under load")

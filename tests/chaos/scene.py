@@ -21,19 +21,21 @@ log_file_bytes = 1048576
 log_kept_bytes_max = 65536
 idle_flush_s = 2
 """
+SCRUB_OFTEN = "scrub_pause_s = 1\n"
+REPLACE_AFTER_S = 20
 FRESH_TABLE = "fresh"
 
 
 class Node(Member):
-    """A member with a number, which is its id, and a disk."""
+    """A member with a number, an id, which is the number until its disk is lost, and a disk."""
 
     def __init__(self, folder, number, disk_of):
         super().__init__(folder)
-        self.number, self.disk = number, disk_of(folder)
+        self.number, self.id, self.disk = number, number, disk_of(folder)
         self.data_dir = self.disk.path / "data"
 
     def is_told(self, advertise, join, more):
-        text = f'{more}[cluster]\nadvertise = "127.0.0.1:{advertise}"\n'
+        text = f'{more}[cluster]\nreplace_after_s = {REPLACE_AFTER_S}\nadvertise = "127.0.0.1:{advertise}"\n'
         if join:
             text += f'join = "127.0.0.1:{join}"\n'
         self.config.write_text(text)
@@ -105,15 +107,21 @@ class Scene:
         else:
             self.say("no faults of the network: asked for")
         port_of = lambda node: self.links.port(node.number) if self.links else node.node_port
-        storage = FLUSH_OFTEN if options.flush == "often" else ""
+        self.storage = (FLUSH_OFTEN if options.flush == "often" else "[storage]\n") + SCRUB_OFTEN
         for node in self.nodes:
-            node.is_told(port_of(node), port_of(self.nodes[0]) if node.number > 1 else None, storage)
+            node.is_told(port_of(node), port_of(self.nodes[0]) if node.number > 1 else None, self.storage)
 
     def start_nodes(self, nodes):
         """One after the other, so that each is known by its number."""
         for node in nodes:
             node.start()
             wait_for(lambda node=node: node.cluster()["self"] == node.number, "the node to have its number")
+
+    def tell_all_of_each_other(self):
+        """Whoever loses its disk has somebody to ask, the first one too."""
+        port_of = lambda node: self.links.port(node.number) if self.links else node.node_port
+        for node, other in zip(self.nodes, [*self.nodes[1:], self.nodes[0]]):
+            node.is_told(port_of(node), port_of(other), self.storage)
 
     def make_tables(self):
         options, first = self.options, self.nodes[0]
@@ -132,12 +140,13 @@ class Scene:
         self.start_nodes(self.nodes[:1] if options.alone else self.nodes)
         if not options.alone:
             until_together(self.nodes)
+        self.tell_all_of_each_other()
         self.make_tables()
         load = Load(options, self.nodes, self.folder, self.acks)
         load.start()
         if options.alone:
             self.let_others_join(load)
-        faults = Faults(options.seed, self.nodes, self.acks, options.hold_s_max, self.links, self.note)
+        faults = Faults(options.seed, self.nodes, self.acks, options.hold_s_max, self.links, self.changing(), options.changes == "only", self.note)
         until = time.monotonic() + options.minutes_max * 60
         while self.is_more_to_do(faults) and time.monotonic() < until:
             load.look()
@@ -151,6 +160,11 @@ class Scene:
         verdict = judge(self.nodes, load, options.batch_rows)
         self.check_directories()
         return self.tell(verdict, faults, load)
+
+    def changing(self):
+        """The tables whose number of replicas may change; none where no node may change for good."""
+        options = self.options
+        return [] if options.changes == "none" else [f"{ROWS_TABLE}{table}" for table in range(options.tables)]
 
     def is_more_to_do(self, faults):
         return faults.counts.total() < self.options.faults or self.acks.rows < self.options.rows

@@ -1,6 +1,6 @@
 //! Changes applied: from one catalog to the next, the same on every node.
 
-use super::{Catalog, Change, ColumnSpec, Map};
+use super::{Catalog, Change, ColumnSpec, Map, Reach};
 use oribi_model::{
     Bucket, Column, ColumnId, ColumnKind, ColumnType, Ints, Name, NodeId, Schema, Table, TableId,
     TabletId, TabletSpec, TimeRange,
@@ -43,6 +43,10 @@ impl Catalog {
             Change::AnnounceNode { node, presence } => next.announce(*node, presence)?,
             Change::SetNodeState { node, state } => next.set_state(*node, *state)?,
             Change::AssignReplicas { tablet, replicas } => next.assign(*tablet, replicas)?,
+            Change::MoveReplicas { tablet, from, to } => next.move_replicas(*tablet, from, to)?,
+            Change::ForgetReplica { tablet, member } => next.forget_replica(*tablet, *member),
+            Change::NoteAway { node } => next.note_reach(*node, Reach::Away)?,
+            Change::NoteBack { node } => next.note_reach(*node, Reach::Heard)?,
             Change::SkipTablets { upto } => next.last_tablet = next.last_tablet.max(*upto),
             Change::PutConnector { name, spec } => {
                 next.connectors.insert_mut(name.clone(), spec.clone());

@@ -146,6 +146,37 @@ pub enum Change {
         /// All of them, the founder first.
         replicas: Vec<MemberId>,
     },
+    /// Begins to move replicas of a tablet: has some leave, and adds one on each of some nodes, under an
+    /// incarnation that the tablet never had. One that leaves stays listed until
+    /// [`Change::ForgetReplica`]; a node that it is on may be named to have it stay after all, or, where
+    /// it begins to leave, to have another one take its place there. That is refused while any other
+    /// replica leaves.
+    MoveReplicas {
+        /// Which tablet.
+        tablet: TabletId,
+        /// Those that are to leave.
+        from: Vec<MemberId>,
+        /// Where replicas are added.
+        to: Vec<NodeId>,
+    },
+    /// Notes that a replica that was to leave is no member of its group any more. To be said only
+    /// once the group has committed that.
+    ForgetReplica {
+        /// Which tablet.
+        tablet: TabletId,
+        /// The replica.
+        member: MemberId,
+    },
+    /// Notes that a node was not heard of for a while: new tablets are founded elsewhere.
+    NoteAway {
+        /// Which node.
+        node: NodeId,
+    },
+    /// Notes that a node is heard of again.
+    NoteBack {
+        /// Which node.
+        node: NodeId,
+    },
     /// Never gives the tablet ids up to this one: something on disk bears them already.
     SkipTablets {
         /// The greatest of them.

@@ -51,6 +51,23 @@ pub enum NodeState {
     Removed,
 }
 
+/// Whether a node is heard of, as the leader of the catalog noted it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// It is.
+    #[default]
+    Heard,
+    /// It was not for a while: nothing new is begun there that would wait for it.
+    Away,
+}
+
+impl Reach {
+    fn is_heard(&self) -> bool {
+        *self == Reach::Heard
+    }
+}
+
 /// A node as the catalog knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
@@ -58,6 +75,9 @@ pub struct NodeRecord {
     pub presence: Presence,
     /// What it is to the others.
     pub state: NodeState,
+    /// Whether it was heard of when that was looked at last.
+    #[serde(default, skip_serializing_if = "Reach::is_heard")]
+    pub reach: Reach,
     /// The wish by which it joined; the node that made the cluster had none.
     pub nonce: Option<JoinNonce>,
 }
@@ -91,29 +111,38 @@ impl Catalog {
     /// With whom the group of a tablet begins.
     pub fn assignment_of(&self, tablet: TabletId) -> Assignment {
         match self.replicas_of(tablet) {
+            [first, others @ ..] if self.is_founded(tablet) => {
+                Assignment::founded(*first, others.to_vec())
+            }
             [founder, others @ ..] => Assignment::new(*founder, others.to_vec()),
             [] => Assignment::alone(MemberId::FIRST),
         }
     }
 
-    /// The replica that a node is to have of a tablet.
+    /// The replica that a node is to have of a tablet: the newest, one that is to leave included.
     pub fn replica_on(&self, tablet: TabletId, node: NodeId) -> Option<MemberId> {
-        self.replicas_of(tablet).iter().find(|member| member.node == node).copied()
+        let here = self.replicas_of(tablet).iter().filter(|member| member.node == node);
+        here.copied().max()
     }
 
     /// The replicas that a tablet should have beyond those that it has, by its table's wish and the
     /// nodes that there are; empty where it has enough.
-    pub fn growth_of(&self, tablet: TabletId) -> Vec<MemberId> {
+    pub fn growth_of(&self, tablet: TabletId) -> Vec<NodeId> {
         let Some(spec) = self.tablet(tablet) else { return Vec::new() };
         let wish = self.table_by_id(spec.table).map_or(1, |table| table.options.replicas());
         let nodes = self.candidates();
-        let more = placement::grow(tablet, wish, self.replicas_of(tablet), &nodes);
-        more.into_iter().map(MemberId::first).collect()
+        placement::grow(tablet, wish, &self.staying(tablet), &nodes)
     }
 
     fn candidates(&self) -> Vec<(NodeId, placement::Load)> {
         let up = self.nodes().filter(|(_, record)| record.state == NodeState::Up);
-        up.map(|(node, _)| (node, self.index.load_of(node))).collect()
+        let load = |(node, record): (NodeId, &Arc<NodeRecord>)| {
+            (
+                node,
+                placement::Load { is_away: !record.reach.is_heard(), ..self.index.load_of(node) },
+            )
+        };
+        up.map(load).collect()
     }
 
     /// Decides where the replicas of a new tablet lie.
@@ -130,10 +159,11 @@ impl Catalog {
         let replicas = self.replicas_of(tablet).to_vec();
         self.index.count(&replicas, u32::wrapping_sub);
         self.placements.remove_mut(&tablet);
+        self.moving.remove_mut(&tablet);
     }
 
     /// What is so by itself takes no room.
-    fn note(&mut self, tablet: TabletId, replicas: Vec<MemberId>) {
+    pub(super) fn note(&mut self, tablet: TabletId, replicas: Vec<MemberId>) {
         match replicas == ALONE {
             true => drop(self.placements.remove_mut(&tablet)),
             false => self.placements.insert_mut(tablet, replicas.into()),
@@ -176,24 +206,25 @@ impl Catalog {
         let id = NodeId(self.last_node.max(FIRST_NODE).0 + 1);
         self.last_node = id;
         let (presence, state) = (presence.clone(), NodeState::Joining);
-        let record = NodeRecord { presence, state, nonce: Some(nonce) };
+        let reach = Reach::Heard;
+        let record = NodeRecord { presence, state, reach, nonce: Some(nonce) };
         self.nodes.insert_mut(id, Arc::new(record));
         Ok(())
     }
 
     pub(super) fn announce(&mut self, node: NodeId, presence: &Presence) -> Result<(), String> {
-        let (state, nonce) = match self.node(node) {
+        let (state, reach, nonce) = match self.node(node) {
             Some(record) if record.state == NodeState::Removed => {
                 return Err(format!("node {node} was removed from the cluster"));
             }
             // What an earlier run said may arrive late.
             Some(record) if record.presence.boot > presence.boot => return Ok(()),
-            Some(record) => (record.state, record.nonce),
-            None if node == FIRST_NODE => (NodeState::Up, None),
+            Some(record) => (record.state, record.reach, record.nonce),
+            None if node == FIRST_NODE => (NodeState::Up, Reach::Heard, None),
             None => return Err(format!("there is no node {node}")),
         };
         self.last_node = self.last_node.max(node);
-        let record = NodeRecord { presence: presence.clone(), state, nonce };
+        let record = NodeRecord { presence: presence.clone(), state, reach, nonce };
         self.nodes.insert_mut(node, Arc::new(record));
         Ok(())
     }
@@ -204,6 +235,13 @@ impl Catalog {
             return Err(format!("node {node} was removed from the cluster"));
         }
         let record = NodeRecord { state, ..NodeRecord::clone(record) };
+        self.nodes.insert_mut(node, Arc::new(record));
+        Ok(())
+    }
+
+    pub(super) fn note_reach(&mut self, node: NodeId, reach: Reach) -> Result<(), String> {
+        let record = self.node(node).ok_or_else(|| format!("there is no node {node}"))?;
+        let record = NodeRecord { reach, ..NodeRecord::clone(record) };
         self.nodes.insert_mut(node, Arc::new(record));
         Ok(())
     }

@@ -12,6 +12,8 @@ pub(super) struct Load {
     pub(super) replicas: u32,
     /// Those of them that founded their group.
     pub(super) founded: u32,
+    /// Whether it was not heard of for a while: it comes last, and founds nothing.
+    pub(super) is_away: bool,
 }
 
 /// The nodes that a new tablet gets a replica on, the founder first: as many as the largest odd
@@ -27,7 +29,7 @@ pub(super) fn place(
     let mut chosen = by_load(tablet, nodes);
     chosen.truncate(odd(wish, nodes.len()));
     chosen.sort_unstable_by_key(|(node, load)| {
-        (away.contains(node), load.founded, mix(tablet, *node))
+        (load.is_away || away.contains(node), load.founded, mix(tablet, *node))
     });
     if let [_, others @ ..] = chosen.as_mut_slice() {
         others.sort_unstable_by_key(|(node, _)| *node);
@@ -51,7 +53,9 @@ pub(super) fn grow(
 
 fn by_load(tablet: TabletId, nodes: &[(NodeId, Load)]) -> Vec<(NodeId, Load)> {
     let mut nodes = nodes.to_vec();
-    nodes.sort_unstable_by_key(|(node, load)| (load.replicas, Reverse(mix(tablet, *node)), *node));
+    nodes.sort_unstable_by_key(|(node, load)| {
+        (load.is_away, load.replicas, Reverse(mix(tablet, *node)), *node)
+    });
     nodes
 }
 

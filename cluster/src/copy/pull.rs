@@ -13,7 +13,13 @@ use crate::{
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use oribi_store::{Gap, log::GroupId};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// Pieces that are asked for at once.
 const PIECES_MAX: usize = 4;
@@ -33,6 +39,8 @@ pub(crate) struct Pull {
     pub(crate) pin: u64,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) copies: Arc<Copies>,
+    /// Counts the bytes that have come.
+    pub(crate) copied: Arc<AtomicU64>,
 }
 
 /// How far it got.
@@ -113,9 +121,10 @@ impl Pull {
                 Ok(bytes) => bytes,
                 Err(trouble) => return Ok((staged, Some(trouble))),
             };
-            let file = gap.file;
+            let (file, copied) = (gap.file, self.copied.clone());
             let (back, outcome) = blocking(move || {
                 let outcome = staged.write(file, offset, &bytes);
+                copied.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 Ok((staged, outcome))
             })
             .await?;

@@ -81,6 +81,8 @@ impl Node {
     pub(super) async fn follow_catalog(self: &Arc<Node>) {
         const OPENED_AT_ONCE_MAX: usize = 64;
         self.take_dropped().await;
+        self.replace_broken().await;
+        self.leave_moved().await;
         let missing = self.hosting.missing(&self.catalog());
         let opened = missing.into_iter().map(|tablet| {
             let node = self.clone();

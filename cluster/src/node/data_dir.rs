@@ -1,5 +1,9 @@
 //! The data directory: who has it, which format it is, and what lies where.
 
+mod leaving;
+
+pub(crate) use leaving::{Remains, leave};
+
 use crate::{ClusterId, Error, JoinNonce, NodeIdentity, Result};
 use oribi_model::TabletId;
 use oribi_store::{
@@ -160,6 +164,7 @@ pub(super) fn is_nothing(name: &str) -> bool {
 /// Takes the directory for this process, and reads what it says of its node.
 fn look(disk: &dyn Disk, path: &Path) -> Result<(DiskLock, Known)> {
     let lock = take(disk, path)?;
+    leaving::finish(disk, path)?;
     let known = read_identity(disk, path)?;
     if known == Known::Nothing {
         let names = disk.list(path).map_err(oribi_store::Error::io("list", path))?;

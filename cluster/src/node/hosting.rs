@@ -1,5 +1,9 @@
 //! The tablets that a node hosts, kept in step with the catalog.
 
+mod moved;
+
+pub(super) use moved::{Broken, Moved};
+
 use super::{
     CATALOG_GROUP, around::Around, catalog_assignment, catalog_machine::CatalogMachine,
     data_dir::DataDir, tablet_machine::TabletMachine,
@@ -49,12 +53,20 @@ impl Hosted {
         now_ms - seen.1
     }
 
+    /// Whether it has all that its group has committed, or soon will, and all of it can be read.
+    fn is_whole(&self) -> bool {
+        self.replica.is_voter() && !self.tablet.is_damaged()
+    }
+
     /// Freezes what was applied and writes it to a segment. Blocks.
     pub(super) fn flush(&self) -> Result<bool> {
         self.replica.seal(|index, state| self.tablet.seal(index, state));
         Ok(self.tablet.flush()?.is_some())
     }
 }
+
+/// Why there is nothing of a tablet here any more.
+const MOVED: &str = "it has moved to other nodes";
 
 /// What a node is to have of a tablet.
 struct Part {
@@ -68,7 +80,9 @@ struct Part {
 enum Slot {
     Open(Arc<Hosted>),
     /// Its files or log entries are damaged: nothing is read, written or removed.
-    Damaged(Arc<str>),
+    Damaged(MemberId, Arc<str>),
+    /// It has gone to other nodes, and its files are being let go.
+    Leaving,
 }
 
 /// A tablet that the catalog no longer has. Its files and log entries are still there.
@@ -154,7 +168,7 @@ impl Hosting {
     pub(super) fn open_all(&self, catalog: &Catalog) {
         let parts = catalog.tablets().filter_map(|spec| self.part_of(*spec));
         let parts = Mutex::new(parts.collect::<Vec<_>>());
-        let opened = Mutex::new(HashMap::new());
+        let opened = Mutex::new(HashMap::<TabletId, Slot>::new());
         let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
         std::thread::scope(|scope| {
             for _ in 0..threads {
@@ -163,7 +177,7 @@ impl Hosting {
                         let Some(part) = parts.lock().pop() else { return };
                         let id = part.spec.id;
                         let slot = self.open_slot(part);
-                        opened.lock().insert(id, slot);
+                        opened.lock().extend(slot.map(|slot| (id, slot)));
                     }
                 });
             }
@@ -175,15 +189,22 @@ impl Hosting {
     /// What this node is to have of a tablet; `None` where that is nothing.
     fn part_of(&self, spec: TabletSpec) -> Option<Part> {
         let assignment = self.assignment(group_of(spec.id));
-        let member = assignment.voters().into_iter().find(|member| member.node == self.node)?;
+        let here = assignment.voters().into_iter().filter(|member| member.node == self.node);
+        let member = here.max()?;
         Some(Part { spec, member, assignment })
     }
 
-    fn open_slot(&self, part: Part) -> Slot {
-        match self.open(&part) {
-            Ok(hosted) => Slot::Open(hosted),
-            Err(error) => Slot::Damaged(error.to_string().into()),
+    /// `None` for a replica that was removed before.
+    fn open_slot(&self, part: Part) -> Option<Slot> {
+        match self.admit(part.spec.id, part.member) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => return Some(Slot::Damaged(part.member, error.to_string().into())),
         }
+        Some(match self.open(&part) {
+            Ok(hosted) => Slot::Open(hosted),
+            Err(error) => Slot::Damaged(part.member, error.to_string().into()),
+        })
     }
 
     fn open(&self, part: &Part) -> Result<Arc<Hosted>> {
@@ -252,19 +273,31 @@ impl Hosting {
                     Error::Unavailable { group: id.0, reason }
                 })?;
                 let mut tablets = self.tablets.write();
-                tablets.entry(id).or_insert_with(|| self.open_slot(part)).clone()
+                match tablets.get(&id) {
+                    Some(slot) => slot.clone(),
+                    None => {
+                        let slot = self.open_slot(part).unwrap_or(Slot::Leaving);
+                        if !matches!(slot, Slot::Leaving) {
+                            tablets.insert(id, slot.clone());
+                        }
+                        slot
+                    }
+                }
             }
         };
         match slot {
             Slot::Open(hosted) => Ok(hosted),
-            Slot::Damaged(reason) => Err(Error::Damaged { tablet: id, reason: reason.to_string() }),
+            Slot::Damaged(_, reason) => {
+                Err(Error::Damaged { tablet: id, reason: reason.to_string() })
+            }
+            Slot::Leaving => Err(Error::Unavailable { group: id.0, reason: MOVED.to_owned() }),
         }
     }
 
     pub(super) fn get(&self, id: TabletId) -> Option<Arc<Hosted>> {
         match self.tablets.read().get(&id)? {
             Slot::Open(hosted) => Some(hosted.clone()),
-            Slot::Damaged(..) => None,
+            Slot::Damaged(..) | Slot::Leaving => None,
         }
     }
 
@@ -272,7 +305,7 @@ impl Hosting {
     pub(super) fn all(&self) -> Vec<Arc<Hosted>> {
         let open = |slot: &Slot| match slot {
             Slot::Open(hosted) => Some(hosted.clone()),
-            Slot::Damaged(..) => None,
+            Slot::Damaged(..) | Slot::Leaving => None,
         };
         self.tablets.read().values().filter_map(open).collect()
     }
@@ -280,8 +313,8 @@ impl Hosting {
     /// All tablets that are set aside, by id, with the reasons.
     pub(super) fn damaged(&self) -> Vec<(TabletId, Arc<str>)> {
         let damaged = |(id, slot): (&TabletId, &Slot)| match slot {
-            Slot::Open(_) => None,
-            Slot::Damaged(reason) => Some((*id, reason.clone())),
+            Slot::Open(_) | Slot::Leaving => None,
+            Slot::Damaged(_, reason) => Some((*id, reason.clone())),
         };
         let mut found: Vec<_> = self.tablets.read().iter().filter_map(damaged).collect();
         found.sort_unstable_by_key(|(id, _)| *id);
@@ -301,9 +334,15 @@ impl Hosting {
     pub(super) fn readable(&self, id: TabletId) -> Result<Option<Arc<Hosted>>, Arc<str>> {
         match self.tablets.read().get(&id) {
             Some(Slot::Open(hosted)) => Ok(Some(hosted.clone())),
-            Some(Slot::Damaged(reason)) => Err(reason.clone()),
+            Some(Slot::Damaged(_, reason)) => Err(reason.clone()),
+            Some(Slot::Leaving) => Err(MOVED.into()),
             None => Ok(None),
         }
+    }
+
+    /// Whether what this node is to have of a tablet is set aside, or being let go.
+    pub(super) fn is_out(&self, id: TabletId) -> bool {
+        matches!(self.tablets.read().get(&id), Some(Slot::Damaged(..) | Slot::Leaving))
     }
 
     /// The tablets of the catalog that this node is to have together with others and that are not
@@ -318,13 +357,26 @@ impl Hosting {
         here.map(|spec| spec.id).collect()
     }
 
-    /// Whether other nodes have a tablet and this one has not.
+    /// Whether a tablet is to be read on other nodes: this one has none of it, not all of it yet, or
+    /// what it has is damaged.
     pub(super) fn is_elsewhere(&self, id: TabletId) -> bool {
-        if self.has_no_others() || self.tablets.read().contains_key(&id) {
+        if self.has_no_others() {
             return false;
         }
-        let voters = self.assignment(group_of(id)).voters();
-        voters.iter().all(|voter| voter.node != self.node)
+        let is_whole = match self.tablets.read().get(&id) {
+            Some(Slot::Open(hosted)) => Some(hosted.is_whole()),
+            Some(Slot::Damaged(..) | Slot::Leaving) => Some(false),
+            None => None,
+        };
+        let others = || {
+            let voters = self.assignment(group_of(id)).voters();
+            voters.iter().any(|voter| voter.node != self.node)
+        };
+        let has_none = || {
+            let voters = self.assignment(group_of(id)).voters();
+            voters.iter().all(|voter| voter.node != self.node)
+        };
+        is_whole.map_or_else(has_none, |is_whole| !is_whole && others())
     }
 
     /// Why there are no rows of a tablet here although there may be some.
@@ -344,7 +396,7 @@ impl Hosting {
         let gone = tablets.extract_if(|id, _| catalog.tablet(*id).is_none());
         let gone = gone.map(|(id, slot)| match slot {
             Slot::Open(hosted) => Dropped { id, hosted: Some(hosted) },
-            Slot::Damaged(..) => Dropped { id, hosted: None },
+            Slot::Damaged(..) | Slot::Leaving => Dropped { id, hosted: None },
         });
         let gone = gone.collect();
         drop(tablets);

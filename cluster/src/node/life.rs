@@ -1,7 +1,7 @@
 //! How a node ends, and what its work waits for meanwhile.
 
 use super::{Node, route::Errand};
-use crate::{Error, Result};
+use crate::{Error, NodeState, Result};
 use oribi_store::log::GroupId;
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::sync::Notify;
@@ -29,7 +29,11 @@ impl Node {
 
     /// Whether this node wants to lead nothing that others can lead.
     pub fn leaves_lead(&self) -> bool {
-        self.leaving_lead.load(Ordering::Acquire)
+        let catalog = self.catalog();
+        let record = catalog.node(self.identity().node);
+        let is_leaving = record
+            .is_some_and(|record| matches!(record.state, NodeState::Draining | NodeState::Removed));
+        is_leaving || self.leaving_lead.load(Ordering::Acquire)
     }
 
     /// Has this node give away what it leads and take nothing to lead, as far as others can, or not

@@ -9,6 +9,7 @@ mod drop;
 mod flush;
 mod follow;
 mod rest;
+mod scrub;
 mod tick;
 
 pub(super) use crate::tasks::blocking;
@@ -31,6 +32,7 @@ pub(super) fn start(node: &Arc<Node>) {
         tokio::spawn(supervise(node.clone(), "rester", rest::run)),
         tokio::spawn(supervise(node.clone(), "follower", follow::run)),
         tokio::spawn(supervise(node.clone(), "sounder", soundings::run)),
+        tokio::spawn(supervise(node.clone(), "scrubber", scrub::run)),
     ];
     node.tasks.lock().extend(tasks);
 }

@@ -35,6 +35,10 @@ pub struct NodeOptions {
     /// Bytes of entries of one tablet that the log keeps, although they are flushed, for members
     /// that are behind. Who lacks more gets a copy.
     pub log_kept_bytes_max: u64,
+    /// What may be read to look for damage, bytes a second; 0: nothing is.
+    pub scrub_bytes_per_s_max: u64,
+    /// Between two rounds of that, s.
+    pub scrub_pause_s: u64,
 }
 
 impl Default for NodeOptions {
@@ -54,6 +58,8 @@ impl Default for NodeOptions {
             copies_max: copies.copies_max,
             copy_bytes_per_s_max: copies.bytes_per_s_max,
             log_kept_bytes_max: copies.kept_bytes_max,
+            scrub_bytes_per_s_max: 16 << 20,
+            scrub_pause_s: 6 * 3_600,
         }
     }
 }

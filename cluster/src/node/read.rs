@@ -95,10 +95,17 @@ impl Node {
         parts_max: usize,
     ) -> Result<Vec<BlockIter>> {
         let hosted = self.hosting.readable(tablet).map_err(|reason| unreadable(tablet, &reason))?;
-        let Some(hosted) = hosted else { return Ok(Vec::new()) };
+        let Some(hosted) = hosted else {
+            return match self.hosting.is_elsewhere(tablet) {
+                true => Err(unreadable(tablet, &"it has moved to other nodes")),
+                false => Ok(Vec::new()),
+            };
+        };
         match hosted.tablet.scan(spec, parts_max) {
             // It went with its rows since the catalog was looked at.
-            Err(oribi_store::Error::Dropped(_)) => Ok(Vec::new()),
+            Err(oribi_store::Error::Dropped(_)) if self.catalog().tablet(tablet).is_none() => {
+                Ok(Vec::new())
+            }
             Err(error) => Err(unreadable(tablet, &error)),
             Ok(parts) => Ok(parts),
         }

@@ -152,7 +152,13 @@ impl Node {
         let mut voters = electors.iter().flat_map(|electors| electors.members()).copied();
         match voters.next() {
             Some(first) => Assignment::new(first, voters.collect()),
-            None => self.hosting.assignment(group),
+            None => {
+                let assignment = self.hosting.assignment(group);
+                // Who has nothing of it can say nothing of it.
+                let is_out = self.hosting.is_out(TabletId(group.0));
+                let others = is_out.then(|| assignment.without(self.hosting.node)).flatten();
+                others.unwrap_or(assignment)
+            }
         }
     }
 

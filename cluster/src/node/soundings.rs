@@ -222,7 +222,7 @@ impl Node {
         for hosted in self.hosting.all() {
             let stats = hosted.tablet.stats();
             let flushed = hosted.tablet.flushed().map(|flushed| flushed.index);
-            let (rows, bytes) = (stats.rows, stats.bytes);
+            let (rows, bytes) = (stats.rows, stats.bytes.max(hosted.replica.copied_bytes()));
             replicas.push(Sounding { flushed, rows, bytes, ..hosted.replica.sounding() });
         }
         for (tablet, _) in self.hosting.damaged() {

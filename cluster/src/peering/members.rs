@@ -1,13 +1,18 @@
 //! The members of the groups that are led here follow the catalog.
 
 use super::{
+    moves,
     plan::{Step, Wanted, next},
+    spread,
     state::{State, may_lead},
 };
-use crate::{Catalog, Change, MemberId, NodeState, Replica, Result, node::CATALOG_GROUP};
+use crate::{
+    Catalog, Change, MemberId, NodeState, Replica, Result, node::CATALOG_GROUP, placement::odd,
+};
 use futures::{StreamExt, stream};
 use oribi_model::TabletId;
-use std::{sync::Arc, time::Duration};
+use oribi_store::log::GroupId;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Voters of the catalog at most.
 const CATALOG_VOTERS_MAX: usize = 5;
@@ -16,8 +21,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Groups whose members are changed at once.
 const CHANGES_MAX: usize = 16;
-/// Tablets that are given more replicas in one look.
-const GROWING_MAX: usize = 16;
 
 /// Looks again and again, until the node stops.
 pub(super) async fn run(state: Arc<State>) {
@@ -37,17 +40,19 @@ async fn look(state: &State) -> bool {
     let catalog = state.node.catalog();
     let led = state.node.replicas().into_iter().filter(|replica| may_lead(replica));
     let groups = led.filter_map(|replica| {
-        let wanted = wanted(&replica, &catalog)?;
-        let is_other = !wanted.members.iter().eq([&replica.member()]);
+        let wanted = wanted(state, &replica, &catalog)?;
+        let is_other = !wanted.members.iter().eq([&replica.member()]) || replica.is_of_several();
         is_other.then_some((replica, wanted))
     });
     let steps = groups.filter_map(|(replica, wanted)| {
-        let step = next(&replica.members(), &replica.caught_up(), &wanted)?;
-        Some(take(replica, step))
+        let step = next(replica.member(), &replica.members(), &replica.caught_up(), &wanted)?;
+        Some(take(state, replica, step))
     });
     let steps: Vec<_> = steps.collect();
     let mut is_busy = !steps.is_empty();
     stream::iter(steps).buffer_unordered(CHANGES_MAX).collect::<Vec<()>>().await;
+    is_busy |= report_gone(state, &catalog).await;
+    state.look_at_absences();
     if state.leads_catalog() {
         match lead(state).await {
             Ok(changed) => is_busy |= changed,
@@ -58,23 +63,38 @@ async fn look(state: &State) -> bool {
 }
 
 /// The members that a group is to have; `None` for a tablet that is gone.
-fn wanted(replica: &Replica, catalog: &Catalog) -> Option<Wanted> {
+fn wanted(state: &State, replica: &Replica, catalog: &Catalog) -> Option<Wanted> {
     let group = replica.group();
     if group == CATALOG_GROUP {
         let nodes = catalog.nodes().filter(|(_, record)| record.state != NodeState::Removed);
-        let members = nodes.map(|(node, _)| MemberId::first(node)).collect();
-        return Some(Wanted { members, voters_max: CATALOG_VOTERS_MAX });
+        let (mut members, mut avoided) = (BTreeSet::new(), BTreeSet::new());
+        for (node, record) in nodes {
+            let member = MemberId::first(node);
+            members.insert(member);
+            if record.state == NodeState::Draining || state.is_gone(node) {
+                avoided.insert(member);
+            }
+        }
+        let (voters_max, voters_min) = (CATALOG_VOTERS_MAX, usize::MAX);
+        return Some(Wanted { members, voters_max, voters_min, avoided });
     }
     let tablet = TabletId(group.0);
     catalog.tablet(tablet)?;
-    let replicas = catalog.replicas_of(tablet);
-    Some(Wanted { members: replicas.iter().copied().collect(), voters_max: replicas.len() })
+    let members: BTreeSet<MemberId> = catalog.staying(tablet).into_iter().collect();
+    let (voters_max, voters_min) = (members.len(), odd(members.len(), members.len()));
+    Some(Wanted { members, voters_max, voters_min, avoided: BTreeSet::new() })
 }
 
-async fn take(replica: Arc<Replica>, step: Step) {
+async fn take(state: &State, replica: Arc<Replica>, step: Step) {
     let outcome = match &step {
         Step::AddLearner(member) => replica.add_learner(*member).await,
         Step::ChangeVoters(voters) => replica.change_voters(voters).await,
+        Step::HandOver(heirs) => {
+            let heirs = heirs.iter().copied().filter(|heir| state.may_lead(heir.node));
+            spread::give(state, replica.clone(), heirs.collect()).await;
+            Ok(())
+        }
+        Step::Forget(gone) => replica.forget_learners(gone).await,
     };
     let group = replica.group().0;
     match outcome {
@@ -84,7 +104,31 @@ async fn take(replica: Arc<Replica>, step: Step) {
     }
 }
 
-/// What only the leader of the catalog decides: who takes part, and which tablets get more replicas.
+/// Tells the catalog which replicas that were to leave are no members any more. Whether there were
+/// any.
+async fn report_gone(state: &State, catalog: &Catalog) -> bool {
+    let mut is_busy = false;
+    for tablet in catalog.tablets_left() {
+        let Some(replica) = state.node.replica(GroupId(tablet.0)).filter(|one| may_lead(one))
+        else {
+            continue;
+        };
+        let members = replica.committed_members();
+        for member in catalog.leaving(tablet) {
+            if members.contains(&member) {
+                continue;
+            }
+            is_busy = true;
+            let change = Change::ForgetReplica { tablet, member };
+            if let Err(error) = state.node.change(change).await {
+                tracing::debug!(tablet = tablet.0, %error, "not told yet that a replica has left");
+            }
+        }
+    }
+    is_busy
+}
+
+/// What only the leader of the catalog decides: who takes part, who is away, and which replicas move.
 /// Whether it has decided anything.
 async fn lead(state: &State) -> Result<bool> {
     let mut changed = false;
@@ -102,11 +146,7 @@ async fn lead(state: &State) -> Result<bool> {
     if catalog.nodes().count() < 2 {
         return Ok(changed);
     }
-    let growing = catalog.tablets().map(|spec| (spec.id, catalog.growth_of(spec.id)));
-    for (tablet, more) in growing.filter(|(_, more)| !more.is_empty()).take(GROWING_MAX) {
-        let replicas = [catalog.replicas_of(tablet), &more].concat();
-        state.node.change(Change::AssignReplicas { tablet, replicas }).await?;
-        changed = true;
-    }
+    changed |= moves::note_reach(state, &catalog).await?;
+    changed |= moves::begin(state, &catalog).await?;
     Ok(changed)
 }

@@ -9,6 +9,10 @@ pub(super) struct Wanted {
     pub(super) members: BTreeSet<MemberId>,
     /// The others follow without a vote.
     pub(super) voters_max: usize,
+    /// Where it has more voters than this, it may have fewer.
+    pub(super) voters_min: usize,
+    /// Those that vote only where there are too few others.
+    pub(super) avoided: BTreeSet<MemberId>,
 }
 
 /// What its leader does next.
@@ -16,11 +20,17 @@ pub(super) struct Wanted {
 pub(super) enum Step {
     AddLearner(MemberId),
     ChangeVoters(BTreeSet<MemberId>),
+    /// The leader is not wanted any more: one of these is to lead.
+    HandOver(BTreeSet<MemberId>),
+    /// These follow no more.
+    Forget(BTreeSet<MemberId>),
 }
 
-/// The next step; `None` where none is due before somebody has caught up. The number of voters is
-/// odd, and grows only: a voter that is not wanted any more stays until another takes its place.
+/// The next step of the leader `own`; `None` where none is due before somebody has caught up. The
+/// number of voters is odd, and falls only to what is wanted: a voter that is not wanted any more
+/// stays until another takes its place. Only where the only voter goes, two vote for a moment.
 pub(super) fn next(
+    own: MemberId,
     members: &Members,
     caught_up: &BTreeSet<MemberId>,
     wanted: &Wanted,
@@ -32,16 +42,35 @@ pub(super) fn next(
     if let Some(new) = wanted.members.iter().find(|member| !members.contains(**member)) {
         return Some(Step::AddLearner(*new));
     }
-    let stay = members.voters.intersection(&wanted.members);
+    let stay: BTreeSet<_> = members.voters.intersection(&wanted.members).copied().collect();
     let rise = members.learners.intersection(&wanted.members);
-    let rise = rise.filter(|learner| caught_up.contains(learner));
-    let mut voters: Vec<MemberId> = stay.chain(rise).copied().take(wanted.voters_max).collect();
+    let rise: BTreeSet<_> = rise.filter(|one| caught_up.contains(one)).copied().collect();
+    if !wanted.members.contains(&own) && members.voters.contains(&own) {
+        let heirs: BTreeSet<_> = stay.intersection(caught_up).copied().collect();
+        return match (heirs.is_empty(), rise.first()) {
+            (false, _) => Some(Step::HandOver(heirs)),
+            (true, Some(heir)) if members.voters.len() == 1 => {
+                Some(Step::ChangeVoters(BTreeSet::from([own, *heir])))
+            }
+            (true, _) => None,
+        };
+    }
+    let is_avoided = |member: &&MemberId| wanted.avoided.contains(member);
+    let first = stay.iter().chain(&rise).filter(|member| !is_avoided(member));
+    let last = stay.iter().filter(is_avoided);
+    let mut voters: Vec<MemberId> = first.chain(last).copied().take(wanted.voters_max).collect();
     if voters.len().is_multiple_of(2) {
         voters.pop();
     }
     let voters: BTreeSet<MemberId> = voters.into_iter().collect();
-    let is_worth_it = voters.len() >= members.voters.len() && voters != members.voters;
-    is_worth_it.then_some(Step::ChangeVoters(voters))
+    // Who is not there would hold up the change.
+    let is_able = voters.intersection(caught_up).count() > voters.len() / 2;
+    let are_enough = voters.len() >= members.voters.len().min(wanted.voters_min);
+    if are_enough && is_able && voters != members.voters {
+        return Some(Step::ChangeVoters(voters));
+    }
+    let gone: BTreeSet<_> = members.learners.difference(&wanted.members).copied().collect();
+    (!gone.is_empty()).then_some(Step::Forget(gone))
 }
 
 #[cfg(test)]
@@ -59,16 +88,24 @@ mod tests {
     }
 
     fn wanted(nodes: &[u32], voters_max: usize) -> Wanted {
-        Wanted { members: set(nodes), voters_max }
+        let (members, voters_min, avoided) = (set(nodes), usize::MAX, BTreeSet::new());
+        Wanted { members, voters_max, voters_min, avoided }
+    }
+
+    fn first(node: u32) -> MemberId {
+        MemberId::first(NodeId(node))
+    }
+
+    fn next(members: &Members, caught_up: &BTreeSet<MemberId>, wanted: &Wanted) -> Option<Step> {
+        super::next(first(1), members, caught_up, wanted)
     }
 
     #[test]
     fn learners_come_first_and_vote_once_they_make_the_number_odd() {
         let three = wanted(&[1, 2, 3], 5);
         let step = |members: &Members, caught_up: &[u32]| next(members, &set(caught_up), &three);
-        let first = MemberId::first;
-        assert_eq!(step(&members(&[1], &[]), &[1]), Some(Step::AddLearner(first(NodeId(2)))));
-        assert_eq!(step(&members(&[1], &[2]), &[1, 2]), Some(Step::AddLearner(first(NodeId(3)))));
+        assert_eq!(step(&members(&[1], &[]), &[1]), Some(Step::AddLearner(first(2))));
+        assert_eq!(step(&members(&[1], &[2]), &[1, 2]), Some(Step::AddLearner(first(3))));
         assert_eq!(step(&members(&[1], &[2, 3]), &[1, 2]), None);
         let all = Some(Step::ChangeVoters(set(&[1, 2, 3])));
         assert_eq!(step(&members(&[1], &[2, 3]), &[1, 2, 3]), all);
@@ -94,6 +131,49 @@ mod tests {
         assert_eq!(next(&now, &set(&[1, 2, 4]), &without), replaced);
         let half = Members { is_settled: false, ..now };
         assert_eq!(next(&half, &set(&[1]), &without), Some(Step::ChangeVoters(set(&[1, 2, 3]))));
+        let after = members(&[1, 2, 4], &[3]);
+        assert_eq!(next(&after, &set(&[1, 2, 4]), &without), Some(Step::Forget(set(&[3]))));
+    }
+
+    #[test]
+    fn a_leader_that_goes_has_another_lead_first() {
+        let (own, without) = (first(3), wanted(&[1, 2, 4], 3));
+        let step = |now: &Members, caught_up: &[u32], wanted: &Wanted| {
+            super::next(own, now, &set(caught_up), wanted)
+        };
+        let now = members(&[1, 2, 3], &[4]);
+        assert_eq!(step(&now, &[1, 3], &without), Some(Step::HandOver(set(&[1]))));
+        assert_eq!(step(&now, &[3, 4], &without), None);
+        // The only voter that goes has one vote beside it for a moment.
+        let alone = Wanted { voters_min: 1, ..wanted(&[4], 1) };
+        let two = Some(Step::ChangeVoters(set(&[3, 4])));
+        assert_eq!(step(&members(&[3], &[4]), &[3], &alone), None);
+        assert_eq!(step(&members(&[3], &[4]), &[3, 4], &alone), two);
+        let both = members(&[3, 4], &[]);
+        assert_eq!(step(&both, &[3, 4], &alone), Some(Step::HandOver(set(&[4]))));
+        let one = super::next(first(4), &both, &set(&[3, 4]), &alone);
+        assert_eq!(one, Some(Step::ChangeVoters(set(&[4]))));
+    }
+
+    #[test]
+    fn the_number_of_voters_falls_to_what_is_wanted_and_no_further() {
+        let now = members(&[1, 2, 3, 4, 5], &[]);
+        let three = Wanted { voters_min: 3, ..wanted(&[1, 2, 5], 3) };
+        let fewer = Some(Step::ChangeVoters(set(&[1, 2, 5])));
+        assert_eq!(next(&now, &set(&[1, 2]), &three), fewer);
+        assert_eq!(next(&now, &set(&[1]), &three), None, "they could not agree");
+        // Of the catalog's voters one that is gone stays where nobody takes its place.
+        let gone = members(&[1, 2, 3], &[]);
+        assert_eq!(next(&gone, &set(&[1, 2]), &wanted(&[1, 2], 5)), None);
+    }
+
+    #[test]
+    fn those_that_are_away_vote_only_where_there_are_too_few_others() {
+        let of = |nodes: &[u32]| Wanted { avoided: set(&[3]), ..wanted(nodes, 5) };
+        let now = members(&[1, 2, 3], &[4]);
+        let others = Some(Step::ChangeVoters(set(&[1, 2, 4])));
+        assert_eq!(next(&now, &set(&[1, 2, 4]), &of(&[1, 2, 3, 4])), others);
+        assert_eq!(next(&members(&[1, 2, 3], &[]), &set(&[1, 2]), &of(&[1, 2, 3])), None);
     }
 
     proptest! {
@@ -106,6 +186,7 @@ mod tests {
             while let Some(step) = next(&now, &set(&all), &wanted) {
                 match step {
                     Step::AddLearner(member) => drop(now.learners.insert(member)),
+                    Step::HandOver(_) | Step::Forget(_) => prop_assert!(false, "{step:?}"),
                     Step::ChangeVoters(voters) => {
                         now.learners = now.voters.union(&now.learners).copied().collect();
                         now.learners.retain(|member| !voters.contains(member));

@@ -119,7 +119,7 @@ fn led_here(state: &State) -> Vec<(Arc<Replica>, BTreeSet<MemberId>)> {
 
 /// Gives a group to the first of these that takes it in time. While one is asked nothing is written,
 /// so that where nobody does the group begins anew.
-async fn give(state: &State, replica: Arc<Replica>, to: Vec<MemberId>) -> bool {
+pub(super) async fn give(state: &State, replica: Arc<Replica>, to: Vec<MemberId>) -> bool {
     let (group, is_asked) = (replica.group().0, !to.is_empty());
     for member in to {
         match replica.hand_over(member, MOVE_WAIT).await {
@@ -142,7 +142,7 @@ async fn give(state: &State, replica: Arc<Replica>, to: Vec<MemberId>) -> bool {
 
 impl State {
     /// Whether a node may be given a group to lead.
-    fn may_lead(&self, node: NodeId) -> bool {
+    pub(super) fn may_lead(&self, node: NodeId) -> bool {
         self.watch.view(|view| view.trusts(node) && view.wants_lead(node))
     }
 }

@@ -1,6 +1,6 @@
 //! What the tasks of a node among others share.
 
-use super::book::Book;
+use super::{absences::Absences, book::Book};
 use crate::{
     Node, Replica,
     elections::Supervisor,
@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) book: Mutex<Book>,
     /// Told when a node says that it is elsewhere.
     pub(super) heard: Notify,
+    /// Nodes that were not heard of for a while.
+    pub(super) absences: Mutex<Absences>,
     pub(super) stopped: watch::Sender<bool>,
 }
 

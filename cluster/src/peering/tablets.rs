@@ -70,7 +70,7 @@ impl PeersView {
 pub(super) struct Told(HashMap<GroupId, Vec<(NodeId, Sounding)>>);
 
 impl Told {
-    fn of(&self, group: GroupId) -> &[(NodeId, Sounding)] {
+    pub(super) fn of(&self, group: GroupId) -> &[(NodeId, Sounding)] {
         self.0.get(&group).map_or(&[], Vec::as_slice)
     }
 
@@ -103,14 +103,11 @@ impl State {
     fn tablet(&self, spec: &TabletSpec, catalog: &Catalog, told: &Told) -> TabletView {
         let group = GroupId(spec.id.0);
         let replica = self.node.replica(group);
-        let leader = match (&replica, catalog.replicas_of(spec.id)) {
-            (Some(replica), _) => self.leader_of(replica),
-            // One that is alone leads as soon as it has something to do.
-            (None, [only]) => Some(only.node),
-            (None, _) => told.leader(group).map(|(node, _)| node),
-        };
-        let leader = leader.filter(|node| self.trusts(*node));
+        let leader = self.leader_of_tablet(spec, catalog, told);
         let replicas = catalog.replicas_of(spec.id).iter();
+        // One that another follows on its node takes no part any more.
+        let replicas =
+            replicas.filter(|member| catalog.replica_on(spec.id, member.node) == Some(**member));
         let view = |member: &MemberId| self.replica_view(group, *member, replica.as_ref(), told);
         let replicas: Vec<_> = replicas.map(view).collect();
         let alive = replicas.iter().filter(|one| one.state != ReplicaState::Down).count();
@@ -127,6 +124,24 @@ impl State {
         }
     }
 
+    /// Who leads a tablet, where that is known and trusted.
+    pub(super) fn leader_of_tablet(
+        &self,
+        spec: &TabletSpec,
+        catalog: &Catalog,
+        told: &Told,
+    ) -> Option<NodeId> {
+        let group = GroupId(spec.id.0);
+        let known = self.node.replica(group).filter(|one| one.is_voter());
+        let leader = match (&known, catalog.replicas_of(spec.id)) {
+            (Some(replica), _) => self.leader_of(replica),
+            // One that is alone leads as soon as it has something to do.
+            (None, [only]) => Some(only.node),
+            (None, _) => told.leader(group).map(|(node, _)| node),
+        };
+        leader.filter(|node| self.trusts(*node))
+    }
+
     fn replica_view(
         &self,
         group: GroupId,
@@ -138,7 +153,9 @@ impl State {
         let is_voter = members
             .as_ref()
             .is_none_or(|members| members.voters.is_empty() || members.voters.contains(&member));
-        let said = told.of(group).iter().find(|(node, _)| *node == member.node);
+        let said = told.of(group).iter().find(|(node, said)| {
+            *node == member.node && (said.is_damaged || said.incarnation == member.incarnation)
+        });
         let said = said.map(|(_, said)| *said);
         let applied = said.and_then(|said| said.applied).map(|index| index.0);
         let lag = told.leader(group).and_then(|(node, leader)| match node == member.node {
@@ -165,7 +182,7 @@ impl State {
         ReplicaView { node: member.node, is_voter, state, applied, flushed, lag }
     }
 
-    fn trusts(&self, node: NodeId) -> bool {
+    pub(super) fn trusts(&self, node: NodeId) -> bool {
         self.watch.view(|view| view.trusts(node))
     }
 

@@ -22,7 +22,13 @@ use crate::{
 use bytes::Bytes;
 use oribi_store::log::Op;
 use parking_lot::Mutex;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::watch;
 
 /// After so long an offer is answered, however far the copy is.
@@ -37,6 +43,8 @@ pub(super) struct Incoming {
     /// What an earlier copy left, by the number of that copy.
     kept: Mutex<Option<(u64, Box<dyn Staged>)>>,
     copies: Mutex<u64>,
+    /// Bytes that have come of the one under way.
+    copied: Arc<AtomicU64>,
 }
 
 /// Which offer a copy is of.
@@ -161,7 +169,10 @@ impl Replica {
         });
         let staged = staged.await.map_err(text)?;
         let (group, source, network) = (self.group, offer.source, self.network.clone());
-        let pull = Pull { group, source, pin: offer.pin, network, copies: copies.clone() };
+        let (pin, copied) = (offer.pin, self.incoming.copied.clone());
+        copied.store(0, Ordering::Relaxed);
+        let pull = Pull { group, source, pin, network, copies: copies.clone(), copied };
+        let _end = CopiedEnd(self.incoming.copied.clone());
         match pull.run(staged, || self.wants(offer)).await {
             Pulled::Whole(staged) => self.take_over(offer, staged).await.map_err(text),
             Pulled::Part(staged, reason) => {
@@ -170,6 +181,11 @@ impl Replica {
             }
             Pulled::Nothing(reason) => Err(reason),
         }
+    }
+
+    /// Bytes that have come of a copy under way; 0 where there is none.
+    pub(crate) fn copied_bytes(&self) -> u64 {
+        self.incoming.copied.load(Ordering::Relaxed)
     }
 
     /// Whether the copy is still worth it.
@@ -262,6 +278,15 @@ impl Replica {
         self.log.submit(self.group, op, Box::new(move |outcome| drop(sender.send(outcome))));
         let outcome = synced.await.unwrap_or_else(|_| Err("the log has ended".into()));
         outcome.map_err(|reason| self.unavailable(reason))
+    }
+}
+
+/// Nothing is under way any more once it goes.
+struct CopiedEnd(Arc<AtomicU64>);
+
+impl Drop for CopiedEnd {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 }
 

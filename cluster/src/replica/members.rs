@@ -65,6 +65,22 @@ impl Replica {
         self.newest_membership().membership().get_joint_config().len() <= 1
     }
 
+    /// Whether it elects and acknowledges, or is to.
+    pub fn is_voter(&self) -> bool {
+        let newest = self.newest_membership();
+        match (&self.birth, newest.log_id()) {
+            (Birth::Founds(voters), None) => voters.contains(&self.member),
+            (Birth::Joins, None) => false,
+            _ => newest.voter_ids().any(|voter| voter == self.member.to_u64()),
+        }
+    }
+
+    /// The members, voters or not, by the newest membership that is committed and applied here.
+    pub fn committed_members(&self) -> BTreeSet<MemberId> {
+        let applied = self.applied.lock();
+        applied.membership.nodes().map(|(id, _)| MemberId::from_u64(*id)).collect()
+    }
+
     /// Whether it elects itself: it is the only voter, or founds the group alone.
     pub fn is_sole_voter(&self) -> bool {
         let newest = self.newest_membership();
@@ -106,6 +122,15 @@ impl Replica {
     pub async fn add_learner(self: &Arc<Replica>, member: MemberId) -> Result<()> {
         let nodes = BTreeMap::from([(member.to_u64(), EmptyNode::default())]);
         self.change_members(ChangeMembers::AddNodes(nodes)).await
+    }
+
+    /// Has members that have no vote follow no more.
+    ///
+    /// # Errors
+    /// As [`Replica::add_learner`].
+    pub async fn forget_learners(self: &Arc<Replica>, gone: &BTreeSet<MemberId>) -> Result<()> {
+        let gone = gone.iter().map(|member| member.to_u64()).collect();
+        self.change_members(ChangeMembers::RemoveNodes(gone)).await
     }
 
     /// Makes these members the voters, all of which follow already; who was one before goes on to

@@ -7,7 +7,7 @@ use super::{
 };
 use axum::{Json, extract::State};
 use jiff::Timestamp;
-use oribi_cluster::{Election, NodeState, NodeView, ReplicaState, TabletView};
+use oribi_cluster::{Election, MovePhase, MoveView, NodeState, NodeView, ReplicaState, TabletView};
 use oribi_query::http::Problem;
 use serde::Serialize;
 use std::sync::Arc;
@@ -30,7 +30,23 @@ pub(super) struct ClusterAnswer {
     /// The last changes of who leads tablets, the newest last.
     elections: Vec<ElectionAnswer>,
     /// Replicas that are on their way.
-    moves: Vec<serde_json::Value>,
+    moves: Vec<MoveAnswer>,
+}
+
+/// A replica on its way.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MoveAnswer {
+    tablet: u64,
+    /// The node that it leaves; null for one more.
+    from: Option<u32>,
+    /// The node that it goes to; null for one less.
+    to: Option<u32>,
+    /// `copying`, `promoting` or `removing`.
+    phase: &'static str,
+    /// Of segments that are there.
+    bytes: u64,
+    /// Of segments in all.
+    bytes_total: u64,
 }
 
 /// Tablets that one node has come to lead at about the same time.
@@ -48,7 +64,7 @@ pub(super) struct ElectionAnswer {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct NodeAnswer {
     id: u32,
-    /// `joining`, `up`, `down`, `draining` or `removed`.
+    /// `joining`, `up`, `down`, `draining` or `drained`.
     state: &'static str,
     http: String,
     mqtt: String,
@@ -159,13 +175,28 @@ pub(super) async fn cluster(
         catalog,
         tablets: counts(&peers.tablets()),
         elections: peers.elections().into_iter().map(election).collect(),
-        moves: Vec::new(),
+        moves: peers.moves().into_iter().map(move_answer).collect(),
     }))
 }
 
 fn election(seen: Election) -> ElectionAnswer {
     let Election { at_ns, leader, tablets } = seen;
     ElectionAnswer { at: moment(at_ns), leader: leader.0, tablets }
+}
+
+fn move_answer(seen: MoveView) -> MoveAnswer {
+    MoveAnswer {
+        tablet: seen.tablet.0,
+        from: seen.from.map(|node| node.0),
+        to: seen.to.map(|node| node.0),
+        phase: match seen.phase {
+            MovePhase::Copying => "copying",
+            MovePhase::Promoting => "promoting",
+            MovePhase::Removing => "removing",
+        },
+        bytes: seen.bytes,
+        bytes_total: seen.bytes_total,
+    }
 }
 
 fn moment(ns: i64) -> Option<String> {
@@ -178,6 +209,7 @@ fn node_answer(admin: &Admin, node: NodeView) -> NodeAnswer {
         NodeState::Joining => "joining",
         NodeState::Removed => "removed",
         NodeState::Up | NodeState::Draining if !node.is_trusted => "down",
+        NodeState::Draining if node.replicas == 0 => "drained",
         NodeState::Up if node.leaves_lead => "draining",
         NodeState::Up => "up",
         NodeState::Draining => "draining",

@@ -1,4 +1,5 @@
-//! `/api/v1/nodes/…`: a node gives away what it leads before it is restarted, and takes it again.
+//! `/api/v1/nodes/…`: a node is emptied or gives away what it leads, takes its share again, or is
+//! forgotten.
 
 use super::{
     Admin,
@@ -10,6 +11,8 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use oribi_cluster::{NodeRecord, NodeState};
+use oribi_model::NodeId;
 use oribi_query::http::Problem;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -19,8 +22,8 @@ use utoipa::ToSchema;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Draining {
-    /// Whether only what the node leads goes elsewhere, as before a restart. Anything else is not
-    /// done yet.
+    /// Whether only what the node leads goes elsewhere, as before a restart; its replicas go too
+    /// otherwise.
     #[serde(default)]
     leaders_only: bool,
 }
@@ -30,24 +33,28 @@ pub(super) struct Draining {
 pub(super) struct Drained {
     /// The node.
     id: u32,
-    /// `draining`, or `up`.
+    /// `draining`, `drained` or `up`.
     state: &'static str,
-    /// Groups that it still leads: the catalog's and those of tablets.
+    /// Groups that it still leads: the catalog's and those of tablets. Of another node than the one
+    /// that is asked only tablets are known.
     leaders: usize,
+    /// Replicas of tablets that it still has.
+    replicas: usize,
 }
 
 /// What is asked of a node.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Order {
-    /// Give away what it leads, and take nothing to lead.
+    /// Give away what it leads or all that it has, and take nothing more.
     Drain,
-    /// Lead its share again.
+    /// Take its share again.
     Resume,
 }
 
-/// Has a node give away what it leads, until it is resumed or restarted; or resumes it. Another node
-/// than the one that is asked is pointed to.
+/// Has a node emptied until it is resumed, or has it give away only what it leads until it is resumed
+/// or restarted; or resumes it. What a node leads is its own affair: another one than the one that is
+/// asked is pointed to.
 #[utoipa::path(
     post,
     path = "/api/v1/nodes/{id}/{order}",
@@ -58,7 +65,7 @@ pub(super) enum Order {
     ),
     request_body = Draining,
     responses(
-        (status = 200, description = "what it still leads", body = Drained),
+        (status = 200, description = "what it still leads and has", body = Drained),
         (status = 307, description = "the same path at the node itself"),
         (status = 400, description = "a member is wrong", body = Problem),
         (status = 404, description = "there is no such node", body = Problem),
@@ -72,8 +79,20 @@ pub(super) async fn order(
     let Path((id, order)) = path.map_err(|_| {
         ApiError::parameter("path", "expected the number of a node, and drain or resume")
     })?;
-    if let Order::Drain = order {
-        check(&body)?;
+    let id_of = NodeId(id);
+    match order {
+        Order::Drain if !read(&body)?.leaders_only => {
+            known(&admin, id_of)?;
+            admin.peers.drain(id_of).await?;
+            return Ok(drained(&admin, id_of).into_response());
+        }
+        Order::Resume if known(&admin, id_of).is_ok() && admin.peers.undrain(id_of).await? => {
+            if admin.node.identity().node == id_of {
+                admin.peers.resume_lead();
+            }
+            return Ok(drained(&admin, id_of).into_response());
+        }
+        Order::Drain | Order::Resume => {}
     }
     if admin.node.identity().node.0 != id {
         return elsewhere(&admin, id, order);
@@ -85,30 +104,72 @@ pub(super) async fn order(
             ("up", admin.peers.led())
         }
     };
-    Ok(Json(Drained { id, state, leaders }).into_response())
+    let replicas = admin.peers.replicas_on(id_of);
+    Ok(Json(Drained { id, state, leaders, replicas }).into_response())
 }
 
-fn check(body: &str) -> Result<()> {
-    let draining = match body.trim() {
-        "" => Draining::default(),
+/// Forgets a node that is down, or drained: it never comes back, and what it had is made anew on
+/// others at once.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/nodes/{id}",
+    tag = "admin",
+    params(("id" = u32, Path, description = "the node")),
+    responses(
+        (status = 204, description = "it is forgotten"),
+        (status = 400, description = "that is no number", body = Problem),
+        (status = 404, description = "there is no such node", body = Problem),
+        (status = 409, description = "it is alive, or what it has could not be kept; says why", body = Problem),
+        (status = 503, description = "the cluster cannot decide at present", body = Problem),
+    )
+)]
+pub(super) async fn remove(
+    State(admin): State<Arc<Admin>>,
+    path: std::result::Result<Path<u32>, PathRejection>,
+) -> Result<StatusCode> {
+    let Path(id) =
+        path.map_err(|_| ApiError::parameter("path", "expected the number of a node"))?;
+    known(&admin, NodeId(id))?;
+    admin.peers.remove(NodeId(id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn read(body: &str) -> Result<Draining> {
+    match body.trim() {
+        "" => Ok(Draining::default()),
         text => serde_json::from_str(text)
-            .map_err(|wrong| ApiError::parameter("body", wrong.to_string()))?,
-    };
-    if draining.leaders_only {
-        return Ok(());
+            .map_err(|wrong| ApiError::parameter("body", wrong.to_string())),
     }
-    let detail = "only leaders can be moved away so far; expected {\"leaders_only\": true}";
-    Err(ApiError::parameter("leaders_only", detail))
+}
+
+/// The node as the catalog knows it.
+fn known(admin: &Admin, id: NodeId) -> Result<Arc<NodeRecord>> {
+    let known = admin.node.catalog().node(id).cloned();
+    known.ok_or_else(|| {
+        let detail = format!("there is no node {id} in this cluster");
+        ApiError::new(StatusCode::NOT_FOUND, "unknown-node", detail)
+    })
+}
+
+/// What a node has that is, or was, to be emptied.
+fn drained(admin: &Admin, id: NodeId) -> Json<Drained> {
+    let replicas = admin.peers.replicas_on(id);
+    let known = admin.peers.nodes().into_iter().find(|node| node.id == id);
+    let leaders = match admin.node.identity().node == id {
+        true => admin.peers.led(),
+        false => known.as_ref().map_or(0, |node| node.leaders),
+    };
+    let state = match known.map(|node| node.state) {
+        Some(NodeState::Draining) if replicas == 0 => "drained",
+        Some(NodeState::Draining) => "draining",
+        _ => "up",
+    };
+    Json(Drained { id: id.0, state, leaders, replicas })
 }
 
 /// Points to the node that is meant: what it leads is its own affair.
 fn elsewhere(admin: &Admin, id: u32, order: Order) -> Result<Response> {
-    let catalog = admin.node.catalog();
-    let known = catalog.node(oribi_model::NodeId(id));
-    let Some(known) = known else {
-        let detail = format!("there is no node {id} in this cluster");
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "unknown-node", detail));
-    };
+    let known = known(admin, NodeId(id))?;
     let order = match order {
         Order::Drain => "drain",
         Order::Resume => "resume",
@@ -122,10 +183,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_leaders_are_moved_away() {
-        assert!(check(r#"{"leaders_only": true}"#).is_ok());
-        for wrong in ["", "{}", r#"{"leaders_only": false}"#, r#"{"leader": true}"#, "[", "3"] {
-            assert!(check(wrong).is_err(), "{wrong}");
+    fn all_is_moved_away_unless_only_leaders_are_named() {
+        assert!(read(r#"{"leaders_only": true}"#).unwrap().leaders_only);
+        for all in ["", "{}", r#"{"leaders_only": false}"#] {
+            assert!(!read(all).unwrap().leaders_only, "{all}");
+        }
+        for wrong in [r#"{"leader": true}"#, "[", "3"] {
+            assert!(read(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -26,6 +26,7 @@ use utoipa::OpenApi;
         backups::file,
         backups::catalog,
         backups::end,
+        nodes::remove,
         node::compact,
         node::metrics,
         tables::list,

@@ -25,18 +25,25 @@ pub(crate) struct ClusterArgs {
 enum Action {
     /// Show the nodes of the cluster as the node that is asked sees them.
     Nodes,
-    /// Have a node give away what it leads, as before a restart, which ends it.
+    /// Show the replicas that are on their way.
+    Moves,
+    /// Empty a node: what it leads and its replicas go to others, and it is given nothing.
     Drain {
         /// The node's id.
         id: u32,
-        /// Move leaders only; the replicas stay.
-        #[arg(long, required = true)]
+        /// Move leaders only, as before a restart, which ends it; the replicas stay.
+        #[arg(long)]
         leaders_only: bool,
-        /// Wait until it leads nothing.
+        /// Wait until it leads nothing, and has nothing unless only leaders move.
         #[arg(long)]
         wait: bool,
     },
-    /// Have a node lead its share again.
+    /// Forget a node that is down or drained. It never comes back; what it had is made anew elsewhere.
+    Remove {
+        /// The node's id.
+        id: u32,
+    },
+    /// Have a node take its share again.
     Resume {
         /// The node's id.
         id: u32,
@@ -70,17 +77,41 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
             let cluster = client::json(client::accepted(client.get("/api/v1/cluster", &[])?)?)?;
             print(nodes(&cluster).as_bytes())?;
         }
-        Action::Drain { id, wait, .. } => drain(&client, id, wait)?,
+        Action::Moves => {
+            let cluster = client::json(client::accepted(client.get("/api/v1/cluster", &[])?)?)?;
+            print(moves(&cluster).as_bytes())?;
+        }
+        Action::Drain { id, wait, leaders_only: true } => drain_leaders(&client, id, wait)?,
+        Action::Drain { id, wait, leaders_only: false } => drain(&client, id, wait)?,
+        Action::Remove { id } => {
+            client::accepted(client.delete(&format!("/api/v1/nodes/{id}"))?)?;
+            print(format!("node {id} is forgotten\n").as_bytes())?;
+        }
         Action::Resume { id } => {
             order(&client, id, "resume", b"")?;
-            print(format!("node {id} leads again\n").as_bytes())?;
+            print(format!("node {id} takes its share again\n").as_bytes())?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Asks again until the node leads nothing, where that is waited for.
+/// Asks again until the node has nothing, where that is waited for.
 fn drain(client: &Client, id: u32, wait: bool) -> Result<()> {
+    const PAUSE: Duration = Duration::from_millis(500);
+    loop {
+        let answer = order(client, id, "drain", b"{}")?;
+        let left = |name: &str| answer[name].as_u64().unwrap_or(0);
+        if left("replicas") + left("leaders") == 0 || !wait {
+            let (replicas, leaders) = (left("replicas"), left("leaders"));
+            let said = format!("node {id} has {replicas} replicas and leads {leaders} groups\n");
+            return print(said.as_bytes());
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Asks again until the node leads nothing, where that is waited for.
+fn drain_leaders(client: &Client, id: u32, wait: bool) -> Result<()> {
     const PAUSE: Duration = Duration::from_millis(200);
     loop {
         let answer = order(client, id, "drain", br#"{"leaders_only":true}"#)?;
@@ -139,6 +170,22 @@ pub(super) fn nodes(cluster: &Value) -> String {
         ]
     });
     text_table::format(&columns.map(str::to_owned), &rows.collect::<Vec<_>>())
+}
+
+/// What is on its way, as `/api/v1/cluster` gives it.
+fn moves(cluster: &Value) -> String {
+    let columns = ["tablet", "from", "to", "phase", "bytes", "of"];
+    let rows = list(cluster, "moves").iter().map(|one| {
+        let bytes = |name: &str| json!(one[name].as_u64().map(length::bytes));
+        let member = |name: &str| one[name].clone();
+        let (from, to) = (member("from"), member("to"));
+        vec![member("tablet"), from, to, member("phase"), bytes("bytes"), bytes("bytes_total")]
+    });
+    let rows: Vec<Vec<Value>> = rows.collect();
+    match rows.is_empty() {
+        true => "nothing moves\n".into(),
+        false => text_table::format(&columns.map(str::to_owned), &rows),
+    }
 }
 
 fn tablet_list(answer: &Value) -> String {
@@ -206,5 +253,10 @@ mod tests {
         let text = tablet_list(&json!({"tablets": [tablet]}));
         assert!(text.contains("1, 2 learner lagging"), "{text}");
         assert_eq!(tablet_list(&json!({"tablets": []})), "no tablets\n");
+        let one = json!({"tablet": 7, "from": null, "to": 4, "phase": "copying", "bytes": 1_048_576,
+            "bytes_total": 4_194_304});
+        let text = moves(&json!({"moves": [one]}));
+        assert!(text.contains("copying") && text.contains("1.0 MiB"), "{text}");
+        assert_eq!(moves(&json!({"moves": []})), "nothing moves\n");
     }
 }

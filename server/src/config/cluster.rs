@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 
 /// What may be set for a node among others.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ClusterOptions {
     /// Nodes of the cluster to join, each `HOST:PORT`.
@@ -11,6 +11,14 @@ pub(crate) struct ClusterOptions {
     pub(crate) join: Vec<String>,
     /// Where other nodes reach this one, `HOST:PORT`; the address bound when absent.
     pub(crate) advertise: Option<String>,
+    /// How long a node may be dead before its replicas are made anew on others, s.
+    pub(crate) replace_after_s: u64,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> ClusterOptions {
+        ClusterOptions { join: Vec::new(), advertise: None, replace_after_s: 300 }
+    }
 }
 
 impl ClusterOptions {
@@ -24,6 +32,9 @@ impl ClusterOptions {
             if host_and_port(address).is_none() {
                 return Err(format!("{key} is {address:?}; expected HOST:PORT"));
             }
+        }
+        if self.replace_after_s == 0 {
+            return Err("replace_after_s is 0; expected at least 1".into());
         }
         Ok(())
     }
@@ -72,7 +83,7 @@ mod tests {
     fn what_is_no_address_is_refused_by_its_key() {
         let of = |join: &str, advertise: Option<&str>| {
             let (join, advertise) = (vec![join.to_owned()], advertise.map(str::to_owned));
-            ClusterOptions { join, advertise }.validate()
+            ClusterOptions { join, advertise, ..ClusterOptions::default() }.validate()
         };
         for good in ["a:1", "[::1]:8641", "127.0.0.1:8641"] {
             assert_eq!(of(good, Some(good)), Ok(()));
@@ -81,5 +92,7 @@ mod tests {
             assert!(of(wrong, None).unwrap_err().starts_with("join"));
             assert!(of("a:1", Some(wrong)).unwrap_err().starts_with("advertise"));
         }
+        let at_once = ClusterOptions { replace_after_s: 0, ..ClusterOptions::default() };
+        assert!(at_once.validate().unwrap_err().starts_with("replace_after_s"));
     }
 }

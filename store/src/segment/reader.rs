@@ -78,21 +78,51 @@ impl Segment {
             return Err(segment.corrupt(0, "the file is too short for a segment"));
         }
         segment.check_header(spec)?;
-        let trailer = segment.read(length - TRAILER_BYTES as u64, TRAILER_BYTES)?;
+        let (footer, end) = segment.read_footer()?;
+        segment.read_index(&footer, end)?;
+        Ok(segment)
+    }
+
+    /// The footer without what follows it, and where it begins.
+    fn read_footer(&self) -> Result<(Vec<u8>, u64)> {
+        let length = self.length;
+        let trailer = self.read(length - TRAILER_BYTES as u64, TRAILER_BYTES)?;
         let footer_bytes = u32::from_le_bytes([trailer[8], trailer[9], trailer[10], trailer[11]]);
         let tail = TRAILER_BYTES as u64 + u64::from(footer_bytes);
         if trailer[16..] != END_MAGIC || trailer[..8] != length.to_le_bytes() || tail > length {
-            return Err(segment.corrupt(length, "the file was cut short or has no end mark"));
+            return Err(self.corrupt(length, "the file was cut short or has no end mark"));
         }
-        let footer = segment.read(length - tail, tail as usize)?;
+        let mut footer = self.read(length - tail, tail as usize)?;
         let crc_at = footer.len() - 12;
         let (covered, rest) = footer.split_at(crc_at);
         let found = Reader(rest).u32().unwrap_or_default();
         if !checksum::agree(found, crc32c::crc32c(covered)) {
-            return Err(segment.corrupt(length - tail, "the footer's checksum differs"));
+            return Err(self.corrupt(length - tail, "the footer's checksum differs"));
         }
-        segment.read_index(&footer[..footer_bytes as usize], length - tail)?;
-        Ok(segment)
+        footer.truncate(footer_bytes as usize);
+        Ok((footer, length - tail))
+    }
+
+    /// Reads once more what is held of the file while it is open, and compares its checksums.
+    pub(super) fn check_frame(&self) -> Result<()> {
+        let header = self.read(0, HEADER_BYTES)?;
+        let (covered, rest) = header.split_at(HEADER_BYTES - 4);
+        let found = Reader(rest).u32().unwrap_or_default();
+        if !checksum::agree(found, crc32c::crc32c(covered)) {
+            return Err(self.corrupt(0, "the header's checksum differs"));
+        }
+        let (footer, end) = self.read_footer()?;
+        let reader = &mut Reader(&footer);
+        while let (Some(_), Some(offset), Some(length), Some(crc)) =
+            (reader.u32(), reader.u64(), reader.u64(), reader.u32())
+        {
+            if offset.checked_add(length).is_none_or(|last| last > end) {
+                return Err(self.corrupt(offset, "a section lies outside the file"));
+            }
+            let bytes = self.read(offset, length as usize)?;
+            self.check(&bytes, Extent { bytes: length as u32, crc }, offset)?;
+        }
+        Ok(())
     }
 
     /// The key under which a page of a column (`None`: the times) is kept.

@@ -100,7 +100,7 @@ fn a_tablet_that_has_too_few_replicas_gets_more() {
         [register(2, 20), state(2, NodeState::Up), register(3, 30), state(3, NodeState::Up)];
     let catalog = changes.iter().fold(alone, |catalog, change| apply(&catalog, change).unwrap());
     let more = catalog.growth_of(tablet);
-    assert_eq!(more, [2, 3].map(|node| MemberId::first(NodeId(node))));
+    assert_eq!(more, [2, 3].map(NodeId));
     let assign = |replicas: &[u32]| {
         let replicas = replicas.iter().map(|node| MemberId::first(NodeId(*node))).collect();
         Change::AssignReplicas { tablet, replicas }
@@ -113,6 +113,78 @@ fn a_tablet_that_has_too_few_replicas_gets_more() {
     }
     let dropped = apply(&grown, &Change::DropTablets { tablets: vec![tablet] }).unwrap();
     assert!(apply(&dropped, &assign(&[1])).is_err());
+}
+
+#[test]
+fn a_replica_leaves_once_its_group_has_let_it_go_and_never_comes_back() {
+    let tablet = TabletId(1);
+    let member = |node, incarnation| MemberId {
+        node: NodeId(node),
+        incarnation: crate::Incarnation(incarnation),
+    };
+    let go = |from: &[MemberId], to: &[u32]| {
+        let to = to.iter().copied().map(NodeId).collect();
+        Change::MoveReplicas { tablet, from: from.to_vec(), to }
+    };
+    let forget = |member| Change::ForgetReplica { tablet, member };
+    let three = create(&apply(&of_nodes(4), &state(4, NodeState::Draining)).unwrap(), 0, 1);
+    let three = apply(&three, &state(4, NodeState::Up)).unwrap();
+    let founder = three.assignment_of(tablet).founder();
+    let first = three.replicas_of(tablet)[0];
+    assert_eq!(founder, first);
+    assert!(matches!(three.assignment_of(tablet).birth_of(first), crate::Birth::Founds(_)));
+
+    let moving = apply(&three, &go(&[first], &[4])).unwrap();
+    assert_eq!(moving.leaving(tablet), [first].into());
+    assert_eq!(moving.tablets_left().collect::<Vec<_>>(), [tablet]);
+    assert_eq!(moving.replicas_of(tablet).len(), 4);
+    assert_eq!(moving.staying(tablet).last(), Some(&member(4, 1)));
+    assert_eq!(moving.replica_on(tablet, first.node), Some(first), "it votes yet");
+    assert_eq!(apply(&moving, &forget(member(4, 1))).unwrap(), moving, "that one stays");
+    let gone = apply(&moving, &forget(first)).unwrap();
+    assert_eq!(gone.replica_on(tablet, first.node), None);
+    assert_eq!(gone.replicas_of(tablet), gone.staying(tablet));
+    assert_eq!(apply(&gone, &forget(first)).unwrap(), gone);
+    // Nobody founds the group again, whoever is listed first.
+    let next = gone.replicas_of(tablet)[0];
+    assert_eq!(gone.assignment_of(tablet).birth_of(next), crate::Birth::Joins);
+    let back = apply(&gone, &go(&[], &[first.node.0])).unwrap();
+    assert_eq!(back.replica_on(tablet, first.node), Some(member(first.node.0, 2)));
+
+    // One that leaves stays after all where it is named, and is made anew where it is damaged.
+    let stays = apply(&moving, &go(&[member(4, 1)], &[first.node.0])).unwrap();
+    assert_eq!(stays.leaving(tablet), [member(4, 1)].into());
+    assert!(stays.staying(tablet).contains(&first));
+    let anew = apply(&three, &go(&[first], &[first.node.0])).unwrap();
+    assert_eq!(anew.replica_on(tablet, first.node), Some(member(first.node.0, 1)));
+    assert_eq!(anew.assignment_of(tablet).founder(), first);
+
+    let other = three.replicas_of(tablet)[1];
+    assert!(apply(&anew, &go(&[other], &[other.node.0])).unwrap_err().contains("is leaving"));
+
+    for wrong in [go(&[], &[1]), go(&[], &[4, 4]), go(&[], &[9]), go(&[member(4, 9)], &[])] {
+        assert!(apply(&three, &wrong).is_err(), "{wrong:?}");
+    }
+    let all = three.replicas_of(tablet).to_vec();
+    assert!(apply(&three, &go(&all, &[])).unwrap_err().contains("no replica"));
+}
+
+#[test]
+fn new_tablets_are_not_founded_on_a_node_that_is_away() {
+    let away = apply(&of_nodes(3), &Change::NoteAway { node: NodeId(2) }).unwrap();
+    let catalog = create(&away, 0, 9);
+    for tablet in catalog.tablets() {
+        assert_eq!(catalog.replicas_of(tablet.id).len(), 3);
+        assert_ne!(catalog.assignment_of(tablet.id).founder().node, NodeId(2));
+    }
+    // Of four the others are taken.
+    let away = apply(&of_nodes(4), &Change::NoteAway { node: NodeId(2) }).unwrap();
+    let catalog = create(&away, 0, 9);
+    assert!(catalog.tablets().all(|one| catalog.replica_on(one.id, NodeId(2)).is_none()));
+    let back = apply(&catalog, &Change::NoteBack { node: NodeId(2) }).unwrap();
+    let after = create(&back, 50, 1);
+    assert!(after.replica_on(TabletId(10), NodeId(2)).is_some());
+    assert!(apply(&back, &Change::NoteAway { node: NodeId(8) }).is_err());
 }
 
 /// What is counted of each node must be what a reader of the file counts.
@@ -136,6 +208,18 @@ fn counts_follow_every_change() {
         let ranges = vec![TimeRange::new(start, start + 10)];
         check(Change::CreateTablets { table, ranges, buckets: 3, away: Vec::new() });
     }
+    let (tablet, from) = (TabletId(1), MemberId::first(NodeId(1)));
+    let to = (1..=4).map(NodeId).find(|node| catalog.replica_on(tablet, *node).is_none());
+    let from = catalog.replicas_of(tablet).iter().copied().find(|one| *one != from).unwrap();
+    let mut check = |change: Change| {
+        catalog = apply(&catalog, &change).unwrap();
+        let mut read: Catalog =
+            serde_json::from_str(&serde_json::to_string(&catalog).unwrap()).unwrap();
+        read.reindex();
+        assert_eq!((&read.moving, &read.placements), (&catalog.moving, &catalog.placements));
+    };
+    check(Change::MoveReplicas { tablet, from: vec![from], to: to.into_iter().collect() });
+    check(Change::ForgetReplica { tablet, member: from });
     check(Change::DropTablets { tablets: vec![TabletId(2), TabletId(7), TabletId(70)] });
     check(Change::DropTable { table });
 }

@@ -252,6 +252,26 @@ fn a_damaged_segment_is_read_once_by_merges_and_then_left_alone() {
     assert!(tablet.verify().is_err());
 }
 
+/// Also where it is not read again while the tablet is open.
+#[test]
+fn whatever_byte_of_a_segment_differs_is_found_by_a_scrub() {
+    let disk = SimDisk::new();
+    let tablet = open(&disk).unwrap();
+    fill(&tablet, 1);
+    tablet.flush().unwrap();
+    tablet.scrub(|_| true).unwrap();
+    let path = Path::new(DIR).join("00000001.seg");
+    let bytes = disk.bytes(&path).unwrap();
+    let file = disk.open(&path).unwrap();
+    for (at, byte) in bytes.iter().enumerate() {
+        file.write_at(&[byte ^ 1], at as u64).unwrap();
+        assert!(tablet.scrub(|_| true).is_err(), "byte {at} of {}", bytes.len());
+        file.write_at(&[*byte], at as u64).unwrap();
+    }
+    assert!(tablet.is_damaged());
+    tablet.scrub(|_| false).unwrap();
+}
+
 #[test]
 fn a_dropped_tablet_writes_nothing_more_and_scans_under_way_read_on() {
     let disk = SimDisk::new();

@@ -1,0 +1,185 @@
+"""What becomes of nodes for good, and of files under them: wiped disks, nodes that are emptied and forgotten, flipped bits,
+and tables that get more or fewer replicas. Each begins when all is well, so that the others have what is lost."""
+
+import shutil
+
+import requests
+from cluster import put_table
+from conftest import wait_for
+
+MENDED_S = 120
+"""Within this others have made good what was lost for good."""
+
+
+class Changes:
+    """Faults of this kind; a part of `Faults`."""
+
+    def kinds_of_changes(self):
+        kinds = [self.wipe_one, self.flip_one, self.flip_one, self.damage_log, self.change_replication]
+        return [*kinds, self.empty_one] if len(self.nodes) > 3 else kinds
+
+    def alone(self, change):
+        """Nothing else is wrong before, and all is well afterwards."""
+        self.until_calm()
+        if self.is_calm_now():
+            change()
+            self.until_calm()
+
+    def another(self, node):
+        return self.chance.choice([other for other in self.nodes if other is not node])
+
+    # -- nodes --------------------------------------------------------------------------------
+
+    def wipe_one(self):
+        """A disk is lost; the node that comes back is a new one, and the old one is replaced or forgotten by hand."""
+        self.alone(lambda: self.replace(self.one()))
+
+    def replace(self, node):
+        before, helper = node.id, self.another(node)
+        if node.process.poll() is None:
+            node.kill()
+        wipe(node.data_dir)
+        self.hold(0)
+        node.start()
+        self.is_new(node)
+        if self.chance.random() < 0.5:
+            gone = lambda: state_of(helper, before) in ("down", None) and replicas_of(helper, before) == 0
+            wait_for(gone, f"node {before} to be replaced", MENDED_S)
+        wait_for(lambda: forget(helper, before), f"node {before} to be forgotten", MENDED_S)
+
+    def empty_one(self):
+        """A node is emptied while it serves, forgotten, and joins anew."""
+
+        def change():
+            node = self.one()
+            before, helper = node.id, self.another(node)
+            drain = f"{helper.url}/api/v1/nodes/{before}/drain"
+            emptied = lambda: told(lambda: requests.post(drain, data="{}", timeout=10)).get("replicas") == 0
+            wait_for(emptied, f"node {before} to be empty", MENDED_S)
+            wait_for(lambda: forget(helper, before), f"node {before} to be forgotten", MENDED_S)
+            node.kill()
+            wipe(node.data_dir)
+            node.start()
+            self.is_new(node)
+
+        self.alone(change)
+
+    def is_new(self, node):
+        node.id = node.cluster()["self"]
+        if self.links:
+            self.links.name(node.id, node.number)
+
+    # -- files --------------------------------------------------------------------------------
+
+    def flip_one(self):
+        """A bit of a segment of one node, which runs or does not."""
+
+        def change():
+            node = self.one()
+            is_down = self.chance.random() < 0.5
+            if is_down:
+                node.kill()
+            segments = sorted(node.data_dir.glob("tablets/*/*.seg"))
+            known = set(node.data_dir.glob("tablets/*.damaged-*"))
+            path = self.chance.choice(segments) if segments else None
+            if path:
+                try:
+                    flip(path, self.chance.random(), self.chance.randrange(8))
+                except FileNotFoundError:
+                    path = None
+            if is_down:
+                node.start()
+            if path:
+                # A merge may have let the file go meanwhile, or read it before.
+                found = lambda: not path.exists() or set(node.data_dir.glob("tablets/*.damaged-*")) - known
+                wait_for(found, f"damage in {path} to be found", MENDED_S)
+
+        self.alone(change)
+
+    def damage_log(self):
+        """The log of a node that is down, in the middle: it begins anew as another one."""
+
+        def change():
+            node = self.one()
+            before, helper = node.id, self.another(node)
+            node.kill()
+            logs = sorted(node.data_dir.glob("log/*.log"))
+            written = len(logs[-1].read_bytes().rstrip(b"\0"))
+            flip(logs[-1], self.chance.uniform(0.1, 0.5), 3, written)
+            node.start()
+            self.is_new(node)
+            if node.id != before:
+                wait_for(lambda: state_of(helper, before) is None, f"node {before} to be forgotten", MENDED_S)
+                for folder in node.data_dir.glob("ORIBI.damaged-*"):
+                    shutil.rmtree(folder)
+
+        self.alone(change)
+
+    # -- tables -------------------------------------------------------------------------------
+
+    def change_replication(self):
+        """A table has fewer replicas for a while, or more where there are nodes for that, and then three again."""
+
+        def change():
+            table = self.chance.choice(self.tables)
+            for count in (self.chance.choice([1, 5]), 3):
+                wait_for(lambda count=count: is_put(self.one(), table, count), f"{table} to be changed", MENDED_S)
+                self.until_acked()
+                self.until_calm()
+
+        self.alone(change)
+
+
+def wipe(path):
+    for one in path.iterdir():
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
+
+
+def flip(path, where, bit, length=None):
+    with path.open("r+b") as file:
+        at = int((length or path.stat().st_size) * where)
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1 << bit]))
+
+
+def told(ask):
+    """What a node answers, nothing where it does not now."""
+    try:
+        return ask().json()
+    except (requests.RequestException, ValueError):
+        return {}
+
+
+def is_put(node, table, count):
+    try:
+        put_table(node, table, replication=count)
+    except (requests.RequestException, AssertionError):
+        return False
+    return True
+
+
+def node_of(helper, number):
+    try:
+        nodes = helper.cluster()["nodes"]
+    except (requests.RequestException, KeyError, ValueError):
+        return {"state": "?"}
+    return next((node for node in nodes if node["id"] == number), None)
+
+
+def state_of(helper, number):
+    node = node_of(helper, number)
+    return node and node["state"]
+
+
+def replicas_of(helper, number):
+    node = node_of(helper, number)
+    return node.get("replicas") if node else 0
+
+
+def forget(helper, number):
+    try:
+        return requests.delete(f"{helper.url}/api/v1/nodes/{number}", timeout=10).status_code == 204
+    except requests.RequestException:
+        return False
