@@ -8,18 +8,21 @@ mod placement;
 mod seats;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use apply::COLUMNS_MAX;
 pub use change::{Change, ColumnSpec};
 pub(crate) use nodes::FIRST_NODE;
 pub use nodes::{NODES_MAX, NodeAddresses, NodeRecord, NodeState, Presence};
 pub use seats::ConnectorSeat;
+pub use tokens::{TOKENS_AT_ONCE_MAX, TOKENS_MAX};
 
 use nodes::{Loads, Placement};
 use oribi_model::{ColumnId, Name, NodeId, Table, TableId, TabletId, TabletSpec, TimeRange};
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokens::Tokens;
 
 /// How far a connector has got: for each of its sources the first place that was not done.
 pub type Cursors = Map<String, u64>;
@@ -60,6 +63,9 @@ pub struct Catalog {
     /// The greatest id of a node ever given.
     #[serde(default)]
     last_node: NodeId,
+    /// Absent where there never was one.
+    #[serde(default, skip_serializing_if = "Tokens::is_empty")]
+    tokens: Tokens,
     #[serde(skip)]
     index: Index,
 }
@@ -151,6 +157,7 @@ impl Catalog {
     /// Makes the look-ups of a catalog that was read from a file.
     pub(crate) fn reindex(&mut self) {
         self.index = Index::default();
+        self.tokens.reindex();
         for table in self.tables.values() {
             self.index.add_table(table);
         }

@@ -148,7 +148,8 @@ fn look(disk: &dyn Disk, path: &Path) -> Result<(DiskLock, Known)> {
         let names = disk.list(path).map_err(oribi_store::Error::io("list", path))?;
         let strange = |name: &&String| {
             let ours = [FORMAT_NAME, JOIN_NAME].iter().any(|own| name.starts_with(own));
-            *name != "LOCK" && !ours && *name != "lost+found"
+            let beside = ["admin.token", "connector-files", "lost+found", "tls"];
+            *name != "LOCK" && !ours && !beside.contains(&name.as_str())
         };
         if let Some(name) = names.iter().find(strange) {
             let reason =

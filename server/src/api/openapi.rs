@@ -1,6 +1,6 @@
 //! `/openapi.json`, generated from the code.
 
-use super::{cluster, connectors, dead_letters, delete, health, node, nodes, tables};
+use super::{cluster, connectors, dead_letters, delete, health, node, nodes, tables, tokens};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -24,6 +24,14 @@ use utoipa::OpenApi;
         nodes::order,
         node::compact,
         node::metrics,
+        node::authority,
+        tokens::whoami,
+        tokens::list,
+        tokens::create,
+        tokens::get,
+        tokens::patch,
+        tokens::rotate,
+        tokens::revoke,
         tables::list,
         tables::put,
         tables::drop,
