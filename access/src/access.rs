@@ -257,6 +257,9 @@ pub trait Doorkeeper: Send + Sync + fmt::Debug + 'static {
     /// Counts somebody who was not let in by this way.
     fn turned_away(&self, via: &'static str, denied: Denied);
 
+    /// Notes that a token was not enough for its client to connect.
+    fn kept_out(&self, access: &Access, client_id: &str);
+
     /// Notes that a token was not enough for something that came from this client.
     fn refused(&self, access: &Access, what: &str, client_id: &str);
 }
@@ -283,6 +286,8 @@ impl Doorkeeper for OpenDoor {
     }
 
     fn turned_away(&self, _via: &'static str, _denied: Denied) {}
+
+    fn kept_out(&self, _access: &Access, _client_id: &str) {}
 
     fn refused(&self, _access: &Access, _what: &str, _client_id: &str) {}
 }

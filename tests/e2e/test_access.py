@@ -6,14 +6,13 @@ import os
 import pathlib
 import socket
 import subprocess
+import sys
 
 import paho.mqtt.client as mqtt
 import pytest
 import requests
 
-from conftest import BINARY, Oribi, wait_for
-
-SECRET = "secret"
+from conftest import BINARY, ROOT, Oribi, wait_for
 
 
 class Guarded(Oribi):
@@ -349,3 +348,23 @@ def test_nothing_asks_for_a_token_on_loopback(oribi):
     assert not pathlib.Path(oribi.data_dir, "admin.token").exists()
     made = requests.get(f"{oribi.url}/api/v1/node", timeout=30, headers={"Authorization": "Bearer nonsense"}).json()
     assert (made["auth"], made["tls"]) == ("off", "off")
+
+
+def test_the_page_asks_for_a_token_and_never_shows_it(node, tmp_path):
+    sys.path.append(str(ROOT / "tests" / "page"))
+    from browser import Browser
+
+    token = node.token("page", grants=[grant("read", table="sensors")])
+    with Browser(node.url, tmp_path) as browser:
+        driver = browser.driver
+        driver.get(node.url)
+        wait_for(lambda: driver.execute_script("return document.querySelector('#login')?.open"), "the question for a token")
+        driver.execute_script("document.querySelector('#login-token').value = arguments[0]; document.querySelector('#login form').requestSubmit()", token)
+        wait_for(lambda: driver.execute_script("return document.querySelector('#curl')?.textContent.includes('curl')"), "the chart")
+        assert driver.execute_script("return sessionStorage.getItem('oribi-token')") == token
+        curl = driver.execute_script("return document.querySelector('#curl').textContent")
+        assert '-H "Authorization: Bearer $ORIBI_TOKEN"' in curl and token not in curl
+        assert token not in driver.current_url and token not in driver.execute_script("return document.body.innerText")
+        wait_for(lambda: driver.execute_script("return document.querySelector('#rates').hidden"), "the rates to hide")
+        driver.get(f"{node.url}/cluster")
+        wait_for(lambda: "all is needed" in driver.execute_script("return document.body.innerText"), "the refusal")

@@ -6,6 +6,7 @@ use super::{
     frame, input,
     ledger::{Account, FREE_BYTES, Owner},
     live::Live,
+    packets::reason,
     wire::Wire,
 };
 use oribi_access::{Access, Denied, Presented, TopicRules, admit};
@@ -37,7 +38,8 @@ pub(super) async fn greet(
     caller: Caller,
     input: &mut Vec<u8>,
 ) -> Option<Guest> {
-    let place = common.greetings.enter(live);
+    let address = caller.socket().peer_addr().ok().map(|peer| peer.ip());
+    let place = common.greetings.enter(live, address, reason::QUOTA);
     let limit = Duration::from_millis(common.options.connect_timeout_ms);
     let mut account = Account::default();
     // Aside, since a connection in use does not need what this takes.
@@ -104,18 +106,18 @@ async fn judge(
             }
         }
     };
-    let refuse = |what: &'static str, about: &str| {
-        common.keeper.refused(&access, about, &connect.client_id);
+    let refuse = |what: &'static str| {
+        common.keeper.kept_out(&access, &connect.client_id);
         Err(BadConnect::NotAllowed(what))
     };
     let Some(topics) = access.topics(&connect.client_id) else {
-        return refuse("the token may not have this client id", "CONNECT");
+        return refuse("the token may not have this client id");
     };
     if !access.may_write_in(None) {
-        return refuse("the token may write to no table", "CONNECT");
+        return refuse("the token may write to no table");
     }
-    if let Some(will) = connect.will.as_ref().filter(|will| !topics.allow(&will.topic)) {
-        return refuse("the token may not publish this will", &will.topic);
+    if connect.will.as_ref().is_some_and(|will| !topics.allow(&will.topic)) {
+        return refuse("the token may not publish this will");
     }
     if let Some(will) = &mut connect.will {
         will.access = access.clone();

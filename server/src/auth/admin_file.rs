@@ -65,7 +65,7 @@ impl AdminFile {
         if let Some(path) = path {
             match read(&path) {
                 Ok((stamp, digest)) => file.note(Some(Found { stamp, digest: Some(digest) })),
-                Err(BadFile::Io(wrong)) if wrong.kind() == ErrorKind::NotFound => {}
+                Err(BadFile::Io(wrong)) if is_absence(&wrong) => {}
                 Err(wrong) => return Err(wrong),
             }
         }
@@ -114,6 +114,11 @@ impl AdminFile {
         self.found.store(found.map(Into::into));
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
+}
+
+/// Whether there is no file. What is wrong with its folder is for who opens that to say.
+fn is_absence(wrong: &io::Error) -> bool {
+    matches!(wrong.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 impl Stamp {

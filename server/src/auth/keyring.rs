@@ -223,11 +223,21 @@ impl Doorkeeper for Keyring {
         self.failures.count(via, denied);
     }
 
+    fn kept_out(&self, access: &Access, client_id: &str) {
+        self.note(access, "CONNECT", client_id);
+    }
+
     fn refused(&self, access: &Access, what: &str, client_id: &str) {
-        let Access::Of(passport) = access else { return };
         if !client_id.is_empty() {
             self.denied_publishes.fetch_add(1, Ordering::Relaxed);
         }
+        self.note(access, what, client_id);
+    }
+}
+
+impl Keyring {
+    fn note(&self, access: &Access, what: &str, client_id: &str) {
+        let Access::Of(passport) = access else { return };
         let time_ns = self.clock.now_ns();
         let (what, client_id) = (what.to_owned(), client_id.to_owned());
         let denied = LastDenied { time_ns, what: what.clone(), client_id };

@@ -67,6 +67,8 @@ impl Doorkeeper for Keeper {
 
     fn turned_away(&self, _via: &'static str, _denied: Denied) {}
 
+    fn kept_out(&self, _access: &Access, _client_id: &str) {}
+
     fn refused(&self, _access: &Access, what: &str, _client_id: &str) {
         self.denied.lock().push(what.to_owned());
     }
