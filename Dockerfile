@@ -22,8 +22,9 @@ RUN apt-get update \
     && mkdir /data && chown oribi /data
 COPY --from=build /oribi /usr/local/bin/oribi
 USER oribi
+ENV ORIBI_DATA_DIR=/data
 VOLUME /data
-EXPOSE 8640 1883
-HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["oribi", "status"]
+EXPOSE 8640 1883 8883
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s CMD ["oribi", "health"]
 ENTRYPOINT ["oribi"]
 CMD ["serve", "--data-dir", "/data"]

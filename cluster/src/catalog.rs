@@ -10,6 +10,7 @@ mod restored;
 mod seats;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use apply::COLUMNS_MAX;
 pub use change::{Change, ColumnSpec};
@@ -17,6 +18,7 @@ pub(crate) use nodes::FIRST_NODE;
 pub use nodes::{NODES_MAX, NodeAddresses, NodeRecord, NodeState, Presence, Reach};
 pub use restored::RestoredConnectors;
 pub use seats::ConnectorSeat;
+pub use tokens::{TOKENS_AT_ONCE_MAX, TOKENS_MAX};
 
 use moving::Moving;
 use nodes::{Loads, Placement};
@@ -24,6 +26,7 @@ use oribi_model::{ColumnId, Name, NodeId, Table, TableId, TabletId, TabletSpec, 
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use tokens::Tokens;
 
 /// How far a connector has got: for each of its sources the first place that was not done.
 pub type Cursors = Map<String, u64>;
@@ -67,6 +70,9 @@ pub struct Catalog {
     /// The greatest id of a node ever given.
     #[serde(default)]
     last_node: NodeId,
+    /// Absent where there never was one.
+    #[serde(default, skip_serializing_if = "Tokens::is_empty")]
+    tokens: Tokens,
     #[serde(skip)]
     index: Index,
 }
@@ -158,6 +164,7 @@ impl Catalog {
     /// Makes the look-ups of a catalog that was read from a file.
     pub(crate) fn reindex(&mut self) {
         self.index = Index::default();
+        self.tokens.reindex();
         for table in self.tables.values() {
             self.index.add_table(table);
         }

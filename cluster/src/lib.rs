@@ -33,7 +33,7 @@ pub mod transport;
 pub use beside::beside_others;
 pub use catalog::{
     COLUMNS_MAX, Catalog, Change, ColumnSpec, ConnectorSeat, Cursors, NODES_MAX, NodeAddresses,
-    NodeRecord, NodeState, Presence, Reach, RestoredConnectors,
+    NodeRecord, NodeState, Presence, Reach, RestoredConnectors, TOKENS_AT_ONCE_MAX, TOKENS_MAX,
 };
 pub use check::{Checked, check};
 pub use copy::CopyOptions;

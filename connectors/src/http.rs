@@ -12,10 +12,13 @@ mod unstored;
 use aside::Aside;
 use axum::{
     Router,
+    extract::FromRequestParts,
+    http::{StatusCode, request::Parts},
     routing::{get, post},
 };
+use oribi_access::Access;
 use oribi_decode::line_protocol::HeadPool;
-use oribi_ingest::Ingest;
+use oribi_ingest::{Ingest, granted};
 use oribi_model::ArrivalClock;
 use std::{sync::Arc, time::Duration};
 
@@ -57,8 +60,26 @@ struct Writer {
     aside: Aside,
 }
 
+/// Who writes stands among the extensions of a request: without that, nothing is written.
+impl FromRequestParts<Writer> for Writer {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, writer: &Writer) -> Result<Writer, StatusCode> {
+        let access = parts.extensions.get::<Access>().ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok(writer.clone().granted(access))
+    }
+}
+
+impl Writer {
+    /// As who writes may use it.
+    fn granted(self, access: &Access) -> Writer {
+        Writer { ingest: granted(self.ingest, access), ..self }
+    }
+}
+
 /// The routes of all writes: `/api/v1/write`, `/api/v2/write`, `/write`, and of what InfluxDB's
-/// clients ask before they write: `/query`, `/ping`, `/ready`, `/api/v2/buckets`.
+/// clients ask before they write: `/query`, `/ping`, `/ready`, `/api/v2/buckets`. Whoever serves them
+/// has put an [`Access`] among each request's extensions.
 pub fn write_router(
     ingest: Arc<dyn Ingest>,
     arrival: ArrivalClock,

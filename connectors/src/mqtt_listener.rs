@@ -7,6 +7,7 @@ mod common;
 mod connect;
 mod connection;
 mod counters;
+mod doors;
 mod frame;
 mod greeting;
 mod holds;
@@ -18,12 +19,15 @@ mod packets;
 mod qos2;
 mod session;
 mod shard;
+mod watch;
+mod wire;
 
 pub use counters::{ACK_BOUNDS_US, Counters};
+pub use doors::{Acceptor, Doors, TlsDoor};
 pub use options::MqttListenerOptions;
 
 use crate::{Error, Result, pump::CompiledRoutes, sparkplug_store::EdgeNodes};
-use common::Common;
+use common::{Caller, Common};
 use connect::Will;
 use ledger::Ledger;
 use live::Greetings;
@@ -61,12 +65,12 @@ pub struct MqttListener {
 }
 
 impl MqttListener {
-    /// Serves MQTT on `listener` until `shutdown`. Must be called within a tokio runtime.
+    /// Serves MQTT at `doors` until `shutdown`. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// Options that cannot be, or a socket that cannot be used.
     pub fn start(
-        listener: std::net::TcpListener,
+        doors: impl Into<Doors>,
         options: MqttListenerOptions,
         ingest: Arc<dyn Ingest>,
         read: Arc<dyn ReadPath>,
@@ -75,8 +79,14 @@ impl MqttListener {
     ) -> Result<MqttListener> {
         options.validate()?;
         let refused = |action| move |source| Error::Listen { action, source };
-        listener.set_nonblocking(true).map_err(refused("prepare"))?;
-        let listener = TcpListener::from_std(listener).map_err(refused("register"))?;
+        let Doors { plain, tls, keeper } = doors.into();
+        let listen = |socket: std::net::TcpListener| {
+            socket.set_nonblocking(true).map_err(refused("prepare"))?;
+            TcpListener::from_std(socket).map_err(refused("register"))
+        };
+        let listener = listen(plain)?;
+        let tls =
+            tls.map(|door| Ok::<_, Error>((listen(door.socket)?, door.acceptor))).transpose()?;
         let address = listener.local_addr().map_err(refused("name"))?;
         let counters = Arc::new(Counters::default());
         let routes = CompiledRoutes::new(&options.topics, TopicStyle::Mqtt, None, "mqtt.topics")?;
@@ -94,6 +104,8 @@ impl MqttListener {
             sessions: Sessions::new(options.sessions_max, ledger.clone()),
             greetings: Greetings::default(),
             ledger,
+            keeper,
+            refusals: greeting::refusals(),
             options,
             counters: counters.clone(),
             arrival,
@@ -105,7 +117,7 @@ impl MqttListener {
             if has_births && let Err(wrong) = nodes.load(read, shard::SOURCE).await {
                 tracing::warn!(%wrong, "births that were kept cannot be read");
             }
-            run(listener, common, ingest).await;
+            run(listener, tls, common, ingest).await;
         });
         Ok(MqttListener { task, address, counters })
     }
@@ -128,7 +140,12 @@ impl MqttListener {
     }
 }
 
-async fn run(listener: TcpListener, common: Arc<Common>, ingest: Arc<dyn Ingest>) {
+async fn run(
+    listener: TcpListener,
+    tls: Option<(TcpListener, Acceptor)>,
+    common: Arc<Common>,
+    ingest: Arc<dyn Ingest>,
+) {
     let stop = CancellationToken::new();
     let writers = TaskTracker::new();
     for shard in &common.shards {
@@ -136,13 +153,23 @@ async fn run(listener: TcpListener, common: Arc<Common>, ingest: Arc<dyn Ingest>
     }
     let connections = TaskTracker::new();
     connections.spawn(pass_sessions(common.clone()));
+    connections.spawn(watch::run(common.clone()));
+    let secured = async || match &tls {
+        Some((listener, acceptor)) => {
+            let (stream, _) = listener.accept().await?;
+            Ok(Caller::Secured(stream, acceptor()))
+        }
+        None => std::future::pending().await,
+    };
+    let plain = async || Ok::<_, std::io::Error>(Caller::Plain(listener.accept().await?.0));
     let mut is_full = false;
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = plain() => accepted,
+            accepted = secured() => accepted,
             () = common.shutdown.cancelled() => break,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok(caller) = accepted else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -154,15 +181,15 @@ async fn run(listener: TcpListener, common: Arc<Common>, ingest: Arc<dyn Ingest>
             }
             continue;
         }
-        prepare(&stream);
+        prepare(caller.socket());
         let common = common.clone();
         connections.spawn(async move {
             common.counters.connections.fetch_add(1, Ordering::Relaxed);
             let _open = OpenConnection(common.counters.clone());
-            connection::serve(common, stream).await;
+            connection::serve(common, caller).await;
         });
     }
-    drop(listener);
+    drop((listener, tls));
     connections.close();
     connections.wait().await;
     stop.cancel();

@@ -11,7 +11,7 @@ mod write;
 
 pub(crate) use batch::{Batch, Origin, head_of};
 pub(crate) use held::Held;
-pub(crate) use intake::{Intake, Wanted};
+pub(crate) use intake::{DeniedTable, Intake, Wanted};
 pub(crate) use routes::CompiledRoutes;
 pub(crate) use store::Stored;
 pub(crate) use write::BatchWriter;

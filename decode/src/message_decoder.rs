@@ -9,7 +9,7 @@ use crate::{
     tables::Tables,
     topics::Topics,
 };
-use oribi_model::{ArrivalClock, RejectReason};
+use oribi_model::{ArrivalClock, Name, RejectReason};
 use std::sync::Arc;
 
 /// Longest topic, bytes: it becomes a tag of every row, and is remembered.
@@ -87,6 +87,16 @@ impl MessageDecoder {
     #[inline]
     pub fn take_news(&mut self) -> Option<EdgeNews> {
         self.news.take()
+    }
+
+    /// The database and table that a topic leads to by its route; `None` for the table where the
+    /// payload says it, and for all of a topic that leads nowhere.
+    pub fn target(&mut self, topic: &str) -> Option<(&Name, Option<&str>)> {
+        let routes = &self.routes;
+        let remembered = self.topics.get(topic, || route_of(routes, topic));
+        let route = remembered.route.as_ref().ok()?;
+        let by_payload = route.picks.preset.is_some() || route.picks.decoder == Decoder::SparkplugB;
+        Some((&route.db, (!by_payload).then_some(route.table.as_str())))
     }
 
     /// Adds the rows of a message. `now_ns` is ns since the Unix epoch.

@@ -99,6 +99,17 @@ impl PointsBuilder {
         self.bytes
     }
 
+    /// The database and the table.
+    pub fn names(&self) -> (&Name, &Name) {
+        (&self.db, &self.table)
+    }
+
+    /// The origin of the row that was finished last.
+    #[inline]
+    pub fn last_origin(&self) -> Option<u32> {
+        self.origins.last().copied()
+    }
+
     /// Whether another row of this table keeps the batch within the bound on cells.
     #[inline]
     pub fn has_room(&mut self) -> bool {

@@ -57,6 +57,14 @@ impl Tables {
         self.builders.iter().map(PointsBuilder::rows).sum()
     }
 
+    /// Databases and tables of the rows that have this origin or a later one.
+    pub fn since(&self, origin: u32) -> impl Iterator<Item = (&Name, &Name)> {
+        let has_one = move |builder: &&PointsBuilder| {
+            builder.last_origin().is_some_and(|last| last >= origin)
+        };
+        self.builders.iter().filter(has_one).map(PointsBuilder::names)
+    }
+
     /// Bytes held, roughly.
     pub fn bytes(&self) -> usize {
         self.builders.iter().map(PointsBuilder::bytes).sum()

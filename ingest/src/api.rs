@@ -58,6 +58,15 @@ pub trait Ingest: Send + Sync + 'static {
     /// The rows that [`Ingest::write`] would refuse now. Nothing is changed.
     fn refused(&self, points: &[Points]) -> Vec<Rejection>;
 
+    /// Whether who writes may write to this table, or to any of the database where none is named,
+    /// be there one or not.
+    ///
+    /// # Errors
+    /// [`crate::Error::Forbidden`].
+    fn check_write(&self, _db: &str, _table: Option<&str>) -> Result<()> {
+        Ok(())
+    }
+
     /// A table as of now.
     fn table(&self, db: &str, table: &str) -> Option<Arc<Table>>;
 

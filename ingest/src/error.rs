@@ -1,5 +1,6 @@
 //! Why a write as a whole was refused. Rows refused one by one stand in the receipt.
 
+use oribi_access::Needs;
 use oribi_cluster::WriteOutcome;
 
 /// An operating error of the write path.
@@ -40,12 +41,16 @@ pub enum Error {
     /// A database, table or name in the request that cannot be.
     #[error("{0}")]
     Invalid(String),
+
+    /// Who writes may not do this.
+    #[error("{0}")]
+    Forbidden(Box<Needs>),
 }
 
 impl Error {
     /// Whether the same write may succeed later without anyone changing it.
     pub fn is_retryable(&self) -> bool {
-        !matches!(self, Error::Invalid(_))
+        !matches!(self, Error::Invalid(_) | Error::Forbidden(_))
     }
 
     /// What became of the write: where any of its rows is stored or may be, it is unknown.

@@ -7,6 +7,7 @@ mod api;
 mod budget;
 mod error;
 mod fit;
+mod granted;
 mod ingestor;
 mod part;
 mod reject;
@@ -16,5 +17,6 @@ mod tests;
 
 pub use api::{Ingest, Receipt};
 pub use error::{Error, Result, Unstored};
+pub use granted::granted;
 pub use ingestor::{IngestOptions, Ingestor};
 pub use oribi_cluster::WriteOutcome;

@@ -27,6 +27,8 @@ pub enum RejectReason {
     Limit,
     /// A payload that contradicts its topic.
     TopicConflict,
+    /// A table that who sent the row may not write to.
+    Forbidden,
 }
 
 impl RejectReason {
@@ -41,6 +43,7 @@ impl RejectReason {
             RejectReason::Number => "number",
             RejectReason::Limit => "limit",
             RejectReason::TopicConflict => "topic_conflict",
+            RejectReason::Forbidden => "forbidden",
         }
     }
 }

@@ -231,6 +231,11 @@ pub trait ReadPath: Send + Sync + 'static {
     /// All tables, by database and name.
     fn tables(&self) -> Vec<Arc<Table>>;
 
+    /// Whether who reads may not know of a table of this name, be there one or not.
+    fn is_refused(&self, _db: &str, _table: &str) -> bool {
+        false
+    }
+
     /// The tablets of a table that may hold rows of `time` and that only other nodes have, by the
     /// node that is to be asked. A scan reads them, too.
     fn places(&self, _table: TableId, _time: TimeRange) -> Vec<Place> {

@@ -18,6 +18,7 @@ use crate::{
     watch::Watch,
 };
 use axum::body::Bytes;
+use oribi_access::{Access, reading};
 use oribi_model::{Clock, Consistency, NodeId, ReadPath, SystemClock};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, task::JoinError};
@@ -45,15 +46,16 @@ pub struct QueryEngine {
     consistency: Consistency,
 }
 
+#[derive(Clone)]
 struct Shared {
     read: Arc<dyn ReadPath>,
-    options: QueryOptions,
+    options: Arc<QueryOptions>,
     clock: Arc<dyn Clock>,
-    filters: FilterCache,
+    filters: Arc<FilterCache>,
     running: Arc<Semaphore>,
     /// Running and waiting queries together.
     admitted: Arc<Semaphore>,
-    pools: Pools,
+    pools: Arc<Pools>,
 }
 
 impl QueryEngine {
@@ -77,11 +79,11 @@ impl QueryEngine {
         let shared = Shared {
             running: Arc::new(Semaphore::new(options.running_max)),
             admitted: Arc::new(Semaphore::new(options.running_max + options.waiting_max)),
-            pools: Pools::new(&options),
+            pools: Arc::new(Pools::new(&options)),
             read,
-            options,
+            options: Arc::new(options),
             clock,
-            filters: FilterCache::default(),
+            filters: Arc::default(),
         };
         QueryEngine {
             shared: Arc::new(shared),
@@ -98,6 +100,15 @@ impl QueryEngine {
     /// The same engine, whose questions may read what is so old.
     pub fn reading(self, consistency: Consistency) -> QueryEngine {
         QueryEngine { consistency, ..self }
+    }
+
+    /// The same engine, for which there is only what who asks may read.
+    pub fn seen_by(self, access: &Access) -> QueryEngine {
+        if access.is_unlimited() {
+            return self;
+        }
+        let read = reading(self.shared.read.clone(), access);
+        QueryEngine { shared: Arc::new(Shared { read, ..Shared::clone(&self.shared) }), ..self }
     }
 
     /// The limits.

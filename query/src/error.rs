@@ -3,6 +3,7 @@
 use datafusion::{
     common::SchemaError, error::DataFusionError, sql::sqlparser::parser::ParserError,
 };
+use oribi_access::Needs;
 
 /// An operating error of a query. The text is what the asker reads.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum Error {
         /// Tables with similar names.
         near: Vec<String>,
     },
+    /// A table that who asks may not read, be there one or not.
+    #[error("{0}")]
+    Forbidden(Box<Needs>),
     /// A name that is no column of the table.
     #[error("cannot find column {column:?}; expected one of: {}", columns.join(", "))]
     UnknownColumn {
@@ -192,6 +196,7 @@ impl Error {
             | Error::UnknownColumn { .. }
             | Error::Sql { .. }
             | Error::TooManyWindows { .. } => 400,
+            Error::Forbidden(_) => 403,
             Error::UnknownTable { .. } => 404,
             Error::Overflow { .. } | Error::MemoryLimit { .. } | Error::AnswerLimit { .. } => 422,
             Error::Busy { .. } => 429,
@@ -206,6 +211,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Parameter { .. } => "invalid-parameter",
+            Error::Forbidden(_) => "forbidden",
             Error::UnknownTable { .. } => "unknown-table",
             Error::UnknownColumn { .. } => "unknown-column",
             Error::Sql { .. } => "invalid-sql",

@@ -10,12 +10,13 @@ use crate::{
 };
 use axum::{
     body::{Body, Bytes},
-    extract::{RawQuery, State},
+    extract::{Extension, RawQuery, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use futures::StreamExt;
+use oribi_access::{Access, Needs};
 use oribi_model::Consistency;
 use params::Params;
 use serde::Serialize;
@@ -49,6 +50,32 @@ pub struct Problem {
     /// have happened or may still.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// What a token would have needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<NeedsView>,
+    /// Why somebody is not let in: `missing`, `malformed`, `cut`, `unknown` or `expired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A right, as asked.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct NeedsView {
+    /// `read`, `write`, `admin`, `ops` or `all`.
+    pub may: String,
+    /// The database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub db: Option<String>,
+    /// The table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+}
+
+impl From<&Needs> for NeedsView {
+    fn from(needs: &Needs) -> NeedsView {
+        let Needs { may, db, table } = needs.clone();
+        NeedsView { may: may.to_owned(), db, table }
+    }
 }
 
 impl From<&Error> for Problem {
@@ -69,6 +96,7 @@ impl From<&Error> for Problem {
                 problem.parameter = Some("table".into());
                 problem.near = near.clone();
             }
+            Error::Forbidden(needs) => problem.needs = Some((&**needs).into()),
             Error::UnknownColumn { parameter, columns, .. } => {
                 problem.parameter = Some(parameter.clone());
                 problem.columns = columns.clone();
@@ -145,11 +173,12 @@ pub struct AnswerStats {
 #[derive(OpenApi)]
 #[openapi(
     paths(query_get, query_post, sql_get, sql_post),
-    components(schemas(Problem, AnswerBody, AnswerColumn, AnswerStats))
+    components(schemas(Problem, NeedsView, AnswerBody, AnswerColumn, AnswerStats))
 )]
 pub struct ApiDoc;
 
-/// The routes over an engine.
+/// The routes over an engine. Whoever serves them has put an [`Access`] among each request's extensions:
+/// without one, nothing is answered.
 pub fn router(engine: QueryEngine) -> axum::Router {
     axum::Router::new()
         .route("/api/v1/query", get(query_get).post(query_post))
@@ -213,10 +242,11 @@ const SQL: &[&str] = &["q", "db", "format", "consistency", "staleness_max"];
 )]
 async fn query_get(
     State(engine): State<QueryEngine>,
+    Extension(access): Extension<Access>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    question(&engine, query.as_deref(), &headers, b"").await
+    question(engine.seen_by(&access), query.as_deref(), &headers, b"").await
 }
 
 /// Time windows of a table; the parameters of GET as form or JSON members.
@@ -232,11 +262,12 @@ async fn query_get(
 )]
 async fn query_post(
     State(engine): State<QueryEngine>,
+    Extension(access): Extension<Access>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
-    question(&engine, query.as_deref(), &headers, &body).await
+    question(engine.seen_by(&access), query.as_deref(), &headers, &body).await
 }
 
 /// SQL.
@@ -262,10 +293,11 @@ async fn query_post(
 )]
 async fn sql_get(
     State(engine): State<QueryEngine>,
+    Extension(access): Extension<Access>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response> {
-    sql(&engine, query.as_deref(), &headers, b"").await
+    sql(engine.seen_by(&access), query.as_deref(), &headers, b"").await
 }
 
 /// SQL; the parameters of GET as form or JSON members.
@@ -281,22 +313,23 @@ async fn sql_get(
 )]
 async fn sql_post(
     State(engine): State<QueryEngine>,
+    Extension(access): Extension<Access>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
-    sql(&engine, query.as_deref(), &headers, &body).await
+    sql(engine.seen_by(&access), query.as_deref(), &headers, &body).await
 }
 
 async fn question(
-    engine: &QueryEngine,
+    engine: QueryEngine,
     query: Option<&str>,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response> {
     let mut params = Params::read(query, headers, body, QUESTION)?;
     let format = format(&mut params, headers)?;
-    let engine = engine.clone().reading(consistency(&mut params)?);
+    let engine = engine.reading(consistency(&mut params)?);
     let mut take = |name: &str| params.take(name);
     let question = Question {
         db: take("db"),
@@ -321,14 +354,14 @@ async fn question(
 }
 
 async fn sql(
-    engine: &QueryEngine,
+    engine: QueryEngine,
     query: Option<&str>,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response> {
     let mut params = Params::read(query, headers, body, SQL)?;
     let format = format(&mut params, headers)?;
-    let engine = engine.clone().reading(consistency(&mut params)?);
+    let engine = engine.reading(consistency(&mut params)?);
     let db = params.take("db").filter(|db| !db.is_empty());
     let text = params.take("q").unwrap_or_default();
     respond(engine.written(Asked::Sql { db, text }, format).await?, format).await

@@ -8,6 +8,7 @@ use crate::{
     select::{Input, Item},
     windows::Windows,
 };
+use oribi_access::{May, Needs};
 use oribi_model::{Column, ColumnKind, ColumnRead, ReadPath, Table, TimeRange};
 use std::sync::Arc;
 
@@ -90,9 +91,12 @@ pub(crate) fn find_table(
     read.table(db, name).ok_or_else(|| unknown_table(read, db, name))
 }
 
-/// The error about a table that does not exist, with similar names.
+/// The error about a table that who asks may not read, or that does not exist, with similar names.
 pub(crate) fn unknown_table(read: &dyn ReadPath, db: &str, name: &str) -> Error {
     const NEAR_MAX: usize = 5;
+    if read.is_refused(db, name) {
+        return Error::Forbidden(Box::new(Needs::table(May::Read, db, name)));
+    }
     let wanted = name.to_lowercase();
     let mut near: Vec<(usize, String)> = read
         .tables()

@@ -5,10 +5,10 @@
 mod support;
 
 use oribi_model::{ColumnType, Value};
-use oribi_query::{QueryEngine, QueryOptions, router};
+use oribi_query::{QueryEngine, QueryOptions};
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
-use support::{Memory, MemoryTable, get};
+use support::{Memory, MemoryTable, get, router};
 
 const INT: ColumnType = ColumnType::Int;
 

@@ -4,13 +4,13 @@
 mod support;
 
 use oribi_model::{ColumnType, ReadPath, ScanSpec, Table, TableId, TableStats, TabletScan, Value};
-use oribi_query::{QueryEngine, QueryOptions, router};
+use oribi_query::{QueryEngine, QueryOptions};
 use serde_json::Value as Json;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
-use support::{Memory, MemoryTable};
+use support::{Memory, MemoryTable, router};
 
 const ROWS: i64 = 6_000;
 const HOSTS: i64 = 3;

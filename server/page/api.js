@@ -1,5 +1,7 @@
 // Oribi's HTTP API, asked relative to the page so that it also works behind a proxy's path.
 
+import { askForToken, shown } from "./login.js";
+
 /** What the server, or the way to it, said no to. `problem` is the problem JSON, where there is one. */
 export class ApiError extends Error {
   constructor(title, detail, problem = {}) {
@@ -22,7 +24,7 @@ export function address(path, params = {}) {
 async function ask(path, params, signal) {
   let response;
   try {
-    response = await fetch(address(path, params), { signal, cache: "no-store" });
+    response = await fetch(address(path, params), { signal, cache: "no-store", headers: shown() });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("No answer", `The server at ${location.host} does not answer. Trying again.`);
@@ -35,6 +37,7 @@ async function ask(path, params, signal) {
   } catch {
     problem = { detail: text.slice(0, 2000) };
   }
+  if (response.status === 401) askForToken(problem.detail ?? "");
   const title = problem.title ?? `Status ${response.status}`;
   throw new ApiError(title, problem.detail || `The server answered ${response.status}.`, problem);
 }

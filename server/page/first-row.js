@@ -2,6 +2,7 @@
 
 import { address } from "./api.js";
 import { byId, make } from "./dom.js";
+import { curlHeader, token } from "./login.js";
 import { copy } from "./share.js";
 
 // An address as bound, as this browser reaches it: a wildcard is no host to send to.
@@ -15,11 +16,13 @@ function reach(bound) {
 function lines(node) {
   const { host, port } = reach(node.mqtt);
   const usual = host === "127.0.0.1" || host === "localhost" ? "" : ` -h ${host}`;
-  const mqtt = `mosquitto_pub${usual}${port === "1883" ? "" : ` -p ${port}`}`;
+  const login = token() ? ' -u dev7 -P "$ORIBI_TOKEN"' : "";
+  const mqtt = `mosquitto_pub${usual}${port === "1883" ? "" : ` -p ${port}`}${login}`;
+  const curl = `curl${curlHeader()}`;
   return [
     ["Over MQTT, from a device or a shell", `${mqtt} -q 1 -t sensors/site1/dev7 -m '{"temperature":21.5,"humidity":40}'`],
-    ["Over HTTP, as JSON", `curl '${address("api/v1/write", { table: "sensors", format: "json", tags: "site,device" })}' -d '{"site":"site1","device":"dev7","temperature":21.5,"humidity":40}'`],
-    ["Over HTTP, as line protocol", `curl '${address("write", { db: "default" })}' --data-binary 'sensors,site=site1,device=dev7 temperature=21.5,humidity=40'`],
+    ["Over HTTP, as JSON", `${curl} '${address("api/v1/write", { table: "sensors", format: "json", tags: "site,device" })}' -d '{"site":"site1","device":"dev7","temperature":21.5,"humidity":40}'`],
+    ["Over HTTP, as line protocol", `${curl} '${address("write", { db: "default" })}' --data-binary 'sensors,site=site1,device=dev7 temperature=21.5,humidity=40'`],
   ];
 }
 

@@ -1,6 +1,7 @@
 // From the state of the form to the question as it is sent.
 
 import { address } from "./api.js";
+import { curlHeader } from "./login.js";
 import { autoWindow, isCalendar, span } from "./ranges.js";
 
 /** Functions and what they are called in the form. */
@@ -72,7 +73,7 @@ export function questionCurl(asked) {
   const parts = Object.entries(asked.params)
     .filter(([, value]) => value !== undefined && value !== "")
     .map(([name, value]) => `--data-urlencode ${shell(`${name}=${value}`)}`);
-  return [`curl -G ${shell(String(address("api/v1/query")))}`, ...parts].join(" \\\n  ");
+  return [`curl -G${curlHeader()} ${shell(String(address("api/v1/query")))}`, ...parts].join(" \\\n  ");
 }
 
 /** The question in words. */

@@ -49,7 +49,7 @@ export function quantile(now, then, share) {
 
 /** Reads the figures once and shows what changed since the last time. */
 export async function showRates(signal) {
-  const now = { at: performance.now(), ...parse(await metrics(signal)) };
+  const now = { at: performance.now(), ...parse(await figures(signal)) };
   const then = before;
   before = now;
   byId("rate-devices").textContent = count(now.sums.get("oribi_mqtt_connections") ?? 0);
@@ -63,6 +63,16 @@ export async function showRates(signal) {
   trend.push(rows);
   if (trend.length > TREND_POINTS) trend.shift();
   drawTrend();
+}
+
+/** Who may not see the figures sees none. */
+async function figures(signal) {
+  try {
+    return await metrics(signal);
+  } catch (error) {
+    if (error.problem?.status === 403) byId("rates").hidden = true;
+    throw error;
+  }
 }
 
 function latency(now, then) {

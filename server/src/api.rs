@@ -8,6 +8,7 @@ mod connectors;
 mod dead_letters;
 mod delete;
 mod drain;
+mod gate;
 mod guard;
 mod health;
 mod node;
@@ -15,17 +16,20 @@ mod nodes;
 mod openapi;
 mod params;
 mod problem;
+mod rights;
 mod schema;
 mod tables;
+mod tokens;
 
 pub(crate) use admin::{Addresses, Admin};
 pub(crate) use bodies::Bodies;
 pub(crate) use health::Waiting;
 
+use gate::{Gate, MetricsDoor};
 use guard::Doors;
 
 use crate::{
-    config::{HttpOptions, Reach},
+    config::{AuthOptions, HttpOptions, Reach, TokenMode},
     page,
     telemetry::Metrics,
 };
@@ -65,11 +69,17 @@ pub(crate) struct Parts {
     pub(crate) options: HttpOptions,
     /// Which names the node has.
     pub(crate) reach: Reach,
+    /// Who is asked for a token.
+    pub(crate) auth: AuthOptions,
 }
 
 /// All routes of a node that is open.
 pub(crate) fn router(parts: Parts) -> Router {
-    let Parts { admin, ingest, arrival, engine, metrics, options, reach } = parts;
+    let Parts { admin, ingest, arrival, engine, metrics, options, reach, auth } = parts;
+    let metrics_door = if auth.metrics_open { MetricsDoor::Open } else { MetricsDoor::Ops };
+    let keyring = admin.keyring.clone();
+    let mode = keyring.mode();
+    let gate = Arc::new(Gate::new(keyring, metrics_door));
     let bodies = Bodies::new(options.inflight_bytes_max, options.wait_max());
     let writes = write_router(ingest, arrival, options.write_options())
         .layer(from_fn_with_state(bodies, bodies::bound));
@@ -80,8 +90,9 @@ pub(crate) fn router(parts: Parts) -> Router {
         .merge(asked)
         .merge(page::router())
         .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed);
-    finish(routes, metrics, &options, reach)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(gate, gate::gate));
+    finish(routes, metrics, &options, Doors::new(&options, reach, mode))
 }
 
 /// The routes of a node that is not open yet: all but `/health` is to be tried again.
@@ -96,15 +107,24 @@ pub(crate) fn starting(
         .with_state(waiting)
         .fallback(problem::starting)
         .method_not_allowed_fallback(problem::method_not_allowed);
-    finish(routes, metrics, options, reach)
+    // Nothing is told yet but that it starts.
+    finish(routes, metrics, options, Doors::new(options, reach, TokenMode::Off))
 }
 
 fn admin_router(admin: Arc<Admin>) -> Router {
     Router::new()
         .route("/health", get(health::health))
         .route("/metrics", get(node::metrics))
+        .route("/ca.pem", get(node::authority))
         .route("/openapi.json", get(openapi::document))
         .route("/api/v1/node", get(node::node))
+        .route("/api/v1/whoami", get(tokens::whoami))
+        .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
+        .route(
+            "/api/v1/tokens/{name}",
+            get(tokens::get).patch(tokens::patch).delete(tokens::revoke),
+        )
+        .route("/api/v1/tokens/{name}/rotate", post(tokens::rotate))
         .route("/api/v1/cluster", get(cluster::cluster))
         .route("/api/v1/tablets", get(cluster::tablets))
         .route("/api/v1/nodes/{id}", axum::routing::delete(nodes::remove))
@@ -127,12 +147,12 @@ fn admin_router(admin: Arc<Admin>) -> Router {
 }
 
 /// What holds for every route.
-fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions, reach: Reach) -> Router {
+fn finish(routes: Router, metrics: Arc<Metrics>, options: &HttpOptions, doors: Doors) -> Router {
     let routes = routes
         .layer(CatchPanicLayer::new())
         .layer(from_fn(problem::reshape))
         .layer(from_fn(drain::rest))
-        .layer(from_fn_with_state(Arc::new(Doors::new(options, reach)), guard::doors))
+        .layer(from_fn_with_state(Arc::new(doors), guard::doors))
         .layer(from_fn_with_state(options.header_bytes_max, guard::head))
         .layer(compression());
     let routes = match cors(&options.cors_origins) {
@@ -167,7 +187,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(allowed)
-            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+            .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
             .allow_headers(headers)
             .max_age(AGE_MAX),
     )

@@ -9,16 +9,19 @@ use crate::{
         connectors::ConnectorsArgs,
         dead_letters::DeadLettersArgs,
         export::ExportArgs,
+        health::HealthArgs,
         import::ImportArgs,
         repair::RepairArgs,
         restore::RestoreArgs,
         sql::SqlArgs,
         status::StatusArgs,
+        token::TokenArgs,
+        whoami::WhoamiArgs,
     },
     demo::{self, DemoArgs, simulate::SimulateArgs},
     listen::{Listeners, Taken},
     node_args::NodeArgs,
-    serve::Server,
+    serve::{Guarded, Server},
     serve_demo, telemetry,
 };
 use anyhow::{Context, Result};
@@ -50,6 +53,12 @@ enum Command {
     Sql(SqlArgs),
     /// Show what a node is and holds.
     Status(StatusArgs),
+    /// Make, list, change and take back tokens.
+    Token(TokenArgs),
+    /// Show which token is shown to a node, and what it may do.
+    Whoami(WhoamiArgs),
+    /// Say whether a node serves; needs no token.
+    Health(HealthArgs),
     /// Show the cluster that a node belongs to.
     Cluster(ClusterArgs),
     /// Show tablets, who leads them and how their replicas are.
@@ -89,6 +98,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Simulate(args) => simulate(&args),
         Command::Sql(args) => commands::sql::run(&args),
         Command::Status(args) => commands::status::run(&args),
+        Command::Token(args) => commands::token::run(&args),
+        Command::Whoami(args) => commands::whoami::run(&args),
+        Command::Health(args) => commands::health::run(&args),
         Command::Cluster(args) => commands::cluster::run(&args),
         Command::Tablets(args) => commands::cluster::tablets(&args),
         Command::Check(args) => commands::check::run(&args),
@@ -119,6 +131,10 @@ fn describe(error: &anyhow::Error) -> String {
 
 fn serve(args: &NodeArgs) -> Result<ExitCode> {
     let Some(config) = args.configure(Vec::new())? else { return Ok(ExitCode::from(2)) };
+    if let Err(wrong) = Guarded::of(&config) {
+        eprintln!("oribi: {}", describe(&wrong));
+        return Ok(ExitCode::from(2));
+    }
     telemetry::raise_file_limit();
     let listeners = Listeners::bind(&config, Taken::Refuse)?;
     runtime()?.block_on(async {

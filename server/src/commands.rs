@@ -5,9 +5,11 @@ pub(crate) mod check;
 mod client;
 pub(crate) mod cluster;
 pub(crate) mod connectors;
+mod credentials;
 pub(crate) mod dead_letters;
 pub(crate) mod export;
 mod head;
+pub(crate) mod health;
 pub(crate) mod import;
 pub(crate) mod repair;
 pub(crate) mod restore;
@@ -16,8 +18,11 @@ mod split;
 pub(crate) mod sql;
 pub(crate) mod status;
 mod text_table;
+pub(crate) mod token;
+pub(crate) mod whoami;
 
 use clap::Args;
+use std::path::PathBuf;
 
 /// Which node.
 #[derive(Debug, Args)]
@@ -31,4 +36,11 @@ pub(crate) struct NodeUrl {
         env = "ORIBI_URL"
     )]
     url: String,
+    /// File with the token to show, - for standard input [default: ORIBI_TOKEN, the file that
+    /// ORIBI_TOKEN_FILE names, or the admin's token below ORIBI_DATA_DIR]
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificate of the authority that the node's certificate is of, PEM.
+    #[arg(long, global = true, value_name = "FILE", env = "ORIBI_CA_FILE")]
+    ca_file: Option<PathBuf>,
 }

@@ -1,13 +1,17 @@
 //! Configuration: one TOML file, over which come the environment and flags.
 
+mod auth;
 mod cluster;
 mod http;
 mod keys;
 mod layers;
+mod tls;
 
+pub(crate) use auth::{AuthMode, AuthOptions, TokenMode};
 pub(crate) use cluster::ClusterOptions;
 pub(crate) use http::{HttpOptions, Reach};
 pub(crate) use layers::{Sources, load};
+pub(crate) use tls::{TlsOptions, TlsVersion};
 
 use oribi_cluster::NodeOptions;
 use oribi_connectors::{ConnectorSpec, MqttListenerOptions};
@@ -26,12 +30,18 @@ pub(crate) struct Config {
     pub(crate) http_listen: String,
     /// Address of the MQTT listener.
     pub(crate) mqtt_listen: String,
+    /// Address of the MQTT listener over TLS; none when absent.
+    pub(crate) mqtts_listen: Option<String>,
     /// Address for other nodes.
     pub(crate) node_listen: String,
     /// Whether listeners may be bound to other addresses than loopback.
     pub(crate) insecure: bool,
     /// What is logged: a level, or directives such as `info,oribi_query=debug`.
     pub(crate) log: String,
+    /// Tokens.
+    pub(crate) auth: AuthOptions,
+    /// TLS of HTTP and MQTT.
+    pub(crate) tls: TlsOptions,
     /// The cluster that the node belongs to.
     pub(crate) cluster: ClusterOptions,
     /// The node's storage.
@@ -57,9 +67,12 @@ impl Default for Config {
             data_dir: "oribi-data".into(),
             http_listen: "127.0.0.1:8640".into(),
             mqtt_listen: "127.0.0.1:1883".into(),
+            mqtts_listen: None,
             node_listen: "127.0.0.1:8641".into(),
             insecure: false,
             log: "info".into(),
+            auth: AuthOptions::default(),
+            tls: TlsOptions::default(),
             cluster: ClusterOptions::default(),
             storage: NodeOptions::default(),
             ingest: IngestOptions::default(),
@@ -91,6 +104,7 @@ impl Config {
     fn validate(&self) -> Result<(), String> {
         let within = |section: &'static str| move |wrong: String| format!("{section}.{wrong}");
         self.cluster.validate().map_err(within("cluster"))?;
+        self.tls.validate().map_err(within("tls"))?;
         self.storage.validate().map_err(within("storage"))?;
         self.ingest.validate().map_err(within("ingest"))?;
         self.http.validate().map_err(within("http"))?;

@@ -2,10 +2,13 @@
 
 mod accept;
 mod connection;
+mod entry;
 mod progress;
+mod socket;
 mod stream;
 
 pub(crate) use accept::{FrontCounters, FrontDoor};
+pub(crate) use entry::Entry;
 
 use crate::config::HttpOptions;
 use std::time::Duration;

@@ -41,13 +41,15 @@ pub(crate) struct Listeners {
     pub(crate) mqtt: Bound,
     /// Other nodes.
     pub(crate) node: Bound,
+    /// MQTT over TLS, where it is wanted.
+    pub(crate) mqtts: Option<Bound>,
 }
 
 impl Listeners {
     /// Binds all addresses of the configuration.
     ///
     /// # Errors
-    /// Names the flag of an address that cannot be bound, or must not be without `insecure`.
+    /// Names the flag of an address that cannot be bound.
     pub(crate) fn bind(config: &Config, taken: Taken) -> Result<Listeners> {
         let addresses = [
             ("--http-listen", &config.http_listen),
@@ -56,19 +58,16 @@ impl Listeners {
         ];
         let mut resolved = Vec::new();
         for (flag, text) in addresses {
-            let address = resolve(flag, text)?;
-            if !address.ip().to_canonical().is_loopback() && !config.insecure {
-                bail!(
-                    "{flag} {text} is not a loopback address: TLS and tokens do not exist in this \
-                     version, so that anybody who can reach it could read, write and delete; pass \
-                     --insecure if that is what you want"
-                );
-            }
-            resolved.push((flag, address));
+            resolved.push((flag, resolve(flag, text)?));
         }
         let mut sockets = resolved.into_iter().map(|(flag, address)| bind(flag, address, taken));
         let mut next = || sockets.next().unwrap_or_else(|| Err(anyhow!("no address is left")));
-        Ok(Listeners { http: next()?, mqtt: next()?, node: next()? })
+        let (http, mqtt, node) = (next()?, next()?, next()?);
+        let mqtts = config.mqtts_listen.as_deref().map(|text| {
+            const FLAG: &str = "--mqtts-listen";
+            bind(FLAG, resolve(FLAG, text)?, taken)
+        });
+        Ok(Listeners { http, mqtt, node, mqtts: mqtts.transpose()? })
     }
 }
 
@@ -88,7 +87,11 @@ impl Listeners {
     }
 }
 
-fn resolve(flag: &str, text: &str) -> Result<SocketAddr> {
+/// The address that a flag names.
+///
+/// # Errors
+/// Names the flag.
+pub(crate) fn resolve(flag: &str, text: &str) -> Result<SocketAddr> {
     let expected = "expected HOST:PORT such as 127.0.0.1:8640";
     let mut found = text
         .to_socket_addrs()
@@ -158,13 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn other_addresses_need_to_be_asked_for() {
-        let mut config = config("0.0.0.0:0");
-        let text = Listeners::bind(&config, Taken::Refuse).unwrap_err().to_string();
-        assert!(text.contains("--http-listen") && text.contains("--insecure"), "{text}");
-        config.insecure = true;
-        assert!(Listeners::bind(&config, Taken::Refuse).is_ok());
-        config.http_listen = "8640".into();
+    fn what_is_no_address_is_told() {
+        let config = config("8640");
         let text = format!("{:#}", Listeners::bind(&config, Taken::Refuse).unwrap_err());
         assert!(text.contains("HOST:PORT"), "{text}");
     }

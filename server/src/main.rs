@@ -1,6 +1,7 @@
 //! The binary `oribi`: command line, configuration, start and stop order, administration.
 
 mod api;
+mod auth;
 mod catalog_store;
 mod cli;
 mod commands;
@@ -11,9 +12,11 @@ mod length;
 mod listen;
 mod node_args;
 mod page;
+mod posture;
 mod serve;
 mod serve_demo;
 mod telemetry;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -23,6 +23,9 @@ pub(crate) struct NodeArgs {
     /// Address of the MQTT listener [default: 127.0.0.1:1883]
     #[arg(long, value_name = "ADDR")]
     pub(crate) mqtt_listen: Option<String>,
+    /// Address of the MQTT listener over TLS, by custom port 8883 [default: none]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) mqtts_listen: Option<String>,
     /// Address for other nodes [default: 127.0.0.1:8641]
     #[arg(long, value_name = "ADDR")]
     pub(crate) node_listen: Option<String>,
@@ -32,7 +35,16 @@ pub(crate) struct NodeArgs {
     /// Where other nodes reach this one [default: the address bound for other nodes]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) advertise: Option<String>,
-    /// Listen on other addresses than loopback without TLS and tokens.
+    /// Whether tokens are asked for: auto, on or off [default: auto]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) auth: Option<String>,
+    /// Certificate of the listeners, PEM [default: one that the node makes]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Key of that certificate, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Listen on other addresses than loopback without TLS, and without tokens unless --auth on.
     #[arg(long)]
     pub(crate) insecure: bool,
     /// Set any key of the configuration, such as storage.log_bytes_max=268435456; may be repeated.
@@ -44,8 +56,9 @@ impl NodeArgs {
     /// Whether none is given.
     pub(crate) fn is_plain(&self) -> bool {
         let NodeArgs { data_dir, config, http_listen, mqtt_listen, node_listen, join, .. } = self;
-        let named = [http_listen, mqtt_listen, node_listen, join];
-        let has_path = data_dir.is_some() || config.is_some();
+        let named = [http_listen, mqtt_listen, &self.mqtts_listen, node_listen, join, &self.auth];
+        let paths = [data_dir, config, &self.tls_cert, &self.tls_key];
+        let has_path = paths.iter().any(|path| path.is_some());
         !has_path
             && !self.insecure
             && self.set.is_empty()
@@ -93,11 +106,16 @@ impl NodeArgs {
     /// The configuration out of all sources, and what is to be said about it.
     fn read(&self, defaults: Vec<(&'static str, String)>) -> Result<(Config, Vec<String>)> {
         let mut flags = Vec::new();
+        let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
         let named = [
-            ("--data-dir", "data_dir", self.data_dir.as_ref().map(|dir| dir.display().to_string())),
+            ("--data-dir", "data_dir", shown(&self.data_dir)),
             ("--http-listen", "http_listen", self.http_listen.clone()),
             ("--mqtt-listen", "mqtt_listen", self.mqtt_listen.clone()),
+            ("--mqtts-listen", "mqtts_listen", self.mqtts_listen.clone()),
             ("--node-listen", "node_listen", self.node_listen.clone()),
+            ("--auth", "auth.mode", self.auth.clone()),
+            ("--tls-cert", "tls.cert_file", shown(&self.tls_cert)),
+            ("--tls-key", "tls.key_file", shown(&self.tls_key)),
             ("--join", "cluster.join", self.join.clone()),
             ("--advertise", "cluster.advertise", self.advertise.clone()),
             ("--insecure", "insecure", self.insecure.then(|| "true".to_owned())),

@@ -42,7 +42,7 @@ const INDEX: Asset =
 const CLUSTER: Asset =
     Asset { path: "/cluster", content_type: HTML, body: include_bytes!("../page/cluster.html") };
 
-const ASSETS: [Asset; 30] = [
+const ASSETS: [Asset; 31] = [
     INDEX,
     CLUSTER,
     asset!("api.js", SCRIPT),
@@ -56,6 +56,7 @@ const ASSETS: [Asset; 30] = [
     asset!("format.js", SCRIPT),
     asset!("keys.js", SCRIPT),
     asset!("legend.js", SCRIPT),
+    asset!("login.js", SCRIPT),
     asset!("main.js", SCRIPT),
     asset!("mark.svg", SVG),
     asset!("page.css", CSS),

@@ -2,16 +2,23 @@
 
 use crate::{
     api::{self, Addresses, Admin, Parts, Waiting},
+    auth::{AdminFile, Keyring, write_new},
     catalog_store::CatalogStore,
     config::Config,
-    front::{Bounds, FrontDoor},
+    config::TokenMode,
+    front::{Bounds, Entry, FrontDoor},
     listen::{Bound, Listeners},
+    posture::{Posture, Tls},
     telemetry::{CountedIngest, IngestCounters, Metrics, Sources},
+    tls::TlsState,
 };
 use anyhow::{Context, Result};
 use oribi_cluster::{JoinOptions, Node, Peering, join, renew};
 use oribi_connectors::{
-    Connectors, MqttListener, connector::Parts as ConnectorParts, dead_letter::WithDeadLetters,
+    Connectors, MqttListener,
+    connector::Parts as ConnectorParts,
+    dead_letter::WithDeadLetters,
+    mqtt_listener::{Doors, TlsDoor},
 };
 use oribi_ingest::{Ingest, Ingestor};
 use oribi_model::{ArrivalClock, Clock, SystemClock};
@@ -31,6 +38,31 @@ pub(crate) struct Server {
     stop: CancellationToken,
 }
 
+/// What keeps others out, as the configuration asks for it.
+pub(crate) struct Guarded {
+    posture: Posture,
+    tls: Option<Arc<TlsState>>,
+    admin_file: AdminFile,
+}
+
+impl Guarded {
+    /// Reads what it takes.
+    ///
+    /// # Errors
+    /// Listeners that would be open to others, or files that cannot be used.
+    pub(crate) fn of(config: &Config) -> Result<Guarded> {
+        let posture = Posture::of(config)?;
+        let path = config.auth.admin_token_file(&config.data_dir);
+        let shown = path.as_deref().map(Path::display).map(|path| path.to_string());
+        let admin_file = AdminFile::open(path).with_context(|| {
+            format!("cannot use the admin token file {}", shown.unwrap_or_default())
+        })?;
+        let wants_tls = posture.tls == Tls::On || config.mqtts_listen.is_some();
+        let tls = wants_tls.then(|| TlsState::open(&config.tls, &config.data_dir));
+        Ok(Guarded { posture, tls: tls.transpose()?.map(Arc::new), admin_file })
+    }
+}
+
 impl Server {
     /// Opens the node and serves it on `listeners`. HTTP answers from the first moment on: 503
     /// until the node is open. `None`: `stop` came before that.
@@ -43,16 +75,21 @@ impl Server {
         stop: CancellationToken,
     ) -> Result<Option<Server>> {
         let started = Instant::now();
+        let Guarded { posture, tls, admin_file } = Guarded::of(&config)?;
+        posture.warn(&config);
         let mut join_options = listeners.join_options(&config.cluster);
-        let Listeners { http, mqtt, node: peers } = listeners;
+        let Listeners { http, mqtt, node: peers, mqtts } = listeners;
         let addresses = Addresses { http: http.address, mqtt: mqtt.address, node: peers.address };
         tracing::info!(
-            http = %addresses.http, mqtt = %addresses.mqtt, node = %addresses.node, "listening"
+            http = %addresses.http, mqtt = %addresses.mqtt, node = %addresses.node,
+            mqtts = mqtts.as_ref().map(|bound| bound.address.to_string()), "listening"
         );
         let metrics = Arc::new(Metrics::new());
         let waiting = Waiting::default();
+        let http_tls = tls.clone().filter(|_| posture.tls == Tls::On);
         let front = FrontDoor::open(
             http.socket,
+            Entry { plain: posture.plain, tls: http_tls.clone() },
             api::starting(metrics.clone(), &config.http, config.reach(), waiting.clone()),
             Bounds::of(&config.http),
             stop.clone(),
@@ -68,11 +105,18 @@ impl Server {
             .context("cannot listen to other nodes")?;
         let arrival = ArrivalClock::new(clock.clone());
         tokio::spawn(share_times(node.clone(), arrival.clone(), stop.clone()));
+        if let Some(tls) = &tls {
+            load(tls.clone()).await?;
+            tokio::spawn(tls.clone().watch(stop.clone()));
+        }
+        let keyring = keyring(posture, node.clone(), clock.clone(), admin_file)?;
+        tokio::spawn(keyring.clone().watch(stop.clone()));
         let counters = Arc::new(IngestCounters::default());
         let ingestor = Ingestor::new(node.clone(), config.ingest.clone());
         let ingest: Arc<dyn Ingest> = Arc::new(CountedIngest::new(ingestor, counters.clone()));
+        let doors = mqtt_doors(mqtt, mqtts, tls.as_ref(), keyring.clone())?;
         let mqtt = MqttListener::start(
-            mqtt.socket,
+            doors,
             config.mqtt.clone(),
             ingest.clone(),
             node.clone(),
@@ -99,6 +143,8 @@ impl Server {
         metrics.watch(Sources {
             node: node.clone(),
             peers: peering.view(),
+            keyring: keyring.clone(),
+            tls,
             mqtt: mqtt.counters().clone(),
             ingest: counters.clone(),
             front: front.counters().clone(),
@@ -108,6 +154,8 @@ impl Server {
         let admin = Arc::new(Admin {
             node: node.clone(),
             peers: peering.view(),
+            keyring: keyring.clone(),
+            tls: http_tls,
             query: config.query.clone(),
             clock: clock.clone(),
             addresses,
@@ -125,8 +173,9 @@ impl Server {
             compacting: tokio::sync::Mutex::default(),
         });
         let options = config.http.clone();
-        let reach = config.reach();
-        front.serve(api::router(Parts { admin, ingest, arrival, engine, metrics, options, reach }));
+        let (reach, auth) = (config.reach(), config.auth.clone());
+        let parts = Parts { admin, ingest, arrival, engine, metrics, options, reach, auth };
+        front.serve(api::router(parts));
         let (data_dir, open_ms) = (config.data_dir.display(), started.elapsed().as_millis());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %data_dir, open_ms, "serving");
         Ok(Some(Server { front, mqtt, connectors, peering, addresses, stop }))
@@ -145,6 +194,56 @@ impl Server {
         self.peering.stop().await;
         tracing::info!("stopped");
     }
+}
+
+/// The tokens. Where nobody could get in, a token is made that may do everything.
+fn keyring(
+    posture: Posture,
+    node: Arc<Node>,
+    clock: Arc<dyn Clock>,
+    file: AdminFile,
+) -> Result<Arc<Keyring>> {
+    let has_all = file.holds_one() || node.catalog().tokens().any(|token| token.rights.all);
+    if let (TokenMode::On, Some(path)) = (posture.tokens, file.path()) {
+        let shown = path.display();
+        if !has_all {
+            write_new(path).with_context(|| format!("cannot write the admin token {shown}"))?;
+            file.look();
+        }
+        tracing::info!(path = %shown, "tokens on; admin token in {shown}");
+    }
+    Ok(Arc::new(Keyring::new(posture.tokens, node, clock, file)))
+}
+
+/// Has a certificate at hand, and says which.
+async fn load(tls: Arc<TlsState>) -> Result<()> {
+    let described = tokio::task::spawn_blocking(move || {
+        if tls.describe().is_none() {
+            tls.load()?;
+        }
+        Ok::<_, anyhow::Error>(tls.describe())
+    });
+    if let Some((sha256, authority)) = described.await.context("cannot load the certificate")?? {
+        let authority = authority.map(|path| path.display().to_string()).unwrap_or_default();
+        tracing::info!(sha256, authority, "tls on");
+    }
+    Ok(())
+}
+
+/// Where devices come in.
+fn mqtt_doors(
+    plain: Bound,
+    secured: Option<Bound>,
+    tls: Option<&Arc<TlsState>>,
+    keeper: Arc<Keyring>,
+) -> Result<Doors> {
+    let acceptor = tls.and_then(TlsState::mqtt);
+    let tls = match (secured, acceptor) {
+        (Some(bound), Some(acceptor)) => Some(TlsDoor { socket: bound.socket, acceptor }),
+        (Some(_), None) => anyhow::bail!("there is no certificate for mqtt over tls"),
+        (None, _) => None,
+    };
+    Ok(Doors { plain: plain.socket, tls, keeper })
 }
 
 /// Has the times that this node gives differ from those of others, once there are others.

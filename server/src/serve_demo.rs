@@ -1,9 +1,11 @@
 //! `oribi demo`: nodes on fresh folders, and devices that publish to them.
 
 use crate::{
+    config::TokenMode,
     demo::{self, DemoArgs, Doors, Fleet, Target},
     listen::{Listeners, Taken},
     node_args::NodeArgs,
+    posture::Posture,
     serve::Server,
     telemetry,
 };
@@ -30,6 +32,8 @@ pub(crate) async fn run(
         ("log", "warn".to_owned()),
     ];
     let Some(config) = node.configure(defaults)? else { return Ok(ExitCode::from(2)) };
+    let asks = Posture::of(&config)?.tokens == TokenMode::On;
+    ensure!(!asks, "the demo's devices have no tokens; pass --insecure, or listen on loopback");
     let listeners = Listeners::bind(&config, Taken::TakeFree)?;
     for (what, asked, bound) in [
         ("http", &config.http_listen, &listeners.http),

@@ -1,5 +1,6 @@
 //! What the process says of itself: log lines and figures.
 
+mod auth;
 mod cluster;
 mod connectors;
 mod ingest;

@@ -247,6 +247,7 @@ fn every_described_path_exists() {
                 "get" => oribi.get(&path),
                 "post" => oribi.post(&path, ""),
                 "put" => oribi.put(&path, "!"),
+                "patch" => oribi.patch(&path, "!"),
                 "delete" => oribi.delete(&path),
                 other => panic!("{other} {path}"),
             };

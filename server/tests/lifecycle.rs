@@ -192,9 +192,9 @@ fn what_cannot_be_configured_is_refused_with_status_2() {
         assert_eq!(output.status.code(), Some(2), "{text}");
         assert!(expected.iter().all(|part| text.contains(part)), "{text}");
     }
-    let output = run(&["serve", "--http-listen", "0.0.0.0:0"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("--insecure"));
+    let output = run(&["serve", "--mqtt-listen", "0.0.0.0:0"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--insecure") && stderr(&output).contains("--mqtts-listen"));
     assert!(!data.exists());
     assert!(run(&["--version"]).status.success());
 }

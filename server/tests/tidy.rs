@@ -7,8 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const CRATES: [&str; 8] =
-    ["model", "store", "cluster", "ingest", "decode", "connectors", "query", "server"];
+const CRATES: [&str; 9] =
+    ["model", "access", "store", "cluster", "ingest", "decode", "connectors", "query", "server"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace")

@@ -296,8 +296,10 @@ def test_configuration_and_directories_that_cannot_be(shared, tmp_path):
     assert ended.returncode != 0 and str(shared.http_port) in ended.stderr and "--http-listen" in ended.stderr
     ended = serve("--data-dir", shared.data_dir, *ports)
     assert ended.returncode != 0 and "in use" in ended.stderr
-    ended = serve("--data-dir", tmp_path / "d", "--http-listen", "0.0.0.0:0", *ports[2:])
-    assert ended.returncode != 0 and "--insecure" in ended.stderr
+    ended = serve("--data-dir", tmp_path / "d", *ports[:2], "--mqtt-listen", "0.0.0.0:0", *ports[4:])
+    assert ended.returncode == 2 and "--insecure" in ended.stderr and "--mqtts-listen" in ended.stderr
+    ended = serve("--data-dir", tmp_path / "d", "--http-listen", "0.0.0.0:0", *ports[2:], "--auth", "off")
+    assert ended.returncode == 2 and "auth.mode" in ended.stderr
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "letter.txt").write_text("mine")

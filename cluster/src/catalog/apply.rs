@@ -60,6 +60,9 @@ impl Catalog {
             }
             Change::PauseConnector { name } => next.paused.insert_mut(name.clone()),
             Change::ResumeConnector { name } => drop(next.paused.remove_mut(name)),
+            Change::CreateTokens { tokens } => next.create_tokens(tokens)?,
+            Change::ChangeToken { token } => next.change_token(token)?,
+            Change::RevokeToken { name } => next.revoke_token(name),
             Change::SeatConnector { connector, node, after } => {
                 next.seat_connector(connector, *node, *after)?;
             }

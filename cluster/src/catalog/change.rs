@@ -2,6 +2,7 @@
 
 use super::{NodeState, Presence};
 use crate::{JoinNonce, MemberId};
+use oribi_access::Token;
 use oribi_model::{
     ColumnKind, ColumnType, Ints, Name, NodeId, TableId, TableOptions, TabletId, TimeRange,
 };
@@ -116,6 +117,21 @@ pub enum Change {
         node: NodeId,
         /// The epoch of who ran it before; 0 for nobody.
         after: u64,
+    },
+    /// Makes tokens, all of them or none where one of their names is taken. They get new ids.
+    CreateTokens {
+        /// At most [`super::TOKENS_AT_ONCE_MAX`].
+        tokens: Vec<Token>,
+    },
+    /// Replaces a token by its next version; refused where it was changed meanwhile.
+    ChangeToken {
+        /// What it is to be.
+        token: Token,
+    },
+    /// Takes a token back.
+    RevokeToken {
+        /// Its name.
+        name: String,
     },
     /// Takes a node into the cluster, which gets the next id; it joins. A wish that was granted
     /// before is granted again, with the same id.

@@ -5,6 +5,7 @@ use crate::{Boot, JoinNonce, MemberId};
 use oribi_model::{ColumnKind, ColumnType, Ints, TableOptions};
 
 mod nodes;
+mod tokens;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()

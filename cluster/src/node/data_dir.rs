@@ -156,9 +156,9 @@ pub(super) fn is_taken(disk: &dyn Disk, path: &Path) -> Result<bool> {
     Ok(read_identity(disk, path)? != Known::Nothing)
 }
 
-/// Whether a directory with a file of this name may be empty all the same.
+/// Whether a directory with a file of this name may be nobody's all the same.
 pub(super) fn is_nothing(name: &str) -> bool {
-    name == "LOCK" || name == "lost+found"
+    ["LOCK", "admin.token", "connector-files", "lost+found", "tls"].contains(&name)
 }
 
 /// Takes the directory for this process, and reads what it says of its node.

@@ -4,7 +4,7 @@
 use super::{Writer, body, deferred, params::Params, unstored};
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -21,11 +21,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Most rejected lines that an answer lists.
 const LISTED_MAX: usize = 100;
 
-pub(super) async fn write_v1(State(writer): State<Writer>, request: Request) -> Response {
+pub(super) async fn write_v1(writer: Writer, request: Request) -> Response {
     write(&writer, request, "db").await
 }
 
-pub(super) async fn write_v2(State(writer): State<Writer>, request: Request) -> Response {
+pub(super) async fn write_v2(writer: Writer, request: Request) -> Response {
     write(&writer, request, "bucket").await
 }
 
@@ -39,6 +39,9 @@ async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Respons
             return error(StatusCode::BAD_REQUEST, "invalid", &message, None, Vec::new());
         }
     };
+    if let Err(wrong) = writer.ingest.check_write(&db, None) {
+        return write_error(&wrong);
+    }
     let bytes = match body::read(&parts.headers, body, &writer.options).await {
         Ok(bytes) => bytes,
         Err(refused) => {
@@ -143,7 +146,10 @@ fn is_parse(reason: RejectReason) -> bool {
 }
 
 /// The answer to a write that was not acknowledged as a whole.
-fn write_error(wrong: &Error) -> Response {
+pub(super) fn write_error(wrong: &Error) -> Response {
+    if let Error::Forbidden(_) = wrong {
+        return error(StatusCode::FORBIDDEN, "forbidden", &wrong.to_string(), None, Vec::new());
+    }
     if !wrong.is_retryable() {
         return error(StatusCode::BAD_REQUEST, "invalid", &wrong.to_string(), None, Vec::new());
     }
@@ -237,7 +243,7 @@ pub(super) async fn ready() -> Response {
 }
 
 /// The databases as InfluxDB 2 lists its buckets; `name` picks one.
-pub(super) async fn buckets(State(writer): State<Writer>, request: Request<Body>) -> Response {
+pub(super) async fn buckets(writer: Writer, request: Request<Body>) -> Response {
     let params = match Params::parse(request.uri().query().unwrap_or_default().as_bytes()) {
         Ok(params) => params,
         Err(wrong) => {

@@ -7,7 +7,7 @@ use super::{
     unstored,
 };
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -19,6 +19,7 @@ use oribi_decode::{
     row::{RowRules, RowSink, TimeRule},
     time::{self, Precision},
 };
+use oribi_ingest::Error;
 use oribi_model::{ColumnKind, Name, Points, Rejection, name::DEFAULT_DB};
 use serde_json::{Value, json};
 
@@ -48,7 +49,7 @@ struct Question {
     delimiter: u8,
 }
 
-pub(super) async fn write(State(writer): State<Writer>, request: Request) -> Response {
+pub(super) async fn write(writer: Writer, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let params = Params::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let read = params.map_err(|wrong| wrong.to_string());
@@ -56,6 +57,9 @@ pub(super) async fn write(State(writer): State<Writer>, request: Request) -> Res
         Ok(question) => question,
         Err(detail) => return problem(StatusCode::BAD_REQUEST, &detail),
     };
+    if let Err(wrong) = writer.ingest.check_write(&question.db, Some(&question.table)) {
+        return refused(&wrong);
+    }
     add_known_tags(&writer, &mut question);
     let bytes = match body::read(&parts.headers, body, &writer.options).await {
         Ok(bytes) => bytes,
@@ -81,7 +85,7 @@ pub(super) async fn write(State(writer): State<Writer>, request: Request) -> Res
                 answer.headers_mut().insert(header::RETRY_AFTER, retry_after_s(&wrong).into());
                 return answer;
             }
-            Err(wrong) => return problem(StatusCode::BAD_REQUEST, &wrong.to_string()),
+            Err(wrong) => return refused(&wrong),
         }
     }
     if rejected.is_empty() {
@@ -218,6 +222,16 @@ fn put_off(stored: u64, rows: &[Points]) -> Response {
     let mut answer = problem_with(StatusCode::SERVICE_UNAVAILABLE, &detail, extra);
     answer.headers_mut().insert(header::RETRY_AFTER, deferred::RETRY_AFTER_S.into());
     answer
+}
+
+/// The answer to a write that is refused for good.
+fn refused(wrong: &Error) -> Response {
+    let Error::Forbidden(needs) = wrong else {
+        return problem(StatusCode::BAD_REQUEST, &wrong.to_string());
+    };
+    let needs = json!({"may": needs.may, "db": needs.db, "table": needs.table});
+    let kind = json!({"type": "/problems/forbidden", "title": "forbidden", "needs": needs});
+    problem_with(StatusCode::FORBIDDEN, &wrong.to_string(), kind)
 }
 
 fn problem(status: StatusCode, detail: &str) -> Response {

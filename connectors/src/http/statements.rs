@@ -2,11 +2,11 @@
 
 use super::{
     Writer, body,
-    influx::{retry_after_s, with_version},
+    influx::{retry_after_s, with_version, write_error},
     params::Params,
 };
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderName, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -56,7 +56,7 @@ impl Way {
     }
 }
 
-pub(super) async fn query(State(writer): State<Writer>, request: Request) -> Response {
+pub(super) async fn query(writer: Writer, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let way = Way::of(&parts);
     let params = match Params::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
@@ -99,6 +99,7 @@ pub(super) async fn query(State(writer): State<Writer>, request: Request) -> Res
                 answer.headers_mut().insert(header::RETRY_AFTER, retry_after_s(&wrong).into());
                 return answer;
             }
+            Err(wrong @ oribi_ingest::Error::Forbidden(_)) => return write_error(&wrong),
             Err(wrong) => results.push(json!({"statement_id": id, "error": wrong.to_string()})),
         }
     }

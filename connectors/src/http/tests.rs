@@ -1,6 +1,7 @@
 use super::*;
 use crate::testing::{Memory, arrival};
 use axum::{
+    Extension,
     body::Body,
     http::{Request, Response, StatusCode},
 };
@@ -11,7 +12,8 @@ use std::io::Write;
 use tower::ServiceExt;
 
 async fn ask(memory: &Arc<Memory>, request: Request<Body>) -> (Response<()>, Value) {
-    let router = write_router(memory.clone(), arrival(), WriteOptions::default());
+    let router = write_router(memory.clone(), arrival(), WriteOptions::default())
+        .layer(Extension(Access::Open));
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);

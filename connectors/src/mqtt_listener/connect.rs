@@ -2,6 +2,7 @@
 
 use super::packets::{TOPIC_ALIAS_MAX, guarded, reason};
 use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
+use oribi_access::{Access, Denied};
 
 /// A session that never expires.
 pub(super) const EXPIRY_NEVER: u32 = u32::MAX;
@@ -13,8 +14,10 @@ const WILL_TOPIC_BYTES_MAX: usize = 4 * 1024;
 const WILL_BYTES_MAX: usize = 16 * 1024;
 
 /// A message to publish when the client is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Will {
+    /// Who asked for it.
+    pub(super) access: Access,
     pub(super) topic: String,
     pub(super) payload: Vec<u8>,
     pub(super) delay_s: u32,
@@ -36,6 +39,8 @@ pub(super) struct Connect {
     pub(super) keep_alive_s: u16,
     pub(super) expiry_s: u32,
     pub(super) will: Option<Will>,
+    /// What it shows: its password, or its user name where it has none.
+    pub(super) secret: Option<Vec<u8>>,
 }
 
 /// Why a CONNECT is refused.
@@ -51,6 +56,10 @@ pub(super) enum BadConnect {
     WillSize,
     /// A way to log in that does not exist here.
     AuthMethod,
+    /// Nobody is known by what it shows.
+    Credentials(Denied),
+    /// Who it is may not have this, for a person.
+    NotAllowed(&'static str),
     Malformed,
 }
 
@@ -62,7 +71,18 @@ impl BadConnect {
             BadConnect::WillTopic => reason::TOPIC_INVALID,
             BadConnect::WillSize => reason::TOO_LARGE,
             BadConnect::AuthMethod => 0x8c,
+            BadConnect::Credentials(_) => 0x86,
+            BadConnect::NotAllowed(_) => reason::NOT_AUTHORIZED,
             BadConnect::Malformed => reason::MALFORMED,
+        }
+    }
+
+    /// What is said of it to a person.
+    fn words(self) -> String {
+        match self {
+            BadConnect::Credentials(denied) => denied.to_string(),
+            BadConnect::NotAllowed(what) => what.to_owned(),
+            _ => String::new(),
         }
     }
 
@@ -71,6 +91,8 @@ impl BadConnect {
         match self {
             BadConnect::Version => Some(1),
             BadConnect::ClientId => Some(2),
+            BadConnect::Credentials(_) => Some(4),
+            BadConnect::NotAllowed(_) => Some(5),
             BadConnect::WillTopic
             | BadConnect::WillSize
             | BadConnect::AuthMethod
@@ -137,6 +159,7 @@ fn parse_v3(content: &[u8]) -> Result<Connect, BadConnect> {
     }
     check_user_name(packet.user_name())?;
     let will = packet.will_topic().map(|topic| Will {
+        access: Access::Open,
         topic: topic.to_owned(),
         payload: packet.will_payload().unwrap_or_default().to_vec(),
         delay_s: 0,
@@ -148,6 +171,7 @@ fn parse_v3(content: &[u8]) -> Result<Connect, BadConnect> {
         keep_alive_s: packet.keep_alive(),
         expiry_s: if packet.clean_session() { 0 } else { EXPIRY_NEVER },
         will,
+        secret: shown(packet.password(), packet.user_name()),
     })
 }
 
@@ -169,6 +193,7 @@ fn parse_v5(content: &[u8]) -> Result<Connect, BadConnect> {
         _ => None,
     });
     let will = packet.will_topic().map(|topic| Will {
+        access: Access::Open,
         topic: topic.to_owned(),
         payload: packet.will_payload().unwrap_or_default().to_vec(),
         delay_s: delay_s.unwrap_or(0),
@@ -180,7 +205,13 @@ fn parse_v5(content: &[u8]) -> Result<Connect, BadConnect> {
         keep_alive_s: packet.keep_alive(),
         expiry_s,
         will,
+        secret: shown(packet.password(), packet.user_name()),
     })
+}
+
+/// Some platforms teach to show a token as the user name, and no password.
+fn shown(password: Option<&[u8]>, user_name: Option<&str>) -> Option<Vec<u8>> {
+    password.or_else(|| user_name.map(str::as_bytes)).map(<[u8]>::to_vec)
 }
 
 fn check_user_name(user_name: Option<&str>) -> Result<(), BadConnect> {
@@ -219,7 +250,14 @@ pub(super) fn push_connack(
 /// CONNACK for a refused client.
 pub(super) fn push_refusal(out: &mut Vec<u8>, wrong: BadConnect, is_v5: bool) {
     if is_v5 {
-        out.extend_from_slice(&[0x20, 3, 0, wrong.code_v5(), 0]);
+        const REASON_STRING: u8 = 31;
+        let words = wrong.words();
+        let length = if words.is_empty() { 0 } else { 3 + words.len() as u8 };
+        out.extend_from_slice(&[0x20, 3 + length, 0, wrong.code_v5(), length]);
+        if !words.is_empty() {
+            out.extend_from_slice(&[REASON_STRING, 0, words.len() as u8]);
+            out.extend_from_slice(words.as_bytes());
+        }
     } else if let Some(code) = wrong.code_v3() {
         out.extend_from_slice(&[0x20, 2, 0, code]);
     }

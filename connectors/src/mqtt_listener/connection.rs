@@ -3,10 +3,10 @@
 mod publishes;
 
 use super::{
-    common::Common,
-    connect::{self, Connect, Will},
+    common::{Caller, Common, session_of},
+    connect::{self, Will},
     frame::{self, Malformed},
-    greeting,
+    greeting::{self, Guest},
     holds::Leave,
     input,
     ledger::{Account, FREE_BYTES, Owner},
@@ -14,18 +14,16 @@ use super::{
     packets::{self, reason},
     session::{Joined, Left},
     shard::Shard,
+    wire::Wire,
 };
+use oribi_access::{Access, TopicRules};
 use publishes::{Aliases, Oversize};
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::{
-    io::AsyncWriteExt,
-    net::TcpStream,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 /// How long a client may refuse to take its acks.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -61,11 +59,27 @@ enum Progress {
     NeedsRoom,
 }
 
+/// An ack that waits for its batch.
+#[derive(Debug, Clone, Copy)]
+struct Ack {
+    /// The batch.
+    number: u64,
+    /// PUBACK or PUBREC.
+    head: u8,
+    packet_id: u16,
+    /// A reason code of MQTT 5; 0: the message is stored.
+    reason: u8,
+}
+
 struct Connection {
     common: Arc<Common>,
     shard: Arc<Shard>,
     live: Arc<Live>,
     joined: Joined,
+    /// The key of its session.
+    session: Arc<str>,
+    access: Access,
+    topics: TopicRules,
     client_id: Arc<str>,
     is_v5: bool,
     keep_alive: Option<Duration>,
@@ -75,7 +89,7 @@ struct Connection {
     input: Vec<u8>,
     output: Vec<u8>,
     /// Acks that wait for their batch, in the order of their messages.
-    pending: VecDeque<(u64, u8, u16)>,
+    pending: VecDeque<Ack>,
     /// The packet ids of those that are PUBRECs.
     pending_qos2: HashSet<u16>,
     /// Batches up to this one may be acked.
@@ -88,18 +102,24 @@ struct Connection {
 }
 
 /// Serves one client until it is gone.
-pub(super) async fn serve(common: Arc<Common>, mut stream: TcpStream) {
+pub(super) async fn serve(common: Arc<Common>, caller: Caller) {
     let mut input = Vec::new();
     let live = Arc::new(Live::default());
-    let connect = greeting::greet(&common, &live, &mut stream, &mut input).await;
-    let Some(connect) = connect else { return };
-    let mut connection = Connection::join(common, live, input, connect);
-    let end = connection.run(&mut stream).await;
-    connection.close(end, &mut stream).await;
+    let guest = greeting::greet(&common, &live, caller, &mut input).await;
+    let Some(guest) = guest else { return };
+    let (mut connection, mut wire) = Connection::join(common, live, input, guest);
+    let end = connection.run(&mut wire).await;
+    connection.close(end, &mut wire).await;
 }
 
 impl Connection {
-    fn join(common: Arc<Common>, live: Arc<Live>, input: Vec<u8>, connect: Connect) -> Connection {
+    fn join(
+        common: Arc<Common>,
+        live: Arc<Live>,
+        input: Vec<u8>,
+        guest: Guest,
+    ) -> (Connection, Wire) {
+        let Guest { wire, connect, access, topics } = guest;
         let is_assigned = connect.client_id.is_empty();
         let client_id: Arc<str> = if is_assigned {
             format!("oribi-{:x}", common.arrival.next_ns()).into()
@@ -107,18 +127,26 @@ impl Connection {
             connect.client_id.as_str().into()
         };
         let publish = |client: &Arc<str>, will: Will| common.publish_will(client, &will);
-        let joined = common.sessions.join(&client_id, &connect, live.clone(), &publish);
+        let session = session_of(&access, &client_id);
+        let joined = common.sessions.join(&session, &connect, (&access, live.clone()), &publish);
+        if !common.keeper.still(&access) {
+            // What was taken back while the client came in was looked for in vain.
+            live.end(reason::NOT_AUTHORIZED);
+        }
         let shard = common.shard_of(&client_id).clone();
         let mut output = Vec::new();
         let assigned = is_assigned.then_some(&*client_id);
         connect::push_connack(&mut output, &connect, joined.session_present, assigned);
         let keep_alive = (connect.keep_alive_s > 0)
             .then(|| Duration::from_millis(u64::from(connect.keep_alive_s) * 1500));
-        Connection {
+        let connection = Connection {
             common,
             shard,
             live,
             joined,
+            session,
+            access,
+            topics,
             client_id,
             is_v5: connect.is_v5,
             keep_alive,
@@ -133,10 +161,11 @@ impl Connection {
             oversize: None,
             account: Account::default(),
             noted: (0, Instant::now()),
-        }
+        };
+        (connection, wire)
     }
 
-    async fn run(&mut self, stream: &mut TcpStream) -> End {
+    async fn run(&mut self, stream: &mut Wire) -> End {
         let (mut heard, mut reads) = (Instant::now(), true);
         let mut progress = self.process();
         loop {
@@ -181,7 +210,7 @@ impl Connection {
     }
 
     /// Takes in what there is to read.
-    fn read(&mut self, stream: &TcpStream) -> std::io::Result<Result<Progress, End>> {
+    fn read(&mut self, stream: &mut Wire) -> std::io::Result<Result<Progress, End>> {
         let mut rest = std::mem::take(&mut self.input);
         let read = input::read(stream, &mut rest, |bytes, new_bytes| {
             self.common.counters.bytes.fetch_add(new_bytes as u64, Ordering::Relaxed);
@@ -315,11 +344,18 @@ impl Connection {
     fn release(&mut self) -> Leave {
         let leave = self.shard.leave(&self.client_id, &self.live.waker);
         self.acked = leave.acked;
-        while let Some((number, head, packet_id)) = self.pending.front().copied() {
+        while let Some(ack) = self.pending.front().copied() {
+            let Ack { number, head, packet_id, reason } = ack;
             if number > leave.acked {
                 break;
             }
-            packets::push_ack(&mut self.output, head, packet_id);
+            match reason {
+                0 => packets::push_ack(&mut self.output, head, packet_id),
+                reason => {
+                    let id = packet_id.to_be_bytes();
+                    self.output.extend([head, 3, id[0], id[1], reason]);
+                }
+            }
             self.pending.pop_front();
             if head == PUBREC {
                 self.pending_qos2.remove(&packet_id);
@@ -328,7 +364,7 @@ impl Connection {
         leave
     }
 
-    async fn flush(&mut self, stream: &mut TcpStream) -> std::io::Result<()> {
+    async fn flush(&mut self, stream: &mut Wire) -> std::io::Result<()> {
         if !self.output.is_empty() {
             timeout(WRITE_TIMEOUT, stream.write_all(&self.output)).await??;
             self.output.clear();
@@ -336,8 +372,10 @@ impl Connection {
         Ok(())
     }
 
-    async fn close(mut self, end: End, stream: &mut TcpStream) {
+    async fn close(mut self, end: End, stream: &mut Wire) {
         let stops = end == End::Refused(reason::SHUTTING_DOWN);
+        // Who may no longer publish has no will, either.
+        let is_void = end == End::Refused(reason::NOT_AUTHORIZED);
         if stops {
             let last_acks = async {
                 // Nobody waits for tables that may take minutes.
@@ -349,10 +387,10 @@ impl Connection {
             let _ = timeout(STOP_TIMEOUT, last_acks).await;
         }
         self.common.ledger.clear(&mut self.account);
-        let is_clean = end == End::Clean || stops;
+        let is_clean = end == End::Clean || stops || is_void;
         let left = Left { is_clean, expiry_s: self.expiry_s, acked: self.acked };
         let publish = |client: &Arc<str>, will: Will| self.common.publish_will(client, &will);
-        self.common.sessions.leave(&self.client_id, self.joined.generation, left, &publish);
+        self.common.sessions.leave(&self.session, self.joined.generation, left, &publish);
         if let End::Refused(code) = end {
             packets::push_disconnect(&mut self.output, code, self.is_v5);
         }

@@ -1,46 +1,137 @@
-//! From an accepted socket to CONNECT: bounded in time, in bytes and in number.
+//! From an accepted socket to CONNECT and who it is: bounded in time, in bytes and in number.
 
 use super::{
-    common::Common,
-    connect::{self, Connect},
+    common::{Caller, Common},
+    connect::{self, BadConnect, Connect},
     frame, input,
     ledger::{Account, FREE_BYTES, Owner},
     live::Live,
+    packets::reason,
+    wire::Wire,
 };
+use oribi_access::{Access, Denied, Presented, TopicRules, admit};
 use std::{sync::Arc, time::Duration};
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
-/// Bytes of a CONNECT at most: a will and a password of 64 KiB each, and some properties.
+/// Bytes of a CONNECT at most, its will and its password included.
 const CONNECT_BYTES_MAX: usize = 64 * 1024;
+/// What guessing a token costs.
+const REFUSAL_WAIT: Duration = Duration::from_millis(250);
+/// Refusals that wait at once; further ones are told at once.
+const REFUSALS_MAX: usize = 1_024;
+/// Until the tokens are asked for again, where they were not at hand.
+const TOKENS_PAUSE: Duration = Duration::from_millis(200);
+
+/// A client that is let in.
+pub(super) struct Guest {
+    pub(super) wire: Wire,
+    pub(super) connect: Connect,
+    pub(super) access: Access,
+    pub(super) topics: TopicRules,
+}
+
 /// Waits for CONNECT; what came after it stays in `input`. `None`: the connection is not to be
 /// served.
 pub(super) async fn greet(
     common: &Common,
     live: &Arc<Live>,
-    stream: &mut TcpStream,
+    caller: Caller,
     input: &mut Vec<u8>,
-) -> Option<Connect> {
-    let place = common.greetings.enter(live);
+) -> Option<Guest> {
+    let address = caller.socket().peer_addr().ok().map(|peer| peer.ip());
+    let place = common.greetings.enter(live, address, reason::QUOTA);
     let limit = Duration::from_millis(common.options.connect_timeout_ms);
     let mut account = Account::default();
-    let connect = tokio::select! {
-        connect = timeout(limit, read_connect(common, live, stream, input, &mut account)) => {
-            connect.ok().flatten()
-        }
+    // Aside, since a connection in use does not need what this takes.
+    let received = Box::pin(receive(common, live, caller, input, &mut account));
+    let guest = tokio::select! {
+        guest = timeout(limit, received) => guest.ok().flatten(),
         () = common.shutdown.cancelled() => None,
     };
     common.ledger.clear(&mut account);
     common.greetings.leave(place);
-    connect
+    guest
+}
+
+async fn receive(
+    common: &Common,
+    live: &Arc<Live>,
+    caller: Caller,
+    input: &mut Vec<u8>,
+    account: &mut Account,
+) -> Option<Guest> {
+    let mut wire = match caller {
+        Caller::Plain(socket) => Wire::Plain(socket),
+        Caller::Secured(socket, acceptor) => tokio::select! {
+            // What is no handshake is told by an alert, as far as the peer reads it.
+            secured = acceptor.accept(socket) => Wire::secured(secured.ok()?),
+            () = live.waker.wake.notified() => return None,
+        },
+    };
+    let (is_v5, parsed) = read_connect(common, live, &mut wire, input, account).await?;
+    let judged = match parsed {
+        Ok(connect) => judge(common, connect).await,
+        Err(wrong) => Err(wrong),
+    };
+    match judged {
+        Ok((connect, access, topics)) => Some(Guest { wire, connect, access, topics }),
+        Err(wrong) => {
+            let mut answer = Vec::new();
+            connect::push_refusal(&mut answer, wrong, is_v5);
+            // The client may be gone already; it is refused either way.
+            let _ = wire.write_all(&answer).await;
+            None
+        }
+    }
+}
+
+/// Who a client is, and whether it may have what it asks for.
+async fn judge(
+    common: &Common,
+    mut connect: Connect,
+) -> Result<(Connect, Access, TopicRules), BadConnect> {
+    let secret = connect.secret.take();
+    let shown = secret.as_deref().map_or(Presented::Nothing, Presented::Secret);
+    let access = loop {
+        match admit(common.keeper.as_ref(), shown).await {
+            Ok(access) => break access,
+            // Devices take a refusal for the last word, so that none is given before it is known.
+            Err(Denied::NotNow) => tokio::time::sleep(TOKENS_PAUSE).await,
+            Err(denied) => {
+                common.keeper.turned_away("mqtt", denied);
+                if let Ok(_place) = common.refusals.try_acquire() {
+                    tokio::time::sleep(REFUSAL_WAIT).await;
+                }
+                return Err(BadConnect::Credentials(denied));
+            }
+        }
+    };
+    let refuse = |what: &'static str| {
+        common.keeper.kept_out(&access, &connect.client_id);
+        Err(BadConnect::NotAllowed(what))
+    };
+    let Some(topics) = access.topics(&connect.client_id) else {
+        return refuse("the token may not have this client id");
+    };
+    if !access.may_write_in(None) {
+        return refuse("the token may write to no table");
+    }
+    if connect.will.as_ref().is_some_and(|will| !topics.allow(&will.topic)) {
+        return refuse("the token may not publish this will");
+    }
+    if let Some(will) = &mut connect.will {
+        will.access = access.clone();
+    }
+    Ok((connect, access, topics))
 }
 
 async fn read_connect(
     common: &Common,
     live: &Arc<Live>,
-    stream: &mut TcpStream,
+    wire: &mut Wire,
     input: &mut Vec<u8>,
     account: &mut Account,
-) -> Option<Connect> {
+) -> Option<(bool, Result<Connect, BadConnect>)> {
     loop {
         if live.ended().is_some() {
             return None;
@@ -58,12 +149,7 @@ async fn read_connect(
                     let parsed = connect::parse(content);
                     input.drain(..frame.bytes());
                     input::shrink(input);
-                    let Err(wrong) = parsed else { return parsed.ok() };
-                    let mut answer = Vec::new();
-                    connect::push_refusal(&mut answer, wrong, is_v5);
-                    // The client may be gone already; it is refused either way.
-                    let _ = stream.write_all(&answer).await;
-                    return None;
+                    return Some((is_v5, parsed));
                 }
             }
             Ok(None) if input.first().is_some_and(|head| *head != 0x10) => return None,
@@ -75,9 +161,14 @@ async fn read_connect(
             common.evict(evicted);
         }
         tokio::select! {
-            ready = stream.readable() => ready.ok()?,
+            ready = wire.readable() => ready.ok()?,
             () = live.waker.wake.notified() => continue,
         }
-        input::read(stream, input, |_, _| ((), 0)).ok()?;
+        input::read(wire, input, |_, _| ((), 0)).ok()?;
     }
+}
+
+/// How many refusals wait at once.
+pub(super) fn refusals() -> tokio::sync::Semaphore {
+    tokio::sync::Semaphore::new(REFUSALS_MAX)
 }

@@ -1,8 +1,8 @@
 //! Bytes from sockets, read into one buffer a thread, so that a connection holds only what is left
 //! of a packet that is not complete.
 
+use super::wire::Wire;
 use std::{cell::RefCell, io};
-use tokio::net::TcpStream;
 
 const READ_BYTES: usize = 64 * 1024;
 /// Empty buffers up to this size are kept.
@@ -19,7 +19,7 @@ thread_local! {
 /// # Errors
 /// What the system answers, and that the peer has closed the connection.
 pub(super) fn read<T>(
-    stream: &TcpStream,
+    stream: &mut Wire,
     rest: &mut Vec<u8>,
     take: impl FnOnce(&[u8], usize) -> (T, usize),
 ) -> io::Result<Option<T>> {

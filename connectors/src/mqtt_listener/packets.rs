@@ -12,6 +12,7 @@ pub(super) mod reason {
     //! Reason codes of MQTT 5.
     pub(in crate::mqtt_listener) const MALFORMED: u8 = 0x81;
     pub(in crate::mqtt_listener) const PROTOCOL: u8 = 0x82;
+    pub(in crate::mqtt_listener) const NOT_AUTHORIZED: u8 = 0x87;
     pub(in crate::mqtt_listener) const SHUTTING_DOWN: u8 = 0x8b;
     pub(in crate::mqtt_listener) const KEEP_ALIVE: u8 = 0x8d;
     pub(in crate::mqtt_listener) const TAKEN_OVER: u8 = 0x8e;

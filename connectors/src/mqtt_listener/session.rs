@@ -7,6 +7,7 @@ use super::{
     packets::reason,
     qos2::Qos2Ids,
 };
+use oribi_access::Access;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,6 +24,7 @@ pub(super) type PublishWill<'a> = &'a dyn Fn(&Arc<str>, Will);
 
 struct Session {
     live: Option<Arc<Live>>,
+    access: Access,
     qos2: Arc<Mutex<Qos2Ids>>,
     will: Option<Will>,
     /// Grows with every connection of the client.
@@ -104,7 +106,7 @@ impl Sessions {
         &self,
         client: &Arc<str>,
         connect: &Connect,
-        live: Arc<Live>,
+        (access, live): (&Access, Arc<Live>),
         publish: PublishWill<'_>,
     ) -> Joined {
         let mut state = self.state.lock();
@@ -130,6 +132,7 @@ impl Sessions {
         let qos2 = kept.unwrap_or_default();
         let session = Session {
             live: Some(live),
+            access: access.clone(),
             qos2: qos2.clone(),
             will: connect.will.clone(),
             generation,
@@ -254,6 +257,16 @@ impl Sessions {
             state.by_client.insert(client, session);
             drop(state);
             self.evict(evicted, publish);
+        }
+    }
+
+    /// Ends the connections of those for whom this is so.
+    pub(super) fn end_where(&self, reason: u8, is_meant: &dyn Fn(&Access) -> bool) {
+        let state = self.state.lock();
+        for session in state.by_client.values() {
+            if let Some(live) = session.live.as_ref().filter(|_| is_meant(&session.access)) {
+                live.end(reason);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use tokio::{
 };
 
 mod bounds;
+mod rights;
 mod wills;
 
 struct Door {

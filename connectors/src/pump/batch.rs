@@ -6,7 +6,7 @@ use crate::{
 };
 use oribi_decode::{AHEAD_NS_MAX, Fault, Message, OpenRows, TOPIC_BYTES_MAX};
 use oribi_model::{ArrivalClock, Points, Rejection};
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
 /// Who sent a message, for its dead letter.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +54,8 @@ pub(crate) struct Batch {
     kept: Vec<Kept>,
     /// Messages that could not be decoded, by ascending place in `kept`.
     faults: Vec<(usize, Fault)>,
+    /// Origins of rows that are not to be stored, ascending.
+    denied: Vec<Range<u32>>,
 }
 
 impl Batch {
@@ -65,6 +67,7 @@ impl Batch {
             raw: Vec::new(),
             kept: Vec::new(),
             faults: Vec::new(),
+            denied: Vec::new(),
         }
     }
 
@@ -169,9 +172,21 @@ impl Batch {
         self.fail(fault);
     }
 
+    /// Forgets all rows since this origin.
+    pub(super) fn deny(&mut self, first_row: u32) {
+        // A row of its own keeps the numbers of messages apart.
+        self.rows.next_origin += 1;
+        self.denied.push(first_row..self.rows.next_origin);
+    }
+
     /// Takes out the rows.
     pub(crate) fn take_points(&mut self) -> Vec<Points> {
         let mut points = std::mem::take(&mut self.rows.tables).finish();
+        let denied = std::mem::take(&mut self.denied);
+        if !denied.is_empty() {
+            points = points.iter().map(|one| without(one, &denied)).collect();
+            points.retain(|one| one.rows() > 0);
+        }
         points.extend(std::mem::take(&mut self.births).finish());
         points
     }
@@ -311,6 +326,16 @@ impl Batch {
         }
         dead.finish()
     }
+}
+
+/// The rows whose origins are not among these.
+fn without(points: &Points, denied: &[Range<u32>]) -> Points {
+    let is_denied = |origin: u32| {
+        let at = denied.partition_point(|range| range.end <= origin);
+        denied.get(at).is_some_and(|range| range.contains(&origin))
+    };
+    let rows = points.origins.iter().zip(0u32..);
+    points.take(rows.filter(|(origin, _)| !is_denied(**origin)).map(|(_, row)| row).collect())
 }
 
 /// As much of a topic that is too long as shows that it is: replayed, it is refused again.

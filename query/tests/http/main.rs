@@ -15,13 +15,13 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use oribi_model::{ColumnType, Value};
-use oribi_query::{QueryEngine, QueryOptions, router};
+use oribi_query::{QueryEngine, QueryOptions};
 use serde_json::{Value as Json, json};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use support::{Memory, MemoryTable};
+use support::{Memory, MemoryTable, router};
 use tower::ServiceExt;
 
 const MINUTE: i64 = 60_000_000_000;

@@ -185,6 +185,11 @@ pub fn url(path: &str, pairs: &[(&str, &str)]) -> String {
     format!("{path}?{}", pairs.join("&"))
 }
 
+/// The routes over an engine that anybody may ask.
+pub fn router(engine: oribi_query::QueryEngine) -> axum::Router {
+    oribi_query::router(engine).layer(axum::Extension(oribi_access::Access::Open))
+}
+
 /// Asks a router; a long question goes as a body.
 pub async fn get(router: axum::Router, path: &str, pairs: &[(&str, &str)]) -> (u16, Json) {
     const URL_BYTES_MAX: usize = 8_000;

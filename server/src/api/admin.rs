@@ -2,11 +2,14 @@
 
 use super::problem::{ApiError, Result};
 use crate::{
+    auth::Keyring,
     front::FrontCounters,
     telemetry::{IngestCounters, Metrics},
+    tls::TlsState,
 };
 use axum::extract::{Path, rejection::PathRejection};
-use oribi_cluster::{Node, PeersView};
+use oribi_access::{Access, May, reading};
+use oribi_cluster::{Node, NodeRecord, PeersView};
 use oribi_connectors::{Connectors, RouteSpec, mqtt_listener::Counters};
 use oribi_ingest::Ingest;
 use oribi_model::{ArrivalClock, Clock, Name, ReadPath, Table};
@@ -30,6 +33,10 @@ pub(crate) struct Admin {
     pub(crate) node: Arc<Node>,
     /// The cluster as the node sees it.
     pub(crate) peers: PeersView,
+    /// The tokens.
+    pub(crate) keyring: Arc<Keyring>,
+    /// TLS of HTTP, where it is spoken.
+    pub(crate) tls: Option<Arc<TlsState>>,
     /// Bounds on predicates.
     pub(crate) query: QueryOptions,
     /// What relative times are relative to.
@@ -63,17 +70,29 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// The table of a path.
+    /// A path at another node: what this one speaks, that one does.
+    pub(super) fn at(&self, other: &NodeRecord, path: &str) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", other.presence.addresses.http)
+    }
+
+    /// The read path as who asks may see it.
+    pub(super) fn seen_by(&self, access: &Access) -> Arc<dyn ReadPath> {
+        reading(self.node.clone(), access)
+    }
+
+    /// The table of a path, for who may administer it.
     ///
     /// # Errors
-    /// 404 with the names that are alike.
-    pub(super) fn table(&self, db: &Name, name: &Name) -> Result<Arc<Table>> {
+    /// 403 whether or not it exists, 404 with the names that are alike.
+    pub(super) fn table(&self, access: &Access, db: &Name, name: &Name) -> Result<Arc<Table>> {
+        access.check(May::Admin, db, name)?;
         if let Some(table) = self.node.table(db, name) {
             return Ok(table);
         }
         const NEAR_MAX: usize = 5;
         let limit = name.chars().count().max(3) / 3;
-        let tables = self.node.tables();
+        let tables = self.seen_by(access).tables();
         let near = tables
             .iter()
             .filter(|table| {

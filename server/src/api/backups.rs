@@ -209,8 +209,7 @@ fn elsewhere(admin: &Admin, backup: &str, tablet: TabletId) -> Result<Option<Res
     }
     let known = nodes.iter().find_map(|node| catalog.node(*node));
     let Some(known) = known else { return Ok(None) };
-    let http = &known.presence.addresses.http;
-    let at = format!("http://{http}/api/v1/backups/{backup}/tablets/{tablet}");
+    let at = admin.at(known, &format!("/api/v1/backups/{backup}/tablets/{tablet}"));
     Ok(Some((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, at)]).into_response()))
 }
 

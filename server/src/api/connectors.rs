@@ -5,10 +5,11 @@ use super::{
     problem::{ApiError, Result},
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
 };
+use oribi_access::Access;
 use oribi_connectors::{ConnectorSpec, Described, Error, Explained, Message, explain};
 use oribi_query::http::Problem;
 use serde::{Deserialize, Serialize};
@@ -178,11 +179,16 @@ pub(super) async fn steer(
         (status = 404, description = "there is no such connector", body = Problem),
     )
 )]
-pub(super) async fn test(State(admin): State<Arc<Admin>>, body: String) -> Result<Json<Explained>> {
+pub(super) async fn test(
+    State(admin): State<Arc<Admin>>,
+    Extension(access): Extension<Access>,
+    body: String,
+) -> Result<Json<Explained>> {
     let trial: Trial = serde_json::from_str(&body)
         .map_err(|wrong| ApiError::parameter("body", wrong.to_string()))?;
     let spec = match (trial.connector, &trial.name) {
         (Some(spec), None) => {
+            access.check_all()?;
             let spec = admin.connectors.placed(spec).map_err(refuse)?;
             spec.validate("connector").map_err(refuse)?;
             Arc::new(spec)

@@ -7,9 +7,11 @@ use super::{
     problem::{ApiError, Result},
 };
 use axum::{
+    Extension,
     extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
 };
+use oribi_access::Access;
 use oribi_model::{Table, TagPredicate, TimeRange};
 use oribi_query::http::Problem;
 use std::sync::Arc;
@@ -39,12 +41,13 @@ use std::sync::Arc;
 )]
 pub(super) async fn rows(
     State(admin): State<Arc<Admin>>,
+    Extension(access): Extension<Access>,
     path: Result<Path<String>, PathRejection>,
     given: Given,
 ) -> Result<StatusCode> {
     let name = name_of_path(path)?;
     let params = given.params(&["db", "start", "end", "where"])?;
-    let table = admin.table(&params.db()?, &name)?;
+    let table = admin.table(&access, &params.db()?, &name)?;
     let now_ns = admin.clock.now_ns();
     let moment = |name: &str| -> Result<Option<i64>> {
         match params.text(name)? {

@@ -1,6 +1,12 @@
 //! The rest of a body that was refused early, read so that the client comes to read the answer.
 
-use axum::{body::Body, extract::Request, http::header, middleware::Next, response::Response};
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{StatusCode, header},
+    middleware::Next,
+    response::Response,
+};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -15,6 +21,9 @@ use std::{
 /// A client that sends more than this is cut off after all.
 const BYTES_MAX: usize = 32 << 20;
 const TIME_MAX: Duration = Duration::from_secs(3);
+/// The same of somebody who was not let in.
+const STRANGER_BYTES_MAX: usize = 1 << 20;
+const STRANGER_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Answers, and where the answer is an error reads what the handler left of the body.
 pub(super) async fn rest(request: Request, next: Next) -> Response {
@@ -28,16 +37,20 @@ pub(super) async fn rest(request: Request, next: Next) -> Response {
     let status = answer.status();
     if (status.is_client_error() || status.is_server_error()) && !kept.is_end_stream() {
         // Whether all came or not, the answer goes out now.
-        let _ = tokio::time::timeout(TIME_MAX, drain(kept)).await;
+        let (time_max, bytes_max) = match status {
+            StatusCode::UNAUTHORIZED => (STRANGER_TIME_MAX, STRANGER_BYTES_MAX),
+            _ => (TIME_MAX, BYTES_MAX),
+        };
+        let _ = tokio::time::timeout(time_max, drain(kept, bytes_max)).await;
     }
     answer
 }
 
-async fn drain(mut body: Kept) {
+async fn drain(mut body: Kept, bytes_max: usize) {
     let mut bytes = 0;
     while let Some(Ok(frame)) = body.frame().await {
         bytes += frame.data_ref().map_or(0, Bytes::len);
-        if bytes > BYTES_MAX {
+        if bytes > bytes_max {
             return;
         }
     }

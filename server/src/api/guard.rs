@@ -3,7 +3,7 @@
 
 use super::problem;
 use crate::{
-    config::{HttpOptions, Reach},
+    config::{HttpOptions, Reach, TokenMode},
     telemetry::Metrics,
 };
 use axum::{
@@ -87,6 +87,7 @@ pub(super) struct Doors {
     /// This machine's name.
     own_name: String,
     reach: Reach,
+    tokens: TokenMode,
 }
 
 /// Suffixes of names that no public name server gives.
@@ -104,18 +105,20 @@ struct Refusal {
 }
 
 impl Doors {
-    pub(super) fn new(options: &HttpOptions, reach: Reach) -> Doors {
+    pub(super) fn new(options: &HttpOptions, reach: Reach, tokens: TokenMode) -> Doors {
         let own_name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Doors {
             hosts: options.hosts.iter().map(|host| host.to_ascii_lowercase()).collect(),
             origins: options.cors_origins.clone(),
             own_name: own_name.trim().to_ascii_lowercase(),
             reach,
+            tokens,
         }
     }
 
     fn check(&self, request: &Request) -> Result<(), Refusal> {
-        if OPEN_PATHS.contains(&request.uri().path()) {
+        // A page that got here under another name has no token that would be sent by itself.
+        if self.tokens == TokenMode::On || OPEN_PATHS.contains(&request.uri().path()) {
             return self.check_site(request);
         }
         let host = host(request);
@@ -235,7 +238,10 @@ mod tests {
             cors_origins: owned(origins),
             ..HttpOptions::default()
         };
-        Doors { own_name: "box.example".into(), ..Doors::new(&options, Reach::Machine) }
+        Doors {
+            own_name: "box.example".into(),
+            ..Doors::new(&options, Reach::Machine, TokenMode::Off)
+        }
     }
 
     #[test]

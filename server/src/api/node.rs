@@ -5,13 +5,14 @@ use super::{
     params::Given,
     problem::{ApiError, Result},
 };
-use crate::telemetry;
+use crate::{config::TokenMode, telemetry};
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use oribi_access::Access;
 use oribi_cluster::NodeStats;
 use oribi_query::http::Problem;
 use serde::Serialize;
@@ -37,8 +38,13 @@ pub(super) struct NodeView {
     mqtt: String,
     /// Address for other nodes.
     node: String,
-    /// Figures as of now.
-    stats: StatsView,
+    /// Whether tokens are asked for: `on` or `off`.
+    auth: &'static str,
+    /// Whether HTTP speaks TLS: `on` or `off`.
+    tls: &'static str,
+    /// Figures as of now, for who may ask for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stats: Option<StatsView>,
 }
 
 /// Figures of the node; totals count since the start.
@@ -92,7 +98,11 @@ pub(super) struct StatsView {
     tag = "admin",
     responses((status = 200, description = "the node", body = NodeView))
 )]
-pub(super) async fn node(State(admin): State<Arc<Admin>>, given: Given) -> Result<Json<NodeView>> {
+pub(super) async fn node(
+    State(admin): State<Arc<Admin>>,
+    Extension(access): Extension<Access>,
+    given: Given,
+) -> Result<Json<NodeView>> {
     given.params(&[])?;
     Ok(Json(NodeView {
         version: env!("CARGO_PKG_VERSION"),
@@ -100,7 +110,12 @@ pub(super) async fn node(State(admin): State<Arc<Admin>>, given: Given) -> Resul
         http: admin.addresses.http.to_string(),
         mqtt: admin.addresses.mqtt.to_string(),
         node: admin.addresses.node.to_string(),
-        stats: stats(&admin),
+        auth: match admin.keyring.mode() {
+            TokenMode::On => "on",
+            TokenMode::Off => "off",
+        },
+        tls: if admin.tls.is_some() { "on" } else { "off" },
+        stats: access.check_ops().is_ok().then(|| stats(&admin)),
     }))
 }
 
@@ -147,6 +162,25 @@ pub(super) async fn compact(
     let NodeStats { segments, segment_bytes, log_bytes, .. } = admin.node.stats();
     let elapsed_ms = started.elapsed().as_secs_f64() * 1e3;
     Ok(Json(Compacted { elapsed_ms, segments, segment_bytes, log_bytes }))
+}
+
+/// The certificate of the authority that the node made for itself, for clients to trust.
+#[utoipa::path(
+    get,
+    path = "/ca.pem",
+    tag = "admin",
+    responses(
+        (status = 200, description = "PEM", body = String),
+        (status = 404, description = "the certificate is of another authority, or there is no TLS"),
+    )
+)]
+pub(super) async fn authority(State(admin): State<Arc<Admin>>) -> Result<Response> {
+    let pem = admin.tls.as_ref().and_then(|tls| tls.authority());
+    let pem = pem.ok_or_else(|| {
+        let detail = "this node has made no authority of its own";
+        ApiError::new(StatusCode::NOT_FOUND, "not-found", detail)
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
 }
 
 /// All figures for Prometheus.

@@ -174,7 +174,7 @@ fn elsewhere(admin: &Admin, id: u32, order: Order) -> Result<Response> {
         Order::Drain => "drain",
         Order::Resume => "resume",
     };
-    let at = format!("http://{}/api/v1/nodes/{id}/{order}", known.presence.addresses.http);
+    let at = admin.at(&known, &format!("/api/v1/nodes/{id}/{order}"));
     Ok((StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, at)]).into_response())
 }
 

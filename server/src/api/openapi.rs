@@ -1,6 +1,8 @@
 //! `/openapi.json`, generated from the code.
 
-use super::{backups, cluster, connectors, dead_letters, delete, health, node, nodes, tables};
+use super::{
+    backups, cluster, connectors, dead_letters, delete, health, node, nodes, tables, tokens,
+};
 use axum::{
     http::header,
     response::{IntoResponse, Response},
@@ -29,6 +31,14 @@ use utoipa::OpenApi;
         nodes::remove,
         node::compact,
         node::metrics,
+        node::authority,
+        tokens::whoami,
+        tokens::list,
+        tokens::create,
+        tokens::get,
+        tokens::patch,
+        tokens::rotate,
+        tokens::revoke,
         tables::list,
         tables::put,
         tables::drop,

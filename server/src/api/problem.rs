@@ -8,9 +8,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use oribi_access::{Denied, Needs};
 use oribi_cluster::WriteOutcome;
 use oribi_query::http::Problem;
 use serde_json::json;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A refused request.
 #[derive(Debug)]
@@ -47,6 +49,14 @@ impl ApiError {
     pub(crate) fn unknown_table(db: &str, table: &str, near: Vec<String>) -> ApiError {
         let error = oribi_query::Error::UnknownTable { db: db.into(), table: table.into(), near };
         error.into()
+    }
+}
+
+impl From<Needs> for ApiError {
+    fn from(needs: Needs) -> ApiError {
+        let mut error = ApiError::new(StatusCode::FORBIDDEN, "forbidden", needs.to_string());
+        error.0.needs = Some((&needs).into());
+        error
     }
 }
 
@@ -119,7 +129,9 @@ pub(super) fn refuse(uri: &Uri, status: StatusCode, code: &str, detail: String) 
         return ApiError::new(status, code, detail).into_response();
     }
     let code = code.replace('-', " ");
-    let body = json!({"code": code, "message": detail, "error": detail, "data": []});
+    static ERRORS: AtomicU64 = AtomicU64::new(1);
+    let id = format!("ORIBI-R{}", ERRORS.fetch_add(1, Ordering::Relaxed));
+    let body = json!({"code": code, "message": detail, "error": detail, "errorId": id, "data": []});
     let mut answer = (status, Json(body)).into_response();
     let headers = answer.headers_mut();
     if let Ok(detail) = HeaderValue::from_str(&detail) {
@@ -129,6 +141,25 @@ pub(super) fn refuse(uri: &Uri, status: StatusCode, code: &str, detail: String) 
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer
+}
+
+/// Somebody who is not let in.
+pub(super) fn unauthorized(uri: &Uri, denied: Denied) -> Response {
+    let (status, detail) = (StatusCode::UNAUTHORIZED, denied.to_string());
+    if is_influx(uri.path()) {
+        return refuse(uri, status, "unauthorized", detail);
+    }
+    let mut error = ApiError::new(status, "unauthorized", detail);
+    error.0.reason = Some(denied.as_str().to_owned());
+    error.into_response()
+}
+
+/// Somebody whose token is not enough.
+pub(super) fn forbidden(uri: &Uri, needs: &Needs) -> Response {
+    match is_influx(uri.path()) {
+        true => refuse(uri, StatusCode::FORBIDDEN, "forbidden", needs.to_string()),
+        false => ApiError::from(needs.clone()).into_response(),
+    }
 }
 
 /// Turns errors that a library wrote as plain text into the path's own shape.

@@ -9,12 +9,13 @@ use super::{
 };
 use crate::length;
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use jiff::Timestamp;
+use oribi_access::{Access, May};
 use oribi_cluster::Change;
 use oribi_model::{
     Column, ColumnKind, Ints, Name, ReadPath, Table, TableOptions,
@@ -98,13 +99,17 @@ pub(super) struct OptionsView {
         (status = 400, description = "a parameter is wrong", body = Problem),
     )
 )]
-pub(super) async fn list(State(admin): State<Arc<Admin>>, given: Given) -> Result<Json<TableList>> {
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Extension(access): Extension<Access>,
+    given: Given,
+) -> Result<Json<TableList>> {
     let params = given.params(&["db"])?;
     let db = match params.get("db") {
         Some(_) => Some(params.db()?),
         None => None,
     };
-    let tables = admin.node.tables();
+    let tables = admin.seen_by(&access).tables();
     let wanted = tables.iter().filter(|table| db.as_ref().is_none_or(|db| *db == table.db));
     Ok(Json(TableList { tables: wanted.map(|table| view(&admin, table)).collect() }))
 }
@@ -138,6 +143,7 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>, given: Given) -> Resul
 )]
 pub(super) async fn put(
     State(admin): State<Arc<Admin>>,
+    Extension(access): Extension<Access>,
     path: Result<Path<String>, PathRejection>,
     given: Given,
 ) -> Result<Response> {
@@ -146,6 +152,7 @@ pub(super) async fn put(
     let name = name_of_path(path)?;
     let params = given.params(KNOWN)?;
     let db = params.db()?;
+    access.check(May::Admin, &db, &name)?;
     let mut columns = schema::columns(&params)?;
     let before = admin.node.table(&db, &name);
     let is_new = |name: &str| before.as_ref().is_none_or(|t| t.schema.column(name).is_none());
@@ -166,12 +173,12 @@ pub(super) async fn put(
         let specs = columns.clone();
         admin.node.change(Change::EnsureColumns { db, table, columns: specs }).await?;
     }
-    let mut table = admin.table(&db, &name)?;
+    let mut table = admin.table(&access, &db, &name)?;
     // Rows may have made one of the columns in between.
     schema::check_against(&table, &columns)?;
     if table.options != options {
         admin.node.change(Change::SetOptions { table: table.id, options }).await?;
-        table = admin.table(&db, &name)?;
+        table = admin.table(&access, &db, &name)?;
     }
     let status = if before.is_none() { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(view(&admin, &table))).into_response())
@@ -194,12 +201,13 @@ pub(super) async fn put(
 )]
 pub(super) async fn drop(
     State(admin): State<Arc<Admin>>,
+    Extension(access): Extension<Access>,
     path: Result<Path<String>, PathRejection>,
     given: Given,
 ) -> Result<StatusCode> {
     let name = name_of_path(path)?;
     let db = given.params(&["db"])?.db()?;
-    let table = admin.table(&db, &name)?;
+    let table = admin.table(&access, &db, &name)?;
     if Name::user_table(&name).is_err() {
         let detail = format!(
             "{name:?} is one of Oribi's own tables, which are not dropped; its rows are removed by \

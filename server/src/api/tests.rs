@@ -1,7 +1,12 @@
 //! What the real binary cannot be brought to by a test: a disk that fails, a start that lasts.
 
 use super::*;
-use crate::{catalog_store::CatalogStore, front::FrontCounters, telemetry::IngestCounters};
+use crate::{
+    auth::{AdminFile, Keyring},
+    catalog_store::CatalogStore,
+    front::FrontCounters,
+    telemetry::IngestCounters,
+};
 use axum::{
     body::Body,
     extract::Request,
@@ -53,6 +58,13 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
     let admin = Admin {
         node: node.clone(),
         peers: PeersView::default(),
+        keyring: Arc::new(Keyring::new(
+            TokenMode::Off,
+            node.clone(),
+            clock.clone(),
+            AdminFile::open(None).unwrap(),
+        )),
+        tls: None,
         query: QueryOptions::default(),
         clock: clock.clone(),
         addresses: Addresses { http: address, mqtt: address, node: address },
@@ -90,6 +102,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
         metrics,
         options: HttpOptions::default(),
         reach: Reach::Machine,
+        auth: AuthOptions::default(),
     });
     (node, router)
 }
@@ -154,7 +167,8 @@ async fn bodies_beyond_the_bound_are_refused_but_one_alone_never() {
 #[tokio::test]
 async fn a_defect_is_a_problem_of_one_request() {
     let routes = Router::new().route("/defect", get(async || -> &'static str { panic!("defect") }));
-    let routes = finish(routes, Arc::new(Metrics::new()), &HttpOptions::default(), Reach::Machine);
+    let routes =
+        finish(routes, Arc::new(Metrics::new()), &HttpOptions::default(), Doors::default());
     let answer = ask(&routes, Method::GET, "/defect", "").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(answer.body["type"], "/problems/internal");

@@ -1,12 +1,13 @@
 //! Requests to a node, with its refusals as errors.
 
-use super::NodeUrl;
+use super::{NodeUrl, credentials};
 use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use std::{fmt::Write, time::Duration};
 use ureq::{
-    Agent, Body,
+    Agent, Body, RequestBuilder,
     http::{Response, StatusCode, header},
+    tls::{Certificate, RootCerts, TlsConfig, TlsProvider},
 };
 
 /// Largest answer that is held in memory, bytes.
@@ -16,6 +17,7 @@ const ANSWER_BYTES_MAX: u64 = 1 << 30;
 pub(super) struct Client {
     agent: Agent,
     url: String,
+    token: Option<String>,
 }
 
 impl Client {
@@ -26,9 +28,18 @@ impl Client {
     pub(super) fn new(node: &NodeUrl) -> Result<Client> {
         const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
         let url = node.url.trim_end_matches('/').to_owned();
-        if !url.starts_with("http://") {
-            bail!("cannot use the url {url:?}: expected http://HOST:PORT");
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            bail!("cannot use the url {url:?}: expected http://HOST:PORT or https://HOST:PORT");
         }
+        let mut roots = RootCerts::PlatformVerifier;
+        if let Some(file) = &node.ca_file {
+            let shown = file.display();
+            let pem = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+            let certificate = Certificate::from_pem(&pem);
+            let certificate = certificate.with_context(|| format!("cannot use {shown}"))?;
+            roots = RootCerts::new_with_certs(&[certificate]);
+        }
+        let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(roots).build();
         // Proxies of the environment are for other machines.
         let proxy = if is_loopback(&url) { None } else { ureq::Proxy::try_from_env() };
         let config = Agent::config_builder()
@@ -36,10 +47,19 @@ impl Client {
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
+            .tls_config(tls)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .user_agent(concat!("oribi/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Client { agent: config.into(), url })
+        let token = credentials::token(node.token_file.as_deref())?;
+        Ok(Client { agent: config.into(), url, token })
+    }
+
+    /// A client of another node of the same cluster, asked in the same way.
+    pub(super) fn of(&self, address: &str) -> Client {
+        let scheme = self.url.split("://").next().unwrap_or("http");
+        let url = format!("{scheme}://{address}");
+        Client { agent: self.agent.clone(), url, token: self.token.clone() }
     }
 
     /// GET with parameters.
@@ -48,7 +68,7 @@ impl Client {
     /// Names the node where nothing answers.
     pub(super) fn get(&self, path: &str, pairs: &[(&str, &str)]) -> Result<Response<Body>> {
         let request = self.agent.get(self.address(path, pairs));
-        request.call().with_context(|| self.unreachable())
+        self.showing(request).call().with_context(|| self.unreachable())
     }
 
     /// POST with parameters in the URL.
@@ -62,7 +82,7 @@ impl Client {
         body: &[u8],
     ) -> Result<Response<Body>> {
         let request = self.agent.post(self.address(path, pairs));
-        request.send(body).with_context(|| self.unreachable())
+        self.showing(request).send(body).with_context(|| self.unreachable())
     }
 
     /// POST, sent again to where the node points to.
@@ -75,7 +95,7 @@ impl Client {
         match location {
             Some(at) if answer.status() == StatusCode::TEMPORARY_REDIRECT => {
                 let unreachable = || format!("cannot reach the node at {at}");
-                self.agent.post(at).send(body).with_context(unreachable)
+                self.showing(self.agent.post(at)).send(body).with_context(unreachable)
             }
             _ => Ok(answer),
         }
@@ -86,7 +106,8 @@ impl Client {
     /// # Errors
     /// Names the node where nothing answers.
     pub(super) fn delete(&self, path: &str) -> Result<Response<Body>> {
-        self.agent.delete(self.address(path, &[])).call().with_context(|| self.unreachable())
+        let request = self.showing(self.agent.delete(self.address(path, &[])));
+        request.call().with_context(|| self.unreachable())
     }
 
     /// SQL, answered in `format`; the text goes in the body, where it may be long.
@@ -99,6 +120,13 @@ impl Client {
             body["db"] = db.into();
         }
         accepted(self.post("/api/v1/sql", &[], body.to_string().as_bytes())?)
+    }
+
+    fn showing<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header(header::AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        }
     }
 
     fn address(&self, path: &str, pairs: &[(&str, &str)]) -> String {
@@ -119,7 +147,7 @@ impl Client {
 
 /// Whether a URL names this machine.
 fn is_loopback(url: &str) -> bool {
-    let rest = url.strip_prefix("http://").unwrap_or(url);
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or_default();
     let host = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

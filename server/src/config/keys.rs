@@ -1,6 +1,6 @@
 //! The keys that exist, taken from the types that are configured.
 
-use super::{ClusterOptions, Config, HttpOptions};
+use super::{AuthOptions, ClusterOptions, Config, HttpOptions, TlsOptions};
 use oribi_cluster::NodeOptions;
 use oribi_connectors::{
     ConnectorSpec, FeedSpec, MqttListenerOptions, RouteSpec, connector::members_of,
@@ -8,13 +8,27 @@ use oribi_connectors::{
 use oribi_ingest::IngestOptions;
 use oribi_query::QueryOptions;
 /// Keys whose values are text, so that `ORIBI_DATA_DIR=7` names a folder.
-pub(super) const TEXT_KEYS: [&str; 6] =
-    ["data_dir", "http_listen", "mqtt_listen", "node_listen", "log", "cluster.advertise"];
+pub(super) const TEXT_KEYS: [&str; 12] = [
+    "data_dir",
+    "http_listen",
+    "mqtt_listen",
+    "mqtts_listen",
+    "node_listen",
+    "log",
+    "cluster.advertise",
+    "auth.mode",
+    "auth.admin_token_file",
+    "tls.cert_file",
+    "tls.key_file",
+    "tls.min_version",
+];
 
 /// The keys of one section; `""` is the top level, `mqtt.topics` an element of that list.
 pub(super) fn of_section(section: &str) -> Option<&'static [&'static str]> {
     Some(match section {
         "" => members_of::<Config>(),
+        "auth" => members_of::<AuthOptions>(),
+        "tls" => members_of::<TlsOptions>(),
         "cluster" => members_of::<ClusterOptions>(),
         "storage" => members_of::<NodeOptions>(),
         "ingest" => members_of::<IngestOptions>(),
@@ -51,7 +65,8 @@ pub(super) fn unknown(key: &str) -> String {
         known.extend(keys.iter().map(|key| format!("{list}.{key}")));
     }
     known.extend(
-        ["cluster", "storage", "ingest", "http", "mqtt", "query", "connectors"].map(str::to_owned),
+        ["auth", "tls", "cluster", "storage", "ingest", "http", "mqtt", "query", "connectors"]
+            .map(str::to_owned),
     );
     match known.iter().min_by_key(|other| distance(key, other)) {
         Some(nearest) => format!("the key {key:?} is not known; the nearest is {nearest:?}"),

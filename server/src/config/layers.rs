@@ -7,7 +7,8 @@ use std::{os::unix::fs::PermissionsExt, path::Path};
 use toml::{Spanned, Table, Value, de::DeTable};
 
 /// Environment variables that start like configuration but belong to the command line.
-const OTHER_VARIABLES: [&str; 2] = ["ORIBI_CONFIG", "ORIBI_URL"];
+const OTHER_VARIABLES: [&str; 5] =
+    ["ORIBI_CONFIG", "ORIBI_URL", "ORIBI_TOKEN", "ORIBI_TOKEN_FILE", "ORIBI_CA_FILE"];
 
 /// What was given.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 use super::{
     Bounds,
     connection::{self, SharedRouter},
+    entry::Entry,
     progress::Progress,
 };
 use axum::Router;
@@ -44,12 +45,13 @@ pub(crate) struct FrontDoor {
 }
 
 impl FrontDoor {
-    /// Serves `router` on `listener` until `stop`. Must be called within a tokio runtime.
+    /// Serves `router` on `listener` to who comes in by `entry`, until `stop`. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// A socket that cannot be used.
     pub(crate) fn open(
         listener: std::net::TcpListener,
+        entry: Entry,
         router: Router,
         bounds: Bounds,
         stop: CancellationToken,
@@ -58,6 +60,7 @@ impl FrontDoor {
         let router = Arc::new(RwLock::new(router));
         let counters = Arc::new(FrontCounters::default());
         let door = Arc::new(Door {
+            entry,
             router: router.clone(),
             bounds,
             stop,
@@ -86,6 +89,7 @@ impl FrontDoor {
 }
 
 struct Door {
+    entry: Entry,
     router: SharedRouter,
     bounds: Bounds,
     stop: CancellationToken,
@@ -141,7 +145,8 @@ impl Door {
         tasks.spawn(async move {
             let door = &leave.door;
             let (router, stop) = (door.router.clone(), door.stop.clone());
-            connection::serve(socket, router, progress, door.bounds, stop).await;
+            connection::serve(socket, door.entry.clone(), router, progress, door.bounds, stop)
+                .await;
         });
     }
 

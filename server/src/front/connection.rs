@@ -2,6 +2,7 @@
 
 use super::{
     Bounds,
+    entry::Entry,
     progress::Progress,
     stream::{Protocol, Stream},
 };
@@ -37,18 +38,27 @@ pub(super) type SharedRouter = Arc<RwLock<Router>>;
 /// Serves one connection to its end; after `stop`, to the end of the requests in progress.
 pub(super) async fn serve(
     socket: TcpStream,
+    entry: Entry,
     router: SharedRouter,
     progress: Arc<Progress>,
     bounds: Bounds,
     stop: CancellationToken,
 ) {
-    let mut stream = Stream::new(socket, progress.clone());
-    let protocol = tokio::select! {
-        protocol = stream.first_head(bounds.header_bytes_max) => protocol,
+    let come = async {
+        let Some(socket) = entry.admit(socket).await? else {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        };
+        let mut stream = Stream::new(socket, progress.clone());
+        let protocol = stream.first_head(bounds.header_bytes_max).await?;
+        Ok::<_, std::io::Error>((protocol, stream))
+    };
+    let come = tokio::select! {
+        // A handshake takes memory that a connection in use does not need.
+        come = Box::pin(come) => come,
         () = progress.closed() => return,
         () = stop.cancelled() => return,
     };
-    let Ok(protocol) = protocol else { return };
+    let Ok((protocol, stream)) = come else { return };
     let io = TokioIo::new(stream);
     let service = service_fn({
         let progress = progress.clone();

@@ -1,6 +1,6 @@
 //! A client's socket whose progress is watched, with bytes that were read ahead given back first.
 
-use super::progress::Progress;
+use super::{progress::Progress, socket::Socket};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::{
     io,
@@ -8,10 +8,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 /// How HTTP/2 without TLS begins; no method of HTTP/1 is called so.
 const PREFACE: &[u8; 4] = b"PRI ";
@@ -27,14 +24,14 @@ pub(super) enum Protocol {
 
 /// A watched socket.
 pub(super) struct Stream {
-    socket: TcpStream,
+    socket: Socket,
     ahead: Bytes,
     progress: Arc<Progress>,
 }
 
 impl Stream {
     /// Watches `socket`.
-    pub(super) fn new(socket: TcpStream, progress: Arc<Progress>) -> Stream {
+    pub(super) fn new(socket: Socket, progress: Arc<Progress>) -> Stream {
         Stream { socket, ahead: Bytes::new(), progress }
     }
 

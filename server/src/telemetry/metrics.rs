@@ -1,7 +1,7 @@
 //! Figures for Prometheus, read from where they are counted at each scrape.
 
-use super::{IngestCounters, cluster, connectors, page::Page, resident_bytes};
-use crate::front::FrontCounters;
+use super::{IngestCounters, auth, cluster, connectors, page::Page, resident_bytes};
+use crate::{auth::Keyring, front::FrontCounters, tls::TlsState};
 use axum::http::{Method, StatusCode};
 use oribi_cluster::{Node, PeersView};
 use oribi_connectors::{Connectors, mqtt_listener::Counters};
@@ -148,6 +148,10 @@ fn known_method(method: &Method) -> &'static str {
 pub(crate) struct Sources {
     /// The node.
     pub(crate) node: Arc<Node>,
+    /// The tokens.
+    pub(crate) keyring: Arc<Keyring>,
+    /// TLS, where it is spoken.
+    pub(crate) tls: Option<Arc<TlsState>>,
     /// What it sees of others.
     pub(crate) peers: PeersView,
     /// The MQTT listener.
@@ -174,6 +178,10 @@ impl Collector for Sources {
         self.node(&mut page)?;
         cluster::encode(&self.peers, &mut page)?;
         self.doors(&mut page)?;
+        auth::encode(&self.keyring, &self.node, &mut page)?;
+        if let Some(tls) = &self.tls {
+            auth::encode_tls(tls, &mut page)?;
+        }
         connectors::encode(&self.connectors.list(), &mut page)?;
         page.gauge("process_resident_memory_bytes", "Memory held", resident_bytes().unwrap_or(0))?;
         page.gauge("oribi_uptime_seconds", "Since the start", self.started.elapsed().as_secs())

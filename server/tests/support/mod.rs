@@ -167,6 +167,11 @@ impl Oribi {
         Answer::of(self.agent.put(self.url(path)).send(body).unwrap())
     }
 
+    /// PATCH.
+    pub fn patch(&self, path: &str, body: &str) -> Answer {
+        Answer::of(self.agent.patch(self.url(path)).send(body).unwrap())
+    }
+
     /// DELETE.
     pub fn delete(&self, path: &str) -> Answer {
         Answer::of(self.agent.delete(self.url(path)).call().unwrap())

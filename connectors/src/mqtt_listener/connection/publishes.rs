@@ -1,7 +1,7 @@
 //! Publishes into the open batch of the connection's shard, those above the packet limit as dead
 //! letters.
 
-use super::{Connection, End, PUBACK, PUBREC};
+use super::{Ack, Connection, End, PUBACK, PUBREC};
 use crate::{
     dead_letter::PAYLOAD_BYTES_MAX,
     mqtt_listener::{
@@ -10,7 +10,7 @@ use crate::{
         qos2::Known,
         shard::ShardState,
     },
-    pump::{Origin, head_of},
+    pump::{DeniedTable, Origin, head_of},
 };
 use oribi_decode::{Fault, Message};
 use oribi_model::RejectReason;
@@ -77,11 +77,23 @@ impl Connection {
             if is_repeated {
                 continue;
             }
+            // Before anything of it is remembered, such as its topic.
+            if !self.topics.allow(topic) {
+                self.common.keeper.refused(&self.access, topic, &self.client_id);
+                self.deny(number, publish.qos, publish.packet_id);
+                continue;
+            }
             let message = Message::new(topic, publish.payload);
             let origin = Origin::Mqtt { client_id: &self.client_id, packet_id: publish.packet_id };
             let ShardState { open, intake } = &mut *state;
-            intake.add(&mut open.batch, &message, &origin, now_ns);
-            self.ack_later(number, publish.qos, publish.packet_id);
+            let batch = &mut open.batch;
+            match intake.add_as(&self.access, batch, &message, &origin, now_ns) {
+                Ok(()) => self.ack_later(number, publish.qos, publish.packet_id),
+                Err(DeniedTable(table)) => {
+                    self.common.keeper.refused(&self.access, &table, &self.client_id);
+                    self.deny(number, publish.qos, publish.packet_id);
+                }
+            }
         };
         if taken > 0 {
             // Nobody here can be asked for anything: clients of the listener have no subscriptions.
@@ -103,7 +115,8 @@ impl Connection {
             Known::Stored => packets::push_ack(&mut self.output, PUBREC, packet_id),
             Known::Waiting if self.pending_qos2.insert(packet_id) => {
                 // Acks go out in order, so this one waits behind those of later batches.
-                self.pending.push_back((number, PUBREC, packet_id));
+                let (head, reason) = (PUBREC, 0);
+                self.pending.push_back(Ack { number, head, packet_id, reason });
             }
             Known::Waiting => {}
         }
@@ -111,14 +124,29 @@ impl Connection {
     }
 
     fn ack_later(&mut self, number: u64, qos: u8, packet_id: u16) {
-        match qos {
-            1 => self.pending.push_back((number, PUBACK, packet_id)),
-            2 => {
-                self.pending.push_back((number, PUBREC, packet_id));
-                self.pending_qos2.insert(packet_id);
-            }
-            _ => {}
+        self.push(number, qos, packet_id, 0);
+        if qos == 2 {
+            self.pending_qos2.insert(packet_id);
         }
+    }
+
+    /// Acks a message that is not stored, in its turn: whoever gets no ack, or is cut off, sends it
+    /// again for ever. MQTT 5 is told why.
+    fn deny(&mut self, number: u64, qos: u8, packet_id: u16) {
+        if qos == 2 {
+            self.joined.qos2.lock().remove(packet_id);
+        }
+        let reason = if self.is_v5 { reason::NOT_AUTHORIZED } else { 0 };
+        self.push(number, qos, packet_id, reason);
+    }
+
+    fn push(&mut self, number: u64, qos: u8, packet_id: u16, reason: u8) {
+        let head = match qos {
+            1 => PUBACK,
+            2 => PUBREC,
+            _ => return,
+        };
+        self.pending.push_back(Ack { number, head, packet_id, reason });
     }
 
     /// Looks at the head of a publish above the packet limit. `false`: more of it is needed.
@@ -178,8 +206,10 @@ impl Connection {
         let shard = self.shard.clone();
         let mut state = shard.lock();
         let number = state.open.number();
-        let is_new = oversize.qos != 2 || self.is_new(oversize.packet_id, number);
-        if is_new {
+        if !self.topics.allow(&oversize.topic) {
+            self.common.keeper.refused(&self.access, &oversize.topic, &self.client_id);
+            self.deny(number, oversize.qos, oversize.packet_id);
+        } else if oversize.qos != 2 || self.is_new(oversize.packet_id, number) {
             let limit = self.common.options.packet_bytes_max;
             let detail = format!("a packet above the limit of {limit} bytes");
             let message = Message::new(&oversize.topic, &oversize.head);

@@ -14,7 +14,7 @@ impl Room {
     fn join(&self, client: &str, connect: &Connect) -> (Joined, Arc<Live>) {
         let live = Arc::new(Live::default());
         let publish = |_: &Arc<str>, will: Will| self.published.lock().push(will.topic);
-        (self.sessions.join(&client.into(), connect, live.clone(), &publish), live)
+        (self.sessions.join(&client.into(), connect, (&Access::Open, live.clone()), &publish), live)
     }
 
     fn leave(&self, client: &str, joined: &Joined, is_clean: bool, expiry_s: u32) {
@@ -34,9 +34,17 @@ impl Room {
 }
 
 fn connect(topic: &str, delay_s: u32, is_clean: bool, expiry_s: u32) -> Connect {
-    let will = Will { topic: topic.into(), payload: Vec::new(), delay_s };
+    let will = Will { access: Access::Open, topic: topic.into(), payload: Vec::new(), delay_s };
     let client_id = String::new();
-    Connect { is_v5: true, client_id, is_clean, keep_alive_s: 0, expiry_s, will: Some(will) }
+    Connect {
+        is_v5: true,
+        client_id,
+        is_clean,
+        keep_alive_s: 0,
+        expiry_s,
+        will: Some(will),
+        secret: None,
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ fn small() -> MqttListenerOptions {
 
 #[test]
 fn an_idle_connection_is_small() {
-    fn size<F: Future>(_: fn(Arc<Common>, TcpStream) -> F) -> usize {
+    fn size<F: Future>(_: fn(Arc<Common>, Caller) -> F) -> usize {
         size_of::<F>()
     }
     let bytes = size(connection::serve);

@@ -2,7 +2,6 @@
 //! names that the tools of S3 use.
 
 mod http;
-mod signing;
 
 use super::vault::Vault;
 use anyhow::{Context, Result, anyhow};
@@ -43,8 +42,7 @@ impl Bucket {
             .with_bucket_name(bucket)
             // Files go one by one, which every store can do.
             .with_disable_bulk_delete(true)
-            .with_http_connector(http::Connector)
-            .with_crypto_provider(Arc::new(signing::OpenSsl));
+            .with_http_connector(http::Connector);
         // Whoever names a store without encryption wants it so.
         let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
         let is_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));

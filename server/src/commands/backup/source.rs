@@ -1,10 +1,7 @@
 //! The cluster that a backup is made of, over HTTP.
 
 use super::{
-    super::{
-        NodeUrl,
-        client::{self, Client},
-    },
+    super::client::{self, Client},
     record::Sum,
 };
 use anyhow::{Context, Result, anyhow, bail};
@@ -76,7 +73,7 @@ impl Source {
             if let (Some(id), Some(http)) = (id, node["http"].as_str())
                 && id != asked
             {
-                nodes.insert(id, Client::new(&NodeUrl { url: format!("http://{http}") })?);
+                nodes.insert(id, client.of(http));
             }
         }
         nodes.insert(asked, client);

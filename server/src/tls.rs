@@ -1,0 +1,234 @@
+//! TLS of the listeners: which certificate is shown, and how it changes while the node runs.
+
+mod made;
+mod pair;
+
+use crate::config::{TlsOptions, TlsVersion};
+use anyhow::{Context, Result};
+use arc_swap::ArcSwapOption;
+use made::Made;
+use oribi_connectors::mqtt_listener::Acceptor;
+use pair::{Choice, Leaf, Stamp};
+use rustls::{ServerConfig, crypto::ring};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks at the files.
+const LOOK_PAUSE: Duration = Duration::from_secs(10);
+
+/// The certificate of the moment, and what is counted of handshakes.
+pub(crate) struct TlsState {
+    source: Source,
+    options: TlsOptions,
+    shown: ArcSwapOption<Shown>,
+    counters: Handshakes,
+}
+
+/// Where the certificate comes from.
+enum Source {
+    /// The user's own.
+    Files { cert: PathBuf, key: PathBuf },
+    /// The node makes it, in this folder.
+    Made { dir: PathBuf },
+}
+
+/// What listeners show now.
+struct Shown {
+    http: Arc<ServerConfig>,
+    mqtt: Arc<ServerConfig>,
+    stamp: Option<Stamp>,
+    /// Seconds since the Unix epoch.
+    expires_s: i64,
+    fingerprint: String,
+    authority: Option<Vec<u8>>,
+}
+
+/// What is counted of handshakes and of certificates.
+#[derive(Debug, Default)]
+struct Handshakes {
+    done: AtomicU64,
+    failed: AtomicU64,
+    reload_failures: AtomicU64,
+}
+
+impl fmt::Debug for TlsState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsState").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+impl TlsState {
+    /// TLS as the options want it. The user's own certificate is read now; one of the node's own is
+    /// there once [`TlsState::load`] was called.
+    ///
+    /// # Errors
+    /// Files that cannot be used.
+    pub(crate) fn open(options: &TlsOptions, data_dir: &Path) -> Result<TlsState> {
+        let dir = data_dir.join("tls");
+        let is_there = dir.is_dir();
+        let (source, is_known) = match (&options.cert_file, &options.key_file) {
+            (Some(cert), Some(key)) => {
+                (Source::Files { cert: cert.clone(), key: key.clone() }, true)
+            }
+            _ => (Source::Made { dir }, is_there),
+        };
+        let (options, shown) = (options.clone(), ArcSwapOption::empty());
+        let state = TlsState { source, options, shown, counters: Handshakes::default() };
+        if is_known {
+            state.load()?;
+        }
+        Ok(state)
+    }
+
+    /// Reads the certificate, and makes one where the node has none of its own.
+    ///
+    /// # Errors
+    /// Files that cannot be used; what was shown before stays.
+    pub(crate) fn load(&self) -> Result<()> {
+        let (stamp, leaves, authority) = match &self.source {
+            Source::Files { cert, key } => {
+                let stamp = Stamp::of(&[cert, key]);
+                (stamp, vec![pair::read(cert, key)?], None)
+            }
+            Source::Made { dir } => {
+                let made = Made::open(dir, &self.options.names);
+                let Made { leaves, authority } = made
+                    .with_context(|| format!("cannot make a certificate in {}", dir.display()))?;
+                (None, leaves, Some(authority))
+            }
+        };
+        let expires_s = leaves.iter().map(|leaf| leaf.expires_s).min().unwrap_or_default();
+        let fingerprint = leaves.first().map(|leaf| leaf.fingerprint.clone()).unwrap_or_default();
+        let config = |protocols: &[&[u8]]| self.config(&leaves, protocols);
+        let http = Arc::new(config(&[b"h2", b"http/1.1"])?);
+        // A client that names other protocols than those of a list would be refused.
+        let mqtt = Arc::new(config(&[])?);
+        let shown = Shown { http, mqtt, stamp, expires_s, fingerprint, authority };
+        self.shown.store(Some(Arc::new(shown)));
+        Ok(())
+    }
+
+    fn config(&self, leaves: &[Leaf], protocols: &[&[u8]]) -> Result<ServerConfig> {
+        let versions: &[_] = match self.options.min_version {
+            TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+            TlsVersion::V1_3 => &[&rustls::version::TLS13],
+        };
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(versions)
+            .context("cannot use these versions of TLS")?;
+        let mut config =
+            builder.with_no_client_auth().with_cert_resolver(Arc::new(Choice::of(leaves)));
+        config.ticketer = ring::Ticketer::new().context("cannot make tickets of sessions")?;
+        config.send_tls13_tickets = 1;
+        config.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
+        Ok(config)
+    }
+
+    /// Does the handshake of a client of HTTP.
+    ///
+    /// # Errors
+    /// What the client does wrong, or the socket.
+    pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        let shown = self.shown.load_full().ok_or(std::io::ErrorKind::NotConnected)?;
+        let done = TlsAcceptor::from(shown.http.clone()).accept(socket).await;
+        let counter = if done.is_ok() { &self.counters.done } else { &self.counters.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        done
+    }
+
+    /// What the MQTT listener does handshakes by; `None` before there is a certificate.
+    pub(crate) fn mqtt(self: &Arc<Self>) -> Option<Acceptor> {
+        let first = self.shown.load_full()?;
+        let state = self.clone();
+        Some(Arc::new(move || {
+            let now = state.shown.load_full();
+            TlsAcceptor::from(now.as_ref().unwrap_or(&first).mqtt.clone())
+        }))
+    }
+
+    /// The certificate of the authority that the node made, PEM.
+    pub(crate) fn authority(&self) -> Option<Vec<u8>> {
+        self.shown.load().as_ref()?.authority.clone()
+    }
+
+    /// SHA-256 of the certificate, and where its authority's is.
+    pub(crate) fn describe(&self) -> Option<(String, Option<PathBuf>)> {
+        let authority = match &self.source {
+            Source::Made { dir } => Some(dir.join("ca.pem")),
+            Source::Files { .. } => None,
+        };
+        Some((self.shown.load().as_ref()?.fingerprint.clone(), authority))
+    }
+
+    /// Handshakes done, handshakes that failed, and certificates that could not be read again.
+    pub(crate) fn counts(&self) -> [u64; 3] {
+        let Handshakes { done, failed, reload_failures } = &self.counters;
+        [done, failed, reload_failures].map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// When the certificate ends, seconds since the Unix epoch.
+    pub(crate) fn expires_s(&self) -> Option<i64> {
+        self.shown.load().as_ref().map(|shown| shown.expires_s)
+    }
+
+    /// Reads the files again when they change and at each SIGHUP, and renews what the node made, until
+    /// `stop`.
+    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+        loop {
+            let is_told = tokio::select! {
+                () = tokio::time::sleep(LOOK_PAUSE) => false,
+                _ = hangups.recv() => true,
+                () = stop.cancelled() => return,
+            };
+            let state = self.clone();
+            // Keys of RSA take a while to be made.
+            let looked = tokio::task::spawn_blocking(move || {
+                if is_told || state.has_changed() {
+                    state.reload();
+                }
+            });
+            if let Err(wrong) = looked.await {
+                tracing::error!(%wrong, "the look at the certificate ended abnormally");
+            }
+        }
+    }
+
+    fn has_changed(&self) -> bool {
+        let shown = self.shown.load();
+        let Some(shown) = shown.as_ref() else { return false };
+        match &self.source {
+            Source::Files { cert, key } => Stamp::of(&[cert, key]) != shown.stamp,
+            Source::Made { dir } => Made::is_due(dir),
+        }
+    }
+
+    fn reload(&self) {
+        match self.load() {
+            Ok(()) => {
+                let sha256 = self.describe().map(|(sha256, _)| sha256).unwrap_or_default();
+                tracing::info!(sha256, "the certificate was read again");
+            }
+            Err(wrong) => {
+                self.counters.reload_failures.fetch_add(1, Ordering::Relaxed);
+                tracing::error!("the certificate stays as it is: {wrong:#}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
