@@ -1,6 +1,7 @@
 //! A node: its log, its catalog, and the tablets it hosts.
 
 mod around;
+mod arrivals;
 mod catalog_machine;
 mod changes;
 mod compaction;
@@ -46,6 +47,7 @@ use crate::{
     Assignment, Catalog, MemberId, NodeIdentity, Result, catalog::FIRST_NODE, replica::Replica,
 };
 use around::Around;
+use arrivals::Arrivals;
 use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting};
 use maintain::blocking;
@@ -85,6 +87,7 @@ pub struct Node {
     routes: Routes,
     scans: Scans,
     soundings: Soundings,
+    arrivals: Arrivals,
     /// Answers other nodes' questions about tablets that are here.
     answerer: Mutex<Option<Arc<dyn Answerer>>>,
     /// Itself, for what other nodes ask and nobody here waits for.
@@ -197,6 +200,7 @@ impl Node {
             routes,
             scans: Scans::default(),
             soundings: Soundings::default(),
+            arrivals: Arrivals::default(),
             answerer: Mutex::default(),
             me: Weak::new(),
             unowned,
