@@ -2,6 +2,7 @@
 
 mod around;
 mod backup;
+mod arrivals;
 mod catalog_machine;
 mod changes;
 mod compaction;
@@ -52,6 +53,7 @@ use crate::{
     Assignment, Catalog, MemberId, NodeIdentity, Result, catalog::FIRST_NODE, replica::Replica,
 };
 use around::Around;
+use arrivals::Arrivals;
 use backup::Backups;
 use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting, Moved};
@@ -93,6 +95,7 @@ pub struct Node {
     scans: Scans,
     soundings: Soundings,
     backups: Backups,
+    arrivals: Arrivals,
     /// Answers other nodes' questions about tablets that are here.
     answerer: Mutex<Option<Arc<dyn Answerer>>>,
     /// Itself, for what other nodes ask and nobody here waits for.
@@ -208,6 +211,7 @@ impl Node {
             scans: Scans::default(),
             soundings: Soundings::default(),
             backups: Backups::default(),
+            arrivals: Arrivals::default(),
             answerer: Mutex::default(),
             me: Weak::new(),
             unowned,

@@ -112,6 +112,11 @@ impl ArrivalClock {
         self.given.last_ns.fetch_max(time_ns, Ordering::Relaxed);
     }
 
+    /// The last time that was given, ns since the Unix epoch, or after which they begin.
+    pub fn last_ns(&self) -> Option<i64> {
+        Some(self.given.last_ns.load(Ordering::Relaxed)).filter(|last_ns| *last_ns > i64::MIN)
+    }
+
     /// The arrival time of one row, later than every one given before.
     pub fn next_ns(&self) -> i64 {
         self.next_of_ns(1)
@@ -205,9 +210,10 @@ mod tests {
     #[test]
     fn no_time_up_to_one_that_was_given_before_is_given_again() {
         let clock = ArrivalClock::new(Arc::new(Stopped));
+        assert_eq!(clock.last_ns(), None);
         clock.begin_after(1_000);
         clock.begin_after(900);
-        assert_eq!(clock.next_ns(), 1_001);
+        assert_eq!((clock.next_ns(), clock.last_ns()), (1_001, Some(1_001)));
         clock.share(3);
         assert_eq!(clock.clone().next_ns(), 4 * SLOTS + 3);
     }

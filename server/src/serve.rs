@@ -104,6 +104,7 @@ impl Server {
         let peering = Peering::start(node.clone(), peers.socket, join_options)
             .context("cannot listen to other nodes")?;
         let arrival = ArrivalClock::new(clock.clone());
+        node.keep_arrivals(&arrival);
         tokio::spawn(share_times(node.clone(), arrival.clone(), stop.clone()));
         if let Some(tls) = &tls {
             load(tls.clone()).await?;

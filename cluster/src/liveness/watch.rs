@@ -96,6 +96,12 @@ impl Watch {
         let _ = self.messages.try_send(Message::Event(event));
     }
 
+    /// Tells one thing later, wherever that is, and holds on to nothing else.
+    pub fn teller(&self) -> impl FnOnce(Event) + Send + 'static {
+        let messages = self.messages.clone();
+        move |event| drop(messages.try_send(Message::Event(event)))
+    }
+
     /// How long ago the last ping of a peer came, ms.
     pub fn heard_ms(&self, node: NodeId) -> Option<u64> {
         let at_ms = self.view.read().heard_ms(node)?;

@@ -71,6 +71,7 @@ impl Node {
                 tracing::error!(%error, "background work ended abnormally");
             }
         }
+        self.note_arrivals().await;
         let hosted = self.hosting.all();
         futures::future::join_all(hosted.iter().map(|hosted| hosted.replica.rest())).await;
         if let Err(error) = self.flush_catalog().await {

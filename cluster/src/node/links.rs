@@ -127,12 +127,13 @@ impl Node {
     }
 
     /// Resolves once the disk has synced something that is written for it and says nothing, or never
-    /// will.
-    pub(crate) async fn try_disk(&self) {
+    /// will. `told` is called as soon as it has, on the thread that writes the log.
+    pub(crate) async fn try_disk(&self, told: impl FnOnce() + Send + 'static) {
         let (synced, done) = oneshot::channel();
         let tell = move |outcome: Result<(), String>| {
             // Where it failed, nothing is told of the disk.
             if outcome.is_ok() {
+                told();
                 let _ = synced.send(());
             }
         };

@@ -25,6 +25,9 @@ pub(super) const WHOLE_WAIT: Duration = Duration::from_secs(5);
 /// Before the next member is asked where nothing new was heard; doubled from try to try.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(32);
+/// The same where a replica is here: it hears of a leader, and that ends the pause.
+const HEARING_PAUSE_MIN: Duration = Duration::from_millis(16);
+const HEARING_PAUSE_MAX: Duration = Duration::from_millis(64);
 
 /// What only the leader of a group does.
 #[derive(Clone)]
@@ -202,7 +205,14 @@ impl Node {
         let mut leaders = self.routes.leaders.lock();
         let pause = match leaders.note(job.group, job.target, (named, own), &assignment) {
             News::Leader => Duration::ZERO,
-            News::None => (PAUSE_MIN * (1 << job.tries.min(4))).min(PAUSE_MAX),
+            News::None => {
+                let hears = self.replica(job.group).is_some_and(|replica| replica.is_running());
+                let (min, max) = match hears {
+                    true => (HEARING_PAUSE_MIN, HEARING_PAUSE_MAX),
+                    false => (PAUSE_MIN, PAUSE_MAX),
+                };
+                (min * (1 << job.tries.min(4))).min(max)
+            }
         };
         let target = leaders.of(job.group, own, &assignment);
         Job { target, pause, tries: job.tries + 1, ..job }

@@ -63,7 +63,9 @@ pub(super) fn led_count(state: &State) -> usize {
     state.node.replicas().iter().filter(|replica| is_led_of_several(replica)).count()
 }
 
-/// Gives away what others are to lead rather than this node, some at a time. How many groups that were.
+/// Gives away what others are to lead rather than this node, some at a time, until one is not taken:
+/// who has too much to do for one is not given another. How many groups that were; 0 where one was
+/// not taken.
 async fn balance(state: &State) -> usize {
     let mut shares = Shares::new();
     let catalog = state.node.catalog();
@@ -94,7 +96,9 @@ async fn balance(state: &State) -> usize {
         let Some((replica, others)) = led.get(&group) else { continue };
         let first = others.iter().copied().filter(|member| member.node == to);
         let rest = others.iter().copied().filter(|member| member.node != to);
-        give(state, replica.clone(), first.chain(rest).collect()).await;
+        if !give(state, replica.clone(), first.chain(rest).collect()).await {
+            return 0;
+        }
     }
     count
 }

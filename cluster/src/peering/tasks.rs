@@ -15,8 +15,9 @@ use std::{
 
 /// Before a node says again where it is.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(500);
-/// How often the disk is tried where nothing else is written.
-const DISK_PAUSE: Duration = Duration::from_millis(500);
+/// How often the disk is tried where nothing else is written: a sync may take as long again, and more,
+/// before the disk counts as stalled.
+const DISK_PAUSE: Duration = Duration::from_millis(750);
 
 /// Calls and watches whoever is in the cluster, at the newest address.
 pub(super) async fn call(state: Arc<State>) {
@@ -87,10 +88,16 @@ pub(super) async fn prove_disk(state: Arc<State>) {
     loop {
         // While something waits to be synced, nothing is added.
         match state.node.log_syncs() {
-            now if now == synced => state.node.try_disk().await,
-            now => synced = now,
+            now if now == synced => {
+                // Told where the sync ends: tasks that come late say nothing of the disk.
+                let tell = state.watch.teller();
+                state.node.try_disk(move || tell(Event::DiskProved)).await;
+            }
+            now => {
+                synced = now;
+                state.watch.tell(Event::DiskProved);
+            }
         }
-        state.watch.tell(Event::DiskProved);
         if !state.pause(DISK_PAUSE).await {
             return;
         }

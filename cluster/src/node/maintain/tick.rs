@@ -17,6 +17,7 @@ pub(super) async fn run(node: Arc<Node>) {
     let mut waiting = Waiting::default();
     while node.until(&never, TICK).await {
         node.look_at_disk();
+        node.note_arrivals().await;
         node.take_dropped().await;
         drop_expired(&node, &mut waiting).await;
         for (table, range, buckets) in node.ranges_ahead() {

@@ -60,3 +60,37 @@ async fn an_identity_that_cannot_be_read_is_refused_and_left_as_it_is() {
         assert_eq!(kept.as_deref(), Some(body));
     }
 }
+
+/// A clock that stands still.
+struct At(i64);
+
+impl oribi_model::Clock for At {
+    fn now_ns(&self) -> i64 {
+        self.0
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_went_back_while_the_node_was_down_gives_no_time_again() {
+    let at = |now_ns| oribi_model::ArrivalClock::new(Arc::new(At(now_ns)));
+    let disk = SimDisk::new();
+    let node = open(&disk, &clock()).await.unwrap();
+    let first = at(NOW);
+    node.keep_arrivals(&first);
+    let last_ns = first.next_of_ns(1_000) + 999;
+    node.stop().await;
+
+    let disk = disk.reboot(0);
+    let node = open(&disk, &clock()).await.unwrap();
+    let back = at(NOW - 3_600_000_000_000);
+    node.keep_arrivals(&back);
+    let next_ns = back.next_ns();
+    assert!(next_ns > last_ns, "{next_ns} may have been given before {last_ns}");
+    node.stop().await;
+
+    let node = open(&disk, &clock()).await.unwrap();
+    let right = at(next_ns + 5);
+    node.keep_arrivals(&right);
+    assert_eq!(right.next_ns(), next_ns + 5, "a clock that is right is not led astray");
+    node.stop().await;
+}

@@ -32,6 +32,8 @@ async fn a_group_of_one_grows_while_it_is_written_to_and_outlives_its_first_memb
     }
     let first = group.replica(1);
     assert_eq!(first.members().voters, BTreeSet::from([member(1)]));
+    let alone = first.electors();
+    assert!(Arc::ptr_eq(&alone, &first.electors()), "nothing is made anew before it changes");
     for node in [2, 3] {
         first.add_learner(member(node)).await.unwrap();
         group.write(1).await;
@@ -42,6 +44,7 @@ async fn a_group_of_one_grows_while_it_is_written_to_and_outlives_its_first_memb
     until_caught_up(&first, &all()).await;
     first.change_voters(&all()).await.unwrap();
     group.write(1).await;
+    assert_eq!((alone.members().len(), first.electors().members()), (1, &all()));
     assert_eq!(first.members(), Members { voters: all(), is_settled: true, ..Members::default() });
 
     group.kill(1).await;
