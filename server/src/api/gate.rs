@@ -1,7 +1,7 @@
 //! Who asks, told before anything of a request's body is read.
 
 use super::{
-    problem,
+    kept_open, problem,
     rights::{self, Right},
 };
 use crate::{auth::Keyring, config::TokenMode};
@@ -106,7 +106,7 @@ pub(super) async fn gate(
     let mut answer = match checked {
         Ok(()) => {
             request.extensions_mut().insert(access.clone());
-            next.run(request).await
+            kept_open::watched(next.run(request).await, &gate.keyring, access.clone())
         }
         Err(needs) => problem::forbidden(&uri, &needs),
     };
