@@ -11,6 +11,7 @@ mod drain;
 mod gate;
 mod guard;
 mod health;
+mod kept_open;
 mod node;
 mod nodes;
 mod openapi;

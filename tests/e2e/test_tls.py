@@ -152,3 +152,61 @@ def test_a_new_certificate_is_shown_without_a_restart(tmp_path):
         assert shown() == good
     finally:
         node.close()
+
+
+def test_strangers_at_the_ports(reached):
+    held = []
+    for port in (reached.http_port, reached.mqtts_port):
+        for _ in range(300):
+            stream = socket.create_connection(("127.0.0.1", port), timeout=30)
+            stream.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+            held.append(stream)
+    # Clear text where TLS is spoken, and TLS where it is not.
+    with socket.create_connection(("127.0.0.1", reached.mqtts_port), timeout=30) as stream:
+        stream.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c")
+        answer = stream.recv(64)
+        assert answer == b"" or answer[0] == 0x15
+    context = ssl.create_default_context(cafile=reached.authority)
+    with socket.create_connection(("127.0.0.1", reached.mqtt_port), timeout=30) as stream, pytest.raises((ssl.SSLError, OSError)):
+        context.wrap_socket(stream, server_hostname="localhost")
+    assert requests.get(f"{reached.secure_url}/health", timeout=30, verify=str(reached.authority)).status_code == 200
+    with socket.create_connection(("127.0.0.1", reached.mqtts_port), timeout=30) as plain:
+        with context.wrap_socket(plain, server_hostname="localhost") as secured:
+            secured.sendall(b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01c")
+            # Nobody comes in without a token.
+            assert secured.recv(64) == b"\x20\x02\x00\x04"
+    for stream in held:
+        stream.close()
+
+
+def test_large_bodies_over_http_2(reached, tmp_path):
+    curl = shutil.which("curl")
+    if not curl:
+        pytest.skip("no curl")
+    admin = (reached.data_dir / "admin.token").read_text().strip()
+    lines = tmp_path / "lines"
+    lines.write_text("".join(f"m,a=b v={n} {n}\n" for n in range(1, 400_001)))
+    command = [curl, "-s", "--http2", "--cacert", str(reached.authority), "-H", f"Authorization: Bearer {admin}", "-w", "%{http_version} %{http_code}",
+               "--data-binary", f"@{lines}", f"{reached.secure_url}/write"]
+    sent = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert sent.stdout == "2 204", sent
+    # Who is refused before all of a body is sent may be a client that loses the answer; one of HTTP/1.1 has it.
+    command = [*command[:2], "--http1.1", *command[3:6], "Authorization: Bearer oribi_" + "x" * 24, *command[7:]]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert refused.stdout.endswith("401"), refused
+    rows = requests.get(f"{reached.secure_url}/api/v1/query?table=m&select=count(*)", timeout=60, headers={"Authorization": f"Bearer {admin}"},
+                        verify=str(reached.authority)).json()["rows"]
+    assert rows[0][-1] == 400_000
+
+
+def test_no_request_fails_while_certificates_change(reached):
+    """Each one with a handshake of its own, while the certificate is read again and again."""
+    context = ssl.create_default_context(cafile=reached.authority)
+    for at in range(200):
+        if at % 5 == 0:
+            reached.process.send_signal(1)
+        with socket.create_connection(("127.0.0.1", reached.http_port), timeout=30) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as secured:
+                secured.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                assert secured.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    assert "the certificate was read again" in reached.log.read_text()

@@ -137,6 +137,19 @@ impl PeersView {
         self.state().map_or(0, |state| state.node.health().catalog_index)
     }
 
+    /// The other nodes that have not said yet that they know the catalog as of this change.
+    pub fn behind(&self, change: u64) -> Vec<NodeId> {
+        let Some(state) = self.state() else { return Vec::new() };
+        let (catalog, own) = (state.node.catalog(), state.node.identity().node);
+        let others =
+            catalog.nodes().filter(|(id, record)| *id != own && record.state != NodeState::Removed);
+        let has_said = |view: &Liveness, id| {
+            view.health(id).is_some_and(|health| health.catalog_index >= change)
+        };
+        let ids: Vec<NodeId> = others.map(|(id, _)| id).collect();
+        state.watch.view(|view| ids.iter().copied().filter(|id| !has_said(view, *id)).collect())
+    }
+
     /// Who elects the leader of the catalog.
     pub fn catalog_voters(&self) -> Vec<NodeId> {
         let replica = self.0.upgrade().and_then(|state| state.catalog());

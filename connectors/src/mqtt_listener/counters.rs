@@ -26,6 +26,10 @@ pub struct Counters {
     pub waiting: AtomicU64,
     /// Connections and sessions that ended to give their memory back.
     pub evicted: AtomicU64,
+    /// Handshakes of TLS that were done.
+    pub handshakes: AtomicU64,
+    /// Handshakes of TLS that failed.
+    pub failed_handshakes: AtomicU64,
     /// Messages stored and acked.
     pub acks: AtomicU64,
     /// Sum over them of the time from the start of their batch to its end, µs.

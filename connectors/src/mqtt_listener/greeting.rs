@@ -3,6 +3,7 @@
 use super::{
     common::{Caller, Common},
     connect::{self, BadConnect, Connect},
+    counters::Counters,
     frame, input,
     ledger::{Account, FREE_BYTES, Owner},
     live::Live,
@@ -10,7 +11,10 @@ use super::{
     wire::Wire,
 };
 use oribi_access::{Access, Denied, Presented, TopicRules, admit};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::time::timeout;
 
 /// Bytes of a CONNECT at most, its will and its password included.
@@ -64,7 +68,12 @@ async fn receive(
         Caller::Plain(socket) => Wire::Plain(socket),
         Caller::Secured(socket, acceptor) => tokio::select! {
             // What is no handshake is told by an alert, as far as the peer reads it.
-            secured = acceptor.accept(socket) => Wire::secured(secured.ok()?),
+            secured = acceptor.accept(socket) => {
+                let Counters { handshakes, failed_handshakes, .. } = &*common.counters;
+                let counter = if secured.is_ok() { handshakes } else { failed_handshakes };
+                counter.fetch_add(1, Ordering::Relaxed);
+                Wire::secured(secured.ok()?)
+            }
             () = live.waker.wake.notified() => return None,
         },
     };

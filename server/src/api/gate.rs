@@ -1,7 +1,7 @@
 //! Who asks, told before anything of a request's body is read.
 
 use super::{
-    problem,
+    kept_open, problem,
     rights::{self, Right},
 };
 use crate::{auth::Keyring, config::TokenMode};
@@ -11,7 +11,9 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use oribi_access::{Access, Denied, Doorkeeper, Given, admit, from_header, from_parameter};
+use oribi_access::{
+    Access, BadSecret, Denied, Doorkeeper, Given, admit, from_header, from_parameter,
+};
 use oribi_model::params::pairs;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
@@ -81,8 +83,13 @@ pub(super) async fn gate(
     }
     let given = match given(&request) {
         Ok(given) => given,
-        Err(detail) => {
+        Err(Unclear::Several(detail)) => {
+            let detail = detail.to_owned();
             return problem::refuse(request.uri(), StatusCode::BAD_REQUEST, "invalid", detail);
+        }
+        Err(Unclear::Malformed) => {
+            let (uri, asker) = (request.uri().clone(), Asker::of(&request));
+            return gate.refuse(&uri, asker, Denied::Bad(BadSecret::Malformed)).await;
         }
     };
     let access = match admit(gate.keyring.as_ref(), given.presented()).await {
@@ -106,7 +113,7 @@ pub(super) async fn gate(
     let mut answer = match checked {
         Ok(()) => {
             request.extensions_mut().insert(access.clone());
-            next.run(request).await
+            kept_open::watched(next.run(request).await, &gate.keyring, access.clone())
         }
         Err(needs) => problem::forbidden(&uri, &needs),
     };
@@ -117,21 +124,27 @@ pub(super) async fn gate(
     answer
 }
 
+/// Why it is not clear what a request shows.
+enum Unclear {
+    /// More than one thing.
+    Several(&'static str),
+    /// What cannot be a token.
+    Malformed,
+}
+
 /// What a request shows.
-///
-/// # Errors
-/// More than one thing, or what cannot be read.
-fn given(request: &Request) -> Result<Given, String> {
+fn given(request: &Request) -> Result<Given, Unclear> {
     let mut headers = request.headers().get_all(header::AUTHORIZATION).iter();
     let header = headers.next().map(|value| from_header(value.as_bytes()));
     if headers.next().is_some() {
-        return Err("two Authorization headers; expected one".into());
+        return Err(Unclear::Several("two Authorization headers; expected one"));
     }
-    let header = header.transpose().map_err(|wrong| wrong.to_string())?;
+    let header = header.transpose().map_err(|_| Unclear::Malformed)?;
     let parameter = from_parameter(password(request.uri()).as_deref());
     match header {
         Some(header) if !parameter.is_nothing() && header != parameter => {
-            Err("the Authorization header and the parameter p differ; expected one".into())
+            let differ = "the Authorization header and the parameter p differ; expected one";
+            Err(Unclear::Several(differ))
         }
         Some(header) => Ok(header),
         None => Ok(parameter),

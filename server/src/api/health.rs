@@ -1,6 +1,7 @@
 //! `/health`, in the shape that InfluxDB's clients read.
 
 use super::{Admin, cluster::counts};
+use crate::config::TokenMode;
 use axum::{
     Json,
     extract::State,
@@ -51,10 +52,18 @@ pub(super) struct Check {
 )]
 pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
     let mut troubles = admin.node.troubles();
+    if admin.keyring.mode() == TokenMode::On {
+        // Anybody may ask, and files of the machine are nobody's affair.
+        troubles.iter_mut().for_each(|trouble| trouble.message = without_paths(&trouble.message));
+    }
     let refused = troubles.iter().find(|trouble| trouble.name == "disk").cloned();
     troubles.extend(of_cluster(&admin));
     match (admin.node.failure(), refused) {
         (Some(reason), _) => {
+            let reason = match admin.keyring.mode() {
+                TokenMode::On => without_paths(&reason),
+                TokenMode::Off => reason,
+            };
             let message = format!("a disk failure stopped the writes: {reason}");
             answer(StatusCode::SERVICE_UNAVAILABLE, message, troubles)
         }
@@ -68,6 +77,15 @@ pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
         }
         (None, None) => answer(StatusCode::OK, "ready for queries and writes".into(), troubles),
     }
+}
+
+/// A text with no word that is a path of a file.
+fn without_paths(text: &str) -> String {
+    let word = |word: &str| {
+        let bare = word.trim_start_matches(['"', '(', '\'']);
+        if bare.starts_with('/') && bare.len() > 1 { "a file".to_owned() } else { word.to_owned() }
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// What this node knows of others that is not well: its own state does not change by it.
@@ -145,4 +163,16 @@ fn answer(status: StatusCode, message: String, troubles: Vec<Trouble>) -> Respon
         answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_paths;
+
+    #[test]
+    fn paths_are_not_told() {
+        let text = "cannot write /var/lib/oribi/log/3: no space (\"/x/y\") and/or 3/4 of it";
+        let told = "cannot write a file no space a file and/or 3/4 of it";
+        assert_eq!(without_paths(text), told);
+    }
 }

@@ -17,9 +17,10 @@ use axum::{
 };
 use oribi_access::{ANONYMOUS, Access, Previous, Rights, Secret, Token};
 use oribi_cluster::{Change, NodeState};
+use oribi_model::NodeId;
 use oribi_query::http::Problem;
 use request::{New, Patch, Rotation};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use view::{Me, Revoked, TokenList, TokenView};
 
 /// Tokens of one page of a list.
@@ -222,10 +223,25 @@ pub(super) async fn revoke(
     let catalog = admin.node.change(Change::RevokeToken { name: name.clone() }).await?;
     let by = access.name().unwrap_or("nobody");
     tracing::info!(token = name, by, "a token was revoked");
-    let own = admin.node.identity().node;
-    let up = catalog.nodes().filter(|(_, record)| record.state != NodeState::Removed);
-    let others: Vec<u32> = up.map(|(id, _)| id).filter(|id| *id != own).map(|id| id.0).collect();
-    Ok(Json(Revoked::of(others)))
+    let present = catalog.nodes().filter(|(_, record)| record.state != NodeState::Removed);
+    let nodes = present.count().max(1);
+    Ok(Json(Revoked::of(nodes, &told(&admin).await)))
+}
+
+/// Waits a moment for the others to know the catalog as it is here; who does not, so far.
+async fn told(admin: &Admin) -> Vec<NodeId> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    const TRIES: usize = 20;
+    let change = admin.peers.catalog_applied();
+    let mut behind = admin.peers.behind(change);
+    for _ in 0..TRIES {
+        if behind.is_empty() {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        behind = admin.peers.behind(change);
+    }
+    behind
 }
 
 async fn change(admin: &Admin, token: Token) -> Result<Arc<Token>> {

@@ -6,11 +6,11 @@ use oribi_access::{
     ADMIN_FILE, ANONYMOUS, Access, Denied, Digest, Doorkeeper, LastDenied, Passport, Presented,
     Rights, Token, Usage,
 };
-use oribi_cluster::Node;
+use oribi_cluster::{Catalog, Node};
 use oribi_model::Clock;
 use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     pin::Pin,
     sync::{
@@ -152,6 +152,7 @@ impl Keyring {
                 self.next_end_ns.store(ends.min().unwrap_or(i64::MAX), Ordering::Relaxed);
                 self.ended.fetch_add(u64::from(is_over), Ordering::AcqRel);
                 epoch = Some(catalog.token_epoch());
+                self.forget_gone(&catalog);
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
@@ -173,6 +174,19 @@ impl Keyring {
         }
     }
 
+    /// The token of who shows none.
+    fn anonymous(&self) -> Result<Arc<Token>, Denied> {
+        let (catalog, now_ns) = (self.node.catalog(), self.clock.now_ns());
+        let token = catalog.token(ANONYMOUS).filter(|token| !token.has_expired(now_ns));
+        token.cloned().ok_or(Denied::Missing)
+    }
+
+    /// Forgets what was counted of tokens that are gone.
+    fn forget_gone(&self, catalog: &Catalog) {
+        let ids: HashSet<u64> = catalog.tokens().map(|token| token.id).collect();
+        self.usages.lock().retain(|id, _| *id == self.admin.id || ids.contains(id));
+    }
+
     fn pass(&self, token: Arc<Token>, shown: Option<Digest>) -> Access {
         let usage = self.usage(token.id);
         usage.used(self.clock.now_ns());
@@ -186,8 +200,7 @@ impl Doorkeeper for Keyring {
             return Ok(Access::Open);
         }
         let Presented::Secret(text) = shown else {
-            let token = self.node.catalog().token(ANONYMOUS).cloned().ok_or(Denied::Missing)?;
-            return Ok(self.pass(token, None));
+            return Ok(self.pass(self.anonymous()?, None));
         };
         let digest = Digest::of_shown(text)?;
         Ok(self.pass(self.find(&digest)?, Some(digest)))
@@ -209,7 +222,7 @@ impl Doorkeeper for Keyring {
         let Access::Of(passport) = access else { return self.mode == TokenMode::Off };
         let now = match &passport.shown {
             Some(digest) => self.find(digest),
-            None => self.node.catalog().token(ANONYMOUS).cloned().ok_or(Denied::Missing),
+            None => self.anonymous(),
         };
         now.is_ok_and(|now| now.id == passport.token.id && now.rights == passport.token.rights)
     }

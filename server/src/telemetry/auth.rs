@@ -3,8 +3,9 @@
 use super::page::Page;
 use crate::{auth::Keyring, tls::TlsState};
 use oribi_cluster::Node;
+use oribi_connectors::mqtt_listener::Counters;
 use prometheus_client::encoding::EncodeLabelSet;
-use std::fmt;
+use std::{fmt, sync::atomic::Ordering};
 
 /// Tokens that end within this time count as those that end soon, ns.
 const SOON_NS: i64 = 14 * 86_400_000_000_000;
@@ -21,11 +22,13 @@ struct ResultLabels {
 }
 
 /// Writes the figures of TLS.
-pub(super) fn encode_tls(tls: &TlsState, page: &mut Page<'_>) -> fmt::Result {
+pub(super) fn encode_tls(tls: &TlsState, mqtt: &Counters, page: &mut Page<'_>) -> fmt::Result {
     let [done, failed, reload_failures] = tls.counts();
+    let done = done + mqtt.handshakes.load(Ordering::Relaxed);
+    let failed = failed + mqtt.failed_handshakes.load(Ordering::Relaxed);
     let handshakes = [("done", done), ("failed", failed)].into_iter();
     let handshakes = handshakes.map(|(result, count)| (ResultLabels { result }, count));
-    page.counters("oribi_tls_handshakes", "Handshakes of HTTP clients", handshakes)?;
+    page.counters("oribi_tls_handshakes", "Handshakes of clients", handshakes)?;
     let help = "Certificates that could not be read again";
     page.counter("oribi_tls_reload_failures", help, reload_failures)?;
     let expires_s = tls.expires_s().and_then(|end| u64::try_from(end).ok()).unwrap_or(0);

@@ -180,7 +180,7 @@ impl Collector for Sources {
         self.doors(&mut page)?;
         auth::encode(&self.keyring, &self.node, &mut page)?;
         if let Some(tls) = &self.tls {
-            auth::encode_tls(tls, &mut page)?;
+            auth::encode_tls(tls, &self.mqtt, &mut page)?;
         }
         connectors::encode(&self.connectors.list(), &mut page)?;
         page.gauge("process_resident_memory_bytes", "Memory held", resident_bytes().unwrap_or(0))?;

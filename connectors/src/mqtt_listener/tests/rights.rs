@@ -222,3 +222,45 @@ async fn a_token_taken_back_ends_its_connections_and_its_will() {
     assert_eq!(rows, 1);
     door.close().await;
 }
+
+#[tokio::test]
+async fn aliases_oversize_and_qos_2_are_judged_alike() {
+    let (memory, keeper) = (Memory::open(), Arc::new(Keeper::default()));
+    keeper.add("dev7", writes("sensors", &["sensors/+/%u"]));
+    let plain = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let doors = Doors { plain, tls: None, keeper: keeper.clone() };
+    let (shutdown, ingest, reads) = (CancellationToken::new(), memory.clone(), memory.clone());
+    let options = MqttListenerOptions { packet_bytes_max: 1_024, ..Default::default() };
+    let listener = MqttListener::start(doors, options, ingest, reads, arrival(), shutdown.clone());
+    let door = Door { listener: listener.unwrap(), shutdown };
+    let mut stream = greeted(&door, true, "c", "dev7").await;
+    // Alias 1 stands for the topic that is allowed, alias 2 for one that is not.
+    let alias = |at: u8| [3, 35, 0, at];
+    let send = |id, topic: &str, at| publish_with(1, id, topic, &alias(at), b"{\"t\":1}");
+    let packets = [
+        send(1, "sensors/s/dev7", 1),
+        send(2, "", 1),
+        send(3, "sensors/s/dev8", 2),
+        send(4, "", 2),
+        publish_with(1, 5, "sensors/s/dev8", &[0], &[b'x'; 2_000]),
+        publish_with(2, 6, "sensors/s/dev8", &[0], b"{\"t\":1}"),
+        // The id of a message that was refused is free again.
+        publish_with(2, 6, "sensors/s/dev7", &[0], b"{\"t\":1}"),
+    ];
+    stream.write_all(&packets.concat()).await.unwrap();
+    for expected in [
+        &[0x40, 2, 0, 1][..],
+        &[0x40, 2, 0, 2],
+        &[0x40, 3, 0, 3, 0x87],
+        &[0x40, 3, 0, 4, 0x87],
+        &[0x40, 3, 0, 5, 0x87],
+        &[0x50, 3, 0, 6, 0x87],
+        &[0x50, 2, 0, 6],
+    ] {
+        assert_eq!(read(&mut stream).await, expected);
+    }
+    let written: Vec<String> =
+        memory.written.lock().iter().map(|points| points.table.to_string()).collect();
+    assert!(written.iter().all(|table| table == "sensors"), "{written:?}");
+    door.close().await;
+}

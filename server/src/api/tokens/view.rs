@@ -3,6 +3,7 @@
 use crate::auth::Keyring;
 use jiff::Timestamp;
 use oribi_access::{Access, Grant, Secret, Token};
+use oribi_model::NodeId;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
 use utoipa::ToSchema;
@@ -161,8 +162,9 @@ impl Me {
 }
 
 impl Revoked {
-    /// Known here, and to these others by and by.
-    pub(super) fn of(waiting: Vec<u32>) -> Revoked {
-        Revoked { nodes: waiting.len() + 1, confirmed: 1, waiting }
+    /// Known to all of so many nodes but these.
+    pub(super) fn of(nodes: usize, behind: &[NodeId]) -> Revoked {
+        let waiting: Vec<u32> = behind.iter().map(|node| node.0).collect();
+        Revoked { nodes, confirmed: nodes.saturating_sub(waiting.len()), waiting }
     }
 }
