@@ -5,6 +5,8 @@ import struct
 
 import pytest
 import requests
+from cluster import Member
+from conftest import wait_for
 
 PREFACE = b"ORIBINET"
 HELLO, PING, APPEND, UNKNOWN = 1, 2, 5, 99
@@ -13,6 +15,8 @@ RAFT = 2
 NO_REPLICA, WRONG_REPLICA, UNKNOWN_KIND = 2, 1, 3
 STRANGER = 77
 """A node that nobody knows."""
+ABSENT = 2
+"""One that is known and not there."""
 
 
 def crc32c(data):
@@ -29,7 +33,7 @@ def frame(kind, body=b"", role=REQUEST, group=0, incarnation=0, request=0):
     return struct.pack("<I", len(inner) + 4) + inner + struct.pack("<I", crc32c(inner))
 
 
-def hello(cluster, node=STRANGER, protocol=(1, 1), boot=1, channel=RAFT, for_node=1):
+def hello(cluster, node=ABSENT, protocol=(1, 1), boot=1, channel=RAFT, for_node=1):
     body = struct.pack("<HH", *protocol) + cluster.to_bytes(16, "little")
     return PREFACE + frame(HELLO, body + struct.pack("<IQBI", node, boot, channel, for_node))
 
@@ -84,7 +88,23 @@ class Caller:
 
 
 @pytest.fixture
-def node(oribi):
+def node(tmp_path):
+    oribi = Member(tmp_path / "1")
+    absent = None
+    try:
+        oribi.start()
+        absent = Member(tmp_path / "2", [oribi.address]).start()
+        wait_for(lambda: oribi.nodes_up() == [1, ABSENT], "the other node")
+        absent.kill()
+        wait_for(lambda: oribi.nodes_up() == [1], "the other node to be gone")
+        yield from watched(oribi)
+    finally:
+        for member in (oribi, absent):
+            if member:
+                member.close()
+
+
+def watched(oribi):
     assert oribi.write("m v=1i 1700000000000000000").status_code == 204
     before = state_of(oribi)
     yield oribi
@@ -132,6 +152,7 @@ def test_nodes_that_do_not_go_together_are_told_who_is_here_and_refused(node):
         hello(own, protocol=(9, 12)),
         hello(own, protocol=(0, 0)),
         hello(own, node=1),
+        hello(own, node=STRANGER),
         hello(own, for_node=2),
         hello(own, channel=9),
     ]:
