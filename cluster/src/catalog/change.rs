@@ -163,6 +163,12 @@ pub enum Change {
         /// The replica.
         member: MemberId,
     },
+    /// Leaves everything to one node: all others were removed, and it has one replica of each tablet,
+    /// its own, or an empty one where it had none. For a majority that is gone for good.
+    TakeOver {
+        /// Which node.
+        node: NodeId,
+    },
     /// Notes that a node was not heard of for a while: new tablets are founded elsewhere.
     NoteAway {
         /// Which node.

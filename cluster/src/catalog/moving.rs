@@ -111,6 +111,29 @@ impl Catalog {
         self.replace(tablet, replicas, moving);
     }
 
+    pub(super) fn take_over(&mut self, node: NodeId) -> Result<(), String> {
+        let others: Vec<NodeId> =
+            self.nodes().map(|(other, _)| other).filter(|other| *other != node).collect();
+        for other in others {
+            self.set_state(other, NodeState::Removed)?;
+        }
+        if self.node(node).is_some() {
+            self.set_state(node, NodeState::Up)?;
+        }
+        let tablets: Vec<TabletId> = self.tablets().map(|spec| spec.id).collect();
+        for tablet in tablets {
+            let mut last = self.last_incarnation(tablet);
+            let own = self.replica_on(tablet, node).unwrap_or_else(|| {
+                last = Incarnation(last.0 + 1);
+                MemberId { node, incarnation: last }
+            });
+            // Where it never began, it does so by itself.
+            let moving = Moving { last, leaving: BTreeSet::new(), is_founded: false };
+            self.replace(tablet, vec![own], moving);
+        }
+        Ok(())
+    }
+
     fn replace(&mut self, tablet: TabletId, replicas: Vec<MemberId>, moving: Moving) {
         let before = self.replicas_of(tablet).to_vec();
         self.index.count(&before, u32::wrapping_sub);

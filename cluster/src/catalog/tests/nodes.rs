@@ -170,6 +170,33 @@ fn a_replica_leaves_once_its_group_has_let_it_go_and_never_comes_back() {
 }
 
 #[test]
+fn one_node_takes_over_with_what_it_has() {
+    let catalog = create(&of_nodes(4), 0, 9);
+    let own = |tablet: TabletId| catalog.replica_on(tablet, NodeId(2));
+    let alone = apply(&catalog, &Change::TakeOver { node: NodeId(2) }).unwrap();
+    let states = alone.nodes().map(|(_, record)| record.state).collect::<Vec<_>>();
+    use NodeState::{Removed, Up};
+    assert_eq!(states, [Removed, Up, Removed, Removed]);
+    let (mut here, mut lost) = (0, 0);
+    for tablet in alone.tablets().map(|spec| spec.id) {
+        let [only] = alone.replicas_of(tablet) else { panic!("it has no others") };
+        match own(tablet) {
+            Some(kept) => {
+                here += 1;
+                assert_eq!(*only, kept);
+            }
+            None => {
+                lost += 1;
+                assert_eq!((only.node, only.incarnation.0), (NodeId(2), 1));
+            }
+        }
+        let birth = alone.assignment_of(tablet).birth_of(*only);
+        assert_eq!(birth, crate::Birth::Founds([*only].into()));
+    }
+    assert!(here > 0 && lost > 0);
+}
+
+#[test]
 fn new_tablets_are_not_founded_on_a_node_that_is_away() {
     let away = apply(&of_nodes(3), &Change::NoteAway { node: NodeId(2) }).unwrap();
     let catalog = create(&away, 0, 9);
