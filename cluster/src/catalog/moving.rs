@@ -16,6 +16,9 @@ pub(super) struct Moving {
     leaving: BTreeSet<MemberId>,
     /// Whether the replica that founded the group is gone: nobody founds it again.
     is_founded: bool,
+    /// Whether those that are to stay may not all be voters yet, or others still are.
+    #[serde(default)]
+    is_unsettled: bool,
 }
 
 impl Catalog {
@@ -36,10 +39,15 @@ impl Catalog {
         self.moving.get(&tablet).map(|moving| moving.leaving.clone()).unwrap_or_default()
     }
 
-    /// Tablets of which some replica is to leave, by id.
-    pub fn tablets_left(&self) -> impl Iterator<Item = TabletId> {
-        let left = self.moving.iter().filter(|(_, moving)| !moving.leaving.is_empty());
-        left.map(|(tablet, _)| *tablet)
+    /// Whether the voters of a tablet's group are those that are to stay, as its leader has said.
+    pub fn is_settled(&self, tablet: TabletId) -> bool {
+        self.moving.get(&tablet).is_none_or(|moving| !moving.is_unsettled)
+    }
+
+    /// Tablets whose replicas move, by id.
+    pub fn tablets_moving(&self) -> impl Iterator<Item = TabletId> {
+        let moving = self.moving.iter().filter(|(_, moving)| moving.is_unsettled);
+        moving.map(|(tablet, _)| *tablet)
     }
 
     /// The greatest incarnation that any replica of a tablet was ever given.
@@ -95,8 +103,20 @@ impl Catalog {
         if moving.leaving.len() == replicas.len() {
             return Err(format!("tablet {tablet} would have no replica"));
         }
+        moving.is_unsettled = true;
         self.replace(tablet, replicas, moving.clone());
         Ok(())
+    }
+
+    pub(super) fn settle_replicas(&mut self, tablet: TabletId, members: &[MemberId]) {
+        let Some(moving) = self.moving.get(&tablet) else { return };
+        // What began meanwhile goes on.
+        let is_same = self.replicas_of(tablet).iter().collect::<BTreeSet<_>>()
+            == members.iter().collect::<BTreeSet<_>>();
+        if moving.leaving.is_empty() && is_same {
+            let settled = Moving { is_unsettled: false, ..Moving::clone(moving) };
+            self.moving.insert_mut(tablet, Arc::new(settled));
+        }
     }
 
     pub(super) fn forget_replica(&mut self, tablet: TabletId, member: MemberId) {
@@ -128,7 +148,7 @@ impl Catalog {
                 MemberId { node, incarnation: last }
             });
             // Where it never began, it does so by itself.
-            let moving = Moving { last, leaving: BTreeSet::new(), is_founded: false };
+            let moving = Moving { last, ..Moving::default() };
             self.replace(tablet, vec![own], moving);
         }
         Ok(())

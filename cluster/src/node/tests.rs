@@ -257,6 +257,7 @@ async fn drops_deletes_and_retention_take_rows_away() {
 mod faults;
 mod identity;
 mod model;
+mod moved;
 mod repairs;
 mod service;
 mod several;

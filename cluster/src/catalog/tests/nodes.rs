@@ -136,7 +136,7 @@ fn a_replica_leaves_once_its_group_has_let_it_go_and_never_comes_back() {
 
     let moving = apply(&three, &go(&[first], &[4])).unwrap();
     assert_eq!(moving.leaving(tablet), [first].into());
-    assert_eq!(moving.tablets_left().collect::<Vec<_>>(), [tablet]);
+    assert_eq!(moving.tablets_moving().collect::<Vec<_>>(), [tablet]);
     assert_eq!(moving.replicas_of(tablet).len(), 4);
     assert_eq!(moving.staying(tablet).last(), Some(&member(4, 1)));
     assert_eq!(moving.replica_on(tablet, first.node), Some(first), "it votes yet");
@@ -145,6 +145,13 @@ fn a_replica_leaves_once_its_group_has_let_it_go_and_never_comes_back() {
     assert_eq!(gone.replica_on(tablet, first.node), None);
     assert_eq!(gone.replicas_of(tablet), gone.staying(tablet));
     assert_eq!(apply(&gone, &forget(first)).unwrap(), gone);
+    let settle =
+        |members: &[MemberId]| Change::SettleReplicas { tablet, members: members.to_vec() };
+    let members = gone.replicas_of(tablet);
+    assert_eq!(apply(&gone, &settle(&members[1..])).unwrap(), gone, "that is not all");
+    assert_eq!(apply(&moving, &settle(moving.replicas_of(tablet))).unwrap(), moving);
+    let settled = apply(&gone, &settle(members)).unwrap();
+    assert!(settled.is_settled(tablet) && !gone.is_settled(tablet) && three.is_settled(tablet));
     // Nobody founds the group again, whoever is listed first.
     let next = gone.replicas_of(tablet)[0];
     assert_eq!(gone.assignment_of(tablet).birth_of(next), crate::Birth::Joins);
