@@ -19,6 +19,7 @@ mod partition;
 mod peering;
 mod placement;
 mod planted;
+mod recover;
 mod repair;
 mod replica;
 mod restore;
@@ -48,6 +49,7 @@ pub use node::{
 pub use peering::{
     MovePhase, MoveView, NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView,
 };
+pub use recover::{Recovered, recover};
 pub use repair::repair;
 pub use replica::{Members, Replica};
 pub use restore::Restore;

@@ -1,8 +1,8 @@
 //! A node: its log, its catalog, and the tablets it hosts.
 
 mod around;
-mod backup;
 mod arrivals;
+mod backup;
 mod catalog_machine;
 mod changes;
 mod compaction;

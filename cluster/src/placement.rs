@@ -35,6 +35,8 @@ pub(crate) struct Placed {
     pub(crate) staying: Vec<MemberId>,
     /// Replicas that are to leave, and are members yet.
     pub(crate) leaving: BTreeSet<MemberId>,
+    /// Whether all that stay vote as far as they may, and nobody else does.
+    pub(crate) is_settled: bool,
     /// Those of the staying ones that lack much of what their leader has.
     pub(crate) behind: BTreeSet<MemberId>,
     /// Who leads it.
@@ -227,7 +229,7 @@ impl Scene {
 impl Placed {
     /// Whether something of it is on its way.
     fn is_moving(&self) -> bool {
-        !self.leaving.is_empty() || !self.behind.is_empty()
+        !self.is_settled || !self.leaving.is_empty() || !self.behind.is_empty()
     }
 
     fn stays_on(&self, node: NodeId) -> bool {

@@ -3,6 +3,7 @@
 //! A replica without writes runs no consensus instance: it is recovered from the log, can be read
 //! and flushed, and starts an instance with its first write. One that was closed never runs again.
 
+mod alone;
 mod applied;
 mod config;
 mod copies;

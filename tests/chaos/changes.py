@@ -79,9 +79,9 @@ class Changes:
             is_down = self.chance.random() < 0.5
             if is_down:
                 node.kill()
-            segments = sorted(node.data_dir.glob("tablets/*/*.seg"))
+            segments = [path for path in node.data_dir.glob("tablets/*/*.seg") if path.parent.name.isdigit()]
             known = set(node.data_dir.glob("tablets/*.damaged-*"))
-            path = self.chance.choice(segments) if segments else None
+            path = self.chance.choice(sorted(segments)) if segments else None
             if path:
                 try:
                     flip(path, self.chance.random(), self.chance.randrange(8))

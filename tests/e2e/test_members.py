@@ -42,9 +42,9 @@ def together(members, count):
 class Load:
     """Writes numbered rows through nodes in turn until it is ended, and keeps what was acked."""
 
-    def __init__(self, nodes, table=TABLE):
+    def __init__(self, nodes, table=TABLE, first=0):
         self.nodes, self.table = list(nodes), table
-        self.sent, self.acked = 0, set()
+        self.sent, self.acked = first, set()
         self.ending = threading.Event()
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
@@ -241,3 +241,38 @@ def test_the_number_of_replicas_changes_under_load(members):
         load.end()
     for node in nodes:
         load.judge(node)
+
+
+def test_one_node_goes_on_where_the_others_are_gone_for_good(members):
+    nodes, load = prepared(members, 3)
+    try:
+        wait_for(lambda: all_well(nodes[0], TABLE, 3), "three replicas of each tablet", 60)
+        load.more()
+    finally:
+        load.end()
+    wait_for(lambda: all_well(nodes[0], TABLE, 3), "all to have all", 60)
+    left, old = nodes[2], nodes[1]
+    cluster = left.cluster()["cluster_id"]
+    for node in nodes:
+        node.kill()
+    left.start()
+    assert left.write(f"{TABLE},host=a v=1i 1700000000", precision="s").status_code == 503
+    left.stop()
+    recover = ["recover", str(left.data_dir)]
+    assert cli(left, *recover).returncode != 0, "a loss has to be accepted"
+    done = cli(left, *recover, "--accept-loss")
+    assert done.returncode == 0 and "only node" in done.stdout and "LOST" not in done.stdout, done
+    left.start()
+    assert left.cluster()["cluster_id"] != cluster
+    load.judge(left)
+    # Those of the cluster that was are strangers now.
+    old.config.write_text(f'[cluster]\njoin = "{left.address}"\n')
+    old.start(wait=False)
+    assert old.process.wait(60) != 0 and cluster in old.log.read_text()
+    new = [members(number, [left.address]).start() for number in (4, 5)]
+    wait_for(lambda: all_well(left, TABLE, 3), "three replicas of each tablet", 60)
+    load = Load([left, *new], first=1_000_000)
+    load.more()
+    load.end()
+    for node in [left, *new]:
+        assert node.sql(f"SELECT count(*) AS n FROM {TABLE} WHERE v >= 1000000")[0]["n"] >= len(load.acked)

@@ -45,6 +45,8 @@ impl Catalog {
             Change::AssignReplicas { tablet, replicas } => next.assign(*tablet, replicas)?,
             Change::MoveReplicas { tablet, from, to } => next.move_replicas(*tablet, from, to)?,
             Change::ForgetReplica { tablet, member } => next.forget_replica(*tablet, *member),
+            Change::SettleReplicas { tablet, members } => next.settle_replicas(*tablet, members),
+            Change::TakeOver { node } => next.take_over(*node)?,
             Change::NoteAway { node } => next.note_reach(*node, Reach::Away)?,
             Change::NoteBack { node } => next.note_reach(*node, Reach::Heard)?,
             Change::SkipTablets { upto } => next.last_tablet = next.last_tablet.max(*upto),

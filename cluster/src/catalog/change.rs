@@ -183,6 +183,20 @@ pub enum Change {
         /// The replica.
         member: MemberId,
     },
+    /// Notes that the group of a tablet has these replicas as its members and no others, and as many
+    /// of them as may be vote. To be said only once the group has committed that.
+    SettleReplicas {
+        /// Which tablet.
+        tablet: TabletId,
+        /// All of them.
+        members: Vec<MemberId>,
+    },
+    /// Leaves everything to one node: all others were removed, and it has one replica of each tablet,
+    /// its own, or an empty one where it had none. For a majority that is gone for good.
+    TakeOver {
+        /// Which node.
+        node: NodeId,
+    },
     /// Notes that a node was not heard of for a while: new tablets are founded elsewhere.
     NoteAway {
         /// Which node.

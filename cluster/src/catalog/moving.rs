@@ -16,6 +16,9 @@ pub(super) struct Moving {
     leaving: BTreeSet<MemberId>,
     /// Whether the replica that founded the group is gone: nobody founds it again.
     is_founded: bool,
+    /// Whether those that are to stay may not all be voters yet, or others still are.
+    #[serde(default)]
+    is_unsettled: bool,
 }
 
 impl Catalog {
@@ -36,10 +39,15 @@ impl Catalog {
         self.moving.get(&tablet).map(|moving| moving.leaving.clone()).unwrap_or_default()
     }
 
-    /// Tablets of which some replica is to leave, by id.
-    pub fn tablets_left(&self) -> impl Iterator<Item = TabletId> {
-        let left = self.moving.iter().filter(|(_, moving)| !moving.leaving.is_empty());
-        left.map(|(tablet, _)| *tablet)
+    /// Whether the voters of a tablet's group are those that are to stay, as its leader has said.
+    pub fn is_settled(&self, tablet: TabletId) -> bool {
+        self.moving.get(&tablet).is_none_or(|moving| !moving.is_unsettled)
+    }
+
+    /// Tablets whose replicas move, by id.
+    pub fn tablets_moving(&self) -> impl Iterator<Item = TabletId> {
+        let moving = self.moving.iter().filter(|(_, moving)| moving.is_unsettled);
+        moving.map(|(tablet, _)| *tablet)
     }
 
     /// The greatest incarnation that any replica of a tablet was ever given.
@@ -95,8 +103,20 @@ impl Catalog {
         if moving.leaving.len() == replicas.len() {
             return Err(format!("tablet {tablet} would have no replica"));
         }
+        moving.is_unsettled = true;
         self.replace(tablet, replicas, moving.clone());
         Ok(())
+    }
+
+    pub(super) fn settle_replicas(&mut self, tablet: TabletId, members: &[MemberId]) {
+        let Some(moving) = self.moving.get(&tablet) else { return };
+        // What began meanwhile goes on.
+        let is_same = self.replicas_of(tablet).iter().collect::<BTreeSet<_>>()
+            == members.iter().collect::<BTreeSet<_>>();
+        if moving.leaving.is_empty() && is_same {
+            let settled = Moving { is_unsettled: false, ..Moving::clone(moving) };
+            self.moving.insert_mut(tablet, Arc::new(settled));
+        }
     }
 
     pub(super) fn forget_replica(&mut self, tablet: TabletId, member: MemberId) {
@@ -109,6 +129,29 @@ impl Catalog {
         moving.is_founded |= replicas.first() == Some(&member);
         replicas.retain(|other| *other != member);
         self.replace(tablet, replicas, moving);
+    }
+
+    pub(super) fn take_over(&mut self, node: NodeId) -> Result<(), String> {
+        let others: Vec<NodeId> =
+            self.nodes().map(|(other, _)| other).filter(|other| *other != node).collect();
+        for other in others {
+            self.set_state(other, NodeState::Removed)?;
+        }
+        if self.node(node).is_some() {
+            self.set_state(node, NodeState::Up)?;
+        }
+        let tablets: Vec<TabletId> = self.tablets().map(|spec| spec.id).collect();
+        for tablet in tablets {
+            let mut last = self.last_incarnation(tablet);
+            let own = self.replica_on(tablet, node).unwrap_or_else(|| {
+                last = Incarnation(last.0 + 1);
+                MemberId { node, incarnation: last }
+            });
+            // Where it never began, it does so by itself.
+            let moving = Moving { last, ..Moving::default() };
+            self.replace(tablet, vec![own], moving);
+        }
+        Ok(())
     }
 
     fn replace(&mut self, tablet: TabletId, replicas: Vec<MemberId>, moving: Moving) {

@@ -57,6 +57,16 @@ impl DataDir {
         self.identity
     }
 
+    /// Makes it the directory of a node of a new cluster, from the next run on.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub(super) fn begin_cluster(&self, disk: &dyn Disk) -> Result<ClusterId> {
+        let identity = NodeIdentity { cluster: ClusterId(draw(disk)), ..self.identity };
+        write_identity(disk, &self.path, identity, Known::Nothing)?;
+        Ok(identity.cluster)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -20,22 +20,31 @@ const AGAIN: Duration = Duration::from_millis(20);
 
 /// Tablets that are gone and the nodes that had them, and who of those has let go.
 struct Dropped {
-    tablets: Vec<(TabletId, Vec<NodeId>)>,
+    tablets: Vec<Gone>,
     closed: BTreeSet<NodeId>,
+}
+
+/// A tablet that is gone.
+struct Gone {
+    tablet: TabletId,
+    /// Those that had it, or were about to.
+    nodes: Vec<NodeId>,
+    /// How many of these have to let go: where it is not known who voted, all.
+    needed: usize,
 }
 
 impl Dropped {
     fn nodes(&self) -> BTreeSet<NodeId> {
-        self.tablets.iter().flat_map(|(_, nodes)| nodes.iter().copied()).collect()
+        self.tablets.iter().flat_map(|gone| gone.nodes.iter().copied()).collect()
     }
 
-    /// A tablet of which no majority of the replicas is closed.
+    /// A tablet of which too few replicas are closed.
     fn open(&self) -> Option<TabletId> {
-        let is_open = |(_, nodes): &&(TabletId, Vec<NodeId>)| {
-            let closed = nodes.iter().filter(|node| self.closed.contains(node)).count();
-            closed <= nodes.len() / 2
+        let is_open = |gone: &&Gone| {
+            let closed = gone.nodes.iter().filter(|node| self.closed.contains(node)).count();
+            closed < gone.needed
         };
-        self.tablets.iter().find(is_open).map(|(tablet, _)| *tablet)
+        self.tablets.iter().find(is_open).map(|gone| gone.tablet)
     }
 }
 
@@ -80,7 +89,15 @@ impl Node {
             members.iter().map(|member| member.node).collect()
         };
         let gone = before.tablets().filter(|spec| catalog.tablet(spec.id).is_none());
-        let tablets = gone.map(|spec| (spec.id, nodes(spec.id))).collect();
+        let tablets = gone.map(|spec| {
+            let (tablet, nodes) = (spec.id, nodes(spec.id));
+            let needed = match before.is_settled(tablet) {
+                true => nodes.len() / 2 + 1,
+                false => nodes.len(),
+            };
+            Gone { tablet, nodes, needed }
+        });
+        let tablets = tablets.collect();
         Dropped { tablets, closed: BTreeSet::from([self.hosting.node]) }
     }
 

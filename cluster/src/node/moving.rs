@@ -5,14 +5,35 @@ use super::{
     hosting::{Broken, Moved, group_of},
     maintain::blocking,
 };
-use crate::Change;
-use oribi_model::NodeId;
+use crate::{Change, ClusterId, command::Command};
+use oribi_model::{NodeId, TabletId};
+use oribi_store::disk::Disk;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// How long a member may take to lead in the place of one that is damaged.
 const HAND_OVER_WAIT: Duration = Duration::from_millis(500);
 
 impl Node {
+    /// Leaves the groups of all replicas to this node alone, in its log; the catalog has `then` as its
+    /// next command. To be called only on a node that does nothing; blocks.
+    pub(crate) fn leave_alone(&self, then: Command) -> crate::Result<()> {
+        for hosted in self.hosting.all() {
+            hosted.replica.leave_alone(None)?;
+        }
+        self.catalog_replica.leave_alone(Some(then))
+    }
+
+    /// Whether this node has a replica of a tablet, and it can be read.
+    pub(crate) fn has_whole(&self, tablet: TabletId) -> bool {
+        self.hosting.get(tablet).is_some()
+    }
+
+    /// Makes this node one of a cluster of its own, from the next start on. Ends its log; blocks.
+    pub(crate) fn begin_cluster(&self, disk: &Arc<dyn Disk>) -> crate::Result<ClusterId> {
+        self.hosting.log.close();
+        self.hosting.dir.begin_cluster(&**disk)
+    }
+
     /// Lets go of replicas that were removed or that another one follows here.
     pub(super) async fn leave_moved(self: &Arc<Node>) {
         if !self.hosting.has_no_others() && self.hosting.has_misplaced(&self.catalog()) {

@@ -150,7 +150,9 @@ impl Node {
     /// The voters of a group that has several, as far as a replica here knows them, or else those that
     /// it is assigned to. A tablet that is gone counts as this node's, which will say so.
     pub(super) fn assignment(&self, group: GroupId) -> Assignment {
-        let known = self.replica(group).filter(|replica| replica.has_others());
+        // Who is left alone with the catalog need not be who founded it.
+        let may_count = |one: &Arc<Replica>| group == CATALOG_GROUP || one.has_others();
+        let known = self.replica(group).filter(may_count);
         let electors = known.map(|replica| replica.electors());
         let mut voters = electors.iter().flat_map(|electors| electors.members()).copied();
         match voters.next() {
@@ -177,8 +179,13 @@ impl Node {
     /// Whether this node has the only replica of a group.
     pub(super) fn is_alone(&self, group: GroupId) -> bool {
         self.hosting.has_no_others()
-            || (!self.replica(group).is_some_and(|replica| replica.has_others())
-                && self.hosting.is_alone(group))
+            || self.replica(group).map_or_else(
+                || self.hosting.is_alone(group),
+                |replica| {
+                    !replica.has_others()
+                        && (replica.is_sole_voter() || self.hosting.is_alone(group))
+                },
+            )
     }
 
     fn own_hint(&self, group: GroupId) -> Option<Hint> {

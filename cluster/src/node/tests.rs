@@ -258,6 +258,7 @@ mod backups;
 mod faults;
 mod identity;
 mod model;
+mod moved;
 mod repairs;
 mod service;
 mod several;

@@ -104,24 +104,32 @@ async fn take(state: &State, replica: Arc<Replica>, step: Step) {
     }
 }
 
-/// Tells the catalog which replicas that were to leave are no members any more. Whether there were
-/// any.
+/// Tells the catalog which replicas that were to leave are no members any more, and which groups have
+/// the members that they are to have. Whether there was anything to tell.
 async fn report_gone(state: &State, catalog: &Catalog) -> bool {
     let mut is_busy = false;
-    for tablet in catalog.tablets_left() {
+    for tablet in catalog.tablets_moving() {
         let Some(replica) = state.node.replica(GroupId(tablet.0)).filter(|one| may_lead(one))
         else {
             continue;
         };
         let members = replica.committed_members();
-        for member in catalog.leaving(tablet) {
-            if members.contains(&member) {
-                continue;
-            }
+        let leaving = catalog.leaving(tablet);
+        let gone = leaving.iter().filter(|member| !members.contains(**member));
+        let mut changes: Vec<Change> =
+            gone.map(|member| Change::ForgetReplica { tablet, member: *member }).collect();
+        let replicas = catalog.replicas_of(tablet);
+        let is_settled = members.is_settled
+            && members.learners.iter().chain(&members.voters).count() == replicas.len()
+            && replicas.iter().all(|member| members.contains(*member))
+            && members.voters.len() == odd(replicas.len(), replicas.len());
+        if leaving.is_empty() && is_settled {
+            changes.push(Change::SettleReplicas { tablet, members: replicas.to_vec() });
+        }
+        for change in changes {
             is_busy = true;
-            let change = Change::ForgetReplica { tablet, member };
             if let Err(error) = state.node.change(change).await {
-                tracing::debug!(tablet = tablet.0, %error, "not told yet that a replica has left");
+                tracing::debug!(tablet = tablet.0, %error, "not told yet how far a move is");
             }
         }
     }

@@ -110,6 +110,7 @@ impl State {
                 wish: self.wish(catalog, spec),
                 behind: staying.iter().copied().filter(|member| !is_there(member)).collect(),
                 leaving: catalog.leaving(tablet),
+                is_settled: catalog.is_settled(tablet),
                 leader: self.leader_of_tablet(spec, catalog, told),
                 staying,
             }
@@ -182,7 +183,7 @@ fn moves_of(tablet: TabletId, catalog: &Catalog, told: &Told) -> Vec<MoveView> {
         .staying(tablet)
         .into_iter()
         .filter(|member| member.incarnation.0 > 0)
-        .filter(|member| !leaving.is_empty() || !is_near(told, tablet, *member))
+        .filter(|_| !catalog.is_settled(tablet))
         .collect();
     let newest = coming.len().saturating_sub(leaving.len().max(1));
     let coming = if leaving.is_empty() { &coming[..] } else { &coming[newest..] };

@@ -16,6 +16,7 @@ fn placed(tablet: u64, wish: usize, nodes: &[u32]) -> Placed {
         wish,
         staying: nodes.iter().copied().map(member).collect(),
         leaving: BTreeSet::new(),
+        is_settled: true,
         behind: BTreeSet::new(),
         leader: nodes.first().copied().map(NodeId),
     }

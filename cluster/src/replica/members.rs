@@ -1,6 +1,10 @@
 //! Who belongs to a group, and how that changes.
 
-use super::{Replica, instance::Instance, types::TypeConfig};
+use super::{
+    Replica,
+    instance::Instance,
+    types::{StoredMembership, TypeConfig},
+};
 use crate::{Birth, Error, MemberId, Result};
 use openraft::{
     ChangeMembers, EmptyNode, async_runtime::WatchReceiver, errors::ClientWriteError,
@@ -39,6 +43,14 @@ impl Members {
     }
 }
 
+fn members_of(membership: &StoredMembership) -> Members {
+    let voters: BTreeSet<_> = membership.voter_ids().map(MemberId::from_u64).collect();
+    let all = membership.nodes().map(|(id, _)| MemberId::from_u64(*id));
+    let learners = all.filter(|member| !voters.contains(member)).collect();
+    let is_settled = membership.membership().get_joint_config().len() <= 1;
+    Members { voters, learners, is_settled }
+}
+
 impl Replica {
     /// Which replica it is.
     pub fn member(&self) -> MemberId {
@@ -52,12 +64,7 @@ impl Replica {
 
     /// The members as this replica knows them.
     pub fn members(&self) -> Members {
-        let newest = self.newest_membership();
-        let voters: BTreeSet<_> = newest.voter_ids().map(MemberId::from_u64).collect();
-        let all = newest.nodes().map(|(id, _)| MemberId::from_u64(*id));
-        let learners = all.filter(|member| !voters.contains(member)).collect();
-        let is_settled = newest.membership().get_joint_config().len() <= 1;
-        Members { voters, learners, is_settled }
+        members_of(&self.newest_membership())
     }
 
     /// Whether no change of voters is half done.
@@ -75,10 +82,9 @@ impl Replica {
         }
     }
 
-    /// The members, voters or not, by the newest membership that is committed and applied here.
-    pub fn committed_members(&self) -> BTreeSet<MemberId> {
-        let applied = self.applied.lock();
-        applied.membership.nodes().map(|(id, _)| MemberId::from_u64(*id)).collect()
+    /// The members by the newest membership that is committed and applied here.
+    pub fn committed_members(&self) -> Members {
+        members_of(&self.applied.lock().membership)
     }
 
     /// Whether it elects itself: it is the only voter, or founds the group alone.

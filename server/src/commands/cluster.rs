@@ -9,8 +9,15 @@ use super::{
 use crate::length;
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use oribi_model::SystemClock;
+use oribi_store::disk::RealDisk;
 use serde_json::{Value, json};
-use std::{process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 /// Flags of `oribi cluster`.
 #[derive(Debug, Args)]
@@ -43,6 +50,15 @@ enum Action {
         /// The node's id.
         id: u32,
     },
+    /// Begin a cluster anew from the directory of one stopped node, where a majority is gone for good.
+    Recover {
+        /// The data directory of a node that does not run.
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+        /// Rows that only the other nodes had are lost.
+        #[arg(long, required = true)]
+        accept_loss: bool,
+    },
     /// Have a node take its share again.
     Resume {
         /// The node's id.
@@ -71,8 +87,13 @@ pub(crate) struct TabletsArgs {
 /// # Errors
 /// A node that cannot be reached or refuses.
 pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
+    if let Action::Recover { dir, .. } = &args.action {
+        recover(dir)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let client = Client::new(&args.node)?;
     match args.action {
+        Action::Recover { .. } => {}
         Action::Nodes => {
             let cluster = client::json(client::accepted(client.get("/api/v1/cluster", &[])?)?)?;
             print(nodes(&cluster).as_bytes())?;
@@ -93,6 +114,24 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what became of it, and what is to be done with the others.
+fn recover(dir: &Path) -> Result<()> {
+    let (disk, clock) = (Arc::new(RealDisk), Arc::new(SystemClock));
+    let done = oribi_cluster::recover(dir, disk, clock)?;
+    let mut text = format!(
+        "{} is the only node of a new cluster now, {}, with {} tablets.\n\
+         Never start the other nodes of the old one on their data again: empty their directories and\n\
+         have them join this one.\n",
+        dir.display(),
+        done.cluster,
+        done.tablets
+    );
+    for tablet in done.lost {
+        text.push_str(&format!("LOST: tablet {tablet} with all its rows\n"));
+    }
+    print(text.as_bytes())
 }
 
 /// Asks again until the node has nothing, where that is waited for.

@@ -136,7 +136,7 @@ fn a_replica_leaves_once_its_group_has_let_it_go_and_never_comes_back() {
 
     let moving = apply(&three, &go(&[first], &[4])).unwrap();
     assert_eq!(moving.leaving(tablet), [first].into());
-    assert_eq!(moving.tablets_left().collect::<Vec<_>>(), [tablet]);
+    assert_eq!(moving.tablets_moving().collect::<Vec<_>>(), [tablet]);
     assert_eq!(moving.replicas_of(tablet).len(), 4);
     assert_eq!(moving.staying(tablet).last(), Some(&member(4, 1)));
     assert_eq!(moving.replica_on(tablet, first.node), Some(first), "it votes yet");
@@ -145,6 +145,13 @@ fn a_replica_leaves_once_its_group_has_let_it_go_and_never_comes_back() {
     assert_eq!(gone.replica_on(tablet, first.node), None);
     assert_eq!(gone.replicas_of(tablet), gone.staying(tablet));
     assert_eq!(apply(&gone, &forget(first)).unwrap(), gone);
+    let settle =
+        |members: &[MemberId]| Change::SettleReplicas { tablet, members: members.to_vec() };
+    let members = gone.replicas_of(tablet);
+    assert_eq!(apply(&gone, &settle(&members[1..])).unwrap(), gone, "that is not all");
+    assert_eq!(apply(&moving, &settle(moving.replicas_of(tablet))).unwrap(), moving);
+    let settled = apply(&gone, &settle(members)).unwrap();
+    assert!(settled.is_settled(tablet) && !gone.is_settled(tablet) && three.is_settled(tablet));
     // Nobody founds the group again, whoever is listed first.
     let next = gone.replicas_of(tablet)[0];
     assert_eq!(gone.assignment_of(tablet).birth_of(next), crate::Birth::Joins);
@@ -167,6 +174,33 @@ fn a_replica_leaves_once_its_group_has_let_it_go_and_never_comes_back() {
     }
     let all = three.replicas_of(tablet).to_vec();
     assert!(apply(&three, &go(&all, &[])).unwrap_err().contains("no replica"));
+}
+
+#[test]
+fn one_node_takes_over_with_what_it_has() {
+    let catalog = create(&of_nodes(4), 0, 9);
+    let own = |tablet: TabletId| catalog.replica_on(tablet, NodeId(2));
+    let alone = apply(&catalog, &Change::TakeOver { node: NodeId(2) }).unwrap();
+    let states = alone.nodes().map(|(_, record)| record.state).collect::<Vec<_>>();
+    use NodeState::{Removed, Up};
+    assert_eq!(states, [Removed, Up, Removed, Removed]);
+    let (mut here, mut lost) = (0, 0);
+    for tablet in alone.tablets().map(|spec| spec.id) {
+        let [only] = alone.replicas_of(tablet) else { panic!("it has no others") };
+        match own(tablet) {
+            Some(kept) => {
+                here += 1;
+                assert_eq!(*only, kept);
+            }
+            None => {
+                lost += 1;
+                assert_eq!((only.node, only.incarnation.0), (NodeId(2), 1));
+            }
+        }
+        let birth = alone.assignment_of(tablet).birth_of(*only);
+        assert_eq!(birth, crate::Birth::Founds([*only].into()));
+    }
+    assert!(here > 0 && lost > 0);
 }
 
 #[test]
