@@ -1,5 +1,11 @@
 //! What requests show, in every form that clients have.
 
+use base64::{
+    Engine,
+    alphabet::{STANDARD, URL_SAFE},
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+
 /// Something that a client showed, or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presented<'a> {
@@ -66,31 +72,13 @@ pub fn from_parameter(value: Option<&str>) -> Given {
     Given(value.map(|text| text.as_bytes().to_vec()))
 }
 
-/// RFC 4648, with or without padding at its end.
+/// RFC 4648 in either alphabet, with or without padding at its end.
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
-    let text = &text[..text.len() - padding];
-    if padding > 2 || text.len() % 4 == 1 {
-        return None;
-    }
-    let mut out = Vec::with_capacity(text.len() * 3 / 4);
-    for four in text.chunks(4) {
-        let mut bits = 0u32;
-        for byte in four {
-            let six = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' | b'-' => 62,
-                b'/' | b'_' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(six);
-        }
-        bits <<= 6 * (4 - four.len());
-        out.extend_from_slice(&bits.to_be_bytes()[1..four.len()]);
-    }
-    Some(out)
+    const CONFIG: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    const PLAIN: GeneralPurpose = GeneralPurpose::new(&STANDARD, CONFIG);
+    const FOR_URLS: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, CONFIG);
+    PLAIN.decode(text).or_else(|_| FOR_URLS.decode(text)).ok()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ impl Catalog {
     /// All of it but the nodes: every tablet is the first node's alone, and nobody runs a connector.
     /// Ids that were given are never given again.
     pub(crate) fn of_one_node(mut self, connectors: RestoredConnectors) -> Catalog {
-        (self.nodes, self.placements, self.seats) = Default::default();
+        (self.nodes, self.placements, self.moving, self.seats) = Default::default();
         self.last_node = Default::default();
         if connectors == RestoredConnectors::Paused {
             let made: Vec<Name> = self.connectors.keys().cloned().collect();

@@ -276,3 +276,29 @@ fn a_catalog_from_before_there_were_nodes_has_its_tablets_on_the_first() {
     let later = create(&catalog, 50, 1);
     assert_eq!(later.replicas_of(TabletId(2)), [MemberId::first(NodeId(1))]);
 }
+
+#[test]
+fn a_catalog_out_of_a_backup_forgets_who_the_nodes_were() {
+    let tablet = TabletId(1);
+    let three = create(&of_nodes(4), 0, 1);
+    let first = three.replicas_of(tablet)[0];
+    let free = (1..=4).map(NodeId).find(|node| three.replica_on(tablet, *node).is_none()).unwrap();
+    let moving = Change::MoveReplicas { tablet, from: vec![first], to: vec![free] };
+    let moving = apply(&three, &moving).unwrap();
+    let put = Change::PutConnector { name: Name::new("plant").unwrap(), spec: "{}".into() };
+    let before = apply(&moving, &put).unwrap();
+    for (connectors, paused) in
+        [(RestoredConnectors::Paused, 1), (RestoredConnectors::AsTheyWere, 0)]
+    {
+        let after = before.clone().of_one_node(connectors);
+        assert_eq!(after.nodes().count(), 0);
+        assert_eq!(after.paused().count(), paused);
+        assert_eq!(after.replicas_of(tablet), [MemberId::FIRST]);
+        assert_eq!(after.staying(tablet), [MemberId::FIRST]);
+        assert_eq!(after.tablets_moving().count(), 0);
+        let birth = after.assignment_of(tablet).birth_of(MemberId::FIRST);
+        assert_eq!(birth, crate::Birth::Founds([MemberId::FIRST].into()));
+        let next = create(&after, 100, 1);
+        assert!(next.tablets().all(|spec| spec.id == tablet || spec.id > before.last_tablet()));
+    }
+}
