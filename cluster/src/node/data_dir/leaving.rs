@@ -1,7 +1,7 @@
 //! A directory that leaves its node and becomes that of another one: all that is in it goes into a
 //! folder of its own, and nothing is deleted.
 
-use super::{FORMAT_NAME, Known, look, write_identity};
+use super::{FORMAT_NAME, Known, is_nothing, look, write_identity};
 use crate::{NodeIdentity, Result, node::catalog_machine::CatalogMachine};
 use oribi_model::NodeId;
 use oribi_store::{
@@ -82,9 +82,7 @@ pub(super) fn finish(disk: &dyn Disk, path: &Path) -> Result<()> {
     let folder = path.join(folder);
     create_dir_durably(disk, &folder)?;
     let names = disk.list(path).map_err(oribi_store::Error::io("list", path))?;
-    let stays = |name: &str| {
-        ["LOCK", "lost+found", FORMAT_NAME].contains(&name) || name.starts_with("ORIBI.")
-    };
+    let stays = |name: &str| is_nothing(name) || name == FORMAT_NAME || name.starts_with("ORIBI.");
     let data = names.iter().filter(|name| !stays(name));
     // Who it was goes last.
     for name in data.chain(names.iter().filter(|name| *name == FORMAT_NAME)) {
@@ -128,7 +126,7 @@ mod tests {
             let disk: Arc<dyn Disk> = Arc::new(sim.clone());
             let path = Path::new("/data");
             super::super::write_first(&*disk, path, identity(2)).unwrap();
-            for folder in ["log", "catalog", "tablets"] {
+            for folder in ["log", "catalog", "tablets", "tls"] {
                 create_dir_durably(&*disk, &path.join(folder)).unwrap();
             }
             sim.crash_at(sim.operations() + operations);
@@ -139,6 +137,8 @@ mod tests {
                 2 => assert!(left.is_err() && names(path).iter().any(|name| name == "log")),
                 5 => {
                     assert!(names(path).iter().all(|name| name != "log"));
+                    // What is no data of the node's stays with its address.
+                    assert!(names(path).iter().any(|name| name == "tls"));
                     let aside = names(&path.join("ORIBI.damaged-1"));
                     for name in ["log", "catalog", "tablets", "ORIBI"] {
                         assert!(aside.iter().any(|one| one == name), "{aside:?}");
