@@ -140,12 +140,12 @@ class Scene:
         self.start_nodes(self.nodes[:1] if options.alone else self.nodes)
         if not options.alone:
             until_together(self.nodes)
-        self.tell_all_of_each_other()
         self.make_tables()
         load = Load(options, self.nodes, self.folder, self.acks)
         load.start()
         if options.alone:
             self.let_others_join(load)
+        self.tell_all_of_each_other()
         faults = Faults(options.seed, self.nodes, self.acks, options.hold_s_max, self.links, self.changing(), options.changes == "only", self.note)
         until = time.monotonic() + options.minutes_max * 60
         while self.is_more_to_do(faults) and time.monotonic() < until:

@@ -106,7 +106,7 @@ impl Record {
     /// What the vault answers.
     pub(super) fn put(&self, vault: &dyn Vault) -> Result<String> {
         let body = serde_json::to_vec_pretty(self).context("cannot write the record")?;
-        let time = self.taken.strftime("%Y%m%dT%H%M%SZ");
+        let time = self.taken.strftime("%Y%m%dT%H%M%S%.3fZ");
         let name = format!("{NAME_STARTS}{time}-{:08x}{NAME_ENDS}", crc32c::crc32c(&body));
         vault.put(&name, &mut &body[..])?;
         Ok(name)
