@@ -21,8 +21,8 @@ const AGAIN_MS: u64 = 300;
 /// Where many groups have no leader at once each of them takes longer: both waits grow by so much for
 /// each, ms, but by no more than the other figure. Whose turn is later would only stand in the way
 /// of the votes that are on their way.
-const CROWD_MS: u64 = 2;
-const CROWD_MS_MAX: u64 = 600;
+const CROWD_MS: u64 = 1;
+const CROWD_MS_MAX: u64 = 150;
 /// That is doubled after so many candidacies and votes that came to nothing, and so often at most.
 const PATIENT_TRIES: u32 = 3;
 const DOUBLED_MAX: u32 = 4;

@@ -99,7 +99,7 @@ fn where_many_groups_are_without_a_leader_later_turns_come_later() {
         }
     }
     let firsts = stood.values().filter(|at_ms| **at_ms < TURN_MS).count();
-    let seconds = stood.values().filter(|at_ms| **at_ms >= TURN_MS + 199 * CROWD_MS).count();
+    let seconds = stood.values().filter(|at_ms| **at_ms >= TURN_MS + crowd_ms(200)).count();
     assert_eq!((stood.len(), firsts + seconds), (200, 200), "nobody stands between them");
     assert!(firsts > 70 && seconds > 70, "{firsts} and {seconds}");
 }
