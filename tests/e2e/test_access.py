@@ -145,10 +145,20 @@ def test_every_form_of_a_token_that_clients_have(node):
 
 
 def raw(node, head):
+    """What the node answers to `head`; as much of it as came before a reset, where it stopped listening."""
+    answer = b""
     with socket.create_connection(("127.0.0.1", node.http_port), timeout=30) as stream:
-        stream.sendall(head)
-        stream.shutdown(socket.SHUT_WR)
-        return b"".join(iter(lambda: stream.recv(65_536), b"")).decode(errors="replace")
+        try:
+            stream.sendall(head)
+            stream.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # The node closed while the head was still being sent; its answer may be here all the same.
+        try:
+            while part := stream.recv(65_536):
+                answer += part
+        except ConnectionResetError:
+            pass
+    return answer.decode(errors="replace")
 
 
 def test_hostile_headers(node):
@@ -157,7 +167,10 @@ def test_hostile_headers(node):
     assert twice.startswith("HTTP/1.1 400")
     for value in (b"Bearer \xff\xfe\xff", b"Bearer " + b"x" * 8_000):
         assert raw(node, line.encode() + b"Authorization: " + value + b"\r\n\r\n").startswith("HTTP/1.1 401")
-    assert raw(node, line.encode() + b"Authorization: Bearer " + b"x" * 1_000_000 + b"\r\n\r\n").split(" ")[1] in ("400", "431")
+    # A head beyond every bound is refused; whoever still sends it may see a reset in place of the answer.
+    beyond = raw(node, line.encode() + b"Authorization: Bearer " + b"x" * 1_000_000 + b"\r\n\r\n")
+    assert beyond == "" or beyond.split(" ")[1] in ("400", "431"), beyond[:200]
+    assert node.ask("GET", "/api/v1/whoami", node.admin).status_code == 200
 
 
 def test_challenges_are_for_programs_and_not_for_browsers(node):
