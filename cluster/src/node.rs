@@ -40,6 +40,7 @@ mod write;
 
 pub use backup::HeldFiles;
 pub use changes::{Cover, RangesWanted};
+pub use data_dir::vet;
 pub(crate) use data_dir::{Claim, Remains, Vacancy, leave};
 pub(crate) use life::Leaving;
 pub use options::{NodeOptions, NodeStats};
