@@ -6,7 +6,7 @@ use crate::{
     node::leave,
     transport::{Channel, Frame, Hello, Kind, PREFACE},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 fn secret(text: &str) -> Admission {
@@ -98,7 +98,7 @@ async fn told(address: &str, tls: &NodeTls, identity: NodeIdentity) -> Option<No
     loop {
         match decoder.next_frame().unwrap() {
             Some(crate::transport::Received::Frame(Frame { kind: Kind::Hello, body, .. })) => {
-                return Some(Hello::decode(&Bytes::from(body)).unwrap().for_node);
+                return Some(Hello::decode(&body).unwrap().for_node);
             }
             Some(other) => panic!("{other:?}"),
             None if stream.read_buf(decoder.buffer()).await.ok()? == 0 => return None,

@@ -28,7 +28,8 @@ pub(crate) fn decode_rows(bytes: &[u8]) -> Option<RowBatch> {
 }
 
 fn parted(rows: usize, bytes_max: usize, encode: impl Fn(Range<usize>) -> Bytes) -> Vec<Bytes> {
-    let (mut done, mut parts) = (Vec::new(), vec![0..rows]);
+    let mut done = Vec::new();
+    let mut parts: Vec<Range<usize>> = std::iter::once(0..rows).collect();
     while let Some(part) = parts.pop() {
         let encoded = encode(part.clone());
         if encoded.len() <= bytes_max || part.len() <= 1 {
