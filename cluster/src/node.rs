@@ -20,6 +20,7 @@ mod maintain;
 mod moving;
 mod options;
 mod outbox;
+mod parts;
 mod question;
 mod read;
 mod recovery;

@@ -3,11 +3,13 @@
 //! A wish is `version u8, kind u8, staleness_max u64` in ns (all ones: none), `clock i64, catalog u64`, and a question in JSON (1), or the number `u64` of a scan of which
 //! more is wanted (2) or nothing (3), or tablets `u64` of which is to be told how much they hold (4),
 //! or `count u32`, so many tablets `u64`, and a question about them for whoever answers there (5), or an entry `u64`
-//! of the catalog which is to be waited for (6), or nothing, and how the node and its replicas are is to be told (7).
+//! of the catalog which is to be waited for (6), or nothing, and how the node and its replicas are is to be told (7),
+//! or a tablet `u64` and a place `u64` from which on is wanted what it has committed (8).
 //! What comes of it is `version u8, state u8` and, where the state
 //! is not failed (2, then a text), `scan u64, age u64` in ns, `count u32`, and of each block `length u32` and it as a
 //! batch in its log form, whose columns are numbered from 1 in the order asked for. State 1 says
-//! that more is to come.
+//! that more is to come. Of what was committed the first block is the place `u64` to go on from, and there is none where
+//! nothing is new; the others are batches with the columns of the table.
 
 mod block;
 mod piece;
@@ -15,7 +17,7 @@ mod piece;
 mod tests;
 
 pub(crate) use self::{
-    block::{decode_block, encode_block, wanted},
+    block::{decode_block, decode_rows, encode_block, encode_rows, wanted},
     piece::{Holds, Piece, decode_hold, encode_holds},
 };
 
@@ -35,6 +37,7 @@ const STATS: u8 = 4;
 const ANSWER: u8 = 5;
 const FOLLOW: u8 = 6;
 const SOUND: u8 = 7;
+const COMMITTED: u8 = 8;
 /// Stands for no staleness at all.
 const LINEARIZABLE: u64 = u64::MAX;
 
@@ -66,6 +69,8 @@ pub(crate) enum Wish {
     Follow(LogIndex),
     /// How the node and its replicas are.
     Sound,
+    /// What a tablet has committed from a place on.
+    Committed { tablet: TabletId, place: u64 },
 }
 
 /// Which rows of which tablet.
@@ -111,6 +116,7 @@ impl Wish {
             Wish::Answer { .. } => ANSWER,
             Wish::Follow(_) => FOLLOW,
             Wish::Sound => SOUND,
+            Wish::Committed { .. } => COMMITTED,
         }
     }
 
@@ -130,6 +136,10 @@ impl Wish {
                 out.put_u64_le(*number);
             }
             Wish::Sound => {}
+            Wish::Committed { tablet, place } => {
+                out.put_u64_le(tablet.0);
+                out.put_u64_le(*place);
+            }
             Wish::Stats(tablets) => {
                 tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
             }
@@ -165,6 +175,12 @@ impl Wish {
         }
         if kind == SOUND {
             return rest.is_empty().then_some(Wish::Sound);
+        }
+        if kind == COMMITTED {
+            let (tablet, rest) = rest.split_first_chunk()?;
+            let tablet = TabletId(u64::from_le_bytes(*tablet));
+            let place = u64::from_le_bytes(rest.try_into().ok()?);
+            return Some(Wish::Committed { tablet, place });
         }
         if kind == ANSWER {
             let (count, rest) = rest.split_first_chunk()?;
@@ -203,4 +219,5 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         assert_eq!(&piece.encode()[..], bytes);
     }
     let _ = (decode_block(bytes, &[]), decode_hold(Bytes::copy_from_slice(bytes)));
+    let _ = decode_rows(bytes);
 }

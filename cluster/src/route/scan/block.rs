@@ -1,4 +1,4 @@
-//! Blocks as batches in their log form, whose columns are numbered from 1 in the order asked for.
+//! Rows as batches in their log form. Those of a block have columns that are numbered from 1 in the order asked for.
 
 use bytes::Bytes;
 use oribi_model::{
@@ -9,20 +9,46 @@ use std::ops::Range;
 
 /// A block as it travels: in pieces of at most `bytes_max`, as far as its rows can be parted.
 pub(crate) fn encode_block(block: &Block, bytes_max: usize) -> Vec<Bytes> {
-    let (mut done, mut parts) = (Vec::new(), vec![(0, block.rows())]);
-    while let Some((start, end)) = parts.pop() {
-        let encoded = encode_rows(block, start..end);
-        if encoded.len() <= bytes_max || end - start <= 1 {
+    parted(block.rows(), bytes_max, |rows| encoded(&batch_of(block, rows)))
+}
+
+/// Committed rows as they travel: in pieces of at most `bytes_max`, as far as they can be parted.
+pub(crate) fn encode_rows(batch: &RowBatch, bytes_max: usize) -> Vec<Bytes> {
+    parted(batch.rows(), bytes_max, |rows| {
+        if rows.len() == batch.rows() {
+            return encoded(batch);
+        }
+        encoded(&batch.take((rows.start as u32..rows.end as u32).collect()))
+    })
+}
+
+/// Reads what [`encode_rows`] gave.
+pub(crate) fn decode_rows(bytes: &[u8]) -> Option<RowBatch> {
+    codec::decode_batch(bytes).ok()
+}
+
+fn parted(rows: usize, bytes_max: usize, encode: impl Fn(Range<usize>) -> Bytes) -> Vec<Bytes> {
+    let mut done = Vec::new();
+    let mut parts: Vec<Range<usize>> = std::iter::once(0..rows).collect();
+    while let Some(part) = parts.pop() {
+        let encoded = encode(part.clone());
+        if encoded.len() <= bytes_max || part.len() <= 1 {
             done.push(encoded);
             continue;
         }
-        let middle = start + (end - start) / 2;
-        parts.extend([(middle, end), (start, middle)]);
+        let middle = part.start + part.len() / 2;
+        parts.extend([middle..part.end, part.start..middle]);
     }
     done
 }
 
-fn encode_rows(block: &Block, rows: Range<usize>) -> Bytes {
+fn encoded(batch: &RowBatch) -> Bytes {
+    let mut out = Vec::new();
+    codec::encode_batch(batch, &mut out);
+    out.into()
+}
+
+fn batch_of(block: &Block, rows: Range<usize>) -> RowBatch {
     let mut series = SeriesKeys::default();
     let mut row_series = Vec::with_capacity(rows.len());
     for (key, of_run) in block.runs() {
@@ -34,7 +60,7 @@ fn encode_rows(block: &Block, rows: Range<usize>) -> Bytes {
         }
     }
     let columns = block.columns.iter().map(|values| values.slice(rows.start, rows.len()));
-    let batch = RowBatch {
+    RowBatch {
         table: TableId(0),
         schema_version: 0,
         series,
@@ -42,10 +68,7 @@ fn encode_rows(block: &Block, rows: Range<usize>) -> Bytes {
         times: block.times[rows.clone()].to_vec(),
         columns: (1..).map(ColumnId).zip(columns).collect(),
         cursor: None,
-    };
-    let mut out = Vec::new();
-    codec::encode_batch(&batch, &mut out);
-    out.into()
+    }
 }
 
 /// Reads what [`encode_block`] gave; `columns` are those that were asked for.

@@ -113,8 +113,14 @@ fn a_question_keeps_what_can_travel() {
     let stats = [vec![], vec![TabletId(1), TabletId(u64::MAX)]].map(Wish::Stats);
     let tablets = vec![TabletId(4), TabletId(1)];
     let answer = Wish::Answer { tablets, question: Bytes::from_static(b"?") };
-    let others =
-        [answer, Wish::Fetch(3), Wish::Close(u64::MAX), Wish::Follow(LogIndex(9)), Wish::Sound];
+    let others = [
+        answer,
+        Wish::Fetch(3),
+        Wish::Close(u64::MAX),
+        Wish::Follow(LogIndex(9)),
+        Wish::Sound,
+        Wish::Committed { tablet: TabletId(5), place: u64::MAX },
+    ];
     let consistency = Consistency::Stale(Duration::from_millis(7));
     let stale = AsOf { consistency, clock_ns: -5, catalog: LogIndex(3) };
     for wish in stats.into_iter().chain(others) {
