@@ -3,11 +3,11 @@
 use super::*;
 use crate::transport::{CallError, Network, PREFACE, Pending, Request, Service, Side, Tcp};
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 type Event = (NodeId, Boot, Channel, Side, bool);
@@ -303,4 +303,50 @@ async fn connections_for_other_channels_are_handed_to_their_runtime() {
     ears.stop().await;
     noted_one.until_link(2, Channel::Liveness, Side::Calling, false).await;
     one.stop().await;
+}
+
+/// Notes what comes in, and is slow to take it that a connection is gone.
+#[derive(Default)]
+struct Slow(Noted, Notify);
+
+impl Service for Slow {
+    fn serve(&self, from: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>> {
+        self.0.serve(from, frame)
+    }
+
+    fn linked(&self, with: &Agreed, side: Side) {
+        self.0.linked(with, side);
+    }
+
+    fn cut(&self, with: &Agreed, side: Side) {
+        /// Enough for the next connection to be told of, if it were not made to wait.
+        const HELD: Duration = Duration::from_millis(200);
+        self.1.notify_one();
+        std::thread::sleep(HELD);
+        self.0.cut(with, side);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_told_last_of_a_node_is_how_it_is() {
+    let (own, slow) = (identity(1, 1), Arc::new(Slow::default()));
+    let tcp = Tcp::new(own, Channel::ALL.into(), slow.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tcp.listen(listener);
+    let call = async |boot| {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let hello = greeting::hello(identity(2, boot), Channel::Raft, own.node);
+        greeting::call(&mut stream, &hello).await.unwrap();
+        stream
+    };
+    let before = call(1).await;
+    slow.0.until_link(2, Channel::Raft, Side::Called, true).await;
+    drop(before);
+    slow.1.notified().await;
+    let _after = call(2).await;
+    slow.0.until(|noted| noted.links.lock().len() >= 3).await;
+    let told: Vec<_> = slow.0.links.lock().iter().map(|(_, boot, .., up)| (boot.0, *up)).collect();
+    assert_eq!(told.last(), Some(&(2, true)), "{told:?}");
+    tcp.stop().await;
 }
