@@ -4,6 +4,7 @@ use super::{CATALOG_GROUP, Node};
 use crate::{
     Replica,
     liveness::Health,
+    replica::Instances,
     transport::{CallError, Network, Pending, Request},
 };
 use bytes::Bytes;
@@ -95,6 +96,11 @@ impl Node {
         let links = &self.hosting.around.links;
         let is_away = |node: &NodeId| !links.hears(&BTreeSet::from([*node]));
         self.other_nodes().into_iter().filter(is_away).collect()
+    }
+
+    /// The consensus instances of tablets that run here.
+    pub(crate) fn instances(&self) -> &Instances {
+        &self.hosting.instances
     }
 
     /// All replicas that are here, that of the catalog included.

@@ -46,7 +46,14 @@ fn options(address: &str, join: &[&str]) -> JoinOptions {
     let addresses =
         NodeAddresses { node: address.into(), http: other("http"), mqtt: other("mqtt") };
     let join = join.iter().map(|address| (*address).to_owned()).collect();
-    JoinOptions { join, addresses, version: "0.1.0".into(), replace_after_s: 300, replaces: None }
+    JoinOptions {
+        join,
+        addresses,
+        version: "0.1.0".into(),
+        replace_after_s: 300,
+        sleep_after_s: 120,
+        replaces: None,
+    }
 }
 
 async fn start(disk: &SimDisk, join_to: &[&str]) -> Result<Running, Error> {
