@@ -125,7 +125,7 @@ async fn elect(state: Arc<State>) {
     // A group of one elects nobody.
     let replicas = || match state.node.has_no_others() {
         true => Vec::new(),
-        false => sleep::awake(&state),
+        false => state.node.awake(),
     };
     let supervisor = state.supervisor.clone();
     supervisor.run(replicas, |look| state.watch.view(|view| look(view))).await;

@@ -109,6 +109,12 @@ impl Node {
         hosted.chain([self.catalog_replica.clone()]).collect()
     }
 
+    /// Those that may have no leader, or have one that is to be proved: who sleeps asks for none.
+    pub(crate) fn awake(&self) -> Vec<Arc<Replica>> {
+        let tablets = self.hosting.instances.running();
+        tablets.into_iter().chain([self.catalog_replica.clone()]).collect()
+    }
+
     /// Told of every change of the catalog but how far connectors have got.
     pub(crate) fn watch_catalog(&self) -> watch::Receiver<u64> {
         self.catalog.watch()

@@ -1,6 +1,6 @@
 //! Has leaders prove that they lead, and lets others stand where one cannot.
 
-use super::{sleep::awake, state::State};
+use super::state::State;
 use crate::elections::{Failed, Proofs, Standing, Vote};
 use futures::{StreamExt, stream};
 use oribi_store::log::GroupId;
@@ -37,7 +37,7 @@ pub(super) async fn run(state: Arc<State>) {
 }
 
 async fn look(state: &State, proofs: &mut Proofs, doubted: Instant) {
-    let replicas = awake(state);
+    let replicas = state.node.awake();
     let standings: Vec<Standing> = replicas.iter().map(|replica| replica.standing()).collect();
     let mut due = proofs.due(&standings);
     // What nodes tell each other anyway proves nearly all.

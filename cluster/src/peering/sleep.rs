@@ -5,7 +5,6 @@ use super::{members::wanted, state::State};
 use crate::{
     Replica,
     elections::{Lives, Supervisor},
-    node::CATALOG_GROUP,
 };
 use futures::{StreamExt, stream};
 use oribi_model::NodeId;
@@ -101,10 +100,4 @@ async fn wake(state: &State) {
         }
     });
     woken.await;
-}
-
-/// The replicas that may have no leader, or have one to be proved: those that are awake.
-pub(super) fn awake(state: &State) -> Vec<Arc<Replica>> {
-    let catalog = state.node.replica(CATALOG_GROUP);
-    state.node.instances().running().into_iter().chain(catalog).collect()
 }

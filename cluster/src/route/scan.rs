@@ -28,6 +28,7 @@ const STATS: u8 = 4;
 const ANSWER: u8 = 5;
 const FOLLOW: u8 = 6;
 const SOUND: u8 = 7;
+const SOUND_OF: u8 = 8;
 /// Stands for no staleness at all.
 const LINEARIZABLE: u64 = u64::MAX;
 
@@ -59,6 +60,8 @@ pub(crate) enum Wish {
     Follow(LogIndex),
     /// How the node and its replicas are.
     Sound,
+    /// How its replicas of these are.
+    SoundOf(Vec<TabletId>),
 }
 
 /// Which rows of which tablet.
@@ -104,6 +107,7 @@ impl Wish {
             Wish::Answer { .. } => ANSWER,
             Wish::Follow(_) => FOLLOW,
             Wish::Sound => SOUND,
+            Wish::SoundOf(_) => SOUND_OF,
         }
     }
 
@@ -123,7 +127,7 @@ impl Wish {
                 out.put_u64_le(*number);
             }
             Wish::Sound => {}
-            Wish::Stats(tablets) => {
+            Wish::Stats(tablets) | Wish::SoundOf(tablets) => {
                 tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
             }
             Wish::Answer { tablets, question } => {
@@ -155,6 +159,9 @@ impl Wish {
         }
         if kind == STATS {
             return take_tablets(rest).map(Wish::Stats);
+        }
+        if kind == SOUND_OF {
+            return take_tablets(rest).map(Wish::SoundOf);
         }
         if kind == SOUND {
             return rest.is_empty().then_some(Wish::Sound);
@@ -497,8 +504,15 @@ mod tests {
         let stats = [vec![], vec![TabletId(1), TabletId(u64::MAX)]].map(Wish::Stats);
         let tablets = vec![TabletId(4), TabletId(1)];
         let answer = Wish::Answer { tablets, question: Bytes::from_static(b"?") };
-        let others =
-            [answer, Wish::Fetch(3), Wish::Close(u64::MAX), Wish::Follow(LogIndex(9)), Wish::Sound];
+        let of = Wish::SoundOf(vec![TabletId(4), TabletId(2)]);
+        let others = [
+            answer,
+            of,
+            Wish::Fetch(3),
+            Wish::Close(u64::MAX),
+            Wish::Follow(LogIndex(9)),
+            Wish::Sound,
+        ];
         let consistency = Consistency::Stale(Duration::from_millis(7));
         let stale = AsOf { consistency, clock_ns: -5, catalog: LogIndex(3) };
         for wish in stats.into_iter().chain(others) {
