@@ -27,6 +27,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// The key of the node.
+    #[error(transparent)]
+    Key(#[from] crate::secured::KeyError),
+
     /// The cluster that was to be joined will not have this node.
     #[error("cannot join the cluster of {address}: {reason}")]
     Join {

@@ -53,6 +53,50 @@ random_id!(
     "a wish to join"
 );
 
+/// The key by which a node is known to the others: SHA-256 of its public key as certificates hold it.
+/// Written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyPin(pub [u8; 32]);
+
+impl fmt::Display for KeyPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyPin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyPin({self})")
+    }
+}
+
+impl FromStr for KeyPin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<KeyPin, String> {
+        let digits = text.as_bytes().as_chunks::<2>();
+        let byte = |pair: &[u8; 2]| {
+            let pair = str::from_utf8(pair).ok().filter(|_| pair.iter().all(u8::is_ascii_hexdigit));
+            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        };
+        let bytes: Option<Vec<u8>> = digits.0.iter().map(byte).collect();
+        let pin = bytes.filter(|_| digits.1.is_empty()).and_then(|bytes| bytes.try_into().ok());
+        pin.map(KeyPin).ok_or_else(|| format!("{text:?} is no key of a node"))
+    }
+}
+
+impl Serialize for KeyPin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyPin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<KeyPin, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A run of a node's process. The later of two runs of one node has the higher number.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -93,6 +137,18 @@ impl NodeIdentity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_key_of_a_node_reads_as_it_is_written() {
+        let pin = KeyPin(std::array::from_fn(|at| at as u8 * 7));
+        assert_eq!(pin.to_string().parse(), Ok(pin));
+        let json = serde_json::to_string(&pin).unwrap();
+        assert_eq!(serde_json::from_str::<KeyPin>(&json).unwrap(), pin);
+        for wrong in ["", "00", &"0".repeat(63), &"0".repeat(66), &"+1".repeat(32), &"g".repeat(64)]
+        {
+            assert!(wrong.parse::<KeyPin>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_id_of_a_cluster_reads_as_it_is_written() {

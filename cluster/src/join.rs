@@ -11,10 +11,11 @@ pub(crate) use ask::{Asked, ask};
 pub(crate) use form::{Answer, Ask, Who};
 
 use crate::{
-    Boot, ClusterId, Error, JoinNonce, NodeAddresses, NodeIdentity, Presence, Result,
+    Boot, ClusterId, Error, JoinNonce, KeyPin, NodeAddresses, NodeIdentity, Presence, Result,
     node::{Claim, Remains, Vacancy, leave},
+    secured::{Admission, NodeKey, NodeTls, Standing},
     tasks::blocking,
-    transport,
+    transport::{self, Asker, Pending},
 };
 use futures::future::join_all;
 use oribi_model::NodeId;
@@ -35,6 +36,8 @@ use tokio::{
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long a start waits to learn that it was told of another cluster.
 const CHECK_WAIT: Duration = Duration::from_secs(1);
+/// How long somebody may take who comes meanwhile.
+const TURN_AWAY_WAIT: Duration = Duration::from_secs(15);
 /// Addresses that an answer may lead to, one after the other.
 const HOPS_MAX: usize = 8;
 
@@ -45,6 +48,9 @@ pub(crate) struct Known {
     pub(crate) address: String,
     /// In which run.
     pub(crate) boot: Boot,
+    /// The key that it has, where it is known.
+    #[serde(default)]
+    pub(crate) pin: Option<KeyPin>,
 }
 
 /// What a node that starts says of itself, and to whom.
@@ -62,6 +68,10 @@ pub struct JoinOptions {
     pub sleep_after_s: u64,
     /// The node that this one was before its directory was damaged: it never comes back.
     pub replaces: Option<NodeId>,
+    /// The key of this node.
+    pub key: Arc<NodeKey>,
+    /// What is asked of those whose keys nobody knows, and proven to them.
+    pub admission: Admission,
 }
 
 /// Makes a directory that of a node of the cluster that others belong to, and waits until one of
@@ -88,9 +98,10 @@ pub async fn join(
         Claim::Vacant(vacancy) => vacancy,
     };
     let nonce = vacancy.nonce();
+    let tls = Arc::new(options.tls(None)?);
     let identity = tokio::select! {
-        identity = find(nonce, options, waiting) => identity?,
-        never = stand_at(listener, nonce) => match never {},
+        identity = find(nonce, &tls, options, waiting) => identity?,
+        never = stand_at(listener, &tls, nonce) => match never {},
     };
     settle(vacancy, identity).await
 }
@@ -117,9 +128,14 @@ pub async fn renew(
     }
     let nonce = JoinNonce(u128::from(disk.salt()) << 64 | u128::from(disk.salt()));
     let body = Ask::new(Who::New { nonce }, options.presence(Boot(0))).encode();
+    let (tls, pins) = (options.tls(None)?, remains.pins);
     let addresses = remains.others.into_values().chain(options.join.iter().cloned());
     for address in addresses.filter(|address| *address != options.addresses.node) {
-        let Found::Identity(identity) = follow(&address, &body).await else { continue };
+        let Found::Identity(identity) =
+            follow(&address, &tls, &body, |pin| pins.contains(&pin)).await
+        else {
+            continue;
+        };
         if identity.cluster != before.cluster {
             continue;
         }
@@ -142,9 +158,11 @@ async fn check(identity: NodeIdentity, options: &JoinOptions) -> Result<()> {
     let boot = identity.next_boot().boot;
     let who = Who::Known { cluster: identity.cluster, node: identity.node };
     let body = Ask::new(who, options.presence(boot)).encode();
+    let tls = &options.tls(Some(identity))?;
+    // Only a refusal counts, which nobody has to be trusted for.
     let asked = options.join.iter().map(|address| {
         let body = body.clone();
-        async move { (address, timeout(CHECK_WAIT, ask(address, body)).await) }
+        async move { (address, timeout(CHECK_WAIT, ask(address, tls, body, |_| false)).await) }
     });
     for (address, answered) in join_all(asked).await {
         if let Ok(Asked::Answered(Answer::Refused { reason })) = answered {
@@ -157,6 +175,7 @@ async fn check(identity: NodeIdentity, options: &JoinOptions) -> Result<()> {
 /// Asks until one has answered with an id.
 async fn find(
     nonce: JoinNonce,
+    tls: &NodeTls,
     options: &JoinOptions,
     waiting: impl Fn(String) + Send,
 ) -> Result<NodeIdentity> {
@@ -166,7 +185,7 @@ async fn find(
         let mut refused = None;
         let (mut reasons, mut still) = (Vec::new(), Vec::new());
         for address in left {
-            match follow(&address, &body).await {
+            match follow(&address, tls, &body, |_| false).await {
                 Found::Identity(identity) => return Ok(identity),
                 Found::Later(reason) => {
                     reasons.push(format!("{address}: {reason}"));
@@ -194,7 +213,12 @@ enum Found {
 }
 
 /// Asks one address, and those that it names.
-async fn follow(address: &str, body: &bytes::Bytes) -> Found {
+async fn follow(
+    address: &str,
+    tls: &NodeTls,
+    body: &bytes::Bytes,
+    trusts: impl Fn(KeyPin) -> bool,
+) -> Found {
     let (mut queue, mut seen) = (VecDeque::from([address.to_owned()]), Vec::new());
     let mut last = String::new();
     while let Some(next) = queue.pop_front().filter(|_| seen.len() < HOPS_MAX) {
@@ -202,7 +226,7 @@ async fn follow(address: &str, body: &bytes::Bytes) -> Found {
             continue;
         }
         seen.push(next.clone());
-        match ask(&next, body.clone()).await {
+        match ask(&next, tls, body.clone(), &trusts).await {
             Asked::Answered(Answer::Joined { cluster, node }) => {
                 return Found::Identity(NodeIdentity { cluster, node, boot: Boot(0) });
             }
@@ -223,34 +247,59 @@ async fn follow(address: &str, body: &bytes::Bytes) -> Found {
 }
 
 /// Answers others while this node waits itself.
-async fn stand_at(listener: &TcpListener, own: JoinNonce) -> std::convert::Infallible {
+async fn stand_at(
+    listener: &TcpListener,
+    tls: &Arc<NodeTls>,
+    own: JoinNonce,
+) -> std::convert::Infallible {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(turn_away(stream, own))),
+            Ok((stream, _)) => drop(tokio::spawn(turn_away(stream, tls.clone(), own))),
             Err(_) => tokio::time::sleep(AGAIN).await,
         }
     }
 }
 
-async fn turn_away(mut stream: TcpStream, own: JoinNonce) {
-    let answer = move |body: bytes::Bytes| -> transport::Pending<Option<bytes::Bytes>> {
-        let answer = match Ask::decode(&body) {
-            Ok(Ask { who: Who::New { nonce }, .. }) if nonce == own => {
+async fn turn_away(stream: TcpStream, tls: Arc<NodeTls>, own: JoinNonce) {
+    let answer = move |asker: Asker, body: bytes::Bytes| -> Pending<Option<bytes::Bytes>> {
+        let answer = match (Ask::decode(&body), asker.standing) {
+            (Ok(Ask { who: Who::New { nonce }, .. }), _) if nonce == own => {
                 Answer::Refused { reason: "it is this node itself".into() }
             }
-            Ok(_) => Answer::Later { reason: "it waits for a cluster itself".into() },
-            Err(answer) => answer,
+            (Ok(_), Standing::Unproven(reason)) => Answer::Refused { reason: reason.into() },
+            (Ok(_), Standing::Proven) => {
+                Answer::Later { reason: "it waits for a cluster itself".into() }
+            }
+            (Err(answer), _) => answer,
         };
         Box::pin(std::future::ready(Some(answer.encode())))
     };
-    if let Err(error) = transport::answer(&mut stream, answer).await {
-        tracing::debug!(%error, "somebody came while this node waits for a cluster");
+    let turning = async {
+        let (mut stream, peer) = tls.accept(stream).await?;
+        transport::answer(&mut stream, &tls, &peer, answer).await
+    };
+    match timeout(TURN_AWAY_WAIT, turning).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "somebody came while this node waits for a cluster");
+        }
+        Err(_) => tracing::debug!("somebody came and said nothing"),
     }
 }
 
 impl JoinOptions {
     pub(crate) fn presence(&self, boot: Boot) -> Presence {
-        Presence { addresses: self.addresses.clone(), version: self.version.clone(), boot }
+        Presence {
+            addresses: self.addresses.clone(),
+            version: self.version.clone(),
+            boot,
+            pin: Some(self.key.pin()),
+        }
+    }
+
+    /// How the connections of this node are secured, as whom it is now.
+    pub(crate) fn tls(&self, identity: Option<NodeIdentity>) -> Result<NodeTls> {
+        Ok(NodeTls::new(&self.key, identity, self.admission.clone())?)
     }
 }
 

@@ -24,6 +24,7 @@ mod repair;
 mod replica;
 mod restore;
 mod route;
+pub mod secured;
 #[cfg(test)]
 mod sim;
 mod tasks;
@@ -39,12 +40,12 @@ pub use catalog::{
 pub use check::{Checked, check};
 pub use copy::CopyOptions;
 pub use error::{Error, Result, WriteOutcome};
-pub use identity::{Boot, ClusterId, JoinNonce, NodeIdentity};
+pub use identity::{Boot, ClusterId, JoinNonce, KeyPin, NodeIdentity};
 pub use join::{JoinOptions, join, renew};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{
     Cover, Election, HeldFiles, Node, NodeOptions, NodeStats, RangesWanted, RestoredCatalog,
-    Trouble,
+    Trouble, vet,
 };
 pub use peering::{
     MovePhase, MoveView, NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView,

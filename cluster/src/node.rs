@@ -21,6 +21,7 @@ mod maintain;
 mod moving;
 mod options;
 mod outbox;
+mod parts;
 mod question;
 mod read;
 mod recovery;
@@ -40,6 +41,7 @@ mod write;
 
 pub use backup::HeldFiles;
 pub use changes::{Cover, RangesWanted};
+pub use data_dir::vet;
 pub(crate) use data_dir::{Claim, Remains, Vacancy, leave};
 pub(crate) use life::Leaving;
 pub use options::{NodeOptions, NodeStats};

@@ -31,13 +31,20 @@ use crate::{
     join::JoinOptions,
     liveness::Watch,
     node::Leaving,
+    secured::NodeTls,
     transport::{Channel, Service, Tcp},
 };
+use book::Book;
 use door::{Door, Eyes};
 use oribi_model::NodeId;
+use parking_lot::Mutex;
 use state::State;
 use std::{collections::BTreeSet, io, net::TcpListener, sync::Arc, time::Duration};
-use tokio::{runtime::Handle, sync::watch, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    task::JoinSet,
+};
 
 /// How long a node that ends hands over what it leads.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
@@ -61,17 +68,33 @@ impl Peering {
     ) -> io::Result<Peering> {
         let door = Arc::<Door>::default();
         let channels = BTreeSet::from([Channel::Raft, Channel::Bulk]);
-        let tcp = Arc::new(Tcp::new(node.identity(), channels, door.clone() as Arc<dyn Service>));
+        let tls = NodeTls::new(&options.key, Some(node.identity()), options.admission.clone());
+        let tls = Arc::new(tls.map_err(io::Error::other)?);
+        let service = door.clone() as Arc<dyn Service>;
+        let tcp = Arc::new(Tcp::new(node.identity(), channels, service, tls.clone()));
         let supervisor = Arc::<Supervisor>::default();
-        let (eyes_of, tcp_of) = (Arc::downgrade(&node), tcp.clone());
-        let eyes = Eyes { node: eyes_of, tcp: tcp_of, supervisor: supervisor.clone() };
+        let book = Arc::<Mutex<Book>>::default();
+        let eyes = Eyes {
+            node: Arc::downgrade(&node),
+            book: book.clone(),
+            tcp: tcp.clone(),
+            supervisor: supervisor.clone(),
+        };
         let elsewhere = Some((Handle::current(), tcp.clone()));
-        let watch = Watch::start(node.identity(), listener, Arc::new(eyes), elsewhere)?;
-        let (book, heard, stopped) = Default::default();
-        let stopped: watch::Sender<bool> = stopped;
-        let absences = Default::default();
-        let state = State { node, options, tcp, watch, supervisor, book, heard, absences, stopped };
-        let state = Arc::new(state);
+        let watch =
+            Watch::start(node.identity(), listener, tls.clone(), Arc::new(eyes), elsewhere)?;
+        let state = Arc::new(State {
+            node,
+            options,
+            tcp,
+            watch,
+            supervisor,
+            tls,
+            book,
+            heard: Notify::new(),
+            absences: Mutex::default(),
+            stopped: watch::Sender::new(false),
+        });
         let eyes = Arc::downgrade(&state);
         let hears = move |nodes: &BTreeSet<NodeId>| {
             let mut hears = true;

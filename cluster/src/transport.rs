@@ -20,7 +20,7 @@ mod tests;
 pub use frame::{Channel, Decoder, Frame, FrameError, Kind, Received, Role};
 pub use greeting::{GreetingError, answer, ask};
 pub use hello::{Agreed, Hello, HelloError, PREFACE, PROTOCOL_MAX, PROTOCOL_MIN};
-pub use network::{CallError, Network, Pending, Request, Service, Side};
+pub use network::{Asker, CallError, Network, Pending, Request, Service, Side};
 pub use refusal::Refusal;
 pub use succession::{Connection, Succession, Superseded};
 pub use tcp::Tcp;

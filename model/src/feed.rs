@@ -20,6 +20,9 @@ pub trait Feed: ReadPath {
     /// The tablets of a table that may hold rows.
     fn tablets(&self, table: TableId) -> Vec<TabletId>;
 
+    /// Whether what a tablet has committed is here, so that asking costs no other node.
+    fn is_near(&self, tablet: TabletId) -> bool;
+
     /// What a tablet has committed from `place` on, or the first part of it, which takes about
     /// `bytes_max` of memory at once. `None`: nothing is there yet, or the tablet was dropped.
     ///

@@ -2,11 +2,15 @@
 
 use crate::config::{ClusterOptions, Config};
 use anyhow::{Context, Result, anyhow, bail};
-use oribi_cluster::{JoinOptions, NodeAddresses};
+use oribi_cluster::{
+    JoinOptions, NodeAddresses,
+    secured::{Admission, NodeKey},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io::{self, ErrorKind},
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    sync::Arc,
 };
 
 /// Connections that wait to be accepted.
@@ -73,7 +77,12 @@ impl Listeners {
 
 impl Listeners {
     /// What the node tells others of itself, and whom it asks for a cluster.
-    pub(crate) fn join_options(&self, options: &ClusterOptions) -> JoinOptions {
+    pub(crate) fn join_options(
+        &self,
+        options: &ClusterOptions,
+        key: Arc<NodeKey>,
+        admission: Admission,
+    ) -> JoinOptions {
         let told = |bound: SocketAddr| match options.host() {
             Some(host) if bound.ip().is_unspecified() => format!("{host}:{}", bound.port()),
             _ => bound.to_string(),
@@ -84,7 +93,16 @@ impl Listeners {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let ClusterOptions { replace_after_s, sleep_after_s, .. } = *options;
         let join = options.join.clone();
-        JoinOptions { join, addresses, version, replace_after_s, sleep_after_s, replaces: None }
+        JoinOptions {
+            join,
+            addresses,
+            version,
+            replace_after_s,
+            sleep_after_s,
+            replaces: None,
+            key,
+            admission,
+        }
     }
 }
 

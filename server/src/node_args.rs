@@ -32,6 +32,9 @@ pub(crate) struct NodeArgs {
     /// Nodes of the cluster to join, comma-separated; any of them will do.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) join: Option<String>,
+    /// File with the secret that all nodes of the cluster are started with.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) join_secret_file: Option<PathBuf>,
     /// Where other nodes reach this one [default: the address bound for other nodes]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) advertise: Option<String>,
@@ -57,7 +60,7 @@ impl NodeArgs {
     pub(crate) fn is_plain(&self) -> bool {
         let NodeArgs { data_dir, config, http_listen, mqtt_listen, node_listen, join, .. } = self;
         let named = [http_listen, mqtt_listen, &self.mqtts_listen, node_listen, join, &self.auth];
-        let paths = [data_dir, config, &self.tls_cert, &self.tls_key];
+        let paths = [data_dir, config, &self.tls_cert, &self.tls_key, &self.join_secret_file];
         let has_path = paths.iter().any(|path| path.is_some());
         !has_path
             && !self.insecure
@@ -117,6 +120,7 @@ impl NodeArgs {
             ("--tls-cert", "tls.cert_file", shown(&self.tls_cert)),
             ("--tls-key", "tls.key_file", shown(&self.tls_key)),
             ("--join", "cluster.join", self.join.clone()),
+            ("--join-secret-file", "cluster.join_secret_file", shown(&self.join_secret_file)),
             ("--advertise", "cluster.advertise", self.advertise.clone()),
             ("--insecure", "insecure", self.insecure.then(|| "true".to_owned())),
         ];

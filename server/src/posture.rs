@@ -24,6 +24,17 @@ pub(crate) enum Tls {
     Off,
 }
 
+/// Who may join the cluster where its nodes have no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Joins {
+    /// Nodes of this machine.
+    Loopback,
+    /// Whoever reaches the port for nodes.
+    Anybody,
+    /// Nobody.
+    Nobody,
+}
+
 /// What holds for all listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Posture {
@@ -33,6 +44,8 @@ pub(crate) struct Posture {
     pub(crate) plain: Plain,
     /// Whether HTTP speaks TLS beside.
     pub(crate) tls: Tls,
+    /// Who may join where there is no secret.
+    pub(crate) joins: Joins,
 }
 
 impl Posture {
@@ -41,7 +54,7 @@ impl Posture {
     /// # Errors
     /// A listener that others could reach without what keeps them out.
     pub(crate) fn of(config: &Config) -> Result<Posture> {
-        let mut is_reached = false;
+        let (mut is_reached, mut nodes_are_reached) = (false, false);
         let named = [
             ("--http-listen", Some(&config.http_listen)),
             ("--mqtt-listen", Some(&config.mqtt_listen)),
@@ -54,6 +67,7 @@ impl Posture {
                 continue;
             }
             is_reached = true;
+            nodes_are_reached |= flag == "--node-listen";
             match flag {
                 _ if config.insecure => {}
                 "--mqtt-listen" => bail!(
@@ -61,10 +75,10 @@ impl Posture {
                      by others; use --mqtts-listen, which speaks TLS, or pass --insecure if this is \
                      what you want"
                 ),
-                "--node-listen" => bail!(
-                    "{flag} {text} is not a loopback address, and nodes do not speak TLS in this \
-                     version, so that anybody who can reach it could join; pass --insecure if that is \
-                     what you want, in a network of your own"
+                "--node-listen" if config.cluster.join_secret_file.is_none() => bail!(
+                    "{flag} {text} is not a loopback address, so that anybody who can reach it could join; \
+                     start all nodes with the same --join-secret-file, or pass --insecure if that is what \
+                     you want"
                 ),
                 _ => {}
             }
@@ -77,11 +91,17 @@ impl Posture {
             );
         }
         let has_pair = config.tls.cert_file.is_some();
+        let tokens = match config.auth.mode {
+            AuthMode::On => TokenMode::On,
+            AuthMode::Auto if must => TokenMode::On,
+            AuthMode::Auto | AuthMode::Off => TokenMode::Off,
+        };
         Ok(Posture {
-            tokens: match config.auth.mode {
-                AuthMode::On => TokenMode::On,
-                AuthMode::Auto if must => TokenMode::On,
-                AuthMode::Auto | AuthMode::Off => TokenMode::Off,
+            tokens,
+            joins: match tokens {
+                _ if nodes_are_reached => Joins::Anybody,
+                TokenMode::Off => Joins::Loopback,
+                TokenMode::On => Joins::Nobody,
             },
             plain: if must { Plain::Loopback } else { Plain::All },
             tls: if has_pair || is_reached { Tls::On } else { Tls::Off },
@@ -92,6 +112,9 @@ impl Posture {
     pub(crate) fn warn(self, config: &Config) {
         if !config.insecure || self.tls == Tls::Off {
             return;
+        }
+        if self.joins == Joins::Anybody && config.cluster.join_secret_file.is_none() {
+            tracing::warn!("insecure: whoever can reach the port for nodes can join the cluster");
         }
         match self.tokens {
             TokenMode::Off => tracing::warn!(
@@ -137,7 +160,12 @@ mod tests {
         });
         assert_eq!(
             open.unwrap(),
-            Posture { tokens: TokenMode::Off, plain: Plain::All, tls: Tls::On }
+            Posture {
+                tokens: TokenMode::Off,
+                plain: Plain::All,
+                tls: Tls::On,
+                joins: Joins::Loopback
+            }
         );
         let readable = posture(|config| {
             reached(config);
@@ -152,7 +180,12 @@ mod tests {
         let mqtt = refusal(|config| config.mqtt_listen = "0.0.0.0:1883".into());
         assert!(mqtt.contains("--mqtts-listen") && mqtt.contains("--insecure"), "{mqtt}");
         let node = refusal(|config| config.node_listen = "0.0.0.0:8641".into());
-        assert!(node.contains("--node-listen") && node.contains("--insecure"), "{node}");
+        assert!(node.contains("--node-listen") && node.contains("--join-secret-file"), "{node}");
+        let with_secret = posture(|config| {
+            config.node_listen = "0.0.0.0:8641".into();
+            config.cluster.join_secret_file = Some("secret".into());
+        });
+        assert_eq!(with_secret.unwrap().tokens, TokenMode::On);
         let off = refusal(|config| {
             config.http_listen = "0.0.0.0:8640".into();
             config.auth.mode = AuthMode::Off;

@@ -2,18 +2,22 @@
 
 use crate::{
     api::{self, Addresses, Admin, Parts, Waiting},
-    auth::{AdminFile, Keyring, write_new},
+    auth::{AdminFile, Keyring, open_node_key, read_join_secret, write_new},
     catalog_store::CatalogStore,
     config::Config,
     config::TokenMode,
     front::{Bounds, Entry, FrontDoor},
     listen::{Bound, Listeners},
-    posture::{Posture, Tls},
+    posture::{Joins, Posture, Tls},
     telemetry::{CountedIngest, IngestCounters, Metrics, Sources},
     tls::TlsState,
 };
 use anyhow::{Context, Result};
-use oribi_cluster::{JoinOptions, Node, Peering, join, renew};
+use oribi_cluster::{
+    JoinOptions, Node, Peering, join, renew,
+    secured::{Admission, NodeKey},
+    vet,
+};
 use oribi_connectors::{
     Connectors, MqttListener,
     connector::Parts as ConnectorParts,
@@ -24,7 +28,11 @@ use oribi_ingest::{Ingest, Ingestor};
 use oribi_model::{ArrivalClock, Clock, SystemClock};
 use oribi_query::QueryEngine;
 use oribi_store::disk::RealDisk;
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +51,7 @@ pub(crate) struct Guarded {
     posture: Posture,
     tls: Option<Arc<TlsState>>,
     admin_file: AdminFile,
+    admission: Admission,
 }
 
 impl Guarded {
@@ -59,7 +68,14 @@ impl Guarded {
         })?;
         let wants_tls = posture.tls == Tls::On || config.mqtts_listen.is_some();
         let tls = wants_tls.then(|| TlsState::open(&config.tls, &config.data_dir));
-        Ok(Guarded { posture, tls: tls.transpose()?.map(Arc::new), admin_file })
+        let secret = config.cluster.join_secret_file.as_deref().map(read_join_secret);
+        let admission = match (secret.transpose()?, posture.joins) {
+            (Some(secret), _) => Admission::Secret(secret),
+            (None, Joins::Loopback) => Admission::Loopback,
+            (None, Joins::Anybody) => Admission::Anybody,
+            (None, Joins::Nobody) => Admission::Nobody,
+        };
+        Ok(Guarded { posture, tls: tls.transpose()?.map(Arc::new), admin_file, admission })
     }
 }
 
@@ -75,9 +91,10 @@ impl Server {
         stop: CancellationToken,
     ) -> Result<Option<Server>> {
         let started = Instant::now();
-        let Guarded { posture, tls, admin_file } = Guarded::of(&config)?;
+        let Guarded { posture, tls, admin_file, admission } = Guarded::of(&config)?;
         posture.warn(&config);
-        let mut join_options = listeners.join_options(&config.cluster);
+        let key = node_key(config.data_dir.clone()).await?;
+        let mut join_options = listeners.join_options(&config.cluster, key, admission);
         let Listeners { http, mqtt, node: peers, mqtts } = listeners;
         let addresses = Addresses { http: http.address, mqtt: mqtt.address, node: peers.address };
         tracing::info!(
@@ -214,6 +231,15 @@ fn keyring(
         tracing::info!(path = %shown, "tokens on; admin token in {shown}");
     }
     Ok(Arc::new(Keyring::new(posture.tokens, node, clock, file)))
+}
+
+/// The key of the node, once its directory is known to be one.
+async fn node_key(data_dir: PathBuf) -> Result<Arc<NodeKey>> {
+    let opening = tokio::task::spawn_blocking(move || {
+        vet(&RealDisk, &data_dir)?;
+        open_node_key(&data_dir.join("node.key"))
+    });
+    Ok(Arc::new(opening.await.context("cannot open the key of the node")??))
 }
 
 /// Has a certificate at hand, and says which.

@@ -216,6 +216,41 @@ fn figures_are_readable_for_prometheus() {
     );
 }
 
+fn references(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(|to| to.as_str()).map(str::to_owned));
+            members.values().for_each(|member| references(member, found));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_description_is_whole() {
+    let (oribi, _dir) = start();
+    let description = oribi.get("/openapi.json").json();
+    let mut found = Vec::new();
+    references(&description, &mut found);
+    assert!(!found.is_empty());
+    for to in found {
+        let place = to.strip_prefix('#').expect("a reference within the document");
+        assert!(description.pointer(place).is_some(), "{to} is nowhere");
+    }
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let answers = operation["responses"].as_object().unwrap();
+            assert!(answers.contains_key("default"), "{method} {path} describes no refusal");
+            for (status, answer) in answers {
+                let is_problem = answer.to_string().contains("schemas/Problem");
+                let named = answer.pointer("/content/application~1problem+json").is_some();
+                assert_eq!(is_problem, named, "{method} {path} {status}: {answer}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_described_path_exists() {
     let (oribi, _dir) = start();

@@ -66,8 +66,6 @@ class Changes:
 
     def is_new(self, node):
         node.id = node.cluster()["self"]
-        if self.links:
-            self.links.name(node.id, node.number)
 
     # -- files --------------------------------------------------------------------------------
 

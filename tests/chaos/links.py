@@ -1,20 +1,17 @@
 """Ways between nodes that can be shut, slowed and broken: a TCP proxy before each node, in a process of its own.
 
-`Links` is what a run holds; run as a program this file is the proxy, which obeys lines of JSON. Who calls stands in the
-hello that each connection between nodes begins with.
+`Links` is what a run holds; run as a program this file is the proxy, which obeys lines of JSON.
 """
 
 import asyncio
 import json
+import pathlib
 import subprocess
 import sys
 
-PREFACE_BYTES = 8
-KIND_AT = PREFACE_BYTES + 4
-HELLO_KIND = 1
-# Behind length and head: two versions and the cluster's id.
-NODE_AT = KIND_AT + 22 + 20
-HELLO_BYTES = NODE_AT + 4
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+from callers import node_port_of  # noqa: E402
+
 PIECE_BYTES = 64 << 10
 PIECES_MAX = 64
 
@@ -46,10 +43,6 @@ class Links:
     def slow(self, ways, delay_ms):
         self.tell(do="set", ways=ways, mode="open", delay_ms=delay_ms)
 
-    def name(self, node, number):
-        """Who calls as this node is the one behind this number."""
-        self.tell(do="name", node=node, number=number)
-
     def reset(self, ways):
         """Connections break."""
         self.tell(do="reset", ways=ways)
@@ -78,8 +71,9 @@ class Way:
 
 
 class Proxy:
-    def __init__(self):
-        self.ways, self.connections, self.numbers = {}, {}, {}
+    def __init__(self, behind):
+        self.ways, self.connections = {}, {}
+        self.numbers = {port: int(number) for number, port in behind.items()}
 
     def way(self, sender, receiver):
         return self.ways.setdefault((sender, receiver), Way())
@@ -88,18 +82,15 @@ class Proxy:
         """Takes a connection for a node."""
         streams = [writer]
         try:
-            head, caller = await reader.readexactly(KIND_AT + 1), 0
-            if head[KIND_AT] == HELLO_KIND:
-                head += await reader.readexactly(HELLO_BYTES - len(head))
-                caller = int.from_bytes(head[NODE_AT:], "little")
-                caller = self.numbers.get(caller, caller)
+            calling = await asyncio.to_thread(node_port_of, writer.get_extra_info("peername")[1])
+            caller = self.numbers.get(calling, 0)
             onward_reader, onward = await asyncio.open_connection("127.0.0.1", port)
             streams.append(onward)
             connection = {"between": {caller, to}, "streams": streams, "lossy": False}
             self.connections[id(connection)] = connection
             pumps = [
-                self.pump(self.way(caller, to), connection, head, reader, onward),
-                self.pump(self.way(to, caller), connection, b"", onward_reader, writer),
+                self.pump(self.way(caller, to), connection, reader, onward),
+                self.pump(self.way(to, caller), connection, onward_reader, writer),
             ]
             await finish_with_first(pumps)
             del self.connections[id(connection)]
@@ -109,13 +100,13 @@ class Proxy:
             for stream in streams:
                 stream.close()
 
-    async def pump(self, way, connection, head, reader, writer):
+    async def pump(self, way, connection, reader, writer):
         """Passes on what is read, each piece so much later as the way is slow, in order."""
         pieces = asyncio.Queue(PIECES_MAX)
         now = asyncio.get_running_loop().time
 
         async def take():
-            piece = head or await reader.read(PIECE_BYTES)
+            piece = await reader.read(PIECE_BYTES)
             while piece:
                 await pieces.put((now() + way.delay_s, piece))
                 piece = await reader.read(PIECE_BYTES)
@@ -148,8 +139,6 @@ class Proxy:
         if order["do"] == "set":
             for way in ways:
                 self.way(*way).set(order["mode"], order.get("delay_ms", 0) / 1000)
-        elif order["do"] == "name":
-            self.numbers[order["node"]] = order["number"]
         elif order["do"] == "reset":
             self.reset(lambda connection: any(connection["between"] == set(way) for way in ways))
         else:
@@ -172,7 +161,7 @@ async def finish_with_first(works):
 
 
 async def main(behind):
-    proxy, ports = Proxy(), {}
+    proxy, ports = Proxy(behind), {}
     for number, port in behind.items():
         take = lambda reader, writer, to=int(number), port=port: proxy.call(to, port, reader, writer)
         server = await asyncio.start_server(take, "127.0.0.1", 0)

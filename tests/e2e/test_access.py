@@ -390,7 +390,11 @@ class GuardedMember(Member):
 
     def __init__(self, folder, join=()):
         super().__init__(folder, join)
-        self.config.write_text(self.config.read_text() + "[auth]\nmode = 'on'\n")
+        secret = folder.parent / "join.secret"
+        if not join:
+            secret.write_text("0123456789abcdef" * 2)
+            secret.chmod(0o600)
+        self.config.write_text(self.config.read_text() + f"join_secret_file = '{secret}'\n[auth]\nmode = 'on'\n")
 
     @property
     def bearer(self):

@@ -11,14 +11,11 @@ import time
 
 import pytest
 import requests
+from callers import node_port_of
 from conftest import BINARY, free_port, wait_for
 from test_cluster import Member, until_together
 from test_cluster_faults import Ledger, leading_most
 
-# A hello: what every connection between nodes begins with, then the length, the head and the body of a frame, in which
-# protocols (2 × 2 bytes) and the cluster (16 bytes) stand before the node that speaks.
-PREFACE = b"ORIBINET"
-SPEAKER_AT = len(PREFACE) + 4 + 22 + 4 + 16
 OPEN, SWALLOW, RESET = "open", "swallow", "reset"
 
 
@@ -28,6 +25,8 @@ class Weather:
     def __init__(self):
         self.lock, self.ways, self.delay_s = threading.Lock(), {}, {}
         self.connections = set()
+        # Numbers of nodes, by their ports for nodes.
+        self.numbers = {}
 
     def set(self, way, *pairs):
         with self.lock:
@@ -59,14 +58,16 @@ class Connection:
     """One connection through a proxy."""
 
     def __init__(self, weather, callee, near, port):
-        self.weather, self.callee, self.caller, self.has_lost = weather, callee, None, False
+        self.weather, self.callee, self.has_lost = weather, callee, False
+        self.caller = weather.numbers.get(node_port_of(near.getpeername()[1]))
         self.near, self.far = near, socket.create_connection(("127.0.0.1", port), timeout=5)
         self.far.settimeout(None)
         for end in (self.near, self.far):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         weather.connections.add(self)
-        threading.Thread(target=self.carry, args=(self.near, self.far, True), daemon=True).start()
-        threading.Thread(target=self.carry, args=(self.far, self.near, False), daemon=True).start()
+        there, back = (self.caller, callee), (callee, self.caller)
+        threading.Thread(target=self.carry, args=(self.near, self.far, there), daemon=True).start()
+        threading.Thread(target=self.carry, args=(self.far, self.near, back), daemon=True).start()
 
     def end(self):
         for end in (self.near, self.far):
@@ -78,16 +79,9 @@ class Connection:
                 pass
         self.weather.connections.discard(self)
 
-    def greet(self, first):
-        if first.startswith(PREFACE) and len(first) >= SPEAKER_AT + 4:
-            self.caller = struct.unpack_from("<I", first, SPEAKER_AT)[0]
-
-    def carry(self, source, sink, is_call):
+    def carry(self, source, sink, pair):
         try:
             while data := source.recv(1 << 16):
-                if is_call and self.caller is None:
-                    self.greet(data)
-                pair = (self.caller, self.callee) if is_call else (self.callee, self.caller)
                 way, delay_s = self.weather.of(pair)
                 if delay_s:
                     time.sleep(delay_s)
@@ -132,6 +126,7 @@ class Linked(Member):
     def __init__(self, folder, weather, number, join=()):
         super().__init__(folder, join)
         self.number = number
+        weather.numbers[self.node_port] = number
         self.proxy = Proxy(weather, number, self.node_port)
         with self.config.open("a") as config:
             config.write(f'advertise = "{self.proxy.address}"\n')

@@ -1,7 +1,10 @@
 """What comes to the port for nodes and is none of a node, or is broken: refused, and nothing is changed by it."""
 
+import os
 import socket
+import ssl
 import struct
+import subprocess
 
 import pytest
 import requests
@@ -38,11 +41,22 @@ def hello(cluster, node=ABSENT, protocol=(1, 1), boot=1, channel=RAFT, for_node=
     return PREFACE + frame(HELLO, body + struct.pack("<IQBI", node, boot, channel, for_node))
 
 
-class Caller:
-    """A connection to a node's port, by hand."""
+def certificate(key, cluster, node):
+    """A certificate of a node's key, as the node would show it."""
+    path = key.with_suffix(f".{node}.pem")
+    name = f"subjectAltName=DNS:n{node}.{cluster:032x}.oribi"
+    command = ["openssl", "req", "-x509", "-key", key, "-out", path, "-days", "1", "-subj", "/CN=node", "-addext", name]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
 
-    def __init__(self, node):
+
+class Caller:
+    """A connection to a node's port, by hand: with the key of the node that is known and not there, unless in clear text."""
+
+    def __init__(self, node, is_clear=False):
         self.socket = socket.create_connection(("127.0.0.1", node.node_port), timeout=20)
+        if not is_clear:
+            self.socket = node.absent_tls.wrap_socket(self.socket)
 
     def __enter__(self):
         return self
@@ -63,7 +77,7 @@ class Caller:
         while len(found) < count:
             try:
                 piece = self.socket.recv(count - len(found))
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLError):
                 break
             if not piece:
                 break
@@ -97,6 +111,11 @@ def node(tmp_path):
         wait_for(lambda: oribi.nodes_up() == [1, ABSENT], "the other node")
         absent.kill()
         wait_for(lambda: oribi.nodes_up() == [1], "the other node to be gone")
+        key = absent.data_dir / "node.key"
+        oribi.absent_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        oribi.absent_tls.check_hostname, oribi.absent_tls.verify_mode = False, ssl.CERT_NONE
+        oribi.absent_tls.load_cert_chain(certificate(key, cluster_of(oribi), ABSENT), key)
+        oribi.absent_tls.set_alpn_protocols(["oribi-node/1"])
         yield from watched(oribi)
     finally:
         for member in (oribi, absent):
@@ -138,11 +157,12 @@ def cluster_of(node):
     ids=["http", "mqtt", "zeros", "no-frame", "short", "no-hello", "long"],
 )
 def test_who_is_no_node_is_not_listened_to(node, greeting):
-    with Caller(node) as caller:
-        caller.send(greeting)
-        said = caller.rest()
-    # Who is here may be told, and no more.
-    assert len(said) < 200
+    for is_clear in (False, True):
+        with Caller(node, is_clear) as caller:
+            caller.send(greeting)
+            said = caller.rest()
+        # Who is here may be told, and no more; in clear text, that it is not spoken here.
+        assert len(said) < (16 if is_clear else 200)
 
 
 def test_nodes_that_do_not_go_together_are_told_who_is_here_and_refused(node):
@@ -183,7 +203,9 @@ def test_frames_that_are_cut_or_broken_end_their_connection_and_nothing_else(nod
     with Caller(node) as caller:
         caller.greet(hello(own))
         caller.send(struct.pack("<I", 64 << 20) + good[4:20])
-        caller.socket.shutdown(socket.SHUT_WR)
+        # Beneath TLS, as a network would that goes away.
+        with socket.socket(fileno=os.dup(caller.socket.fileno())) as beneath:
+            beneath.shutdown(socket.SHUT_WR)
         assert caller.rest() == b""
 
 

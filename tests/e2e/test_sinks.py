@@ -7,6 +7,7 @@ import time
 import paho.mqtt.client as paho
 import requests
 
+from cluster import Member, put_table, replicas_of, until_together
 from conftest import free_port, wait_for
 from parts import kafka, mosquitto  # noqa: F401  fixtures
 
@@ -227,3 +228,37 @@ def test_windows_go_on_after_kill_9(kafka, make_oribi):
         node.kill()
         node.start()
     kafka.read(topic, lambda records: agree(records, node), 60)
+
+
+def test_rows_of_tablets_that_are_on_other_nodes_only_are_passed_on_too(kafka, tmp_path):
+    nodes = [Member(tmp_path / "1").start()]
+    try:
+        nodes += [Member(tmp_path / name, [nodes[0].address]).start() for name in ("2", "3")]
+        until_together(nodes)
+        put_table(nodes[0], "m", tags=["device"], range="1d", replication=1)
+        days = 12
+        text = "\n".join(f"m,device=d{day} v={day}i {1_700_000_000 + day * 86_400}" for day in range(days))
+        assert nodes[0].write(text, precision="s").status_code == 204
+        assert len({one["node"] for of in replicas_of(nodes[0], "m").values() for one in of}) == 3
+        topic = kafka.topic()
+        spec = {
+            "name": "out",
+            "kind": "kafka_sink",
+            "url": f"kafka://{kafka.address}",
+            "feeds": [{"table": "m", "topic": topic}],
+        }
+        made = requests.post(f"{nodes[1].url}/api/v1/connectors", json=spec, timeout=10)
+        assert made.status_code == 201, made.text
+        read = lambda count: sorted(json.loads(one.value())["fields"]["v"] for one in kafka.read(topic, count))
+        assert read(days) == list(range(days))
+        # Out of segments as out of logs, and what comes later.
+        for node in nodes:
+            assert requests.post(f"{node.url}/api/v1/compact", timeout=60).status_code in (200, 204)
+        later = "\n".join(
+            f"m,device=d{day} v={100 + day}i {1_700_000_600 + day * 86_400}" for day in range(days)
+        )
+        assert nodes[2].write(later, precision="s").status_code == 204
+        assert read(2 * days) == [*range(days), *range(100, 100 + days)]
+    finally:
+        for node in nodes:
+            node.kill()

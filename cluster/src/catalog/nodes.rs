@@ -1,7 +1,7 @@
 //! The nodes of a cluster, and which of them has a replica of which tablet.
 
 use super::{Catalog, Map, placement};
-use crate::{Assignment, Boot, JoinNonce, MemberId};
+use crate::{Assignment, Boot, JoinNonce, KeyPin, MemberId};
 use oribi_model::{NodeId, TabletId};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, sync::Arc};
@@ -35,6 +35,17 @@ pub struct Presence {
     pub version: String,
     /// Which run of it.
     pub boot: Boot,
+    /// The key that it has, once and for all. Absent of a node that no version has heard of since keys
+    /// came to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<KeyPin>,
+}
+
+impl Presence {
+    /// Whether this and a later presence are of different keys.
+    pub(crate) fn has_other_key(&self, later: &Presence) -> bool {
+        self.pin.is_some() && self.pin != later.pin
+    }
 }
 
 /// What a node is to the others.
@@ -216,6 +227,9 @@ impl Catalog {
         let (state, reach, nonce) = match self.node(node) {
             Some(record) if record.state == NodeState::Removed => {
                 return Err(format!("node {node} was removed from the cluster"));
+            }
+            Some(record) if record.presence.has_other_key(presence) => {
+                return Err(format!("node {node} is known by another key"));
             }
             // What an earlier run said may arrive late.
             Some(record) if record.presence.boot > presence.boot => return Ok(()),

@@ -1,7 +1,11 @@
 //! One address is asked.
 
 use super::Answer;
-use crate::transport::{self, GreetingError, HelloError};
+use crate::{
+    KeyPin,
+    secured::{NodeTls, Standing},
+    transport::{self, GreetingError, HelloError},
+};
 use bytes::Bytes;
 use std::{io::ErrorKind, time::Duration};
 use tokio::{
@@ -23,27 +27,42 @@ pub(crate) enum Asked {
     Stranger(String),
 }
 
-/// Asks who listens at `address` (`HOST:PORT`).
-pub(crate) async fn ask(address: &str, body: Bytes) -> Asked {
+/// Asks who listens at `address` (`HOST:PORT`). What it answers is believed where it proves that it
+/// belongs to the cluster, or has a key that this node `trusts`; else only that it refuses.
+pub(crate) async fn ask(
+    address: &str,
+    tls: &NodeTls,
+    body: Bytes,
+    trusts: impl Fn(KeyPin) -> bool,
+) -> Asked {
     let connecting = timeout(CONNECT_WAIT, TcpStream::connect(address)).await;
-    let mut stream = match connecting {
+    let stream = match connecting {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Asked::Nobody(format!("cannot connect: {error}")),
         Err(_) => return Asked::Nobody("nobody answered in time".into()),
     };
-    let asked = transport::ask(&mut stream, body).await;
-    // Some serve one connection at a time.
-    drop(stream);
+    // Some serve one connection at a time: it ends before another one begins.
+    let asked = match timeout(CONNECT_WAIT, tls.connect(stream)).await {
+        Ok(Ok((mut stream, peer))) => {
+            let asked = transport::ask(&mut stream, tls, &peer, body).await;
+            asked.map(|(body, standing)| (body, standing, peer.pin()))
+        }
+        Ok(Err(error)) if error.kind() == ErrorKind::InvalidData => Err(HelloError::NoNode.into()),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(GreetingError::Late),
+    };
     match asked {
-        Ok(body) => match Answer::decode(&body) {
-            Some(answer) => Asked::Answered(answer),
-            None => Asked::Stranger("its answer cannot be read".into()),
+        Ok((body, standing, pin)) => match (Answer::decode(&body), standing) {
+            (Some(answer), Standing::Proven) => Asked::Answered(answer),
+            (Some(answer), _) if answer.is_harmless() || trusts(pin) => Asked::Answered(answer),
+            (Some(_), Standing::Unproven(reason)) => Asked::Stranger(reason.into()),
+            (None, _) => Asked::Stranger("its answer cannot be read".into()),
         },
-        Err(GreetingError::Hello(HelloError::NoNode)) => Asked::Stranger(STRANGER.into()),
-        // A node that stops does not answer either.
         Err(_) if speaks_http(address).await => {
             Asked::Stranger(format!("{STRANGER}: it speaks HTTP; expected the address for nodes"))
         }
+        Err(GreetingError::Hello(HelloError::NoNode)) => Asked::Stranger(STRANGER.into()),
+        // A node that stops does not answer either.
         Err(GreetingError::Io(error)) if error.kind() == ErrorKind::UnexpectedEof => {
             Asked::Nobody("it closed the connection without a word".into())
         }

@@ -121,6 +121,11 @@ impl Answer {
         encode(self)
     }
 
+    /// Whether nothing comes of it that would need to be believed.
+    pub(super) fn is_harmless(&self) -> bool {
+        matches!(self, Answer::Later { .. } | Answer::Refused { .. })
+    }
+
     /// The answer; `None` for what is none.
     pub(crate) fn decode(body: &[u8]) -> Option<Answer> {
         serde_json::from_slice(body).ok()
@@ -134,13 +139,13 @@ fn encode(value: &impl Serialize) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Boot, NodeAddresses};
+    use crate::{Boot, KeyPin, NodeAddresses};
     use proptest::prelude::*;
 
     fn presence() -> Presence {
         let addresses =
             NodeAddresses { node: "a:1".into(), http: "a:2".into(), mqtt: "a:3".into() };
-        Presence { addresses, version: "0.1.0".into(), boot: Boot(4) }
+        Presence { addresses, version: "0.1.0".into(), boot: Boot(4), pin: Some(KeyPin([7; 32])) }
     }
 
     #[test]
@@ -150,7 +155,7 @@ mod tests {
             let ask = Ask::new(who, presence());
             assert_eq!(Ask::decode(&ask.encode()), Ok(ask));
         }
-        let place = Known { address: "a:1".into(), boot: Boot(2) };
+        let place = Known { address: "a:1".into(), boot: Boot(2), pin: None };
         let answers = [
             Answer::Joined { cluster: ClusterId(9), node: NodeId(3) },
             Answer::Heard { nodes: BTreeMap::from([(NodeId(3), place)]) },

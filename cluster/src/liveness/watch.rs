@@ -3,7 +3,8 @@
 
 use super::{Action, Event, Health, Liveness, Ping};
 use crate::{
-    NodeIdentity,
+    KeyPin, NodeIdentity,
+    secured::NodeTls,
     transport::{
         Agreed, CallError, Channel, Frame, Kind, Network, Pending, Refusal, Request, Service, Side,
         Tcp,
@@ -34,8 +35,8 @@ pub trait Watcher: Send + Sync + 'static {
     /// A peer is suspected or trusted, or runs anew.
     fn changed(&self, action: &Action);
 
-    /// Whether there is such a node in the cluster, or there may be.
-    fn knows(&self, _: NodeId) -> bool {
+    /// Whether there is such a node in the cluster, or there may be, and this is its key.
+    fn knows(&self, _: NodeId, _: KeyPin) -> bool {
         true
     }
 
@@ -68,6 +69,7 @@ impl Watch {
     pub fn start(
         identity: NodeIdentity,
         listener: TcpListener,
+        tls: Arc<NodeTls>,
         watcher: Arc<dyn Watcher>,
         elsewhere: Option<(Handle, Arc<Tcp>)>,
     ) -> io::Result<Watch> {
@@ -77,7 +79,7 @@ impl Watch {
         let liveness = Liveness::new(identity.node, identity.boot, 0);
         let view = Arc::new(RwLock::new(liveness));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let work = Work { started, watcher, view: view.clone(), elsewhere };
+        let work = Work { started, tls, watcher, view: view.clone(), elsewhere };
         let events = messages.clone();
         let run = move || runtime.block_on(work.run(identity, listener, events, received));
         let thread = std::thread::Builder::new().name("oribi-liveness".into()).spawn(run)?;
@@ -134,6 +136,7 @@ impl Drop for Watch {
 /// What the thread works with.
 struct Work {
     started: Instant,
+    tls: Arc<NodeTls>,
     watcher: Arc<dyn Watcher>,
     view: Arc<RwLock<Liveness>>,
     elsewhere: Option<(Handle, Arc<Tcp>)>,
@@ -148,7 +151,8 @@ impl Work {
         mut received: mpsc::Receiver<Message>,
     ) {
         let service = Arc::new(Ears(events, self.watcher.clone()));
-        let tcp = Tcp::new(identity, BTreeSet::from([Channel::Liveness]), service);
+        let tcp =
+            Tcp::new(identity, BTreeSet::from([Channel::Liveness]), service, self.tls.clone());
         if let Some((runtime, other)) = self.elsewhere.take() {
             tcp.hand_over(runtime, other);
         }
@@ -223,8 +227,8 @@ impl Service for Ears {
         Box::pin(std::future::ready(Ok(Bytes::new())))
     }
 
-    fn knows(&self, node: NodeId) -> bool {
-        self.1.knows(node)
+    fn knows(&self, node: NodeId, pin: KeyPin) -> bool {
+        self.1.knows(node, pin)
     }
 
     fn linked(&self, with: &Agreed, _: Side) {

@@ -161,6 +161,14 @@ pub(super) fn take(disk: &dyn Disk, path: &Path) -> Result<DiskLock> {
     lock.ok_or_else(|| Error::InUse { path: path.to_owned() })
 }
 
+/// Makes sure that a directory is a node's, or may become one; makes it where it is missing. Blocks.
+///
+/// # Errors
+/// As [`Node::open`](crate::Node::open), of what can be told without opening it.
+pub fn vet(disk: &dyn Disk, path: &Path) -> Result<()> {
+    look(disk, path).map(drop)
+}
+
 /// Whether the directory is a node's.
 pub(super) fn is_taken(disk: &dyn Disk, path: &Path) -> Result<bool> {
     Ok(read_identity(disk, path)? != Known::Nothing)
@@ -168,7 +176,10 @@ pub(super) fn is_taken(disk: &dyn Disk, path: &Path) -> Result<bool> {
 
 /// Whether a directory with a file of this name may be nobody's all the same.
 pub(super) fn is_nothing(name: &str) -> bool {
-    ["LOCK", "admin.token", "connector-files", "lost+found", "tls"].contains(&name)
+    const NAMES: [&str; 6] =
+        ["LOCK", "admin.token", "connector-files", "lost+found", "node.key", "tls"];
+    // One that is about to take the place of another.
+    NAMES.contains(&name.strip_suffix(".new").unwrap_or(name))
 }
 
 /// Takes the directory for this process, and reads what it says of its node.

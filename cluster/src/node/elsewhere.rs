@@ -1,6 +1,6 @@
 //! Rows of tablets that only other nodes have, asked of one of them piece by piece.
 
-use super::{CATALOG_GROUP, Node, hosting::group_of, question::View};
+use super::{CATALOG_GROUP, Node, hosting::group_of, parts::RemoteParts, question::View};
 use crate::{
     Error, Incarnation, Result,
     route::scan::{self, AsOf, Holds, Piece, Question, Wish},
@@ -11,7 +11,7 @@ use futures::future::join_all;
 use oribi_model::{Block, NodeId, Place, ScanSpec, TableId, TabletId, TabletSpec, TimeRange};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, mpsc},
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::{Instant, timeout};
@@ -27,17 +27,10 @@ const PIECE_WAIT: Duration = Duration::from_secs(10);
 
 /// The blocks of a tablet that another node reads.
 pub(super) struct RemoteBlocks {
-    node: Arc<Node>,
+    parts: RemoteParts,
     tablet: TabletId,
     spec: Arc<ScanSpec>,
-    from: NodeId,
     ready: VecDeque<Block>,
-    /// The number of the scan, as long as there is more.
-    more: Option<u64>,
-    /// How old what is read may be.
-    age: Duration,
-    /// The next piece, which was asked for already.
-    coming: Option<mpsc::Receiver<Result<Piece>>>,
 }
 
 impl Node {
@@ -163,25 +156,23 @@ impl Node {
         as_of: AsOf,
     ) -> Result<RemoteBlocks> {
         let wish = Wish::Open(Question::of(tablet, &spec));
+        let parts = self.open_parts(tablet, &wish, as_of).await?;
+        Ok(RemoteBlocks { parts, tablet, spec, ready: VecDeque::new() })
+    }
+
+    /// Asks one of the nodes that have a tablet, and the next one where that fails.
+    pub(super) async fn open_parts(
+        self: Arc<Node>,
+        tablet: TabletId,
+        wish: &Wish,
+        as_of: AsOf,
+    ) -> Result<RemoteParts> {
         let deadline = Instant::now() + SEEK_WAIT;
         loop {
             let mut reason = "no node has it".to_owned();
             for from in self.nodes_of(tablet) {
-                match self.ask(from, &wish, as_of).await {
-                    Ok(piece) => {
-                        let mut blocks = RemoteBlocks {
-                            node: self.clone(),
-                            tablet,
-                            spec,
-                            from,
-                            ready: VecDeque::new(),
-                            more: None,
-                            age: Duration::ZERO,
-                            coming: None,
-                        };
-                        blocks.accept(piece)?;
-                        return Ok(blocks);
-                    }
+                match RemoteParts::open(self.clone(), from, wish, as_of).await {
+                    Ok(parts) => return Ok(parts),
                     Err(error) => reason = error.to_string(),
                 }
             }
@@ -212,40 +203,12 @@ impl Node {
 impl RemoteBlocks {
     /// Which node reads them.
     pub(super) fn from(&self) -> NodeId {
-        self.from
+        self.parts.from()
     }
 
     /// How old they may be.
     pub(super) fn age(&self) -> Duration {
-        self.age
-    }
-
-    /// Takes a piece in, and asks for the next one, so that it is there when it is wanted.
-    fn accept(&mut self, piece: Piece) -> Result<()> {
-        let Piece::Blocks { blocks, more, age } = piece else { return Ok(()) };
-        self.more = more;
-        self.age = self.age.max(age);
-        if let Some(scan) = more {
-            self.coming = Some(self.fetch(scan)?);
-        }
-        for block in blocks {
-            let unreadable =
-                || Error::Read(format!("node {} sent a block that is none", self.from));
-            let block = scan::decode_block(&block, &self.spec.columns).ok_or_else(unreadable)?;
-            self.ready.extend(scan::wanted(block, &self.spec.series));
-        }
-        Ok(())
-    }
-
-    fn fetch(&self, scan: u64) -> Result<mpsc::Receiver<Result<Piece>>> {
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let (node, from) = (self.node.clone(), self.from);
-        let runtime = self.node.routes.runtime.clone().ok_or(Error::Stopping)?;
-        runtime.spawn(async move {
-            // Nobody may want it any more.
-            let _ = sender.send(node.ask(from, &Wish::Fetch(scan), AsOf::default()).await);
-        });
-        Ok(receiver)
+        self.parts.age()
     }
 
     fn advance(&mut self) -> Result<Option<Block>> {
@@ -253,12 +216,11 @@ impl RemoteBlocks {
             if let Some(block) = self.ready.pop_front() {
                 return Ok(Some(block));
             }
-            let Some(coming) = self.coming.take() else { return Ok(None) };
-            let piece = coming.recv().unwrap_or(Err(Error::Stopping));
-            if piece.is_err() {
-                self.more = None;
-            }
-            self.accept(piece?)?;
+            let Some(part) = self.parts.next().transpose()? else { return Ok(None) };
+            let unreadable =
+                || Error::Read(format!("node {} sent a block that is none", self.from()));
+            let block = scan::decode_block(&part, &self.spec.columns).ok_or_else(unreadable)?;
+            self.ready.extend(scan::wanted(block, &self.spec.series));
         }
     }
 }
@@ -272,16 +234,5 @@ impl Iterator for RemoteBlocks {
         let unreadable =
             |error: Error| oribi_model::Error::Unreadable { tablet, reason: error.to_string() };
         outcome.map_err(unreadable).transpose()
-    }
-}
-
-/// Nobody wants more of it: the other node need not keep it.
-impl Drop for RemoteBlocks {
-    fn drop(&mut self) {
-        let (Some(scan), Some(runtime)) = (self.more, &self.node.routes.runtime) else { return };
-        let (node, from) = (self.node.clone(), self.from);
-        // Where that does not get there, the scan ends by itself.
-        runtime
-            .spawn(async move { drop(node.ask(from, &Wish::Close(scan), AsOf::default()).await) });
     }
 }

@@ -1,10 +1,15 @@
 //! The node as a feed of committed rows.
 
-use super::Node;
-use crate::{Result, command::Body, node::hosting::Hosted};
+use super::{
+    Node,
+    hosting::{Hosted, group_of},
+};
+use crate::{
+    Error, Result,
+    command::Body,
+    route::scan::{self, AsOf, Wish},
+};
 use oribi_model::{BatchIter, Committed, Feed, LogIndex, RowBatch, TableId, TabletId};
-
-const ELSEWHERE: &str = "it is only on other nodes";
 
 impl Feed for Node {
     fn tablets(&self, table: TableId) -> Vec<TabletId> {
@@ -15,21 +20,66 @@ impl Feed for Node {
         ids.filter(may_hold).collect()
     }
 
+    fn is_near(&self, tablet: TabletId) -> bool {
+        !self.hosting.is_elsewhere(tablet)
+    }
+
     fn committed(
         &self,
         tablet: TabletId,
         place: u64,
         bytes_max: usize,
     ) -> oribi_model::Result<Option<Committed>> {
-        let Some(hosted) = self.hosting.get(tablet) else {
-            // Passed over, its rows would be missing for ever.
-            return match self.hosting.is_elsewhere(tablet) {
-                true => Err(oribi_model::Error::Unreadable { tablet, reason: ELSEWHERE.into() }),
-                false => Ok(None),
-            };
+        let found = match self.is_near(tablet) {
+            true => self.committed_here(tablet, place, bytes_max),
+            false => self.committed_elsewhere(tablet, place),
         };
-        committed(&hosted, place, bytes_max)
-            .map_err(|error| oribi_model::Error::Unreadable { tablet, reason: error.to_string() })
+        found.map_err(|error| unreadable(tablet, &error))
+    }
+}
+
+fn unreadable(tablet: TabletId, error: &Error) -> oribi_model::Error {
+    oribi_model::Error::Unreadable { tablet, reason: error.to_string() }
+}
+
+impl Node {
+    /// What a replica that is here has committed from a place on. Reads files.
+    pub(super) fn committed_here(
+        &self,
+        tablet: TabletId,
+        place: u64,
+        bytes_max: usize,
+    ) -> Result<Option<Committed>> {
+        let here = match self.hosting.is_elsewhere(tablet) {
+            true => None,
+            false => self.hosting.get(tablet),
+        };
+        match here {
+            Some(hosted) => committed(&hosted, place, bytes_max),
+            // Passed over, its rows would be missing for ever.
+            None => match self.hosting.reason_absent(tablet) {
+                Some(reason) => Err(Error::Unavailable { group: group_of(tablet).0, reason }),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Asks one of the nodes that have a tablet. Blocks.
+    fn committed_elsewhere(&self, tablet: TabletId, place: u64) -> Result<Option<Committed>> {
+        let wish = Wish::Committed { tablet, place };
+        let opened = self.block_on(move |node| async move {
+            node.open_parts(tablet, &wish, AsOf::default()).await
+        });
+        let mut parts = opened?;
+        let Some(next) = parts.next().transpose()? else { return Ok(None) };
+        let from = parts.from();
+        let wrong = move || Error::Read(format!("node {from} sent rows that cannot be read"));
+        let next = u64::from_le_bytes(next[..].try_into().map_err(|_| wrong())?);
+        let rows = parts.map(move |part| {
+            let rows = part.and_then(|part| scan::decode_rows(&part).ok_or_else(wrong));
+            rows.map_err(|error| unreadable(tablet, &error))
+        });
+        Ok(Some(Committed { rows: Box::new(rows), next }))
     }
 }
 

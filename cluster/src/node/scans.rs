@@ -135,6 +135,11 @@ impl Node {
                 let read = self.clone().open_scan(question, as_of).await;
                 self.first_piece(scan, by, read).await
             }
+            Wish::Committed { tablet, place } => {
+                let scan = self.scans.begin(by).ok_or(BUSY)?;
+                let read = self.clone().open_committed(tablet, place).await;
+                self.first_piece(scan, by, read).await
+            }
             Wish::Fetch(scan) => match self.scans.take(scan, by) {
                 Some(parts) => self.next_piece(scan, by, parts).await,
                 None => Piece::Failed("the scan was closed, since nobody asked for more".into()),
@@ -205,6 +210,32 @@ impl Node {
             };
             let parts = hosted.tablet.scan(&question.spec(), 1)?;
             Ok((encoded(Box::new(parts.into_iter().flatten())), asked.age()))
+        })
+        .await
+    }
+
+    /// What was committed here, which may be less than what its leader knows to be.
+    async fn open_committed(
+        self: Arc<Node>,
+        tablet: TabletId,
+        place: u64,
+    ) -> Result<(Parts, Duration)> {
+        blocking(move || {
+            let found = self.committed_here(tablet, place, PIECE_BYTES)?;
+            let parts: Parts = match found {
+                None => Box::new(std::iter::empty()),
+                Some(found) => {
+                    let next = Bytes::copy_from_slice(&found.next.to_le_bytes());
+                    let rows = found.rows.flat_map(|batch| match batch {
+                        Ok(batch) => {
+                            scan::encode_rows(&batch, PIECE_BYTES).into_iter().map(Ok).collect()
+                        }
+                        Err(error) => vec![Err(Error::Read(error.to_string()))],
+                    });
+                    Box::new(std::iter::once(Ok(next)).chain(rows))
+                }
+            };
+            Ok((parts, Duration::ZERO))
         })
         .await
     }

@@ -2,7 +2,7 @@
 //! catalog can be changed.
 
 use crate::{
-    Catalog, NodeState,
+    Catalog, KeyPin, NodeState,
     join::{Known, Places},
 };
 use oribi_model::NodeId;
@@ -33,16 +33,37 @@ impl Book {
         };
         let recorded = catalog.nodes().map(|(node, record)| {
             let presence = &record.presence;
-            (node, Known { address: presence.addresses.node.clone(), boot: presence.boot })
+            let address = presence.addresses.node.clone();
+            (node, Known { address, boot: presence.boot, pin: presence.pin })
         });
         let mut places: Places = recorded.filter(|(node, _)| !is_removed(node)).collect();
         for (node, heard) in self.heard.iter().filter(|(node, _)| !is_removed(node)) {
             let place = places.entry(*node).or_insert_with(|| heard.clone());
             if heard.boot > place.boot {
-                *place = heard.clone();
+                *place = Known { pin: place.pin.or(heard.pin), ..heard.clone() };
             }
         }
         places
+    }
+
+    /// Whether a key is that of a node: by the catalog, or where that knows of none, by what was heard.
+    pub(super) fn is_key_of(&self, catalog: &Catalog, node: NodeId, pin: KeyPin) -> bool {
+        self.pin_of(catalog, node) == Some(pin)
+    }
+
+    /// The key of a node that was not removed, as far as it is known.
+    pub(super) fn pin_of(&self, catalog: &Catalog, node: NodeId) -> Option<KeyPin> {
+        let record = catalog.node(node);
+        if record.is_some_and(|record| record.state == NodeState::Removed) {
+            return None;
+        }
+        let heard = || self.heard.get(&node)?.pin;
+        record.and_then(|record| record.presence.pin).or_else(heard)
+    }
+
+    /// Whether a key is that of any node of the cluster.
+    pub(super) fn is_key_of_any(&self, catalog: &Catalog, pin: KeyPin) -> bool {
+        self.places(catalog).values().any(|place| place.pin == Some(pin))
     }
 }
 
@@ -52,12 +73,12 @@ mod tests {
     use crate::{Boot, Change, NodeAddresses, Presence};
 
     fn place(address: &str, boot: u64) -> Known {
-        Known { address: address.into(), boot: Boot(boot) }
+        Known { address: address.into(), boot: Boot(boot), pin: None }
     }
 
     fn announced(address: &str, boot: u64) -> Change {
         let addresses = NodeAddresses { node: address.into(), ..NodeAddresses::default() };
-        let presence = Presence { addresses, version: String::new(), boot: Boot(boot) };
+        let presence = Presence { addresses, version: String::new(), boot: Boot(boot), pin: None };
         Change::AnnounceNode { node: NodeId(1), presence }
     }
 

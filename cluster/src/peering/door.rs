@@ -1,15 +1,17 @@
 //! What others ask of this node, and what it hears of them.
 
-use super::state::State;
+use super::{book::Book, state::State};
 use crate::{
-    Change, JoinNonce, Node, Presence,
+    Change, ClusterId, JoinNonce, KeyPin, Node, NodeState, Presence,
     elections::Supervisor,
     join::{Answer, Ask, Known, Who, other_cluster},
     liveness::{Action, Event, Health, Watcher},
-    transport::{Agreed, Channel, Frame, Pending, Refusal, Service, Side, Tcp},
+    secured::Standing,
+    transport::{Agreed, Asker, Channel, Frame, Pending, Refusal, Service, Side, Tcp},
 };
 use bytes::Bytes;
 use oribi_model::NodeId;
+use parking_lot::Mutex;
 use std::sync::{Arc, OnceLock, Weak};
 
 /// Takes what comes over connections.
@@ -59,11 +61,16 @@ impl Service for Door {
         }
     }
 
-    fn join(&self, body: Bytes) -> Pending<Option<Bytes>> {
+    fn knows(&self, node: NodeId, pin: KeyPin) -> bool {
+        // Before it is open, nobody can be told apart.
+        self.state().is_some_and(|state| knows(&state.node, &state.book, node, pin))
+    }
+
+    fn join(&self, asker: Asker, body: Bytes) -> Pending<Option<Bytes>> {
         let state = self.state();
         Box::pin(async move {
             let answer = match Ask::decode(&body) {
-                Ok(ask) => state?.answer(ask).await,
+                Ok(ask) => state?.answer(&asker, ask).await,
                 Err(answer) => answer,
             };
             Some(answer.encode())
@@ -71,21 +78,52 @@ impl Service for Door {
     }
 }
 
+/// Whether there is such a node in the cluster, or there may be, and this is its key.
+fn knows(own: &Node, book: &Mutex<Book>, node: NodeId, pin: KeyPin) -> bool {
+    own.may_belong(node) && book.lock().is_key_of(&own.catalog(), node, pin)
+}
+
 impl State {
-    async fn answer(&self, ask: Ask) -> Answer {
+    async fn answer(&self, asker: &Asker, ask: Ask) -> Answer {
+        if ask.presence.pin != Some(asker.pin) {
+            let reason = "what was asked names another key than the connection".to_owned();
+            return Answer::Refused { reason };
+        }
         match ask.who {
-            Who::New { nonce } => self.take_in(nonce, ask.presence).await,
-            Who::Known { cluster, node } => {
-                let ours = self.node.identity();
-                if cluster != ours.cluster {
-                    return other_cluster(cluster, ours.cluster);
+            Who::New { nonce } => match &asker.standing {
+                Standing::Unproven(reason) if !self.is_key_of_any(asker.pin) => {
+                    Answer::Refused { reason: (*reason).to_owned() }
                 }
-                if node == ours.node {
-                    let reason = format!("node {node} of this cluster is this one itself");
-                    return Answer::Refused { reason };
-                }
-                self.note(node, ask.presence).await
-            }
+                _ => self.take_in(nonce, ask.presence).await,
+            },
+            Who::Known { cluster, node } => match self.refuses(asker, cluster, node) {
+                Some(answer) => answer,
+                None => self.note(node, ask.presence).await,
+            },
+        }
+    }
+
+    /// Why what is said to come from a node of the cluster is not believed.
+    fn refuses(&self, asker: &Asker, cluster: ClusterId, node: NodeId) -> Option<Answer> {
+        let (ours, catalog) = (self.node.identity(), self.node.catalog());
+        let refused = |reason: String| Some(Answer::Refused { reason });
+        if cluster != ours.cluster {
+            return Some(other_cluster(cluster, ours.cluster));
+        }
+        if node == ours.node {
+            return refused(format!("node {node} of this cluster is this one itself"));
+        }
+        if catalog.node(node).is_some_and(|record| record.state == NodeState::Removed) {
+            return refused(format!("node {node} was removed from the cluster"));
+        }
+        match (self.book.lock().pin_of(&catalog, node), &asker.standing) {
+            (Some(pin), _) if pin == asker.pin => None,
+            (Some(_), _) => refused(format!(
+                "node {node} is known by another key; bring its file node.key back, or remove the node \
+                 and let it join anew"
+            )),
+            (None, Standing::Proven) => None,
+            (None, Standing::Unproven(reason)) => refused((*reason).to_owned()),
         }
     }
 
@@ -116,7 +154,8 @@ impl State {
 
     /// Notes where a node is now, in the catalog too where that is led here.
     async fn note(&self, node: NodeId, presence: Presence) -> Answer {
-        let place = Known { address: presence.addresses.node.clone(), boot: presence.boot };
+        let (address, boot) = (presence.addresses.node.clone(), presence.boot);
+        let place = Known { address, boot, pin: presence.pin };
         let catalog = self.node.catalog();
         let record = catalog.node(node);
         let is_known = record.is_some_and(|record| record.presence == presence);
@@ -136,6 +175,7 @@ impl State {
 /// Hears whom this node suspects and trusts.
 pub(super) struct Eyes {
     pub(super) node: Weak<Node>,
+    pub(super) book: Arc<Mutex<Book>>,
     pub(super) tcp: Arc<Tcp>,
     pub(super) supervisor: Arc<Supervisor>,
 }
@@ -162,8 +202,8 @@ impl Watcher for Eyes {
         }
     }
 
-    fn knows(&self, node: NodeId) -> bool {
-        self.node.upgrade().is_none_or(|own| own.may_belong(node))
+    fn knows(&self, node: NodeId, pin: KeyPin) -> bool {
+        self.node.upgrade().is_some_and(|own| knows(&own, &self.book, node, pin))
     }
 
     fn health(&self) -> Health {

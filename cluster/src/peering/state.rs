@@ -2,11 +2,12 @@
 
 use super::{absences::Absences, book::Book};
 use crate::{
-    Node, Replica,
+    KeyPin, Node, Replica,
     elections::Supervisor,
     join::{JoinOptions, Known, Places},
     liveness::Watch,
     node::CATALOG_GROUP,
+    secured::NodeTls,
     transport::Tcp,
 };
 use oribi_model::NodeId;
@@ -20,7 +21,9 @@ pub(super) struct State {
     pub(super) tcp: Arc<Tcp>,
     pub(super) watch: Watch,
     pub(super) supervisor: Arc<Supervisor>,
-    pub(super) book: Mutex<Book>,
+    pub(super) tls: Arc<NodeTls>,
+    /// Shared with whoever looks at keys.
+    pub(super) book: Arc<Mutex<Book>>,
     /// Told when a node says that it is elsewhere.
     pub(super) heard: Notify,
     /// Nodes that were not heard of for a while.
@@ -43,6 +46,11 @@ impl State {
         let own = self.own();
         let places = self.places().into_iter().filter(|(node, _)| *node != own);
         places.map(|(node, place)| (node, place.address)).collect()
+    }
+
+    /// Whether a key is that of a node of the cluster.
+    pub(super) fn is_key_of_any(&self, pin: KeyPin) -> bool {
+        self.book.lock().is_key_of_any(&self.node.catalog(), pin)
     }
 
     /// Notes where a node says that it is.

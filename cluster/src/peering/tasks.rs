@@ -64,7 +64,8 @@ pub(super) async fn announce(state: Arc<State>) {
         let own = &presence.addresses.node;
         let others = state.others().into_values().chain(state.options.join.iter().cloned());
         let addresses: BTreeSet<String> = others.filter(|address| address != own).collect();
-        let asked = addresses.iter().map(|address| ask(address, body.clone()));
+        let trusts = |pin| state.is_key_of_any(pin);
+        let asked = addresses.iter().map(|address| ask(address, &state.tls, body.clone(), trusts));
         for (address, asked) in addresses.iter().zip(join_all(asked).await) {
             match asked {
                 Asked::Answered(Answer::Heard { nodes }) => {

@@ -2,17 +2,23 @@
 
 use super::*;
 use crate::{
-    Change, ColumnSpec, Error, MemberId, NodeAddresses, NodeOptions, NodeState, join::join,
+    Change, ColumnSpec, Error, MemberId, NodeAddresses, NodeOptions, NodeState,
+    join::join,
     node::CATALOG_GROUP,
+    secured::{Admission, JoinSecret, NodeKey},
 };
 use oribi_model::{
     ColumnKind, ColumnType, Ints, Name, NodeId, RowBatch, SeriesKeys, SystemClock, TableId,
     TableOptions, TabletId, TimeRange,
 };
-use oribi_store::disk::{Disk, sim::SimDisk};
-use std::time::Duration;
+use oribi_store::{
+    disk::{Disk, create_dir_durably, sim::SimDisk},
+    small_file,
+};
+use std::{path::Path, time::Duration};
 
 mod joining;
+mod keys;
 mod leaders;
 
 /// How long one waits for what comes.
@@ -53,7 +59,25 @@ fn options(address: &str, join: &[&str]) -> JoinOptions {
         replace_after_s: 300,
         sleep_after_s: 120,
         replaces: None,
+        key: Arc::new(NodeKey::generate().unwrap()),
+        admission: Admission::Loopback,
     }
+}
+
+/// The key of the node whose disk it is; made by its first run.
+fn key_on(disk: &dyn Disk) -> Arc<NodeKey> {
+    const KIND: small_file::Kind = small_file::Kind { magic: *b"TESTNKEY", version: 1 };
+    let (folder, name) = (Path::new("/data"), "node.key");
+    create_dir_durably(disk, folder).unwrap();
+    let key = match small_file::read(disk, folder, name, KIND).unwrap() {
+        Some(pem) => NodeKey::from_pem(&pem).unwrap(),
+        None => {
+            let key = NodeKey::generate().unwrap();
+            small_file::replace(disk, folder, name, KIND, &key.to_pem().unwrap()).unwrap();
+            key
+        }
+    };
+    Arc::new(key)
 }
 
 async fn start(disk: &SimDisk, join_to: &[&str]) -> Result<Running, Error> {
@@ -62,7 +86,16 @@ async fn start(disk: &SimDisk, join_to: &[&str]) -> Result<Running, Error> {
 
 async fn start_on(disk: Arc<dyn Disk>, join_to: &[&str]) -> Result<Running, Error> {
     let (listener, address) = bind();
-    let options = options(&address, join_to);
+    let options = JoinOptions { key: key_on(&*disk), ..options(&address, join_to) };
+    start_with(disk, listener, options).await
+}
+
+async fn start_with(
+    disk: Arc<dyn Disk>,
+    listener: TcpListener,
+    options: JoinOptions,
+) -> Result<Running, Error> {
+    let address = options.addresses.node.clone();
     let taking = tokio::net::TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
     join("/data".into(), disk.clone(), &taking, &options, |_| {}).await?;
     drop(taking);

@@ -1,11 +1,15 @@
 //! The first bytes of a connection: preface and hello in each direction, or one question and its
-//! answer from somebody who wants to be known.
+//! answer from somebody who wants to be known. Either is sealed by what admits strangers
+//! (`secured::Admission`): the body of such a frame is the seal, then what is said.
 
 use super::{
-    Agreed, Channel, Decoder, Frame, FrameError, Hello, HelloError, Kind, PREFACE, Pending,
+    Agreed, Asker, Channel, Decoder, Frame, FrameError, Hello, HelloError, Kind, PREFACE, Pending,
     Received,
 };
-use crate::NodeIdentity;
+use crate::{
+    NodeIdentity,
+    secured::{Direction, NodeTls, Peer, SEAL_BYTES, Standing},
+};
 use bytes::{Bytes, BytesMut};
 use oribi_model::NodeId;
 use std::{io, time::Duration};
@@ -15,7 +19,7 @@ use tokio::{
 };
 
 /// How long the other side may take to say who it is.
-const GREETING_WAIT: Duration = Duration::from_secs(5);
+pub(super) const GREETING_WAIT: Duration = Duration::from_secs(5);
 /// How long an answer may take that has to be agreed on first.
 const ASKING_WAIT: Duration = Duration::from_secs(10);
 /// Bytes of the first frame, of this or a later version.
@@ -35,6 +39,9 @@ pub enum GreetingError {
     /// The network's own answer.
     #[error("cannot greet the other side: {0}")]
     Io(#[from] io::Error),
+    /// It is another one than was called, by its key.
+    #[error("the side that was called does not have the key of node {0}")]
+    OtherKey(NodeId),
     /// Nothing came.
     #[error("the other side did not say in time who it is")]
     Late,
@@ -64,18 +71,23 @@ pub(super) enum Caller {
     Joining(Bytes),
 }
 
-/// Asks the side that was called to make this node known, and gives its answer.
+/// Asks the side that was called to make this node known. Gives its answer, and whether that is to be
+/// believed whoever it is.
 ///
 /// # Errors
 /// Why there is none.
 pub async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
+    tls: &NodeTls,
+    peer: &Peer,
     body: Bytes,
-) -> Result<Bytes, GreetingError> {
+) -> Result<(Bytes, Standing), GreetingError> {
     let asking = async {
-        send(stream, Frame::notice(Kind::Join, body)).await?;
+        send(stream, sealed(tls, peer, Direction::Asked, &body)).await?;
         match receive(stream, ANSWER_BYTES_MAX).await?.0 {
-            Frame { kind: Kind::Join, body, .. } => Ok(body),
+            Frame { kind: Kind::Join, body, .. } => {
+                Ok(unseal(tls, peer, Direction::Answered, body)?)
+            }
             _ => Err(HelloError::Malformed.into()),
         }
     };
@@ -89,11 +101,13 @@ pub async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
 /// Why there is no answer.
 pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    answer: impl FnOnce(Bytes) -> Pending<Option<Bytes>>,
+    tls: &NodeTls,
+    peer: &Peer,
+    answer: impl FnOnce(Asker, Bytes) -> Pending<Option<Bytes>>,
 ) -> Result<(), GreetingError> {
     let received = timeout(GREETING_WAIT, receive(stream, FIRST_BYTES_MAX)).await;
     match received.unwrap_or(Err(GreetingError::Late))?.0 {
-        Frame { kind: Kind::Join, body, .. } => reply(stream, answer(body)).await,
+        Frame { kind: Kind::Join, body, .. } => reply(stream, tls, peer, body, answer).await,
         _ => Err(HelloError::Malformed.into()),
     }
 }
@@ -104,13 +118,35 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
 /// Why it was not sent.
 pub(super) async fn reply<S: AsyncWrite + Unpin>(
     stream: &mut S,
-    answer: Pending<Option<Bytes>>,
+    tls: &NodeTls,
+    peer: &Peer,
+    asked: Bytes,
+    answer: impl FnOnce(Asker, Bytes) -> Pending<Option<Bytes>>,
 ) -> Result<(), GreetingError> {
+    let (asked, standing) = unseal(tls, peer, Direction::Asked, asked)?;
+    let answer = answer(Asker { pin: peer.pin(), standing }, asked);
     let replying = async {
         let Some(body) = answer.await else { return Err(GreetingError::Late) };
-        Ok(send(stream, Frame::notice(Kind::Join, body)).await?)
+        Ok(send(stream, sealed(tls, peer, Direction::Answered, &body)).await?)
     };
     timeout(ASKING_WAIT, replying).await.unwrap_or(Err(GreetingError::Late))
+}
+
+fn sealed(tls: &NodeTls, peer: &Peer, direction: Direction, said: &[u8]) -> Frame {
+    let seal = tls.seal(peer, direction, said);
+    Frame::notice(Kind::Join, [&seal, said].concat().into())
+}
+
+fn unseal(
+    tls: &NodeTls,
+    peer: &Peer,
+    direction: Direction,
+    mut said: Bytes,
+) -> Result<(Bytes, Standing), HelloError> {
+    let seal = said.split_to(SEAL_BYTES.min(said.len()));
+    let seal = seal[..].try_into().map_err(|_| HelloError::Malformed)?;
+    let standing = tls.judge(peer, direction, &seal, &said);
+    Ok((said, standing))
 }
 
 /// Answers the greeting of a side that calls. It is told who this node is also where the two do not

@@ -1,7 +1,7 @@
 //! The seam between what nodes say and how it gets there: sockets, or a simulation.
 
 use super::{Agreed, Channel, Frame, Kind, Refusal};
-use crate::Incarnation;
+use crate::{Incarnation, KeyPin, secured::Standing};
 use bytes::Bytes;
 use oribi_model::NodeId;
 use oribi_store::log::GroupId;
@@ -76,14 +76,24 @@ pub enum Side {
     Called,
 }
 
+/// Somebody who wants to be known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    /// The key that it has.
+    pub pin: KeyPin,
+    /// Whether it may join though nobody knows that key.
+    pub standing: Standing,
+}
+
 /// Takes what other nodes ask.
 pub trait Service: Send + Sync + 'static {
     /// Takes a request; called in the order of a connection, and never waits. The answer is sent
     /// when there is one; it is dropped where the connection ends before.
     fn serve(&self, from: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>>;
 
-    /// Whether there is such a node in the cluster, or there may be; others are turned away.
-    fn knows(&self, _: NodeId) -> bool {
+    /// Whether there is such a node in the cluster, or there may be, and this is its key; others are
+    /// turned away, and not called.
+    fn knows(&self, _: NodeId, _: KeyPin) -> bool {
         true
     }
 
@@ -94,7 +104,7 @@ pub trait Service: Send + Sync + 'static {
     fn cut(&self, with: &Agreed, side: Side);
 
     /// Answers somebody who wants to be known; `None` where that cannot be answered.
-    fn join(&self, _: Bytes) -> Pending<Option<Bytes>> {
+    fn join(&self, _: Asker, _: Bytes) -> Pending<Option<Bytes>> {
         Box::pin(std::future::ready(None))
     }
 

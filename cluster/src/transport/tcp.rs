@@ -1,17 +1,19 @@
 //! The network over TCP: this node calls every other one, once for each purpose, and takes the
 //! calls of others.
 //!
-//! What is established may be anything that reads and writes: encryption goes between the socket and
-//! the greeting, in `greeted` and `call_once`.
+//! The handshake of TLS goes between the socket and the greeting, in `greeted` and `call_once`.
 
 use super::{
-    Agreed, CallError, Channel, Connection, Decoder, HelloError, Kind, Network, Pending, Request,
-    Service, Side, Succession,
+    Agreed, Asker, CallError, Channel, Connection, Decoder, HelloError, Kind, Network, Pending,
+    Request, Service, Side, Succession,
     calls::Calls,
-    greeting::{self, Caller, GreetingError},
+    greeting::{self, Caller, GREETING_WAIT, GreetingError},
     pump::{Ended, Pump},
 };
-use crate::NodeIdentity;
+use crate::{
+    KeyPin, NodeIdentity,
+    secured::{NodeTls, Peer, Stream},
+};
 use bytes::Bytes;
 use oribi_model::NodeId;
 use parking_lot::Mutex;
@@ -23,13 +25,13 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    sync::{Notify, Semaphore, oneshot, watch},
+    sync::{Notify, oneshot, watch},
     task::JoinSet,
     time::{Instant, timeout},
 };
 
-/// Connections that have not said yet who they are; others wait to be accepted.
-const GREETING_MAX: usize = 64;
+/// Connections that have not said yet who they are. Of more, the oldest ends: nodes say it at once.
+const GREETING_MAX: usize = 1_024;
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// Before a node is called again: at first, and at most. The kernel of one that is ending may still
 /// take a call.
@@ -40,6 +42,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection that came in, and may have to make room for another.
 struct Called {
+    node: NodeId,
+    pin: KeyPin,
     stop: Arc<Notify>,
     /// Answers, with an error, once nothing more of it is handed on.
     ended: oneshot::Receiver<()>,
@@ -64,6 +68,42 @@ struct Elsewhere {
     tcp: Arc<Tcp>,
 }
 
+/// Connections that have not said yet who they are, by age.
+#[derive(Default)]
+struct Greetings {
+    given: u64,
+    unfinished: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// One of them, until it has.
+struct Greeting<'a> {
+    shared: &'a Shared,
+    number: u64,
+    ends: Arc<Notify>,
+}
+
+impl<'a> Greeting<'a> {
+    fn begin(shared: &'a Shared) -> Greeting<'a> {
+        let ends = Arc::<Notify>::default();
+        let mut greetings = shared.greetings.lock();
+        greetings.given += 1;
+        let number = greetings.given;
+        greetings.unfinished.insert(number, ends.clone());
+        if greetings.unfinished.len() > GREETING_MAX
+            && let Some((_, oldest)) = greetings.unfinished.pop_first()
+        {
+            oldest.notify_one();
+        }
+        Greeting { shared, number, ends }
+    }
+}
+
+impl Drop for Greeting<'_> {
+    fn drop(&mut self) {
+        self.shared.greetings.lock().unfinished.remove(&self.number);
+    }
+}
+
 struct Shared {
     identity: NodeIdentity,
     channels: BTreeSet<Channel>,
@@ -72,7 +112,8 @@ struct Shared {
     callers: Mutex<Callers>,
     /// The connections that this node has made and that stand.
     calling: Mutex<BTreeMap<(NodeId, Channel), Calling>>,
-    greetings: Semaphore,
+    greetings: Mutex<Greetings>,
+    tls: Arc<NodeTls>,
     stopped: watch::Sender<bool>,
 }
 
@@ -98,6 +139,7 @@ impl Tcp {
         identity: NodeIdentity,
         channels: BTreeSet<Channel>,
         service: Arc<dyn Service>,
+        tls: Arc<NodeTls>,
     ) -> Tcp {
         let shared = Arc::new(Shared {
             identity,
@@ -106,7 +148,8 @@ impl Tcp {
             service,
             callers: Mutex::default(),
             calling: Mutex::default(),
-            greetings: Semaphore::new(GREETING_MAX),
+            greetings: Mutex::default(),
+            tls,
             stopped: watch::Sender::new(false),
         });
         Tcp { shared, called: Mutex::default(), taking: Mutex::default() }
@@ -134,8 +177,14 @@ impl Tcp {
         }
     }
 
-    /// Calls these nodes at their addresses (`HOST:PORT`), again and again, and no others.
+    /// Calls these nodes at their addresses (`HOST:PORT`), again and again, and no others. Connections
+    /// of nodes that are not known any more end.
     pub fn call_only(&self, nodes: BTreeMap<NodeId, String>) {
+        for called in self.shared.callers.lock().running.values() {
+            if !self.shared.service.knows(called.node, called.pin) {
+                called.stop.notify_one();
+            }
+        }
         let mut called = self.called.lock();
         called.retain(|node, known| nodes.get(node) == Some(&known.address));
         for (node, address) in nodes {
@@ -174,7 +223,8 @@ impl Tcp {
     fn adopt(
         &self,
         runtime: &Handle,
-        stream: std::net::TcpStream,
+        stream: Stream,
+        pin: KeyPin,
         agreed: Agreed,
         decoder: Decoder,
     ) {
@@ -182,8 +232,9 @@ impl Tcp {
         let serve = async move {
             let mut stopped = shared.stopped.subscribe();
             let ended = async {
-                match TcpStream::from_std(stream) {
-                    Ok(stream) => shared.serve_greeted(stream, agreed, decoder).await,
+                let mut stream = stream;
+                match stream.get_mut().0.arrive() {
+                    Ok(()) => shared.serve_greeted(stream, pin, agreed, decoder).await,
                     Err(error) => error.to_string(),
                 }
             };
@@ -230,8 +281,6 @@ impl Network for Tcp {
 
 async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut JoinSet<()>) {
     loop {
-        let Ok(permit) = shared.greetings.acquire().await else { return };
-        permit.forget();
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, from)) => {
@@ -243,7 +292,6 @@ async fn accept(shared: &Arc<Shared>, listener: &TcpListener, connections: &mut 
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection of another node");
-                shared.greetings.add_permits(1);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -259,44 +307,51 @@ impl Shared {
 
     async fn serve(&self, stream: TcpStream) -> String {
         let greeted = greeted(self, stream).await;
-        let (mut stream, caller) = match greeted {
+        let (mut stream, peer, caller) = match greeted {
             Ok(greeted) => greeted,
             Err(error) => return error.to_string(),
         };
         let (agreed, decoder) = match caller {
             Caller::Node(agreed, decoder) => (agreed, decoder),
             Caller::Joining(body) => {
-                let answered = greeting::reply(&mut stream, self.join(body)).await;
+                let join = |asker, body| self.join(asker, body);
+                let answered = greeting::reply(&mut stream, &self.tls, &peer, body, join).await;
                 return answered.map_or_else(|error| error.to_string(), |()| "answered".into());
             }
         };
         if self.channels.contains(&agreed.channel) {
-            return self.serve_greeted(stream, agreed, decoder).await;
+            return self.serve_greeted(stream, peer.pin(), agreed, decoder).await;
         }
         let Some(Elsewhere { runtime, tcp }) = self.elsewhere.get() else {
             return "nothing is taken over this channel".into();
         };
-        match stream.into_std() {
-            Ok(stream) => tcp.adopt(runtime, stream, agreed, decoder),
+        match stream.get_mut().0.leave() {
+            Ok(()) => tcp.adopt(runtime, stream, peer.pin(), agreed, decoder),
             Err(error) => return error.to_string(),
         }
         "it was handed over".into()
     }
 
     /// The answer to somebody who wants to be known, worked on where other work is.
-    fn join(&self, body: Bytes) -> Pending<Option<Bytes>> {
+    fn join(&self, asker: Asker, body: Bytes) -> Pending<Option<Bytes>> {
         let Some(Elsewhere { runtime, tcp }) = self.elsewhere.get() else {
-            return self.service.join(body);
+            return self.service.join(asker, body);
         };
         let (tcp, runtime) = (tcp.clone(), runtime.clone());
         Box::pin(async move {
-            let answering = async move { tcp.shared.service.join(body).await };
+            let answering = async move { tcp.shared.service.join(asker, body).await };
             runtime.spawn(answering).await.unwrap_or(None)
         })
     }
 
-    async fn serve_greeted(&self, stream: TcpStream, agreed: Agreed, decoder: Decoder) -> String {
-        let (connection, stop, ended) = match self.succeed(&agreed).await {
+    async fn serve_greeted(
+        &self,
+        stream: Stream,
+        pin: KeyPin,
+        agreed: Agreed,
+        decoder: Decoder,
+    ) -> String {
+        let (connection, stop, ended) = match self.succeed(&agreed, pin).await {
             Ok(taken) => taken,
             Err(error) => return error.to_string(),
         };
@@ -318,6 +373,7 @@ impl Shared {
     async fn succeed(
         &self,
         agreed: &Agreed,
+        pin: KeyPin,
     ) -> Result<(Connection, Arc<Notify>, oneshot::Sender<()>), super::Superseded> {
         let (stop, (ending, ended)) = (Arc::<Notify>::default(), oneshot::channel());
         let (connection, before) = {
@@ -325,7 +381,8 @@ impl Shared {
             let (connection, before) = callers.succession.offer(agreed)?;
             let before: Vec<Called> =
                 before.iter().filter_map(|one| callers.running.remove(one)).collect();
-            callers.running.insert(connection, Called { stop: stop.clone(), ended });
+            let called = Called { node: agreed.node, pin, stop: stop.clone(), ended };
+            callers.running.insert(connection, called);
             (connection, before)
         };
         for one in before {
@@ -384,15 +441,20 @@ impl Shared {
         node: NodeId,
         channel: Channel,
         address: &str,
-    ) -> Result<Ended, greeting::GreetingError> {
-        let late = |_| greeting::GreetingError::Late;
+    ) -> Result<Ended, GreetingError> {
+        let late = |_| GreetingError::Late;
         let connected = timeout(CONNECT_WAIT, TcpStream::connect(address)).await.map_err(late)?;
         if connected.is_err() {
             self.service.refused(node, channel);
         }
         let stream = connected?;
         stream.set_nodelay(true)?;
-        let mut stream = stream;
+        let connecting = timeout(GREETING_WAIT, self.tls.connect(stream)).await;
+        let (mut stream, peer) = connecting.map_err(late)??;
+        let cluster = self.identity.cluster;
+        if !peer.is_named(cluster, node) || !self.service.knows(node, peer.pin()) {
+            return Err(GreetingError::OtherKey(node));
+        }
         let hello = greeting::hello(self.identity, channel, node);
         let (agreed, decoder) = greeting::call(&mut stream, &hello).await?;
         let stop = Arc::<Notify>::default();
@@ -431,17 +493,21 @@ impl Drop for Standing<'_> {
     }
 }
 
-type Greeted = (TcpStream, Caller);
+type Greeted = (Stream, Peer, Caller);
 
-async fn greeted(shared: &Shared, stream: TcpStream) -> Result<Greeted, greeting::GreetingError> {
-    let outcome = async {
+async fn greeted(shared: &Shared, stream: TcpStream) -> Result<Greeted, GreetingError> {
+    let greeting = Greeting::begin(shared);
+    let greeted = async {
         stream.set_nodelay(true)?;
-        let mut stream = stream;
-        let knows = |node| shared.service.knows(node);
-        let caller = greeting::accept(&mut stream, shared.identity, knows).await?;
-        Ok((stream, caller))
+        let accepting = timeout(GREETING_WAIT, shared.tls.accept(stream)).await;
+        let (mut stream, peer) = accepting.unwrap_or(Err(std::io::ErrorKind::TimedOut.into()))?;
+        let (own, service) = (shared.identity, &shared.service);
+        let knows = |node| peer.is_named(own.cluster, node) && service.knows(node, peer.pin());
+        let caller = greeting::accept(&mut stream, own, knows).await?;
+        Ok((stream, peer, caller))
+    };
+    tokio::select! {
+        greeted = greeted => greeted,
+        () = greeting.ends.notified() => Err(GreetingError::Late),
     }
-    .await;
-    shared.greetings.add_permits(1);
-    outcome
 }

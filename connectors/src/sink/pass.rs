@@ -13,6 +13,7 @@ use crate::{
 };
 use oribi_model::{RowBatch, Table, TabletId};
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,6 +25,8 @@ const CHUNK_BYTES_MAX: usize = 1 << 20;
 const CLOSE_EVERY: Duration = Duration::from_millis(200);
 /// How often a topic that was not there is asked for.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// How often another node is asked about a tablet of which nothing was new there.
+const ASK_FAR_EVERY: Duration = Duration::from_millis(200);
 /// Pause where nothing is new.
 const IDLE_PAUSE: Duration = Duration::from_millis(20);
 
@@ -48,11 +51,8 @@ pub(super) fn run(
     let forms = feeds.iter().map(form).collect::<Result<Vec<Form>>>()?;
     let mut cursors = Cursors::of(context);
     outlet.meet()?;
-    let mut feeds: Vec<OpenFeed<'_>> = feeds
-        .iter()
-        .zip(&forms)
-        .map(|(feed, form)| OpenFeed { feed, form, asked: None, is_barred: false })
-        .collect();
+    let mut feeds: Vec<OpenFeed<'_>> =
+        feeds.iter().zip(&forms).map(|(feed, form)| OpenFeed::of(feed, form)).collect();
     let passed = pass_all(&mut feeds, context, runtime, &mut cursors, &mut outlet);
     // What is confirmed need not be sent again, whatever ended the passing.
     let kept = cursors.keep(context, runtime);
@@ -66,9 +66,15 @@ struct OpenFeed<'a> {
     /// When it was last asked whether its topic is there.
     asked: Option<Instant>,
     is_barred: bool,
+    /// Tablets of which nothing was new at the node that was asked, and when.
+    quiet: HashMap<TabletId, Instant>,
 }
 
-impl OpenFeed<'_> {
+impl<'a> OpenFeed<'a> {
+    fn of(feed: &'a FeedSpec, form: &'a Form) -> OpenFeed<'a> {
+        OpenFeed { feed, form, asked: None, is_barred: false, quiet: HashMap::new() }
+    }
+
     /// Whether records can go to the topic, which is asked again now and then as long as they
     /// cannot.
     fn is_clear(&mut self, context: &RunContext, outlet: &mut impl Outlet) -> Result<bool> {
@@ -115,9 +121,20 @@ fn pass_all(
                 }
                 continue;
             }
-            for tablet in context.parts.feed.tablets(table.id) {
+            let tablets = context.parts.feed.tablets(table.id);
+            open.quiet.retain(|tablet, asked| {
+                asked.elapsed() < ASK_FAR_EVERY && !context.parts.feed.is_near(*tablet)
+            });
+            for tablet in tablets {
+                if open.quiet.contains_key(&tablet) {
+                    continue;
+                }
                 let passing = Passing { context, feed, form, table: &table, tablet };
-                is_idle &= !passing.pass(cursors, outlet)?;
+                if passing.pass(cursors, outlet)? {
+                    is_idle = false;
+                } else if !context.parts.feed.is_near(tablet) {
+                    open.quiet.insert(tablet, Instant::now());
+                }
             }
         }
         context.progress.enter(if is_open { State::Running } else { State::Retrying });

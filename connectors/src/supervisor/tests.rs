@@ -35,6 +35,9 @@ impl Feed for Nothing {
     fn tablets(&self, _: TableId) -> Vec<TabletId> {
         Vec::new()
     }
+    fn is_near(&self, _: TabletId) -> bool {
+        true
+    }
     fn committed(&self, _: TabletId, _: u64, _: usize) -> oribi_model::Result<Option<Committed>> {
         Ok(None)
     }

@@ -1,5 +1,7 @@
 //! `/openapi.json`, generated from the code.
 
+mod refusals;
+
 use super::{
     backups, cluster, connectors, dead_letters, delete, health, node, nodes, tables, tokens,
 };
@@ -58,7 +60,8 @@ use utoipa::OpenApi;
         writes::ready,
         writes::buckets,
         document_path,
-    )
+    ),
+    components(schemas(connectors::Steering, nodes::Order))
 )]
 struct AdminDoc;
 
@@ -67,6 +70,7 @@ pub(super) fn description() -> utoipa::openapi::OpenApi {
     let mut description = AdminDoc::openapi();
     description.merge(oribi_query::ApiDoc::openapi());
     description.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    refusals::describe(&mut description);
     description
 }
 

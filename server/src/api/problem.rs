@@ -200,7 +200,8 @@ async fn text(body: Body) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn is_influx(path: &str) -> bool {
+/// Whether a path is InfluxDB's, whose clients read another shape of refusals.
+pub(super) fn is_influx(path: &str) -> bool {
     matches!(path, "/write" | "/query" | "/ping" | "/ready") || path.starts_with("/api/v2/")
 }
 

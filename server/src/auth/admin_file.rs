@@ -1,18 +1,16 @@
 //! The token with all rights that a file of the node holds: how the first token comes to be, and how
 //! a lost one is replaced. Who can write the file can read all data anyway.
 
+use super::private::{self, BadPrivate};
 use arc_swap::ArcSwapOption;
 use oribi_access::{BadSecret, Digest, SECRET_CHARS, Secret};
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
-    io::{self, ErrorKind, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs::{self, Metadata},
+    io::{self, ErrorKind},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
-
-/// A longer file is no token, bytes.
-const BYTES_MAX: u64 = 4_096;
 
 /// The file, looked at again whenever it changes.
 #[derive(Debug)]
@@ -40,12 +38,9 @@ struct Stamp {
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadFile {
-    /// The system refused.
-    #[error("cannot read it: {0}")]
-    Io(#[from] io::Error),
-    /// Others could put a token of their own there.
-    #[error("others may write to it: chmod go-w it")]
-    Writable,
+    /// It cannot be read, or should not be believed.
+    #[error(transparent)]
+    File(#[from] BadPrivate),
     /// What it holds is no token.
     #[error("its first line is no token of at least {SECRET_CHARS} characters")]
     Short,
@@ -65,7 +60,7 @@ impl AdminFile {
         if let Some(path) = path {
             match read(&path) {
                 Ok((stamp, digest)) => file.note(Some(Found { stamp, digest: Some(digest) })),
-                Err(BadFile::Io(wrong)) if is_absence(&wrong) => {}
+                Err(BadFile::File(BadPrivate::Io(wrong))) if is_absence(&wrong) => {}
                 Err(wrong) => return Err(wrong),
             }
         }
@@ -132,18 +127,7 @@ impl Stamp {
 }
 
 fn read(path: &Path) -> Result<(Stamp, Digest), BadFile> {
-    const WRITABLE_BY_OTHERS: u32 = 0o022;
-    const READABLE_BY_OTHERS: u32 = 0o044;
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-        return Err(BadFile::Writable);
-    }
-    if metadata.mode() & READABLE_BY_OTHERS != 0 {
-        tracing::warn!(path = %path.display(), "others may read the admin token file");
-    }
-    let mut text = Vec::new();
-    file.take(BYTES_MAX).read_to_end(&mut text)?;
+    let (metadata, text) = private::read(path)?;
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let short = |_: BadSecret| BadFile::Short;
     Ok((Stamp::of(&metadata), Digest::of_shown(line.trim_ascii()).map_err(short)?))
@@ -154,20 +138,8 @@ fn read(path: &Path) -> Result<(Stamp, Digest), BadFile> {
 /// # Errors
 /// What the system refuses.
 pub(crate) fn write_new(path: &Path) -> io::Result<()> {
-    const OWNER_ALONE: u32 = 0o600;
     let secret = Secret::make().ok_or_else(|| io::Error::other("there are no random bytes"))?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
-    match fs::remove_file(&beside) {
-        Err(wrong) if wrong.kind() != ErrorKind::NotFound => return Err(wrong),
-        _ => {}
-    }
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(OWNER_ALONE).open(&beside)?;
-    writeln!(file, "{}", secret.as_str())?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    private::write(path, format!("{}\n", secret.as_str()).as_bytes())
 }
 
 #[cfg(test)]
@@ -211,7 +183,10 @@ mod tests {
         fs::write(&path, "x".repeat(30)).unwrap();
         assert!(AdminFile::open(Some(path.clone())).unwrap().holds_one());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-        assert!(matches!(AdminFile::open(Some(path.clone())), Err(BadFile::Writable)));
+        assert!(matches!(
+            AdminFile::open(Some(path.clone())),
+            Err(BadFile::File(BadPrivate::Writable))
+        ));
         assert!(!AdminFile::open(None).unwrap().holds_one());
     }
 }

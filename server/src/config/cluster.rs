@@ -1,6 +1,7 @@
 //! The cluster that a node belongs to, `[cluster]` in the configuration file.
 
 use serde::{Deserialize, Deserializer};
+use std::path::PathBuf;
 
 /// What may be set for a node among others.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -9,6 +10,8 @@ pub(crate) struct ClusterOptions {
     /// Nodes of the cluster to join, each `HOST:PORT`.
     #[serde(deserialize_with = "addresses")]
     pub(crate) join: Vec<String>,
+    /// File with the secret that all nodes of the cluster are started with.
+    pub(crate) join_secret_file: Option<PathBuf>,
     /// Where other nodes reach this one, `HOST:PORT`; the address bound when absent.
     pub(crate) advertise: Option<String>,
     /// How long a node may be dead before its replicas are made anew on others, s.
@@ -19,9 +22,11 @@ pub(crate) struct ClusterOptions {
 
 impl Default for ClusterOptions {
     fn default() -> ClusterOptions {
+        let (join, join_secret_file, advertise) = Default::default();
         ClusterOptions {
-            join: Vec::new(),
-            advertise: None,
+            join,
+            join_secret_file,
+            advertise,
             replace_after_s: 300,
             sleep_after_s: 120,
         }

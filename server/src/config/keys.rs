@@ -8,7 +8,7 @@ use oribi_connectors::{
 use oribi_ingest::IngestOptions;
 use oribi_query::QueryOptions;
 /// Keys whose values are text, so that `ORIBI_DATA_DIR=7` names a folder.
-pub(super) const TEXT_KEYS: [&str; 12] = [
+pub(super) const TEXT_KEYS: [&str; 13] = [
     "data_dir",
     "http_listen",
     "mqtt_listen",
@@ -16,6 +16,7 @@ pub(super) const TEXT_KEYS: [&str; 12] = [
     "node_listen",
     "log",
     "cluster.advertise",
+    "cluster.join_secret_file",
     "auth.mode",
     "auth.admin_token_file",
     "tls.cert_file",

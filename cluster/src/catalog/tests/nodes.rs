@@ -6,7 +6,7 @@ fn presence(port: u16, boot: u64) -> Presence {
     let address = |port: u16| format!("127.0.0.1:{port}");
     let addresses =
         NodeAddresses { node: address(port), http: address(port + 1), mqtt: address(port + 2) };
-    Presence { addresses, version: "0.1.0".into(), boot: Boot(boot) }
+    Presence { addresses, version: "0.1.0".into(), boot: Boot(boot), pin: None }
 }
 
 fn announce(node: u32, port: u16, boot: u64) -> Change {

@@ -1,7 +1,10 @@
 //! Liveness threads over real sockets.
 
 use super::*;
-use crate::{ClusterId, NodeIdentity};
+use crate::{
+    ClusterId, NodeIdentity,
+    secured::{Admission, NodeKey, NodeTls},
+};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, net::TcpListener, sync::Arc};
 use tokio::sync::watch;
@@ -38,7 +41,9 @@ impl Watcher for Noted {
 fn start(node: u32, boot: u64, listener: TcpListener) -> (Watch, Arc<Noted>) {
     let identity = NodeIdentity { cluster: ClusterId(3), node: NodeId(node), boot: Boot(boot) };
     let noted = Arc::new(Noted { seen: Mutex::default(), changes: watch::Sender::new(0) });
-    (Watch::start(identity, listener, noted.clone(), None).unwrap(), noted)
+    let key = NodeKey::generate().unwrap();
+    let tls = Arc::new(NodeTls::new(&key, Some(identity), Admission::Loopback).unwrap());
+    (Watch::start(identity, listener, tls, noted.clone(), None).unwrap(), noted)
 }
 
 fn listener() -> (TcpListener, String) {

@@ -2,7 +2,7 @@
 //! folder of its own, and nothing is deleted.
 
 use super::{FORMAT_NAME, Known, is_nothing, look, write_identity};
-use crate::{NodeIdentity, Result, node::catalog_machine::CatalogMachine};
+use crate::{KeyPin, NodeIdentity, Presence, Result, node::catalog_machine::CatalogMachine};
 use oribi_model::NodeId;
 use oribi_store::{
     disk::{Disk, create_dir_durably},
@@ -10,7 +10,7 @@ use oribi_store::{
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -35,6 +35,8 @@ pub(crate) struct Remains {
     pub(crate) identity: NodeIdentity,
     /// Where the other nodes of its cluster were.
     pub(crate) others: BTreeMap<NodeId, String>,
+    /// The keys that they have.
+    pub(crate) pins: BTreeSet<KeyPin>,
 }
 
 impl Remains {
@@ -49,9 +51,12 @@ impl Remains {
         let others = catalog.nodes().filter(|(node, record)| {
             *node != identity.node && record.state != crate::NodeState::Removed
         });
-        let address = |record: &crate::NodeRecord| record.presence.addresses.node.clone();
-        let others = others.map(|(node, record)| (node, address(record))).collect();
-        Ok(Some(Remains { identity, others }))
+        let presences: BTreeMap<NodeId, Presence> =
+            others.map(|(node, record)| (node, record.presence.clone())).collect();
+        let pins = presences.values().filter_map(|presence| presence.pin).collect();
+        let address = |(node, presence): (NodeId, Presence)| (node, presence.addresses.node);
+        let others = presences.into_iter().map(address).collect();
+        Ok(Some(Remains { identity, others, pins }))
     }
 }
 

@@ -13,8 +13,12 @@ async fn to_be_made_anew(disk: &SimDisk) -> (Arc<Node>, TabletId) {
     write(&node, table, &[NOW], 1).await.unwrap();
     node.compact().await.unwrap();
     write(&node, table, &[NOW + 1], 2).await.unwrap();
-    let presence =
-        Presence { addresses: NodeAddresses::default(), version: String::new(), boot: Boot(1) };
+    let presence = Presence {
+        addresses: NodeAddresses::default(),
+        version: String::new(),
+        boot: Boot(1),
+        pin: None,
+    };
     node.change(Change::AnnounceNode { node: NodeId(1), presence }).await.unwrap();
     let tablet = node.catalog().tablets_of(table)[0].id;
     let from = vec![MemberId::FIRST];

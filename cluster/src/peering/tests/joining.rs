@@ -55,7 +55,10 @@ async fn a_node_waits_for_a_cluster_that_is_not_there_yet() {
     });
     told.notified().await;
     // Somebody who asks it meanwhile waits too.
-    assert!(matches!(follow_once(&own).await, Asked::Answered(Answer::Later { .. })));
+    assert!(matches!(
+        follow_once(&own, &super::options("x", &[])).await,
+        Asked::Answered(Answer::Later { .. })
+    ));
     let listener = TcpListener::bind(&address).unwrap();
     listener.set_nonblocking(true).unwrap();
     let founder = SimDisk::new();
@@ -67,22 +70,23 @@ async fn a_node_waits_for_a_cluster_that_is_not_there_yet() {
     peering.stop().await;
 }
 
-async fn follow_once(address: &str) -> Asked {
-    let presence = options("x", &[]).presence(crate::Boot(0));
-    let body = Ask::new(Who::New { nonce: crate::JoinNonce(99) }, presence).encode();
-    ask(address, body).await
+async fn follow_once(address: &str, options: &JoinOptions) -> Asked {
+    let nonce = crate::JoinNonce(99);
+    let body = Ask::new(Who::New { nonce }, options.presence(crate::Boot(0))).encode();
+    ask(address, &options.tls(None).unwrap(), body, |_| false).await
 }
 
 /// As if the node had crashed between the answer and its identity: it asks again with the same wish.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_again_gets_the_same_id() {
     let one = start(&SimDisk::new(), &[]).await.unwrap();
-    let first = follow_once(&one.address).await;
+    let options = options("x", &[]);
+    let first = follow_once(&one.address, &options).await;
     let Asked::Answered(Answer::Joined { node, cluster }) = first.clone() else {
         panic!("{first:?}")
     };
     assert_eq!((node, cluster), (NodeId(2), one.node.identity().cluster));
-    assert_eq!(follow_once(&one.address).await, first);
+    assert_eq!(follow_once(&one.address, &options).await, first);
     assert_eq!(one.node.catalog().nodes().count(), 2);
     // One that never comes gets no replicas.
     assert_eq!(one.node.catalog().node(node).unwrap().state, NodeState::Joining);

@@ -1,7 +1,11 @@
 //! Connections over real sockets.
 
 use super::*;
-use crate::transport::{CallError, Network, PREFACE, Pending, Request, Service, Side, Tcp};
+use crate::{
+    KeyPin,
+    secured::{Admission, NodeKey, NodeTls, Stream},
+    transport::{CallError, Network, PREFACE, Pending, Request, Service, Side, Tcp},
+};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -17,6 +21,7 @@ type Event = (NodeId, Boot, Channel, Side, bool);
 struct Noted {
     served: Mutex<Vec<(NodeId, Bytes)>>,
     links: Mutex<Vec<Event>>,
+    turned_away: Mutex<Vec<NodeId>>,
     changes: watch::Sender<u64>,
 }
 
@@ -58,8 +63,8 @@ impl Service for Noted {
         }
     }
 
-    fn knows(&self, node: NodeId) -> bool {
-        node != NodeId(99)
+    fn knows(&self, node: NodeId, _: KeyPin) -> bool {
+        node != NodeId(99) && !self.turned_away.lock().contains(&node)
     }
 
     fn linked(&self, with: &Agreed, side: Side) {
@@ -73,10 +78,15 @@ impl Service for Noted {
     }
 }
 
+fn tls_of(identity: NodeIdentity) -> Arc<NodeTls> {
+    let key = NodeKey::generate().unwrap();
+    Arc::new(NodeTls::new(&key, Some(identity), Admission::Loopback).unwrap())
+}
+
 /// A node that listens.
 async fn node(identity: NodeIdentity) -> (Tcp, Arc<Noted>, String) {
     let noted = Arc::new(Noted::default());
-    let tcp = Tcp::new(identity, Channel::ALL.into(), noted.clone());
+    let tcp = Tcp::new(identity, Channel::ALL.into(), noted.clone(), tls_of(identity));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tcp.listen(listener);
@@ -174,7 +184,8 @@ async fn a_node_that_comes_back_is_found_again() {
     noted_one.until_link(2, Channel::Raft, Side::Calling, false).await;
 
     let noted_two = Arc::new(Noted::default());
-    let again = Tcp::new(identity(2, 2), Channel::ALL.into(), noted_two.clone());
+    let again =
+        Tcp::new(identity(2, 2), Channel::ALL.into(), noted_two.clone(), tls_of(identity(2, 2)));
     again.listen(TcpListener::bind(&address).await.unwrap());
     let is_back = |event: &Event| event.1 == Boot(2) && event.2 == Channel::Raft && event.4;
     noted_one.until(|noted| noted.links.lock().iter().any(is_back)).await;
@@ -185,20 +196,28 @@ async fn a_node_that_comes_back_is_found_again() {
 }
 
 /// A node that is made of bytes.
-struct Raw(TcpStream);
+struct Raw(Stream);
 
 impl Raw {
     async fn connect(address: &str, hello: &Hello) -> Raw {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        Raw::connect_as(address, hello.identity, hello).await
+    }
+
+    /// With the certificate of a node that may be another one than the hello names.
+    async fn connect_as(address: &str, shown: NodeIdentity, hello: &Hello) -> Raw {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut stream, _) = tls_of(shown).connect(stream).await.unwrap();
         let mut bytes = BytesMut::from(&PREFACE[..]);
         hello.to_frame().encode(&mut bytes);
         stream.write_all(&bytes).await.unwrap();
+        stream.flush().await.unwrap();
         Raw(stream)
     }
 
     async fn send(&mut self, request: u64, body: &'static str) {
         let frame = Frame { request, ..Frame::notice(Kind::Append, body.into()) };
         self.0.write_all(&encoded(&[frame])).await.unwrap();
+        self.0.flush().await.unwrap();
     }
 
     /// Everything until the other side closes.
@@ -235,15 +254,30 @@ async fn who_does_not_belong_here_is_told_who_is_here_and_no_more() {
     let told = unknown.answered(&Hello::decode(&answer.body).unwrap());
     let refused = HelloError::Unknown { node: NodeId(99), by: NodeId(1) };
     assert_eq!(told, Err(refused));
+    // A node, by a certificate of another one.
+    let other = identity(3, 1);
+    let raw = Raw::connect_as(&address, other, &hello(identity(2, 1))).await;
+    let answers = raw.rest().await;
+    let [Received::Frame(answer)] = &answers[..] else { panic!("{answers:?}") };
+    let told = hello(identity(2, 1)).answered(&Hello::decode(&answer.body).unwrap());
+    assert_eq!(told, Err(HelloError::Unknown { node: NodeId(2), by: NodeId(1) }));
     for bytes in
         [&b"GET / HTTP/1.1\r\n\r\n"[..], b"ORIBINET\xff\xff\xff\xff", b"ORIBINET\x1a\0\0\0"]
     {
-        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let stream = TcpStream::connect(&address).await.unwrap();
+        let (mut stream, _) = tls_of(identity(2, 1)).connect(stream).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
         assert_eq!(answer, b"");
+        // In clear text, what comes back is no more than that this is TLS.
+        let mut clear = TcpStream::connect(&address).await.unwrap();
+        clear.write_all(bytes).await.unwrap();
+        clear.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = clear.read_to_end(&mut answer).await;
+        assert!(answer.len() < 16 && !answer.starts_with(&PREFACE), "{answer:?}");
     }
     assert!(noted.served.lock().is_empty() && noted.links.lock().is_empty());
     one.stop().await;
@@ -281,9 +315,10 @@ async fn a_connection_ends_before_the_one_that_takes_its_place_is_heard() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_for_other_channels_are_handed_to_their_runtime() {
     let (noted_ears, noted_raft) = (Arc::new(Noted::default()), Arc::new(Noted::default()));
-    let ears = Tcp::new(identity(2, 1), [Channel::Liveness].into(), noted_ears.clone());
+    let tls = || tls_of(identity(2, 1));
+    let ears = Tcp::new(identity(2, 1), [Channel::Liveness].into(), noted_ears.clone(), tls());
     let others = [Channel::Raft, Channel::Bulk].into();
-    let raft = Arc::new(Tcp::new(identity(2, 1), others, noted_raft.clone()));
+    let raft = Arc::new(Tcp::new(identity(2, 1), others, noted_raft.clone(), tls()));
     ears.hand_over(tokio::runtime::Handle::current(), raft.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -303,6 +338,46 @@ async fn connections_for_other_channels_are_handed_to_their_runtime() {
     ears.stop().await;
     noted_one.until_link(2, Channel::Liveness, Side::Calling, false).await;
     one.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_a_node_that_is_known_no_more_end() {
+    let (one, noted_one, _) = node(identity(1, 1)).await;
+    let (two, noted_two, address) = node(identity(2, 1)).await;
+    one.call_only([(NodeId(2), address)].into());
+    for channel in Channel::ALL {
+        noted_one.until_link(2, channel, Side::Calling, true).await;
+    }
+    let never = one.call(NodeId(2), request(Kind::Append, "never"));
+    noted_two.until_served(1).await;
+    noted_two.turned_away.lock().push(NodeId(1));
+    two.call_only([].into());
+    for channel in Channel::ALL {
+        noted_one.until_link(2, channel, Side::Calling, false).await;
+    }
+    assert_eq!(never.await, Err(CallError::Lost(NodeId(2))));
+    one.stop().await;
+    two.stop().await;
+}
+
+/// Whoever says nothing keeps nobody from being heard.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_that_say_nothing_are_in_nobodys_way() {
+    let (two, _, address) = node(identity(2, 1)).await;
+    let mut idle = Vec::new();
+    for _ in 0..500 {
+        idle.push(TcpStream::connect(&address).await.unwrap());
+    }
+    let (one, noted_one, _) = node(identity(1, 1)).await;
+    one.call_only([(NodeId(2), address)].into());
+    noted_one.until_link(2, Channel::Raft, Side::Calling, true).await;
+    // Not because they were ended: each is open still.
+    for stream in &idle {
+        let nothing = stream.try_read(&mut [0]).unwrap_err();
+        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    }
+    one.stop().await;
+    two.stop().await;
 }
 
 /// Notes what comes in, and is slow to take it that a connection is gone.
@@ -329,24 +404,26 @@ impl Service for Slow {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_is_told_last_of_a_node_is_how_it_is() {
-    let (own, slow) = (identity(1, 1), Arc::new(Slow::default()));
-    let tcp = Tcp::new(own, Channel::ALL.into(), slow.clone());
+    let (slow, only) = (Arc::new(Slow::default()), BTreeSet::from([Channel::Raft]));
+    let own = identity(1, 1);
+    let tcp = Tcp::new(own, only.clone(), slow.clone(), tls_of(own));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     tcp.listen(listener);
-    let call = async |boot| {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        let hello = greeting::hello(identity(2, boot), Channel::Raft, own.node);
-        greeting::call(&mut stream, &hello).await.unwrap();
-        stream
+    let called = BTreeMap::from([(NodeId(1), address)]);
+    let run = |boot| {
+        let (of, noted) = (identity(2, boot), Arc::new(Noted::default()));
+        Tcp::new(of, only.clone(), noted, tls_of(of))
     };
-    let before = call(1).await;
+    let (before, after) = (run(1), run(2));
+    before.call_only(called.clone());
     slow.0.until_link(2, Channel::Raft, Side::Called, true).await;
-    drop(before);
+    before.stop().await;
     slow.1.notified().await;
-    let _after = call(2).await;
+    after.call_only(called);
     slow.0.until(|noted| noted.links.lock().len() >= 3).await;
     let told: Vec<_> = slow.0.links.lock().iter().map(|(_, boot, .., up)| (boot.0, *up)).collect();
     assert_eq!(told.last(), Some(&(2, true)), "{told:?}");
+    after.stop().await;
     tcp.stop().await;
 }

@@ -1,7 +1,7 @@
 //! Reads at any node.
 
 use super::*;
-use oribi_model::{Answerer, Feed};
+use oribi_model::{Answerer, Feed, Value};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_at_a_follower_has_every_row_that_was_acked_before() {
@@ -99,6 +99,24 @@ fn rows_of(node: &Arc<Node>, table: TableId, series: SeriesFilter) -> oribi_mode
     Ok(count)
 }
 
+/// All that a tablet has committed, a piece after the other.
+fn passed_on(node: &Node, tablet: TabletId) -> Vec<(i64, i64)> {
+    let (mut rows, mut place) = (Vec::new(), 0);
+    while let Some(found) = node.committed(tablet, place, 1 << 12).unwrap() {
+        for batch in found.rows {
+            let batch = batch.unwrap();
+            let values = &batch.columns[0].1;
+            rows.extend((0..batch.rows()).map(|row| {
+                let Some(Value::Int(value)) = values.get(row) else { panic!("{values:?}") };
+                (batch.times[row], value)
+            }));
+        }
+        assert!(found.next > place, "{} after {place}", found.next);
+        place = found.next;
+    }
+    rows
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tablets_that_are_only_on_other_nodes_are_written_and_read_there() {
     let three = Three::open_with(alone_in_turn).await;
@@ -118,16 +136,24 @@ async fn tablets_that_are_only_on_other_nodes_are_written_and_read_there() {
             assert_eq!(outcome.unwrap(), 1);
         }
     }
+    let written = expected.clone();
     expected.sort_unstable();
     for id in NODES {
         assert_eq!(read(&three.node(id), table).await, expected, "at node {id}");
         assert_eq!(three.node(id).replicas().len(), 1 + 2, "node {id} has its own tablets only");
     }
-    // Who passes rows on does not pass over those that are elsewhere.
+    // Who passes rows on gets those that are elsewhere, too.
     assert_eq!(node.tablets(table).len(), 6);
-    for (tablet, _) in &tablets {
+    for (at, (tablet, _)) in tablets.iter().enumerate() {
         let is_here = alone_in_turn(GroupId(tablet.0)).founder().node == NodeId(2);
-        assert_eq!(node.committed(*tablet, 0, 1 << 20).is_ok(), is_here);
+        assert_eq!(node.is_near(*tablet), is_here);
+        let (node, tablet) = (node.clone(), *tablet);
+        let passed = tokio::task::spawn_blocking(move || passed_on(&node, tablet));
+        let mut passed = passed.await.unwrap();
+        passed.sort_unstable();
+        let mut written = written[at * 300..][..300].to_vec();
+        written.sort_unstable();
+        assert_eq!(passed, written, "tablet {tablet}");
     }
     let counts = tokio::task::spawn_blocking(move || {
         let named = |host: &str| {

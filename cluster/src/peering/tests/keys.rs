@@ -1,0 +1,163 @@
+//! Who is let in by what it has, and who is not.
+
+use super::*;
+use crate::{
+    Boot, JoinNonce, NodeIdentity, Presence,
+    node::leave,
+    transport::{Channel, Frame, Hello, Kind, PREFACE},
+};
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+fn secret(text: &str) -> Admission {
+    Admission::Secret(JoinSecret::new(&text.repeat(30)).unwrap())
+}
+
+async fn start_as(
+    disk: &SimDisk,
+    join_to: &[&str],
+    key: Arc<NodeKey>,
+    admission: Admission,
+) -> Result<Running, Error> {
+    let (listener, address) = bind();
+    let options = JoinOptions { key, admission, ..options(&address, join_to) };
+    start_with(Arc::new(disk.clone()), listener, options).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_has_the_secret_joins_and_needs_it_no_more_afterwards() {
+    let disks = [disk(0), disk(1), disk(2)];
+    let keys: Vec<_> = disks.iter().map(|disk| key_on(disk)).collect();
+    let one = start_as(&disks[0], &[], keys[0].clone(), secret("k")).await.unwrap();
+    for (wrong, word) in [(secret("l"), "not the same"), (Admission::Anybody, "--join-secret-file")]
+    {
+        let refused = start_as(&disks[1], &[&one.address], keys[1].clone(), wrong).await;
+        let refused = refused.err().unwrap().to_string();
+        assert!(refused.contains(word) && refused.contains(&one.address), "{refused}");
+    }
+    assert!(one.node.catalog().nodes().count() <= 1);
+    let two = start_as(&disks[1], &[&one.address], keys[1].clone(), secret("k")).await.unwrap();
+    let three = start_as(&disks[2], &[&one.address], keys[2].clone(), secret("k")).await.unwrap();
+    until_together(&[&one, &two, &three]).await;
+    for (node, key) in (1..).zip(&keys) {
+        let record = one.node.catalog().node(NodeId(node)).cloned().unwrap();
+        assert_eq!(record.presence.pin, Some(key.pin()));
+    }
+    two.peering.stop().await;
+    // Its key is known by now.
+    let two = start_as(&disks[1], &[], keys[1].clone(), Admission::Nobody).await.unwrap();
+    until("it is heard of", || {
+        let record = one.node.catalog().node(NodeId(2)).cloned();
+        record.is_some_and(|record| record.presence.addresses.node == two.address)
+    })
+    .await;
+    stop(vec![one, two, three]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_another_key_is_not_the_node() {
+    let disks = [disk(0), disk(1)];
+    let one = start(&disks[0], &[]).await.unwrap();
+    let two = start(&disks[1], &[&one.address]).await.unwrap();
+    until("it is up", || {
+        one.node.catalog().node(NodeId(2)).is_some_and(|record| record.state == NodeState::Up)
+    })
+    .await;
+    let before = one.node.catalog().node(NodeId(2)).cloned().unwrap();
+    two.peering.stop().await;
+
+    // Its directory, and the key of somebody else: no proof makes up for that.
+    let other = Arc::new(NodeKey::generate().unwrap());
+    let refused = start_as(&disks[1], &[&one.address], other, Admission::Loopback).await;
+    let refused = refused.err().unwrap().to_string();
+    assert!(refused.contains("node.key") && refused.contains("another key"), "{refused}");
+    // The key of another node, with a certificate and a hello of node 2.
+    let identity =
+        NodeIdentity { boot: Boot(99), ..NodeIdentity::first(one.node.identity().cluster) };
+    let identity = NodeIdentity { node: NodeId(2), ..identity };
+    let own = NodeTls::new(&key_on(&disks[0]), Some(identity), Admission::Loopback).unwrap();
+    assert_eq!(told(&one.address, &own, identity).await, Some(NodeId(0)));
+    // With its own, it is that node.
+    let right = NodeTls::new(&key_on(&disks[1]), Some(identity), Admission::Loopback).unwrap();
+    assert_eq!(told(&one.address, &right, identity).await, Some(NodeId(2)));
+    assert_eq!(one.node.catalog().node(NodeId(2)), Some(&before));
+    one.peering.stop().await;
+}
+
+/// Greets as a node, and gives whom the answer is for: nobody where it is turned away.
+async fn told(address: &str, tls: &NodeTls, identity: NodeIdentity) -> Option<NodeId> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut stream, _) = tls.connect(stream).await.unwrap();
+    let mut bytes = BytesMut::from(&PREFACE[..]);
+    Hello::new(identity, Channel::Raft, NodeId(1)).to_frame().encode(&mut bytes);
+    stream.write_all(&bytes).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut decoder = crate::transport::Decoder::new(Channel::Raft);
+    let mut preface = [0; PREFACE.len()];
+    stream.read_exact(&mut preface).await.ok()?;
+    loop {
+        match decoder.next_frame().unwrap() {
+            Some(crate::transport::Received::Frame(Frame { kind: Kind::Hello, body, .. })) => {
+                return Some(Hello::decode(&body).unwrap().for_node);
+            }
+            Some(other) => panic!("{other:?}"),
+            None if stream.read_buf(decoder.buffer()).await.ok()? == 0 => return None,
+            None => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_removed_is_not_heard_any_more() {
+    let disks = [disk(0), disk(1), disk(2)];
+    let one = start(&disks[0], &[]).await.unwrap();
+    let two = start(&disks[1], &[&one.address]).await.unwrap();
+    let three = start(&disks[2], &[&one.address]).await.unwrap();
+    until_together(&[&one, &two, &three]).await;
+    let connected =
+        |of: &Running, node: u32| of.peering.state.tcp.is_connected(NodeId(node), Channel::Raft);
+    until("all call one another", || connected(&three, 1) && connected(&three, 2)).await;
+    let removal = Change::SetNodeState { node: NodeId(3), state: NodeState::Removed };
+    one.node.change(removal).await.unwrap();
+    until("nobody listens to it", || !connected(&three, 1) && !connected(&three, 2)).await;
+    until("nobody calls it", || !connected(&one, 3) && !connected(&two, 3)).await;
+    stop(vec![one, two, three]).await;
+}
+
+/// Directories of a time when nodes had no keys: each is known by the one that it shows first.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_without_keys_get_theirs_at_the_first_contact() {
+    let disks = [disk(0), disk(1), disk(2)];
+    let (clock, small) = (Arc::new(SystemClock), NodeOptions::default());
+    let node = Node::open("/data".into(), small, Arc::new(disks[0].clone()), clock).await.unwrap();
+    let identity = node.identity();
+    let keyless = |node: u32| {
+        let addresses = NodeAddresses { node: format!("127.0.0.1:{node}"), ..Default::default() };
+        Presence { addresses, version: "0.1.0".into(), boot: Boot(0), pin: None }
+    };
+    let announced = Change::AnnounceNode { node: NodeId(1), presence: keyless(1) };
+    node.change(announced).await.unwrap();
+    for id in [2, 3] {
+        let (nonce, presence) = (JoinNonce(id.into()), keyless(id));
+        node.change(Change::RegisterNode { nonce, presence }).await.unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(disks[id as usize - 1].clone());
+        create_dir_durably(&*disk, Path::new("/data")).unwrap();
+        let identity = NodeIdentity { node: NodeId(id), boot: Boot(0), ..identity };
+        leave(&disk, Path::new("/data"), identity).unwrap();
+    }
+    node.stop().await;
+    drop(node);
+
+    let one = start(&disks[0], &[]).await.unwrap();
+    let two = start(&disks[1], &[&one.address]).await.unwrap();
+    let three = start(&disks[2], &[&one.address]).await.unwrap();
+    until_together(&[&one, &two, &three]).await;
+    for (id, disk) in (1..).zip(&disks) {
+        let is_noted = || {
+            let record = two.node.catalog().node(NodeId(id)).cloned();
+            record.is_some_and(|record| record.presence.pin == Some(key_on(disk).pin()))
+        };
+        until("the key is noted", is_noted).await;
+    }
+    stop(vec![one, two, three]).await;
+}
