@@ -2,6 +2,7 @@
 
 mod around;
 mod arrivals;
+mod asleep;
 mod backup;
 mod catalog_machine;
 mod changes;

@@ -6,6 +6,7 @@ mod cluster;
 mod http;
 mod keys;
 mod layers;
+mod memory;
 mod tls;
 
 pub(crate) use audit::AuditOptions;
@@ -13,6 +14,7 @@ pub(crate) use auth::{AuthMode, AuthOptions, TokenMode};
 pub(crate) use cluster::ClusterOptions;
 pub(crate) use http::{HttpOptions, Reach};
 pub(crate) use layers::{Sources, load};
+pub(crate) use memory::parts as memory_parts;
 pub(crate) use tls::{TlsOptions, TlsVersion};
 
 use oribi_cluster::NodeOptions;
@@ -38,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) node_listen: String,
     /// Whether listeners may be bound to other addresses than loopback.
     pub(crate) insecure: bool,
+    /// Memory of the process, bytes, of which others are parts unless they are set.
+    pub(crate) memory_bytes_max: u64,
     /// What is logged: a level, or directives such as `info,oribi_query=debug`.
     pub(crate) log: String,
     /// Tokens.
@@ -74,6 +78,7 @@ impl Default for Config {
             mqtts_listen: None,
             node_listen: "127.0.0.1:8641".into(),
             insecure: false,
+            memory_bytes_max: u64::MAX,
             log: "info".into(),
             auth: AuthOptions::default(),
             audit: AuditOptions::default(),
@@ -107,6 +112,7 @@ impl Config {
     /// # Errors
     /// Names the key, what it is and what was expected.
     fn validate(&self) -> Result<(), String> {
+        memory::validate(self.memory_bytes_max)?;
         let within = |section: &'static str| move |wrong: String| format!("{section}.{wrong}");
         self.cluster.validate().map_err(within("cluster"))?;
         self.audit.validate().map_err(within("audit"))?;

@@ -5,12 +5,11 @@ use crate::{
     audit::{Audit, Record},
     auth::{AdminFile, Keyring, open_node_key, read_join_secret, write_new},
     catalog_store::CatalogStore,
-    config::Config,
-    config::TokenMode,
+    config::{Config, TokenMode, memory_parts},
     front::{Bounds, Entry, FrontDoor},
     listen::{Bound, Listeners},
     posture::{Joins, Posture, Tls},
-    telemetry::{CountedIngest, IngestCounters, Metrics, Sources},
+    telemetry::{CountedIngest, IngestCounters, Memory, Metrics, Sources},
     tls::TlsState,
 };
 use anyhow::{Context, Result};
@@ -26,7 +25,7 @@ use oribi_connectors::{
     mqtt_listener::{Doors, TlsDoor},
 };
 use oribi_ingest::{Ingest, Ingestor};
-use oribi_model::{ArrivalClock, Clock, SystemClock};
+use oribi_model::{ArrivalClock, Clock, Pressure, SystemClock};
 use oribi_query::QueryEngine;
 use oribi_store::disk::RealDisk;
 use std::{
@@ -153,7 +152,14 @@ impl Server {
         let keyring = keyring(posture, node.clone(), clock.clone(), admin_file, audit.clone())?;
         tokio::spawn(keyring.clone().watch(stop.clone()));
         let counters = Arc::new(IngestCounters::default());
-        let ingestor = Ingestor::new(node.clone(), config.ingest.clone());
+        let memory = Memory {
+            bytes_max: config.memory_bytes_max,
+            parts: memory_parts(&config).collect(),
+            pressure: Pressure::default(),
+        };
+        tokio::spawn(memory.clone().watch(stop.clone()));
+        let pressure = memory.pressure.clone();
+        let ingestor = Ingestor::under(pressure.clone(), node.clone(), config.ingest.clone());
         let ingest: Arc<dyn Ingest> = Arc::new(CountedIngest::new(ingestor, counters.clone()));
         let doors = mqtt_doors(mqtt, mqtts, tls.as_ref(), keyring.clone())?;
         let mqtt = MqttListener::start(
@@ -166,7 +172,8 @@ impl Server {
         )?;
         let read = WithDeadLetters::over(node.clone());
         let engine = QueryEngine::with_clock(read, config.query.clone(), clock.clone())
-            .on(node.identity().node);
+            .on(node.identity().node)
+            .under(pressure);
         node.answer_by(Arc::new(engine.clone()));
         let connectors = Connectors::start(
             config.connectors.clone(),
@@ -190,6 +197,8 @@ impl Server {
             ingest: counters.clone(),
             front: front.counters().clone(),
             connectors: connectors.clone(),
+            memory: memory.clone(),
+            engine: engine.clone(),
             started,
         });
         let admin = Arc::new(Admin {
@@ -212,6 +221,7 @@ impl Server {
             ingest: counters,
             front: front.counters().clone(),
             metrics: metrics.clone(),
+            memory,
             compacting: tokio::sync::Mutex::default(),
         });
         let options = config.http.clone();

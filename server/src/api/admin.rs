@@ -5,7 +5,7 @@ use crate::{
     audit::Audit,
     auth::Keyring,
     front::FrontCounters,
-    telemetry::{IngestCounters, Metrics},
+    telemetry::{IngestCounters, Memory, Metrics},
     tls::TlsState,
 };
 use axum::extract::{Path, rejection::PathRejection};
@@ -68,6 +68,8 @@ pub(crate) struct Admin {
     pub(crate) front: Arc<FrontCounters>,
     /// All of it, for Prometheus.
     pub(crate) metrics: Arc<Metrics>,
+    /// Memory, and how near its bound it is.
+    pub(crate) memory: Memory,
     /// Held while everything is compacted, which one at a time is enough for.
     pub(crate) compacting: tokio::sync::Mutex<()>,
 }

@@ -1,10 +1,11 @@
 //! Figures for Prometheus, read from where they are counted at each scrape.
 
-use super::{IngestCounters, auth, cluster, connectors, page::Page, resident_bytes};
+use super::{IngestCounters, Memory, auth, cluster, connectors, page::Page, resident_bytes};
 use crate::{auth::Keyring, front::FrontCounters, tls::TlsState};
 use axum::http::{Method, StatusCode};
 use oribi_cluster::{Node, PeersView};
 use oribi_connectors::{Connectors, mqtt_listener::Counters};
+use oribi_query::QueryEngine;
 use parking_lot::RwLock;
 use prometheus_client::{
     collector::Collector,
@@ -162,6 +163,10 @@ pub(crate) struct Sources {
     pub(crate) front: Arc<FrontCounters>,
     /// Sources and sinks.
     pub(crate) connectors: Connectors,
+    /// Memory, and who is told of it.
+    pub(crate) memory: Memory,
+    /// Questions.
+    pub(crate) engine: QueryEngine,
     /// When the process started.
     pub(crate) started: Instant,
 }
@@ -183,6 +188,7 @@ impl Collector for Sources {
             auth::encode_tls(tls, &self.mqtt, &mut page)?;
         }
         connectors::encode(&self.connectors.list(), &mut page)?;
+        self.memory.encode(&self.engine, &mut page)?;
         page.gauge("process_resident_memory_bytes", "Memory held", resident_bytes().unwrap_or(0))?;
         page.gauge("oribi_uptime_seconds", "Since the start", self.started.elapsed().as_secs())
     }
@@ -197,6 +203,13 @@ impl Sources {
         page.gauge("oribi_damaged_tablets", "Tablets set aside as damaged", damaged)?;
         let running = stats.running_replicas as u64;
         page.gauge("oribi_running_replicas", "Consensus instances that run", running)?;
+        let sleeping = stats.sleeping_replicas as u64;
+        let help = "Replicas of groups of several that sleep";
+        page.gauge("oribi_sleeping_replicas", help, sleeping)?;
+        let help = "Instances started of groups of several";
+        page.counter("oribi_replica_wakes", help, stats.replica_wakes)?;
+        let help = "Instances ended since their group of several was quiet";
+        page.counter("oribi_replica_sleeps", help, stats.replica_sleeps)?;
         let damaged = stats.damaged_segments as u64;
         page.gauge("oribi_damaged_segments", "Segments in which a read met damage", damaged)?;
         page.gauge("oribi_trash_bytes", "Bytes of files to be removed", stats.trash_bytes)?;
