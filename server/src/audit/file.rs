@@ -195,7 +195,7 @@ mod tests {
         for files_max in [1, 3] {
             let dir = tempdir().unwrap();
             let dir = dir.path().join("audit");
-            let bytes_max = 3 * (line(0).len() as u64 + 1);
+            let bytes_max = 3 * (line(10).len() as u64 + 1);
             let lines = Lines::new(&dir, bytes_max, files_max);
             for at in 10..31 {
                 lines.reserve().unwrap();
