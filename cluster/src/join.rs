@@ -64,6 +64,8 @@ pub struct JoinOptions {
     pub version: String,
     /// How long a node may be dead before others take its place, s.
     pub replace_after_s: u64,
+    /// How long a group of several is quiet before its replica here sleeps, s; 0 for never.
+    pub sleep_after_s: u64,
     /// The node that this one was before its directory was damaged: it never comes back.
     pub replaces: Option<NodeId>,
     /// The key of this node.

@@ -2,6 +2,7 @@
 
 mod around;
 mod arrivals;
+mod asleep;
 mod backup;
 mod catalog_machine;
 mod changes;
@@ -27,6 +28,7 @@ mod recovery;
 mod retention;
 mod route;
 mod scans;
+mod seen;
 mod service;
 mod soundings;
 mod stats;
@@ -36,6 +38,7 @@ mod tests;
 mod troubles;
 mod upkeep;
 mod vacant;
+mod view;
 mod write;
 
 pub use backup::HeldFiles;

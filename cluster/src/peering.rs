@@ -12,6 +12,7 @@ mod moves;
 mod plan;
 mod proving;
 mod removal;
+mod sleep;
 mod spread;
 mod state;
 mod tablets;
@@ -114,6 +115,8 @@ impl Peering {
         tasks.spawn(spread::run(state.clone()));
         tasks.spawn(elect(state.clone()));
         tasks.spawn(removal::replace(state.clone()));
+        tasks.spawn(sleep::run(state.clone()));
+        tasks.spawn(sleep::follow_wakes(state.clone()));
         Ok(Peering { state, tasks })
     }
 
@@ -145,7 +148,7 @@ async fn elect(state: Arc<State>) {
     // A group of one elects nobody.
     let replicas = || match state.node.has_no_others() {
         true => Vec::new(),
-        false => state.node.replicas(),
+        false => state.node.awake(),
     };
     let supervisor = state.supervisor.clone();
     supervisor.run(replicas, |look| state.watch.view(|view| look(view))).await;

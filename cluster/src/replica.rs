@@ -22,6 +22,7 @@ mod recover;
 #[cfg(test)]
 mod runtime;
 mod seen;
+mod sleep;
 mod sounding;
 #[cfg(test)]
 mod tests;
@@ -51,7 +52,7 @@ use oribi_store::{
 use parking_lot::Mutex;
 pub(crate) use purge::{Keeping, Purge};
 use seen::Seen;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tokio::sync::watch;
 use types::{StoredMembership, TypeConfig, Vote};
 #[cfg(test)]
@@ -75,7 +76,7 @@ pub struct Replica {
     switching: tokio::sync::Mutex<()>,
     instances: Arc<Instances>,
     network: Arc<dyn Network>,
-    inbox: OnceLock<Inbox>,
+    inbox: Mutex<Option<Inbox>>,
     /// What others copy of this one.
     origin: Arc<Origin>,
     /// What this one copies of another.
@@ -122,7 +123,7 @@ impl Replica {
             switching,
             instances,
             network,
-            inbox: OnceLock::new(),
+            inbox: Mutex::default(),
             origin,
             incoming: Incoming::default(),
             deserted: Mutex::default(),

@@ -1,5 +1,6 @@
 //! Configuration: one TOML file, over which come the environment and flags.
 
+mod audit;
 mod auth;
 mod cluster;
 mod http;
@@ -8,6 +9,7 @@ mod layers;
 mod memory;
 mod tls;
 
+pub(crate) use audit::AuditOptions;
 pub(crate) use auth::{AuthMode, AuthOptions, TokenMode};
 pub(crate) use cluster::ClusterOptions;
 pub(crate) use http::{HttpOptions, Reach};
@@ -44,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) log: String,
     /// Tokens.
     pub(crate) auth: AuthOptions,
+    /// The audit log.
+    pub(crate) audit: AuditOptions,
     /// TLS of HTTP and MQTT.
     pub(crate) tls: TlsOptions,
     /// The cluster that the node belongs to.
@@ -77,6 +81,7 @@ impl Default for Config {
             memory_bytes_max: u64::MAX,
             log: "info".into(),
             auth: AuthOptions::default(),
+            audit: AuditOptions::default(),
             tls: TlsOptions::default(),
             cluster: ClusterOptions::default(),
             storage: NodeOptions::default(),
@@ -110,6 +115,7 @@ impl Config {
         memory::validate(self.memory_bytes_max)?;
         let within = |section: &'static str| move |wrong: String| format!("{section}.{wrong}");
         self.cluster.validate().map_err(within("cluster"))?;
+        self.audit.validate().map_err(within("audit"))?;
         self.tls.validate().map_err(within("tls"))?;
         self.storage.validate().map_err(within("storage"))?;
         self.ingest.validate().map_err(within("ingest"))?;

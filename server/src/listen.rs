@@ -91,8 +91,18 @@ impl Listeners {
         let (http, mqtt) = (told(self.http.address), told(self.mqtt.address));
         let addresses = NodeAddresses { node, http, mqtt };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let (join, replace_after_s) = (options.join.clone(), options.replace_after_s);
-        JoinOptions { join, addresses, version, replace_after_s, replaces: None, key, admission }
+        let ClusterOptions { replace_after_s, sleep_after_s, .. } = *options;
+        let join = options.join.clone();
+        JoinOptions {
+            join,
+            addresses,
+            version,
+            replace_after_s,
+            sleep_after_s,
+            replaces: None,
+            key,
+            admission,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     api::{self, Addresses, Admin, Parts, Waiting},
+    audit::{Audit, Record},
     auth::{AdminFile, Keyring, open_node_key, read_join_secret, write_new},
     catalog_store::CatalogStore,
     config::{Config, TokenMode, memory_parts},
@@ -32,7 +33,7 @@ use std::{
     sync::Arc,
     time::Instant,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// A node with its listeners, data served.
@@ -42,7 +43,26 @@ pub(crate) struct Server {
     connectors: Connectors,
     peering: Peering,
     addresses: Addresses,
+    audit: Audited,
     stop: CancellationToken,
+}
+
+/// The audit log, and what joins refusals for it.
+struct Audited {
+    audit: Arc<Audit>,
+    joining: JoinHandle<()>,
+    /// What the listeners ask for.
+    mode: String,
+}
+
+impl Audited {
+    async fn note(&self, event: &'static str) {
+        let object = Some(self.mode.clone());
+        let entry = Record { event, via: "node", object, result: "ok", ..Record::default() };
+        if let Err(wrong) = self.audit.note(entry).await {
+            tracing::error!(%wrong, "the audit log cannot be written; changes will be refused");
+        }
+    }
 }
 
 /// What keeps others out, as the configuration asks for it.
@@ -126,7 +146,10 @@ impl Server {
             load(tls.clone()).await?;
             tokio::spawn(tls.clone().watch(stop.clone()));
         }
-        let keyring = keyring(posture, node.clone(), clock.clone(), admin_file)?;
+        let dir = config.data_dir.join("audit");
+        let audit = Audit::open(&dir, &config.audit, node.identity().node, clock.clone());
+        let joining = tokio::spawn(audit.clone().watch(stop.clone()));
+        let keyring = keyring(posture, node.clone(), clock.clone(), admin_file, audit.clone())?;
         tokio::spawn(keyring.clone().watch(stop.clone()));
         let counters = Arc::new(IngestCounters::default());
         let memory = Memory {
@@ -182,6 +205,7 @@ impl Server {
             node: node.clone(),
             peers: peering.view(),
             keyring: keyring.clone(),
+            audit: audit.clone(),
             tls: http_tls,
             query: config.query.clone(),
             clock: clock.clone(),
@@ -206,7 +230,9 @@ impl Server {
         front.serve(api::router(parts));
         let (data_dir, open_ms) = (config.data_dir.display(), started.elapsed().as_millis());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %data_dir, open_ms, "serving");
-        Ok(Some(Server { front, mqtt, connectors, peering, addresses, stop }))
+        let audit = Audited { audit, joining, mode: posture.to_string() };
+        audit.note("started").await;
+        Ok(Some(Server { front, mqtt, connectors, peering, addresses, audit, stop }))
     }
 
     /// The addresses bound.
@@ -220,6 +246,11 @@ impl Server {
         self.stop.cancel();
         tokio::join!(self.front.join(), self.mqtt.join(), self.connectors.join());
         self.peering.stop().await;
+        self.audit.note("stopped").await;
+        // It ends with `stop`, and has written what it had by then.
+        if self.audit.joining.await.is_err() {
+            tracing::error!("what joins refused logins ended abnormally");
+        }
         tracing::info!("stopped");
     }
 }
@@ -230,6 +261,7 @@ fn keyring(
     node: Arc<Node>,
     clock: Arc<dyn Clock>,
     file: AdminFile,
+    audit: Arc<Audit>,
 ) -> Result<Arc<Keyring>> {
     let has_all = file.holds_one() || node.catalog().tokens().any(|token| token.rights.all);
     if let (TokenMode::On, Some(path)) = (posture.tokens, file.path()) {
@@ -240,7 +272,7 @@ fn keyring(
         }
         tracing::info!(path = %shown, "tokens on; admin token in {shown}");
     }
-    Ok(Arc::new(Keyring::new(posture.tokens, node, clock, file)))
+    Ok(Arc::new(Keyring::new(posture.tokens, node, clock, file, audit)))
 }
 
 /// The key of the node, once its directory is known to be one.

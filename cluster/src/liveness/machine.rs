@@ -100,6 +100,8 @@ struct Peer {
     /// Proofs since it was suspected.
     proofs: u32,
     link: Link,
+    /// When a connection with it broke last, ms.
+    cut_ms: u64,
     doubt: Option<Doubt>,
     /// When its connections were given up last, while it is suspected.
     broken_ms: u64,
@@ -257,7 +259,7 @@ impl Liveness {
                 if let Some(peer) = self.peers.get_mut(&node)
                     && peer.link == Link::Open
                 {
-                    peer.link = Link::Mending(now_ms + RECONNECT_MS);
+                    (peer.link, peer.cut_ms) = (Link::Mending(now_ms + RECONNECT_MS), now_ms);
                     actions.push(Action::Reconnect(node));
                 }
             }
@@ -286,6 +288,7 @@ impl Liveness {
                 proved_ms: now_ms,
                 proofs: 0,
                 link: Link::Open,
+                cut_ms: now_ms,
                 doubt: None,
                 broken_ms: now_ms,
             });
@@ -318,6 +321,10 @@ impl Liveness {
         if let Some((_, sent_ms)) = peer.sent.drain(..got).next_back() {
             peer.proved_ms = sent_ms.max(peer.proved_ms);
             peer.proofs = peer.proofs.saturating_add(1);
+            // Whatever was told of its connections, and in which order: it got this over one.
+            if sent_ms > peer.cut_ms {
+                peer.link = Link::Open;
+            }
         }
     }
 

@@ -59,6 +59,17 @@ fn run(liveness: &mut Liveness, until_ms: u64, answering: &[u32]) -> Vec<(u64, A
 }
 
 #[test]
+fn a_peer_that_goes_on_to_answer_is_connected_whatever_was_told_last() {
+    let mut liveness = watching([2]);
+    run(&mut liveness, 1_000, &[2]);
+    liveness.step(1_000, Event::Linked(PEER));
+    // Of the connection before that one, and told late.
+    liveness.step(1_000, Event::Cut(PEER));
+    run(&mut liveness, 2_000, &[2]);
+    assert_eq!(liveness.doubt(PEER), None);
+}
+
+#[test]
 fn a_peer_that_answers_is_trusted_and_one_that_does_not_is_not() {
     let mut liveness = watching([2, 3]);
     assert_eq!(run(&mut liveness, 5_000, &[2]), [(401, Action::Suspect(NodeId(3), Doubt::Silent))]);

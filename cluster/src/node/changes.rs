@@ -97,7 +97,9 @@ impl Node {
         });
         stream::iter(opened).buffer_unordered(OPENED_AT_ONCE_MAX).collect::<Vec<()>>().await;
         let all = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());
-        let replicas = all.chain([self.catalog_replica.clone()]).filter(|one| !one.is_running());
+        // The others wake when anything is asked of them.
+        let unfinished = all.filter(|one| !one.is_running() && one.is_unfinished());
+        let replicas = unfinished.chain([self.catalog_replica.clone()]);
         let woken = replicas.map(|replica| async move {
             if let Err(error) = replica.wake().await {
                 tracing::warn!(%error, "a replica was not started");

@@ -130,6 +130,7 @@ impl Node {
             return Ok(());
         }
         let began = Instant::now();
+        let groups = self.lacking(groups, began).await;
         let errands = groups.iter().map(|group| (*group, Errand::Read)).collect();
         let led = self.run(errands).await;
         let reach = |(group, led)| self.reach(group, began, led);

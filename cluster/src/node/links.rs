@@ -4,6 +4,7 @@ use super::{CATALOG_GROUP, Node};
 use crate::{
     Replica,
     liveness::Health,
+    replica::Instances,
     transport::{CallError, Network, Pending, Request},
 };
 use bytes::Bytes;
@@ -97,10 +98,21 @@ impl Node {
         self.other_nodes().into_iter().filter(is_away).collect()
     }
 
+    /// The consensus instances of tablets that run here.
+    pub(crate) fn instances(&self) -> &Instances {
+        &self.hosting.instances
+    }
+
     /// All replicas that are here, that of the catalog included.
     pub(crate) fn replicas(&self) -> Vec<Arc<Replica>> {
         let hosted = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());
         hosted.chain([self.catalog_replica.clone()]).collect()
+    }
+
+    /// Those that may have no leader, or have one that is to be proved: who sleeps asks for none.
+    pub(crate) fn awake(&self) -> Vec<Arc<Replica>> {
+        let tablets = self.hosting.instances.running();
+        tablets.into_iter().chain([self.catalog_replica.clone()]).collect()
     }
 
     /// Told of every change of the catalog but how far connectors have got.

@@ -127,6 +127,12 @@ pub struct NodeStats {
     pub damaged_segments: usize,
     /// Replicas that run a consensus instance.
     pub running_replicas: usize,
+    /// Replicas of groups of several that sleep.
+    pub sleeping_replicas: usize,
+    /// Starts of consensus instances of groups of several.
+    pub replica_wakes: u64,
+    /// Replicas that fell asleep since their group was quiet.
+    pub replica_sleeps: u64,
     /// Bytes of files that are no longer needed and will be removed.
     pub trash_bytes: u64,
     /// Segments of all tablets.

@@ -1,12 +1,7 @@
 //! Scans of tablets that are here, for nodes that do not have them: each is read on as far as
 //! another piece is asked for.
 
-use super::{
-    Node,
-    hosting::group_of,
-    maintain::blocking,
-    question::{AskedNode, Only},
-};
+use super::{Node, hosting::group_of, maintain::blocking, question::AskedNode, view::Only};
 use crate::{
     Error, Result,
     route::scan::{self, AsOf, Holds, Piece, Question, Wish},
@@ -115,6 +110,7 @@ impl Node {
                 let report = blocking(move || Ok(node.report().encode())).await;
                 report.map_or_else(failed, |report| whole(vec![report]))
             }
+            Wish::SoundOf(tablets) => whole(vec![self.report_of(&tablets).encode()]),
             Wish::Follow(catalog) => match self.let_go_of_dropped(catalog).await {
                 Ok(()) => whole(Vec::new()),
                 Err(error) => failed(error),

@@ -233,6 +233,21 @@ impl Node {
         Report { disk_free_bytes, clock_ns, replicas }
     }
 
+    /// How the replicas of these tablets are, as far as they are here.
+    pub(super) fn report_of(&self, tablets: &[TabletId]) -> Report {
+        let of = |tablet: &TabletId| Some(self.hosting.get(*tablet)?.replica.sounding());
+        let replicas = tablets.iter().filter_map(of).collect();
+        Report { disk_free_bytes: 0, clock_ns: 0, replicas }
+    }
+
+    /// As [`Node::report_of`], of another node; `None` where it does not say so in time.
+    pub(super) async fn hear_of(&self, from: NodeId, tablets: Vec<TabletId>) -> Option<Report> {
+        let wish = Wish::SoundOf(tablets);
+        let answer = timeout(ANSWER_WAIT, self.ask(from, &wish, AsOf::default())).await;
+        let Ok(Ok(Piece::Blocks { blocks, .. })) = answer else { return None };
+        Report::decode(blocks.first()?)
+    }
+
     async fn hear(&self, from: NodeId) -> Option<Heard> {
         let (before, before_ns) = (Instant::now(), self.clock.now_ns());
         let answer = timeout(ANSWER_WAIT, self.ask(from, &Wish::Sound, AsOf::default())).await;

@@ -7,6 +7,7 @@ impl Node {
     /// Figures as of now.
     pub fn stats(&self) -> NodeStats {
         let log = self.hosting.log.stats();
+        let (replica_wakes, replica_sleeps) = self.hosting.instances.wakes_and_sleeps();
         let mut stats = NodeStats {
             tables: self.catalog().tables().count(),
             page_cache_bytes: self.hosting.options.pages.bytes(),
@@ -19,6 +20,8 @@ impl Node {
             disk_free_bytes: self.disk_free_bytes(),
             damaged_tablets: self.hosting.damaged().len(),
             trash_bytes: self.hosting.options.trash.bytes().unwrap_or(0),
+            replica_wakes,
+            replica_sleeps,
             ..NodeStats::default()
         };
         for hosted in self.hosting.all() {
@@ -26,6 +29,7 @@ impl Node {
             stats.tablets += 1;
             stats.damaged_segments += tablet.damaged_segments;
             stats.running_replicas += usize::from(hosted.replica.is_running());
+            stats.sleeping_replicas += usize::from(hosted.replica.is_asleep());
             stats.segments += tablet.segments;
             stats.segment_bytes += tablet.bytes;
             stats.memtable_rows += tablet.memtable_rows;

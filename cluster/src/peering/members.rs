@@ -63,7 +63,7 @@ async fn look(state: &State) -> bool {
 }
 
 /// The members that a group is to have; `None` for a tablet that is gone.
-fn wanted(state: &State, replica: &Replica, catalog: &Catalog) -> Option<Wanted> {
+pub(super) fn wanted(state: &State, replica: &Replica, catalog: &Catalog) -> Option<Wanted> {
     let group = replica.group();
     if group == CATALOG_GROUP {
         let nodes = catalog.nodes().filter(|(_, record)| record.state != NodeState::Removed);

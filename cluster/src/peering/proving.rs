@@ -37,7 +37,7 @@ pub(super) async fn run(state: Arc<State>) {
 }
 
 async fn look(state: &State, proofs: &mut Proofs, doubted: Instant) {
-    let replicas = state.node.replicas();
+    let replicas = state.node.awake();
     let standings: Vec<Standing> = replicas.iter().map(|replica| replica.standing()).collect();
     let mut due = proofs.due(&standings);
     // What nodes tell each other anyway proves nearly all.

@@ -79,10 +79,13 @@ impl Told {
         self.0.keys().copied()
     }
 
-    /// Who says that it leads a group, by the newest vote.
+    /// Who says that it leads a group, or was elected to and sleeps, by the newest vote.
     pub(super) fn leader(&self, group: GroupId) -> Option<(NodeId, Sounding)> {
-        let leads = |(_, said): &&(NodeId, Sounding)| said.leads;
-        let leaders = self.of(group).iter().filter(leads);
+        let was_elected = |(node, said): &(NodeId, Sounding)| {
+            let own = MemberId { node: *node, incarnation: said.incarnation };
+            said.vote.is_some_and(|vote| vote.is_elected && vote.member == own)
+        };
+        let leaders = self.of(group).iter().filter(|one| one.1.leads || was_elected(one));
         leaders.max_by_key(|(_, said)| said.vote).copied()
     }
 }

@@ -57,6 +57,7 @@ fn options(address: &str, join: &[&str]) -> JoinOptions {
         addresses,
         version: "0.1.0".into(),
         replace_after_s: 300,
+        sleep_after_s: 120,
         replaces: None,
         key: Arc::new(NodeKey::generate().unwrap()),
         admission: Admission::Loopback,

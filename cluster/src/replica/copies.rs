@@ -47,6 +47,13 @@ pub(super) struct Incoming {
     copied: Arc<AtomicU64>,
 }
 
+impl Incoming {
+    /// Whether a copy is under way.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.lock().is_some()
+    }
+}
+
 /// Which offer a copy is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Copied {

@@ -48,6 +48,7 @@ impl Replica {
             let have = self.member.incarnation;
             return refuse(Refusal::WrongReplica { have });
         }
+        self.touch();
         match frame.kind {
             Kind::Append => self.take_append(&frame.body),
             Kind::Vote | Kind::PreVote => self.take_vote(frame),
@@ -61,7 +62,7 @@ impl Replica {
         let Some(append) = wire::decode_append(body) else { return refuse(Refusal::Malformed) };
         self.note_led_by(&append.vote);
         let (sender, receiver) = oneshot::channel();
-        match self.inbox().sender.try_send((append, sender)) {
+        match self.inbox().try_send((append, sender)) {
             Ok(()) => Box::pin(async move { receiver.await.unwrap_or(Err(Refusal::NoReplica)) }),
             Err(_) => refuse(Refusal::Busy { retry_after_ms: BUSY_MS }),
         }
@@ -107,13 +108,15 @@ impl Replica {
         Some(answer)
     }
 
-    /// The queue, and a task that takes from it until the replica is gone.
-    fn inbox(self: &Arc<Replica>) -> &Inbox {
-        self.inbox.get_or_init(|| {
+    /// The queue, and a task that takes from it until the replica sleeps or is gone.
+    fn inbox(self: &Arc<Replica>) -> mpsc::Sender<(Append, Answer)> {
+        let mut inbox = self.inbox.lock();
+        let inbox = inbox.get_or_insert_with(|| {
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
             tasks::spawn(take_all(Arc::downgrade(self), receiver));
             Inbox { sender }
-        })
+        });
+        inbox.sender.clone()
     }
 }
 

@@ -23,7 +23,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Writes that are under way in one group at once; others wait.
-const WRITES_MAX: u32 = 4_096;
+pub(super) const WRITES_MAX: u32 = 4_096;
 /// How long an instance that is to end waits for the writes under way.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 
@@ -80,17 +80,6 @@ impl Replica {
         self.end(Instance::Closed).await;
     }
 
-    /// Starts the instance of a group of several, where none runs.
-    ///
-    /// # Errors
-    /// [`Error::Closed`], or why it cannot start.
-    pub(crate) async fn wake(self: &Arc<Replica>) -> Result<()> {
-        match self.is_of_several() {
-            true => self.running().await.map(drop),
-            false => Ok(()),
-        }
-    }
-
     /// Whether a consensus instance runs.
     pub(crate) fn is_running(&self) -> bool {
         matches!(*self.instance.lock(), Instance::Running(..))
@@ -112,7 +101,7 @@ impl Replica {
         started.await.unwrap_or_else(|error| Err(Error::Panicked(error.to_string())))
     }
 
-    async fn start(&self) -> Result<Arc<Running>> {
+    async fn start(self: &Arc<Replica>) -> Result<Arc<Running>> {
         let _one = self.switching.lock().await;
         let is_broken = match &*self.instance.lock() {
             Instance::Running(running) if running.is_able() => return Ok(running.clone()),
@@ -131,6 +120,7 @@ impl Replica {
         let running = Arc::new(Running { raft, writes, lease, _place: place });
         *self.usage.lock() = Usage::begin();
         *self.instance.lock() = Instance::Running(running.clone());
+        self.instances.note_start(self);
         Ok(running)
     }
 
@@ -210,6 +200,7 @@ impl Replica {
             drop(drained);
             *self.membership.lock() = running.membership();
             self.shut_down(&running.raft, &running.lease).await;
+            self.instances.note_end(self.group);
         }
         *self.instance.lock() = next;
     }

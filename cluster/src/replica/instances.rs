@@ -4,15 +4,19 @@
 //! (1.4 MiB), which become resident as writes walk through them; a new instance begins with fresh
 //! ones.
 
+use super::Replica;
 use crate::{
     copy::{Copies, CopyOptions},
     tasks,
 };
+use oribi_store::log::GroupId;
+use parking_lot::Mutex;
 use std::{
     cmp::Reverse,
+    collections::BTreeMap,
     sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
+        Arc, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -33,8 +37,12 @@ const WRITES_MAX: u64 = 512;
 const WORN_KEPT: usize = 16;
 
 /// The instances of one node.
-#[derive(Debug)]
 pub(crate) struct Instances {
+    running: Mutex<BTreeMap<GroupId, Weak<Replica>>>,
+    /// Told when one of a group of several has started.
+    woken: Notify,
+    wakes: AtomicU64,
+    sleeps: AtomicU64,
     places: Arc<Semaphore>,
     /// Instances that wait for a place.
     waiting: AtomicUsize,
@@ -55,7 +63,48 @@ impl Instances {
     pub(crate) fn new(options: CopyOptions) -> Instances {
         let places = Arc::new(Semaphore::new(RUNNING_MAX));
         let (waiting, copies) = (AtomicUsize::new(0), Arc::new(Copies::new(options)));
-        Instances { places, waiting, crowded: Notify::new(), copies }
+        Instances {
+            running: Mutex::default(),
+            woken: Notify::new(),
+            wakes: AtomicU64::new(0),
+            sleeps: AtomicU64::new(0),
+            places,
+            waiting,
+            crowded: Notify::new(),
+            copies,
+        }
+    }
+
+    /// The replicas that run an instance.
+    pub(crate) fn running(&self) -> Vec<Arc<Replica>> {
+        self.running.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Told when an instance of a group of several has started.
+    pub(crate) fn woken(&self) -> &Notify {
+        &self.woken
+    }
+
+    /// How often an instance of a group of several was started, and how often one was ended since
+    /// its group was quiet.
+    pub(crate) fn wakes_and_sleeps(&self) -> (u64, u64) {
+        (self.wakes.load(Ordering::Relaxed), self.sleeps.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn note_start(&self, replica: &Arc<Replica>) {
+        self.running.lock().insert(replica.group, Arc::downgrade(replica));
+        if replica.is_of_several() {
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+            self.woken.notify_one();
+        }
+    }
+
+    pub(super) fn note_end(&self, group: GroupId) {
+        self.running.lock().remove(&group);
+    }
+
+    pub(super) fn count_sleep(&self) {
+        self.sleeps.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What copies of other nodes' replicas share.

@@ -154,6 +154,7 @@ impl Replica {
         self: &Arc<Replica>,
         change: ChangeMembers<u64, EmptyNode>,
     ) -> Result<()> {
+        self.touch();
         let running = self.running().await?;
         let Ok(_permit) = running.writes.acquire().await else {
             return Err(self.unavailable("its instance has ended"));

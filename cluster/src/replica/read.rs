@@ -47,13 +47,19 @@ impl Replica {
         if is_planted(Fault::ReadWithoutMajority) && self.standing().leads {
             return Ok(self.applied_index());
         }
+        self.touch();
         let proof = async {
-            let running = self.running().await?;
-            let option = LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(wait);
-            match running.raft.get_read_linearizer(option).await {
-                Ok(linearizer) => Ok(Some(LogIndex(linearizer.read_log_id().index()))),
-                Err(RaftError::APIError(error)) => Err(self.no_proof(&error)),
-                Err(RaftError::Fatal(error)) => Err(self.unavailable(error).into()),
+            loop {
+                let running = self.running().await?;
+                let option =
+                    LinearizerOption::new(Some(Duration::ZERO), true).with_wait_timeout(wait);
+                return match running.raft.get_read_linearizer(option).await {
+                    Ok(linearizer) => Ok(Some(LogIndex(linearizer.read_log_id().index()))),
+                    Err(RaftError::APIError(error)) => Err(self.no_proof(&error)),
+                    // It was about to sleep when it was asked.
+                    Err(RaftError::Fatal(_)) if !self.is_instance(&running) => continue,
+                    Err(RaftError::Fatal(error)) => Err(self.unavailable(error).into()),
+                };
             }
         };
         let late = |_| Missed::from(self.unavailable("a majority did not answer in time"));

@@ -38,6 +38,7 @@ const ANSWER: u8 = 5;
 const FOLLOW: u8 = 6;
 const SOUND: u8 = 7;
 const COMMITTED: u8 = 8;
+const SOUND_OF: u8 = 9;
 /// Stands for no staleness at all.
 const LINEARIZABLE: u64 = u64::MAX;
 
@@ -69,6 +70,8 @@ pub(crate) enum Wish {
     Follow(LogIndex),
     /// How the node and its replicas are.
     Sound,
+    /// How its replicas of these are.
+    SoundOf(Vec<TabletId>),
     /// What a tablet has committed from a place on.
     Committed { tablet: TabletId, place: u64 },
 }
@@ -116,6 +119,7 @@ impl Wish {
             Wish::Answer { .. } => ANSWER,
             Wish::Follow(_) => FOLLOW,
             Wish::Sound => SOUND,
+            Wish::SoundOf(_) => SOUND_OF,
             Wish::Committed { .. } => COMMITTED,
         }
     }
@@ -140,7 +144,7 @@ impl Wish {
                 out.put_u64_le(tablet.0);
                 out.put_u64_le(*place);
             }
-            Wish::Stats(tablets) => {
+            Wish::Stats(tablets) | Wish::SoundOf(tablets) => {
                 tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
             }
             Wish::Answer { tablets, question } => {
@@ -172,6 +176,9 @@ impl Wish {
         }
         if kind == STATS {
             return take_tablets(rest).map(Wish::Stats);
+        }
+        if kind == SOUND_OF {
+            return take_tablets(rest).map(Wish::SoundOf);
         }
         if kind == SOUND {
             return rest.is_empty().then_some(Wish::Sound);

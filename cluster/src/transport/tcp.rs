@@ -357,13 +357,13 @@ impl Shared {
         };
         self.service.linked(&agreed, Side::Called);
         let outcome = self.pump(agreed, stop).1.run(stream, decoder).await;
-        let counted = {
+        {
             let mut callers = self.callers.lock();
             callers.running.remove(&connection);
-            callers.succession.end(agreed.node, agreed.channel, connection)
-        };
-        if counted {
-            self.service.cut(&agreed, Side::Called);
+            // Told before the next one can be: what is told last is how it is.
+            if callers.succession.end(agreed.node, agreed.channel, connection) {
+                self.service.cut(&agreed, Side::Called);
+            }
         }
         drop(ended);
         outcome.to_string()
@@ -482,16 +482,14 @@ impl Standing<'_> {
 impl Drop for Standing<'_> {
     fn drop(&mut self) {
         let Agreed { node, channel, .. } = self.agreed;
-        {
-            let mut calling = self.shared.calling.lock();
-            // The node may be called elsewhere by now.
-            let is_known = |known: &Calling| known.calls.is_same(&self.calling.calls);
-            if !calling.get(&(node, channel)).is_some_and(is_known) {
-                return;
-            }
+        let mut calling = self.shared.calling.lock();
+        // The node may be called elsewhere by now.
+        let is_known = |known: &Calling| known.calls.is_same(&self.calling.calls);
+        if calling.get(&(node, channel)).is_some_and(is_known) {
             calling.remove(&(node, channel));
+            // Told before the next one can be: what is told last is how it is.
+            self.shared.service.cut(&self.agreed, Side::Calling);
         }
-        self.shared.service.cut(&self.agreed, Side::Calling);
     }
 }
 

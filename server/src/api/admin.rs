@@ -2,6 +2,7 @@
 
 use super::problem::{ApiError, Result};
 use crate::{
+    audit::Audit,
     auth::Keyring,
     front::FrontCounters,
     telemetry::{IngestCounters, Memory, Metrics},
@@ -35,6 +36,8 @@ pub(crate) struct Admin {
     pub(crate) peers: PeersView,
     /// The tokens.
     pub(crate) keyring: Arc<Keyring>,
+    /// What was changed.
+    pub(crate) audit: Arc<Audit>,
     /// TLS of HTTP, where it is spoken.
     pub(crate) tls: Option<Arc<TlsState>>,
     /// Bounds on predicates.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    audit::Audit,
     auth::{AdminFile, Keyring},
     catalog_store::CatalogStore,
     front::FrontCounters,
@@ -63,7 +64,9 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
             node.clone(),
             clock.clone(),
             AdminFile::open(None).unwrap(),
+            Audit::none(clock.clone()),
         )),
+        audit: Audit::none(clock.clone()),
         tls: None,
         query: QueryOptions::default(),
         clock: clock.clone(),

@@ -16,12 +16,20 @@ pub(crate) struct ClusterOptions {
     pub(crate) advertise: Option<String>,
     /// How long a node may be dead before its replicas are made anew on others, s.
     pub(crate) replace_after_s: u64,
+    /// How long a group of several replicas is quiet before they sleep, s; 0 for never.
+    pub(crate) sleep_after_s: u64,
 }
 
 impl Default for ClusterOptions {
     fn default() -> ClusterOptions {
         let (join, join_secret_file, advertise) = Default::default();
-        ClusterOptions { join, join_secret_file, advertise, replace_after_s: 300 }
+        ClusterOptions {
+            join,
+            join_secret_file,
+            advertise,
+            replace_after_s: 300,
+            sleep_after_s: 120,
+        }
     }
 }
 

@@ -203,6 +203,13 @@ impl Sources {
         page.gauge("oribi_damaged_tablets", "Tablets set aside as damaged", damaged)?;
         let running = stats.running_replicas as u64;
         page.gauge("oribi_running_replicas", "Consensus instances that run", running)?;
+        let sleeping = stats.sleeping_replicas as u64;
+        let help = "Replicas of groups of several that sleep";
+        page.gauge("oribi_sleeping_replicas", help, sleeping)?;
+        let help = "Instances started of groups of several";
+        page.counter("oribi_replica_wakes", help, stats.replica_wakes)?;
+        let help = "Instances ended since their group of several was quiet";
+        page.counter("oribi_replica_sleeps", help, stats.replica_sleeps)?;
         let damaged = stats.damaged_segments as u64;
         page.gauge("oribi_damaged_segments", "Segments in which a read met damage", damaged)?;
         page.gauge("oribi_trash_bytes", "Bytes of files to be removed", stats.trash_bytes)?;

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 mod commands;
 mod drops;
 mod reads;
+mod sleeping;
 mod stale;
 
 const NODES: [u32; 3] = [1, 2, 3];
@@ -146,7 +147,7 @@ impl Three {
         self.tasks.spawn(async move {
             let here = || {
                 let node = hall.nodes.lock().get(&NodeId(id)).cloned();
-                node.map(|node| node.replicas()).unwrap_or_default()
+                node.map(|node| node.awake()).unwrap_or_default()
             };
             running.run(here, |look| look(&*said)).await;
         });

@@ -119,6 +119,7 @@ fn a_question_keeps_what_can_travel() {
         Wish::Close(u64::MAX),
         Wish::Follow(LogIndex(9)),
         Wish::Sound,
+        Wish::SoundOf(vec![TabletId(4), TabletId(2)]),
         Wish::Committed { tablet: TabletId(5), place: u64::MAX },
     ];
     let consistency = Consistency::Stale(Duration::from_millis(7));

@@ -141,6 +141,11 @@ impl Hall {
         *known = vote.max(*known);
     }
 
+    /// The nodes that run.
+    pub(super) fn nodes(&self) -> Vec<NodeId> {
+        self.0.lock().places.keys().copied().collect()
+    }
+
     pub(super) fn replica(&self, node: NodeId, group: GroupId) -> Option<Arc<Replica>> {
         self.0.lock().places.get(&node)?.replicas.get(&group).cloned()
     }

@@ -3,7 +3,7 @@
 use super::hall::{Door, Hall, Place};
 use crate::{
     Assignment, CopyOptions, MemberId, Replica,
-    elections::Supervisor,
+    elections::{Lives, Supervisor},
     node::TabletMachine,
     planted::{Fault, is_planted},
     replica::Instances,
@@ -51,6 +51,7 @@ pub(super) struct Host {
 pub(super) struct Run {
     pub(super) tablets: BTreeMap<GroupId, Arc<Tablet>>,
     pub(super) supervisor: Arc<Supervisor>,
+    pub(super) instances: Arc<Instances>,
 }
 
 struct Hosted {
@@ -104,7 +105,8 @@ impl Host {
         );
         let log = Arc::new(log.map_err(text)?);
         let door: Arc<dyn Network> = Arc::new(Door(self.id, hall.clone()));
-        let around = (Arc::new(Instances::new(copies.clone())), door);
+        let instances = Arc::new(Instances::new(copies.clone()));
+        let around = (instances.clone(), door);
         let mut hosted = Vec::new();
         for group in GROUPS {
             hosted.push(Arc::new(self.open(group, &log, around.clone())?));
@@ -118,17 +120,26 @@ impl Host {
         let (owner, supervisor) = (owner_of(self.id), Arc::<Supervisor>::default());
         let tablets: BTreeMap<_, _> =
             hosted.iter().map(|one| (one.group, one.tablet.clone())).collect();
-        self.run = Some(Run { tablets: tablets.clone(), supervisor: supervisor.clone() });
+        let (looks, here) = (supervisor.clone(), instances.clone());
+        self.run = Some(Run { tablets: tablets.clone(), supervisor: looks, instances: here });
         let (replicas_here, arrival) = (replicas.clone(), self.arrival());
         hall.open(self.id, Place { arrivals, replicas: replicas_here, tablets, arrival });
         simulated::spawn_of(owner, step_log(log, due, self.stalled.clone()));
         simulated::spawn_of(owner, serve(replicas.clone(), arriving));
         let lives = Door(self.id, hall.clone());
+        let (woken, looks) = (instances.clone(), supervisor.clone());
         simulated::spawn_of(owner, async move {
-            let here = || replicas.values().cloned().collect();
-            supervisor.run(here, |look| look(&lives)).await;
+            loop {
+                woken.woken().notified().await;
+                looks.look_now();
+            }
+        });
+        simulated::spawn_of(owner, async move {
+            supervisor.run(|| instances.running(), |look| look(&lives)).await;
         });
         for one in hosted {
+            let lives = Door(self.id, hall.clone());
+            simulated::spawn_of(owner, sleep_and_wake(one.replica.clone(), lives));
             simulated::spawn_of(owner, maintain(one));
         }
         Ok(())
@@ -223,6 +234,30 @@ async fn serve(
         tasks::spawn(async move {
             let _ = arrival.answer.send(answer.await);
         });
+    }
+}
+
+/// Sleeps and wakes now and then, as often as not while others write.
+async fn sleep_and_wake(replica: Arc<Replica>, Door(node, hall): Door) {
+    if replica.is_unfinished() {
+        // What hinders it does so since the disk has lost its power.
+        let _ = replica.wake().await;
+    }
+    loop {
+        tasks::sleep(Duration::from_millis(1 + simulated::below(400))).await;
+        let lives = Door(node, hall.clone());
+        let nodes = hall.nodes();
+        let absent = nodes.iter().copied().filter(|other| !lives.trusts(*other)).collect();
+        let quiet = Duration::from_millis(simulated::below(3) * simulated::below(50));
+        replica.sleep(quiet, &Arc::new(absent)).await;
+        if replica.is_asleep() && simulated::below(4) == 0 {
+            let of =
+                |other: NodeId| Some((other, hall.replica(other, replica.group())?.sounding()));
+            let said: Vec<_> = nodes.into_iter().filter_map(of).collect();
+            if replica.is_missed(&said, |leader, voters| lives.is_dead(leader, voters)) {
+                let _ = replica.wake().await;
+            }
+        }
     }
 }
 

@@ -28,7 +28,7 @@ fn groups_lose_nothing_and_agree_whatever_befalls_them() {
             all.into_iter().collect()
         }
     };
-    let mut segments = 0;
+    let (mut segments, mut sleeps) = (0, 0);
     for seed in &seeds {
         let outcome = run_seed(*seed).unwrap_or_else(|what| panic!("{what}"));
         println!("seed {seed}: {outcome:?}");
@@ -37,7 +37,9 @@ fn groups_lose_nothing_and_agree_whatever_befalls_them() {
             "seed {seed}: {outcome:?}"
         );
         segments += outcome.segments;
+        sleeps += outcome.sleeps;
     }
+    assert!(sleeps > 20 * seeds.len() as u64, "they slept {sleeps} times");
     assert!(segments > 0 || seeds.len() == 1, "nothing was copied");
 }
 
@@ -68,6 +70,7 @@ fn planted_faults_are_found() {
         Fault::PurgedWhileCopying,
         Fault::TakenOverLive,
         Fault::ReadWithoutMajority,
+        Fault::SleptThrough,
         Fault::ArrivalWithoutSlot,
         Fault::ReadBeforeApplied,
         Fault::PurgedBeyondFlush,

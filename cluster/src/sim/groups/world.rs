@@ -46,6 +46,8 @@ pub(super) struct Outcome {
     pub(super) faults: usize,
     /// Offers of copies, and pieces.
     pub(super) segments: usize,
+    /// How often replicas fell asleep, as far as their nodes did not end.
+    pub(super) sleeps: u64,
     /// Questions that were answered.
     pub(super) reads: usize,
     /// What the replicas hold in the end, in short.
@@ -61,7 +63,10 @@ pub(super) fn run(seed: u64) -> Result<Outcome, String> {
     let digest = told?;
     let (stored, faults) = (world.scene.ledger.stored_count(), world.faults);
     let reads = world.scene.ledger.reads.load(Ordering::Relaxed);
-    Ok(Outcome { stored, faults, segments: world.scene.hall.segments(), reads, digest })
+    let runs = world.scene.hosts.values().filter_map(|host| host.run.as_ref());
+    let sleeps = runs.map(|run| run.instances.wakes_and_sleeps().1).sum();
+    let segments = world.scene.hall.segments();
+    Ok(Outcome { stored, faults, segments, sleeps, reads, digest })
 }
 
 impl World {

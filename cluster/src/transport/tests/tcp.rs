@@ -7,11 +7,11 @@ use crate::{
     transport::{CallError, Network, PREFACE, Pending, Request, Service, Side, Tcp},
 };
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
 };
 
 type Event = (NodeId, Boot, Channel, Side, bool);
@@ -378,4 +378,52 @@ async fn many_that_say_nothing_are_in_nobodys_way() {
     }
     one.stop().await;
     two.stop().await;
+}
+
+/// Notes what comes in, and is slow to take it that a connection is gone.
+#[derive(Default)]
+struct Slow(Noted, Notify);
+
+impl Service for Slow {
+    fn serve(&self, from: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>> {
+        self.0.serve(from, frame)
+    }
+
+    fn linked(&self, with: &Agreed, side: Side) {
+        self.0.linked(with, side);
+    }
+
+    fn cut(&self, with: &Agreed, side: Side) {
+        /// Enough for the next connection to be told of, if it were not made to wait.
+        const HELD: Duration = Duration::from_millis(200);
+        self.1.notify_one();
+        std::thread::sleep(HELD);
+        self.0.cut(with, side);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_told_last_of_a_node_is_how_it_is() {
+    let (slow, only) = (Arc::new(Slow::default()), BTreeSet::from([Channel::Raft]));
+    let own = identity(1, 1);
+    let tcp = Tcp::new(own, only.clone(), slow.clone(), tls_of(own));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tcp.listen(listener);
+    let called = BTreeMap::from([(NodeId(1), address)]);
+    let run = |boot| {
+        let (of, noted) = (identity(2, boot), Arc::new(Noted::default()));
+        Tcp::new(of, only.clone(), noted, tls_of(of))
+    };
+    let (before, after) = (run(1), run(2));
+    before.call_only(called.clone());
+    slow.0.until_link(2, Channel::Raft, Side::Called, true).await;
+    before.stop().await;
+    slow.1.notified().await;
+    after.call_only(called);
+    slow.0.until(|noted| noted.links.lock().len() >= 3).await;
+    let told: Vec<_> = slow.0.links.lock().iter().map(|(_, boot, .., up)| (boot.0, *up)).collect();
+    assert_eq!(told.last(), Some(&(2, true)), "{told:?}");
+    after.stop().await;
+    tcp.stop().await;
 }

@@ -1,0 +1,66 @@
+//! Replicas that sleep, at each node.
+
+use super::*;
+
+/// Has all replicas of a group sleep at once.
+async fn until_asleep(replicas: &[Arc<crate::Replica>]) {
+    let nobody = Arc::default();
+    while !replicas.iter().all(|replica| replica.is_asleep()) {
+        for replica in replicas {
+            replica.sleep(Duration::ZERO, &nobody).await;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sleeps_is_read_asleep_and_wakes_to_be_written() {
+    let three = Three::open().await;
+    let (table, tablets) = tablets(&three.node(1), 1).await;
+    let (tablet, time) = tablets[0];
+    three.node(1).write(tablet, batch(table, &[time], 1)).await.unwrap();
+    let (other, leader) = three.pair(GroupId(tablet.0)).await;
+    let of = |id| three.node(id).replica(GroupId(tablet.0)).unwrap();
+    let replicas = NODES.map(of);
+    until_asleep(&replicas).await;
+    for id in NODES {
+        assert_eq!(read(&three.node(id), table).await, [(time, 1)], "at node {id}");
+    }
+    assert!(replicas.iter().all(|replica| replica.is_asleep()), "a question has woken one");
+
+    // One sleeps on while the others store a row, and lacks it.
+    three.see(move |_, to, request| match request.kind {
+        Kind::Append | Kind::Vote | Kind::PreVote if to == NodeId(other) => Way::Shut,
+        _ => Way::Open,
+    });
+    three.node(leader).write(tablet, batch(table, &[time + 1], 2)).await.unwrap();
+    assert!(of(other).is_asleep());
+    three.see_nothing();
+    assert_eq!(read(&three.node(other), table).await, [(time, 1), (time + 1, 2)]);
+    three.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_lags_keeps_its_leader_awake_and_a_late_vote_finds_it() {
+    let mut three = Three::open().await;
+    let (table, tablets) = tablets(&three.node(1), 1).await;
+    let (tablet, time) = tablets[0];
+    three.node(1).write(tablet, batch(table, &[time], 1)).await.unwrap();
+    let (other, leader) = three.pair(GroupId(tablet.0)).await;
+    let of = |three: &Three, id| three.node(id).replica(GroupId(tablet.0)).unwrap();
+    until_asleep(&NODES.map(|id| of(&three, id))).await;
+    three.see(move |_, to, request| match request.kind {
+        Kind::Append | Kind::Vote | Kind::PreVote if to == NodeId(other) => Way::Shut,
+        _ => Way::Open,
+    });
+    three.node(leader).write(tablet, batch(table, &[time + 1], 2)).await.unwrap();
+    assert!(!of(&three, leader).sleep(Duration::ZERO, &Arc::default()).await, "one lacks a row");
+    three.see_nothing();
+
+    until_asleep(&NODES.map(|id| of(&three, id))).await;
+    three.kill(leader).await;
+    three.node(other).write(tablet, batch(table, &[time + 2], 3)).await.unwrap();
+    let rows = [(time, 1), (time + 1, 2), (time + 2, 3)];
+    assert_eq!(read(&three.node(other), table).await, rows);
+    three.end().await;
+}
