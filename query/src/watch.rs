@@ -268,12 +268,12 @@ mod tests {
         let watch = || Watch::new(&options).in_turn(turns.clone());
         let (first, second) = (watch(), watch());
         assert!(first.check().is_ok() && second.check().is_ok());
-        pressure.look(1, 1);
+        pressure.look(800, 800);
         assert!(first.check().is_ok() && first.check().is_ok());
         assert!(matches!(second.check(), Err(Error::Shed)));
         drop(first);
         assert!(second.check().is_ok());
-        pressure.look(0, 1);
+        pressure.look(0, 800);
         assert!(watch().check().is_ok());
     }
 }
