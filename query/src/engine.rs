@@ -16,6 +16,7 @@ use crate::{
     sql::{self, Planned, Shortcut},
     strategy,
     target::{Out, Target, Whole},
+    turns::Turns,
     watch::Watch,
 };
 use axum::body::Bytes;
@@ -58,7 +59,7 @@ struct Shared {
     admitted: Arc<Semaphore>,
     pools: Arc<Pools>,
     allotment: Arc<Allotment>,
-    pressure: Pressure,
+    turns: Arc<Turns>,
 }
 
 impl QueryEngine {
@@ -84,7 +85,7 @@ impl QueryEngine {
             admitted: Arc::new(Semaphore::new(options.running_max + options.waiting_max)),
             pools: Arc::new(Pools::new(&options)),
             allotment: Arc::new(Allotment::new(options.memory_total_bytes_max)),
-            pressure: Pressure::default(),
+            turns: Arc::new(Turns::new(Pressure::default(), options.running_max)),
             read,
             options: Arc::new(options),
             clock,
@@ -99,7 +100,8 @@ impl QueryEngine {
 
     /// The same engine, which takes few questions while `pressure` is high.
     pub fn under(self, pressure: Pressure) -> QueryEngine {
-        QueryEngine { shared: Arc::new(Shared { pressure, ..Shared::clone(&self.shared) }), ..self }
+        let turns = Arc::new(Turns::new(pressure, self.shared.options.running_max));
+        QueryEngine { shared: Arc::new(Shared { turns, ..Shared::clone(&self.shared) }), ..self }
     }
 
     /// Memory that questions hold, bytes.
@@ -252,22 +254,21 @@ impl QueryEngine {
             waiting_max: options.waiting_max,
         })?;
         let watch = Watch::new(options).within_all(shared.allotment.clone());
+        let watch = watch.in_turn(shared.turns.clone());
         let watch = Arc::new(watch.on(self.served_by).reading(self.consistency));
         let running = watch.within(shared.running.clone().acquire_owned()).await?;
         let running = running.map_err(|_| Error::Cancelled)?;
         Ok((watch, Place::new(vec![running, admitted])))
     }
 
-    /// Under pressure only some questions run, and none waits.
+    /// Under pressure few questions run, and none waits.
     fn give_way(&self) -> Result<()> {
-        /// Of those that run otherwise.
-        const SHARE: usize = 4;
-        let Shared { options, running, pressure, .. } = &*self.shared;
+        let Shared { options, running, turns, .. } = &*self.shared;
         let runs = options.running_max.saturating_sub(running.available_permits());
-        if pressure.is_high() && runs >= (options.running_max / SHARE).max(1) {
-            return Err(Error::Shed);
+        match turns.are_needed() && runs >= turns.most() {
+            true => Err(Error::Shed),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Waits for a place and starts to answer.

@@ -39,6 +39,7 @@ mod select;
 mod sql;
 mod strategy;
 mod target;
+mod turns;
 mod watch;
 mod windows;
 

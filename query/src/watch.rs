@@ -1,8 +1,8 @@
 //! What one running query may still do: cancellation, time and memory.
 
-use crate::{Error, QueryOptions, Result, allotment::Allotment};
+use crate::{Error, QueryOptions, Result, allotment::Allotment, turns::Turns};
 use futures::future::{Either, select};
-use oribi_model::{Consistency, NodeId};
+use oribi_model::{Consistency, NodeId, Pressure};
 use std::{
     pin::pin,
     sync::{
@@ -31,6 +31,8 @@ pub(crate) struct Watch {
     held_bytes: AtomicUsize,
     memory_bytes_max: usize,
     allotment: Arc<Allotment>,
+    turns: Arc<Turns>,
+    has_turn: AtomicBool,
     served_by: Option<NodeId>,
     consistency: Consistency,
 }
@@ -54,6 +56,8 @@ impl Watch {
             held_bytes: AtomicUsize::new(0),
             memory_bytes_max: options.memory_bytes_max,
             allotment: Arc::new(Allotment::new(usize::MAX)),
+            turns: Arc::new(Turns::new(Pressure::default(), options.running_max)),
+            has_turn: AtomicBool::new(false),
             served_by: None,
             consistency: Consistency::default(),
         }
@@ -62,6 +66,12 @@ impl Watch {
     /// The watch of a query whose memory is part of that of all.
     pub(crate) fn within_all(mut self, allotment: Arc<Allotment>) -> Watch {
         self.allotment = allotment;
+        self
+    }
+
+    /// The watch of a query that gives way where it has no turn.
+    pub(crate) fn in_turn(mut self, turns: Arc<Turns>) -> Watch {
+        self.turns = turns;
         self
     }
 
@@ -133,7 +143,7 @@ impl Watch {
     /// Whether to go on.
     ///
     /// # Errors
-    /// [`Error::Cancelled`], [`Error::TimeLimit`], or what failed.
+    /// [`Error::Cancelled`], [`Error::TimeLimit`], [`Error::Shed`], or what failed.
     pub(crate) fn check(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(self.failure().unwrap_or(Error::Cancelled));
@@ -141,7 +151,19 @@ impl Watch {
         if self.remaining().is_zero() {
             return Err(self.time_limit());
         }
-        Ok(())
+        self.give_way()
+    }
+
+    /// Ends the query where questions are to give way and others go on.
+    fn give_way(&self) -> Result<()> {
+        if !self.turns.are_needed() || self.has_turn.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        if self.turns.take() {
+            return Ok(());
+        }
+        self.has_turn.store(false, Ordering::Relaxed);
+        Err(Error::Shed)
     }
 
     /// Waits for `future`, but no longer than the query may run.
@@ -187,6 +209,9 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         self.allotment.give_back(*self.held_bytes.get_mut());
+        if *self.has_turn.get_mut() {
+            self.turns.give_back();
+        }
     }
 }
 
@@ -233,5 +258,22 @@ mod tests {
         assert!(matches!(first.grow(30), Err(Error::MemoryLimit { .. })));
         drop((first, second));
         assert_eq!(all.held_bytes(), 0);
+    }
+
+    #[test]
+    fn under_pressure_one_goes_on_and_the_others_end() {
+        let options = QueryOptions { running_max: 3, ..QueryOptions::default() };
+        let pressure = Pressure::default();
+        let turns = Arc::new(Turns::new(pressure.clone(), options.running_max));
+        let watch = || Watch::new(&options).in_turn(turns.clone());
+        let (first, second) = (watch(), watch());
+        assert!(first.check().is_ok() && second.check().is_ok());
+        pressure.look(800, 800);
+        assert!(first.check().is_ok() && first.check().is_ok());
+        assert!(matches!(second.check(), Err(Error::Shed)));
+        drop(first);
+        assert!(second.check().is_ok());
+        pressure.look(0, 800);
+        assert!(watch().check().is_ok());
     }
 }

@@ -103,15 +103,13 @@ async fn until<C: Future>(
 }
 
 fn http1(bounds: &Bounds) -> http1::Builder {
-    /// Bytes read at once; the bound on headers is a smaller one.
-    const BUFFER_BYTES_MAX: usize = 512 << 10;
     /// How many times the bound a head may be to be refused in words, by the router; a longer one is
     /// refused without.
     const HEADS_REFUSED: usize = 4;
     let mut builder = http1::Builder::new();
     builder
         .max_header_size(HEADS_REFUSED * bounds.header_bytes_max)
-        .max_buf_size(BUFFER_BYTES_MAX.max(2 * HEADS_REFUSED * bounds.header_bytes_max))
+        .max_buf_size(bounds.buffer_bytes_max.max(2 * HEADS_REFUSED * bounds.header_bytes_max))
         .header_read_timeout(None)
         .timer(TokioTimer::new());
     builder

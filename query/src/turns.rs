@@ -1,0 +1,41 @@
+//! Which questions go on while questions give way to writes.
+
+use oribi_model::Pressure;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Of the questions that run otherwise, one of so many goes on.
+const SHARE: usize = 8;
+
+/// Turns of which few are given while pressure is high.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    pressure: Pressure,
+    most: usize,
+    taken: AtomicUsize,
+}
+
+impl Turns {
+    pub(crate) fn new(pressure: Pressure, running_max: usize) -> Turns {
+        Turns { pressure, most: (running_max / SHARE).max(1), taken: AtomicUsize::new(0) }
+    }
+
+    /// Whether only those go on that have a turn.
+    pub(crate) fn are_needed(&self) -> bool {
+        self.pressure.is_high()
+    }
+
+    /// How many go on then.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Takes a turn, if one is left.
+    pub(crate) fn take(&self) -> bool {
+        let more = |taken: usize| (taken < self.most).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(crate) fn give_back(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
