@@ -4,6 +4,7 @@ use crate::{BadSecret, Digest, May, Presented, Token, TopicRules};
 use std::{
     fmt,
     future::Future,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -254,14 +255,23 @@ pub trait Doorkeeper: Send + Sync + fmt::Debug + 'static {
     /// Changes with every token, and whenever one of them ends by itself.
     fn epoch(&self) -> u64;
 
-    /// Counts somebody who was not let in by this way.
-    fn turned_away(&self, via: &'static str, denied: Denied);
+    /// Counts somebody who was not let in by this way, from this address where it is known.
+    fn turned_away(&self, via: &'static str, from: Option<IpAddr>, denied: Denied);
 
     /// Notes that a token was not enough for its client to connect.
     fn kept_out(&self, access: &Access, client_id: &str);
 
     /// Notes that a token was not enough for something that came from this client.
     fn refused(&self, access: &Access, what: &str, client_id: &str);
+}
+
+/// What a request has changed, among the extensions of its answer where its path does not say so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deed {
+    /// What was done; `None` is what the path does anyway.
+    pub event: Option<&'static str>,
+    /// To what.
+    pub object: String,
 }
 
 /// Lets everybody in, as a node does whose tokens are off.
@@ -285,7 +295,7 @@ impl Doorkeeper for OpenDoor {
         0
     }
 
-    fn turned_away(&self, _via: &'static str, _denied: Denied) {}
+    fn turned_away(&self, _via: &'static str, _from: Option<IpAddr>, _denied: Denied) {}
 
     fn kept_out(&self, _access: &Access, _client_id: &str) {}
 

@@ -11,7 +11,9 @@ mod secret;
 mod token;
 mod topics;
 
-pub use access::{Access, Denied, Doorkeeper, LastDenied, Needs, OpenDoor, Passport, Usage, admit};
+pub use access::{
+    Access, Deed, Denied, Doorkeeper, LastDenied, Needs, OpenDoor, Passport, Usage, admit,
+};
 pub use credentials::{BadCredentials, Given, Presented, from_header, from_parameter};
 pub use glob::Glob;
 pub use reading::reading;

@@ -28,6 +28,7 @@ mod recovery;
 mod retention;
 mod route;
 mod scans;
+mod seen;
 mod service;
 mod soundings;
 mod stats;
@@ -37,6 +38,7 @@ mod tests;
 mod troubles;
 mod upkeep;
 mod vacant;
+mod view;
 mod write;
 
 pub use backup::HeldFiles;

@@ -2,24 +2,28 @@
 
 use crate::{Error, IngestOptions, Result};
 use oribi_cluster::Node;
-use std::{sync::Arc, time::Duration};
+use oribi_model::Pressure;
+use std::{sync::Arc, task::Poll, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What one permit stands for, bytes.
 const PERMIT_BYTES: usize = 1_024;
 /// What a refused client is told to wait.
 const RETRY_AFTER_S: u32 = 1;
+/// Between two looks at how much memory the process holds.
+const LOOK: Duration = Duration::from_millis(20);
 
 pub(crate) struct Admission {
     options: IngestOptions,
     inflight: Arc<Semaphore>,
     permits: usize,
+    pressure: Pressure,
 }
 
 impl Admission {
-    pub(crate) fn new(options: IngestOptions) -> Admission {
+    pub(crate) fn new(options: IngestOptions, pressure: Pressure) -> Admission {
         let permits = (options.inflight_bytes_max / PERMIT_BYTES).max(1);
-        Admission { options, inflight: Arc::new(Semaphore::new(permits)), permits }
+        Admission { options, inflight: Arc::new(Semaphore::new(permits)), permits, pressure }
     }
 
     /// Lets a write of so many bytes in, after a bounded wait; it counts until the answer is
@@ -31,21 +35,46 @@ impl Admission {
         if let Some(reason) = node.stalled() {
             return Err(Error::Storage(format!("the log cannot be written at present: {reason}")));
         }
-        let free_bytes = node.disk_free_bytes();
-        if free_bytes < node.options().disk_reserve_bytes {
-            return Err(Error::DiskFull { free_bytes });
+        if node.is_short_of_disk() {
+            return Err(Error::DiskFull { free_bytes: node.disk_free_bytes() });
         }
         let wanted = (bytes / PERMIT_BYTES + 1).min(self.permits) as u32;
         let wait = Duration::from_millis(self.options.wait_ms_max);
-        let busy = |reason| Error::Busy { reason, retry_after_s: RETRY_AFTER_S };
         let admitted = async {
-            let permit = self.inflight.clone().acquire_many_owned(wanted).await;
+            let permit = self.permits(wanted).await?;
             node.room().await;
-            permit.map_err(|_| Error::Stopping)
+            while self.pressure.is_full() {
+                tokio::time::sleep(LOOK).await;
+            }
+            Ok(permit)
         };
-        match tokio::time::timeout(wait, admitted).await {
+        match tokio::time::timeout(wait, self.counted(admitted)).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(busy("too much is being written at once")),
+            Err(_) => Err(Error::Busy { reason: self.reason(), retry_after_s: RETRY_AFTER_S }),
+        }
+    }
+
+    async fn permits(&self, wanted: u32) -> Result<OwnedSemaphorePermit> {
+        let permit = self.inflight.clone().acquire_many_owned(wanted).await;
+        permit.map_err(|_| Error::Stopping)
+    }
+
+    /// Counts a write among those that wait, unless it need not.
+    async fn counted<T>(&self, admitted: impl Future<Output = T>) -> T {
+        let mut admitted = std::pin::pin!(admitted);
+        match futures::poll!(&mut admitted) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => {
+                let _waiting = self.pressure.wait_for_room();
+                admitted.await
+            }
+        }
+    }
+
+    fn reason(&self) -> &'static str {
+        match self.pressure.is_full() {
+            true => "the process holds as much memory as memory_bytes_max allows",
+            false => "too much is being written at once",
         }
     }
 }

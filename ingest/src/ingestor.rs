@@ -15,8 +15,8 @@ use futures::{
 use making::{Making, Missing};
 use oribi_cluster::{Change, ColumnSpec, Node};
 use oribi_model::{
-    Column, ColumnId, ColumnRead, Ints, Name, Points, ReadPath, RejectReason, Rejection, RowBatch,
-    RowsWanted, ScanSpec, Schema, SeriesFilter, Table, TableId, TableOptions, TimeRange,
+    Column, ColumnId, ColumnRead, Ints, Name, Points, Pressure, ReadPath, RejectReason, Rejection,
+    RowBatch, RowsWanted, ScanSpec, Schema, SeriesFilter, Table, TableId, TableOptions, TimeRange,
 };
 use serde::Deserialize;
 use std::sync::Arc;
@@ -92,8 +92,14 @@ struct Fitted {
 impl Ingestor {
     /// A write path into `node`.
     pub fn new(node: Arc<Node>, options: IngestOptions) -> Ingestor {
+        Ingestor::under(Pressure::default(), node, options)
+    }
+
+    /// A write path into `node` whose writes wait while `pressure` says that memory is used up, and
+    /// that says there when they wait.
+    pub fn under(pressure: Pressure, node: Arc<Node>, options: IngestOptions) -> Ingestor {
         let budget = Budget::new(options.tablets_per_minute_max as usize);
-        Ingestor { node, admission: Admission::new(options), budget }
+        Ingestor { node, admission: Admission::new(options, pressure), budget }
     }
 
     /// Writes what has tables and ranges at once, and then, table by table, what has none.

@@ -16,6 +16,7 @@ pub mod params;
 mod places;
 pub mod points;
 pub mod predicate;
+pub mod pressure;
 pub mod read;
 pub mod schema;
 pub mod series;
@@ -34,6 +35,7 @@ pub use name::Name;
 pub use places::{Answerer, Place};
 pub use points::{Points, RejectReason, Rejection};
 pub use predicate::{TagPredicate, TagValues};
+pub use pressure::{Pressure, WaitingWrite};
 pub use read::{
     BlockIter, ColumnRead, NamedSeries, ReadPath, RowsWanted, ScanSpec, SeriesFilter, SeriesTest,
     TableStats, TabletScan,

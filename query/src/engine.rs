@@ -2,6 +2,7 @@
 
 use crate::{
     Error, QueryOptions, Result,
+    allotment::Allotment,
     answer::Stats,
     delivery::{Inlet, Outlet, Place, deliver},
     elsewhere::Picking,
@@ -19,7 +20,7 @@ use crate::{
 };
 use axum::body::Bytes;
 use oribi_access::{Access, reading};
-use oribi_model::{Clock, Consistency, NodeId, ReadPath, SystemClock};
+use oribi_model::{Clock, Consistency, NodeId, Pressure, ReadPath, SystemClock};
 use std::sync::Arc;
 use tokio::{sync::Semaphore, task::JoinError};
 
@@ -56,6 +57,8 @@ struct Shared {
     /// Running and waiting queries together.
     admitted: Arc<Semaphore>,
     pools: Arc<Pools>,
+    allotment: Arc<Allotment>,
+    pressure: Pressure,
 }
 
 impl QueryEngine {
@@ -80,6 +83,8 @@ impl QueryEngine {
             running: Arc::new(Semaphore::new(options.running_max)),
             admitted: Arc::new(Semaphore::new(options.running_max + options.waiting_max)),
             pools: Arc::new(Pools::new(&options)),
+            allotment: Arc::new(Allotment::new(options.memory_total_bytes_max)),
+            pressure: Pressure::default(),
             read,
             options: Arc::new(options),
             clock,
@@ -90,6 +95,16 @@ impl QueryEngine {
             served_by: None,
             consistency: Consistency::default(),
         }
+    }
+
+    /// The same engine, which takes few questions while `pressure` is high.
+    pub fn under(self, pressure: Pressure) -> QueryEngine {
+        QueryEngine { shared: Arc::new(Shared { pressure, ..Shared::clone(&self.shared) }), ..self }
+    }
+
+    /// Memory that questions hold, bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.shared.allotment.held_bytes()
     }
 
     /// The same engine, whose answers say that this node gave them.
@@ -231,14 +246,28 @@ impl QueryEngine {
     async fn admit(&self) -> Result<(Arc<Watch>, Place)> {
         let shared = &self.shared;
         let options = &shared.options;
+        self.give_way()?;
         let admitted = shared.admitted.clone().try_acquire_owned().map_err(|_| Error::Busy {
             running_max: options.running_max,
             waiting_max: options.waiting_max,
         })?;
-        let watch = Arc::new(Watch::new(options).on(self.served_by).reading(self.consistency));
+        let watch = Watch::new(options).within_all(shared.allotment.clone());
+        let watch = Arc::new(watch.on(self.served_by).reading(self.consistency));
         let running = watch.within(shared.running.clone().acquire_owned()).await?;
         let running = running.map_err(|_| Error::Cancelled)?;
         Ok((watch, Place::new(vec![running, admitted])))
+    }
+
+    /// Under pressure only some questions run, and none waits.
+    fn give_way(&self) -> Result<()> {
+        /// Of those that run otherwise.
+        const SHARE: usize = 4;
+        let Shared { options, running, pressure, .. } = &*self.shared;
+        let runs = options.running_max.saturating_sub(running.available_permits());
+        if pressure.is_high() && runs >= (options.running_max / SHARE).max(1) {
+            return Err(Error::Shed);
+        }
+        Ok(())
     }
 
     /// Waits for a place and starts to answer.

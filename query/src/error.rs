@@ -99,6 +99,20 @@ pub enum Error {
         /// How many may wait.
         waiting_max: usize,
     },
+    /// Writes wait for room, or little memory is left: questions are answered again once that is over.
+    #[error(
+        "writes wait for room or memory is short, so that fewer questions are taken; retry later"
+    )]
+    Shed,
+    /// More memory than is left of what all queries may hold.
+    #[error(
+        "all queries together hold as much as memory_total_bytes_max = {memory_total_bytes_max} \
+         bytes allows; retry later"
+    )]
+    Crowded {
+        /// The limit.
+        memory_total_bytes_max: usize,
+    },
     /// The asker has gone.
     #[error("the query was cancelled")]
     Cancelled,
@@ -199,7 +213,7 @@ impl Error {
             Error::Forbidden(_) => 403,
             Error::UnknownTable { .. } => 404,
             Error::Overflow { .. } | Error::MemoryLimit { .. } | Error::AnswerLimit { .. } => 422,
-            Error::Busy { .. } => 429,
+            Error::Busy { .. } | Error::Shed | Error::Crowded { .. } => 429,
             Error::TimeLimit { .. } | Error::Unread { .. } => 504,
             Error::Read(error) if error.is_retryable() => 503,
             Error::Cancelled => 503,
@@ -222,6 +236,8 @@ impl Error {
             Error::TimeLimit { .. } => "time-limit",
             Error::Unread { .. } => "unread",
             Error::Busy { .. } => "too-many-queries",
+            Error::Shed => "overloaded",
+            Error::Crowded { .. } => "too-little-memory",
             Error::Cancelled => "cancelled",
             Error::Read(oribi_model::Error::TooStale { .. }) => "too-stale",
             Error::Read(_) => "unreadable",
@@ -232,7 +248,8 @@ impl Error {
     /// Whether the same question may succeed later without anyone changing it.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Error::Busy { .. } | Error::Cancelled | Error::TimeLimit { .. } => true,
+            Error::Busy { .. } | Error::Shed | Error::Crowded { .. } => true,
+            Error::Cancelled | Error::TimeLimit { .. } => true,
             Error::Read(error) => error.is_retryable(),
             _ => false,
         }

@@ -2,6 +2,7 @@
 //!
 //! Rows come through [`oribi_model::ReadPath`]; which node or disk holds them is not known here.
 
+mod allotment;
 mod answer;
 mod civil;
 mod consistency;

@@ -15,6 +15,8 @@ pub struct QueryOptions {
     pub answer_bytes_max: usize,
     /// Memory that one query may hold, bytes.
     pub memory_bytes_max: usize,
+    /// Memory of all queries together, bytes. A query that finds none left is refused.
+    pub memory_total_bytes_max: usize,
     /// Time that one query may take, waiting for its place included, but not for its reader, ms.
     pub time_ms_max: u64,
     /// Time for which nobody may read on in an answer, ms.
@@ -47,6 +49,7 @@ impl Default for QueryOptions {
             answer_rows_max: 1_000_000,
             answer_bytes_max: 64 << 20,
             memory_bytes_max: 256 << 20,
+            memory_total_bytes_max: 1 << 30,
             time_ms_max: 30_000,
             unread_ms_max: 30_000,
             sending_ms_max: 300_000,
@@ -86,6 +89,11 @@ impl QueryOptions {
         }
         if self.memory_bytes_max < 1 << 20 {
             return Err("memory_bytes_max is below 1 MiB; expected 1048576 or more".into());
+        }
+        if self.memory_total_bytes_max < self.memory_bytes_max {
+            return Err("memory_total_bytes_max is less than memory_bytes_max; expected at least \
+                        that"
+                .into());
         }
         if !(1..=200).contains(&self.sql_depth_max) {
             return Err("sql_depth_max is out of range; expected 1 to 200".into());

@@ -4,6 +4,7 @@ mod by_time;
 mod catalog;
 mod picked;
 mod plain;
+mod pool;
 mod scan;
 
 use crate::{
@@ -17,7 +18,6 @@ use datafusion::{
     execution::{
         TaskContext,
         disk_manager::{DiskManagerBuilder, DiskManagerMode},
-        memory_pool::GreedyMemoryPool,
         runtime_env::RuntimeEnvBuilder,
         session_state::SessionStateBuilder,
     },
@@ -28,6 +28,7 @@ use datafusion::{
 use futures::StreamExt;
 use oribi_model::ReadPath;
 use plain::Plain;
+use pool::StatementPool;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -170,7 +171,7 @@ fn context(
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()
         .with_disk_manager_builder(disk)
-        .with_memory_pool(Arc::new(GreedyMemoryPool::new(options.memory_bytes_max)))
+        .with_memory_pool(Arc::new(StatementPool::new(options.memory_bytes_max, watch.clone())))
         .build_arc()
         .map_err(|error| Error::Internal { detail: error.strip_backtrace() })?;
     let base = functions::session_state();

@@ -1,12 +1,12 @@
 //! What one running query may still do: cancellation, time and memory.
 
-use crate::{Error, QueryOptions, Result};
+use crate::{Error, QueryOptions, Result, allotment::Allotment};
 use futures::future::{Either, select};
 use oribi_model::{Consistency, NodeId};
 use std::{
     pin::pin,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -30,6 +30,7 @@ pub(crate) struct Watch {
     unread_since_ns: AtomicU64,
     held_bytes: AtomicUsize,
     memory_bytes_max: usize,
+    allotment: Arc<Allotment>,
     served_by: Option<NodeId>,
     consistency: Consistency,
 }
@@ -52,19 +53,33 @@ impl Watch {
             unread_since_ns: AtomicU64::new(0),
             held_bytes: AtomicUsize::new(0),
             memory_bytes_max: options.memory_bytes_max,
+            allotment: Arc::new(Allotment::new(usize::MAX)),
             served_by: None,
             consistency: Consistency::default(),
         }
     }
 
+    /// The watch of a query whose memory is part of that of all.
+    pub(crate) fn within_all(mut self, allotment: Arc<Allotment>) -> Watch {
+        self.allotment = allotment;
+        self
+    }
+
+    /// The memory of all queries.
+    pub(crate) fn allotment(&self) -> &Allotment {
+        &self.allotment
+    }
+
     /// The watch of a query that this node answers.
-    pub(crate) fn on(self, node: Option<NodeId>) -> Watch {
-        Watch { served_by: node, ..self }
+    pub(crate) fn on(mut self, node: Option<NodeId>) -> Watch {
+        self.served_by = node;
+        self
     }
 
     /// The watch of a query that may read what is so old.
-    pub(crate) fn reading(self, consistency: Consistency) -> Watch {
-        Watch { consistency, ..self }
+    pub(crate) fn reading(mut self, consistency: Consistency) -> Watch {
+        self.consistency = consistency;
+        self
     }
 
     /// How old what is read may be.
@@ -157,13 +172,21 @@ impl Watch {
     /// Accounts for `bytes` more.
     ///
     /// # Errors
-    /// [`Error::MemoryLimit`] where the query then holds too much.
+    /// [`Error::MemoryLimit`] where the query then holds too much, [`Error::Crowded`] where all
+    /// together do.
     pub(crate) fn grow(&self, bytes: usize) -> Result<()> {
+        self.allotment.take(bytes)?;
         let held = self.held_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
         if held > self.memory_bytes_max {
             return Err(Error::MemoryLimit { memory_bytes_max: self.memory_bytes_max });
         }
         Ok(())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.allotment.give_back(*self.held_bytes.get_mut());
     }
 }
 
@@ -192,5 +215,23 @@ impl Drop for Unread<'_> {
         let waited_ns = self.0.elapsed_ns().saturating_sub(since_ns);
         self.0.unread_ns.fetch_add(waited_ns, Ordering::Relaxed);
         self.0.unread_since_ns.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_question_holds_another_lacks_until_it_ends() {
+        let all = Arc::new(Allotment::new(100));
+        let options = QueryOptions { memory_bytes_max: 80, ..QueryOptions::default() };
+        let watch = || Arc::new(Watch::new(&options).within_all(all.clone()));
+        let (first, second) = (watch(), watch());
+        first.grow(60).unwrap();
+        assert!(matches!(second.grow(50), Err(Error::Crowded { .. })));
+        assert!(matches!(first.grow(30), Err(Error::MemoryLimit { .. })));
+        drop((first, second));
+        assert_eq!(all.held_bytes(), 0);
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP interface as a whole: writes, questions, administration.
 
 mod admin;
+mod audited;
 mod backups;
 mod bodies;
 mod cluster;
@@ -80,6 +81,7 @@ pub(crate) fn router(parts: Parts) -> Router {
     let metrics_door = if auth.metrics_open { MetricsDoor::Open } else { MetricsDoor::Ops };
     let keyring = admin.keyring.clone();
     let mode = keyring.mode();
+    let audit = admin.audit.clone();
     let gate = Arc::new(Gate::new(keyring, metrics_door));
     let bodies = Bodies::new(options.inflight_bytes_max, options.wait_max());
     let writes = write_router(ingest, arrival, options.write_options())
@@ -92,6 +94,7 @@ pub(crate) fn router(parts: Parts) -> Router {
         .merge(page::router())
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(from_fn_with_state(audit, audited::audited))
         .layer(from_fn_with_state(gate, gate::gate));
     finish(routes, metrics, &options, Doors::new(&options, reach, mode))
 }
@@ -126,6 +129,7 @@ fn admin_router(admin: Arc<Admin>) -> Router {
             get(tokens::get).patch(tokens::patch).delete(tokens::revoke),
         )
         .route("/api/v1/tokens/{name}/rotate", post(tokens::rotate))
+        .route("/api/v1/audit", get(audited::list))
         .route("/api/v1/cluster", get(cluster::cluster))
         .route("/api/v1/tablets", get(cluster::tablets))
         .route("/api/v1/nodes/{id}", axum::routing::delete(nodes::remove))

@@ -3,6 +3,7 @@
 use crate::{
     commands::{
         self,
+        audit::AuditArgs,
         backup::BackupArgs,
         check::CheckArgs,
         cluster::{ClusterArgs, TabletsArgs},
@@ -57,6 +58,8 @@ enum Command {
     Token(TokenArgs),
     /// Show which token is shown to a node, and what it may do.
     Whoami(WhoamiArgs),
+    /// Show who has changed what on a node, and who was not let in.
+    Audit(AuditArgs),
     /// Say whether a node serves; needs no token.
     Health(HealthArgs),
     /// Show the cluster that a node belongs to.
@@ -100,6 +103,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Token(args) => commands::token::run(&args),
         Command::Whoami(args) => commands::whoami::run(&args),
+        Command::Audit(args) => commands::audit::run(&args),
         Command::Health(args) => commands::health::run(&args),
         Command::Cluster(args) => commands::cluster::run(&args),
         Command::Tablets(args) => commands::cluster::tablets(&args),

@@ -1,5 +1,6 @@
 //! Commands that talk to a running node over HTTP, and some for the directory of a stopped one.
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod check;
 mod client;

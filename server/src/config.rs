@@ -1,16 +1,20 @@
 //! Configuration: one TOML file, over which come the environment and flags.
 
+mod audit;
 mod auth;
 mod cluster;
 mod http;
 mod keys;
 mod layers;
+mod memory;
 mod tls;
 
+pub(crate) use audit::AuditOptions;
 pub(crate) use auth::{AuthMode, AuthOptions, TokenMode};
 pub(crate) use cluster::ClusterOptions;
 pub(crate) use http::{HttpOptions, Reach};
 pub(crate) use layers::{Sources, load};
+pub(crate) use memory::parts as memory_parts;
 pub(crate) use tls::{TlsOptions, TlsVersion};
 
 use oribi_cluster::NodeOptions;
@@ -36,10 +40,14 @@ pub(crate) struct Config {
     pub(crate) node_listen: String,
     /// Whether listeners may be bound to other addresses than loopback.
     pub(crate) insecure: bool,
+    /// Memory of the process, bytes, of which others are parts unless they are set.
+    pub(crate) memory_bytes_max: u64,
     /// What is logged: a level, or directives such as `info,oribi_query=debug`.
     pub(crate) log: String,
     /// Tokens.
     pub(crate) auth: AuthOptions,
+    /// The audit log.
+    pub(crate) audit: AuditOptions,
     /// TLS of HTTP and MQTT.
     pub(crate) tls: TlsOptions,
     /// The cluster that the node belongs to.
@@ -70,8 +78,10 @@ impl Default for Config {
             mqtts_listen: None,
             node_listen: "127.0.0.1:8641".into(),
             insecure: false,
+            memory_bytes_max: u64::MAX,
             log: "info".into(),
             auth: AuthOptions::default(),
+            audit: AuditOptions::default(),
             tls: TlsOptions::default(),
             cluster: ClusterOptions::default(),
             storage: NodeOptions::default(),
@@ -102,8 +112,10 @@ impl Config {
     /// # Errors
     /// Names the key, what it is and what was expected.
     fn validate(&self) -> Result<(), String> {
+        memory::validate(self.memory_bytes_max)?;
         let within = |section: &'static str| move |wrong: String| format!("{section}.{wrong}");
         self.cluster.validate().map_err(within("cluster"))?;
+        self.audit.validate().map_err(within("audit"))?;
         self.tls.validate().map_err(within("tls"))?;
         self.storage.validate().map_err(within("storage"))?;
         self.ingest.validate().map_err(within("ingest"))?;

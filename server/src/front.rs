@@ -11,7 +11,11 @@ pub(crate) use accept::{FrontCounters, FrontDoor};
 pub(crate) use entry::Entry;
 
 use crate::config::HttpOptions;
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
+
+/// The address that a request comes from, among its extensions.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller(pub(crate) IpAddr);
 
 /// What a connection may do.
 #[derive(Debug, Clone, Copy)]

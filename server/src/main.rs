@@ -1,6 +1,7 @@
 //! The binary `oribi`: command line, configuration, start and stop order, administration.
 
 mod api;
+mod audit;
 mod auth;
 mod catalog_store;
 mod cli;

@@ -50,6 +50,9 @@ pub(crate) struct NodeArgs {
     /// Listen on other addresses than loopback without TLS, and without tokens unless --auth on.
     #[arg(long)]
     pub(crate) insecure: bool,
+    /// Memory of the process, bytes [default: half of the machine's or of the control group's]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory_bytes_max: Option<u64>,
     /// Set any key of the configuration, such as storage.log_bytes_max=268435456; may be repeated.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
@@ -65,6 +68,7 @@ impl NodeArgs {
         !has_path
             && !self.insecure
             && self.set.is_empty()
+            && self.memory_bytes_max.is_none()
             && named.iter().all(|flag| flag.is_none())
     }
 
@@ -122,6 +126,11 @@ impl NodeArgs {
             ("--join", "cluster.join", self.join.clone()),
             ("--join-secret-file", "cluster.join_secret_file", shown(&self.join_secret_file)),
             ("--advertise", "cluster.advertise", self.advertise.clone()),
+            (
+                "--memory-bytes-max",
+                "memory_bytes_max",
+                self.memory_bytes_max.map(|bytes| bytes.to_string()),
+            ),
             ("--insecure", "insecure", self.insecure.then(|| "true".to_owned())),
         ];
         for pair in &self.set {

@@ -5,6 +5,7 @@ use crate::{
     listen::resolve,
 };
 use anyhow::{Result, bail};
+use std::fmt;
 
 /// Who is served in clear text by the HTTP listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,14 @@ pub(crate) struct Posture {
     pub(crate) tls: Tls,
     /// Who may join where there is no secret.
     pub(crate) joins: Joins,
+}
+
+impl fmt::Display for Posture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on = |is_on| if is_on { "on" } else { "off" };
+        let (tokens, tls) = (on(self.tokens == TokenMode::On), on(self.tls == Tls::On));
+        write!(f, "tokens {tokens}, tls {tls}")
+    }
 }
 
 impl Posture {

@@ -2,14 +2,14 @@
 
 use crate::{
     api::{self, Addresses, Admin, Parts, Waiting},
+    audit::{Audit, Record},
     auth::{AdminFile, Keyring, open_node_key, read_join_secret, write_new},
     catalog_store::CatalogStore,
-    config::Config,
-    config::TokenMode,
+    config::{Config, TokenMode, memory_parts},
     front::{Bounds, Entry, FrontDoor},
     listen::{Bound, Listeners},
     posture::{Joins, Posture, Tls},
-    telemetry::{CountedIngest, IngestCounters, Metrics, Sources},
+    telemetry::{CountedIngest, IngestCounters, Memory, Metrics, Sources},
     tls::TlsState,
 };
 use anyhow::{Context, Result};
@@ -25,7 +25,7 @@ use oribi_connectors::{
     mqtt_listener::{Doors, TlsDoor},
 };
 use oribi_ingest::{Ingest, Ingestor};
-use oribi_model::{ArrivalClock, Clock, SystemClock};
+use oribi_model::{ArrivalClock, Clock, Pressure, SystemClock};
 use oribi_query::QueryEngine;
 use oribi_store::disk::RealDisk;
 use std::{
@@ -33,7 +33,7 @@ use std::{
     sync::Arc,
     time::Instant,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// A node with its listeners, data served.
@@ -43,7 +43,26 @@ pub(crate) struct Server {
     connectors: Connectors,
     peering: Peering,
     addresses: Addresses,
+    audit: Audited,
     stop: CancellationToken,
+}
+
+/// The audit log, and what joins refusals for it.
+struct Audited {
+    audit: Arc<Audit>,
+    joining: JoinHandle<()>,
+    /// What the listeners ask for.
+    mode: String,
+}
+
+impl Audited {
+    async fn note(&self, event: &'static str) {
+        let object = Some(self.mode.clone());
+        let entry = Record { event, via: "node", object, result: "ok", ..Record::default() };
+        if let Err(wrong) = self.audit.note(entry).await {
+            tracing::error!(%wrong, "the audit log cannot be written; changes will be refused");
+        }
+    }
 }
 
 /// What keeps others out, as the configuration asks for it.
@@ -127,10 +146,20 @@ impl Server {
             load(tls.clone()).await?;
             tokio::spawn(tls.clone().watch(stop.clone()));
         }
-        let keyring = keyring(posture, node.clone(), clock.clone(), admin_file)?;
+        let dir = config.data_dir.join("audit");
+        let audit = Audit::open(&dir, &config.audit, node.identity().node, clock.clone());
+        let joining = tokio::spawn(audit.clone().watch(stop.clone()));
+        let keyring = keyring(posture, node.clone(), clock.clone(), admin_file, audit.clone())?;
         tokio::spawn(keyring.clone().watch(stop.clone()));
         let counters = Arc::new(IngestCounters::default());
-        let ingestor = Ingestor::new(node.clone(), config.ingest.clone());
+        let memory = Memory {
+            bytes_max: config.memory_bytes_max,
+            parts: memory_parts(&config).collect(),
+            pressure: Pressure::default(),
+        };
+        tokio::spawn(memory.clone().watch(stop.clone()));
+        let pressure = memory.pressure.clone();
+        let ingestor = Ingestor::under(pressure.clone(), node.clone(), config.ingest.clone());
         let ingest: Arc<dyn Ingest> = Arc::new(CountedIngest::new(ingestor, counters.clone()));
         let doors = mqtt_doors(mqtt, mqtts, tls.as_ref(), keyring.clone())?;
         let mqtt = MqttListener::start(
@@ -143,7 +172,8 @@ impl Server {
         )?;
         let read = WithDeadLetters::over(node.clone());
         let engine = QueryEngine::with_clock(read, config.query.clone(), clock.clone())
-            .on(node.identity().node);
+            .on(node.identity().node)
+            .under(pressure);
         node.answer_by(Arc::new(engine.clone()));
         let connectors = Connectors::start(
             config.connectors.clone(),
@@ -167,12 +197,15 @@ impl Server {
             ingest: counters.clone(),
             front: front.counters().clone(),
             connectors: connectors.clone(),
+            memory: memory.clone(),
+            engine: engine.clone(),
             started,
         });
         let admin = Arc::new(Admin {
             node: node.clone(),
             peers: peering.view(),
             keyring: keyring.clone(),
+            audit: audit.clone(),
             tls: http_tls,
             query: config.query.clone(),
             clock: clock.clone(),
@@ -188,6 +221,7 @@ impl Server {
             ingest: counters,
             front: front.counters().clone(),
             metrics: metrics.clone(),
+            memory,
             compacting: tokio::sync::Mutex::default(),
         });
         let options = config.http.clone();
@@ -196,7 +230,9 @@ impl Server {
         front.serve(api::router(parts));
         let (data_dir, open_ms) = (config.data_dir.display(), started.elapsed().as_millis());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %data_dir, open_ms, "serving");
-        Ok(Some(Server { front, mqtt, connectors, peering, addresses, stop }))
+        let audit = Audited { audit, joining, mode: posture.to_string() };
+        audit.note("started").await;
+        Ok(Some(Server { front, mqtt, connectors, peering, addresses, audit, stop }))
     }
 
     /// The addresses bound.
@@ -210,6 +246,11 @@ impl Server {
         self.stop.cancel();
         tokio::join!(self.front.join(), self.mqtt.join(), self.connectors.join());
         self.peering.stop().await;
+        self.audit.note("stopped").await;
+        // It ends with `stop`, and has written what it had by then.
+        if self.audit.joining.await.is_err() {
+            tracing::error!("what joins refused logins ended abnormally");
+        }
         tracing::info!("stopped");
     }
 }
@@ -220,6 +261,7 @@ fn keyring(
     node: Arc<Node>,
     clock: Arc<dyn Clock>,
     file: AdminFile,
+    audit: Arc<Audit>,
 ) -> Result<Arc<Keyring>> {
     let has_all = file.holds_one() || node.catalog().tokens().any(|token| token.rights.all);
     if let (TokenMode::On, Some(path)) = (posture.tokens, file.path()) {
@@ -230,7 +272,7 @@ fn keyring(
         }
         tracing::info!(path = %shown, "tokens on; admin token in {shown}");
     }
-    Ok(Arc::new(Keyring::new(posture.tokens, node, clock, file)))
+    Ok(Arc::new(Keyring::new(posture.tokens, node, clock, file, audit)))
 }
 
 /// The key of the node, once its directory is known to be one.

@@ -19,6 +19,10 @@ class Member(Oribi):
     def nodes_up(self):
         return [node["id"] for node in self.cluster()["nodes"] if node["state"] == "up"]
 
+    def ended(self):
+        """The exit code of one that ends by itself, and what it said."""
+        return self.process.wait(timeout=60), self.log.read_text()
+
     def move(self):
         """The next start is on another port for nodes."""
         self.node_port = Oribi(self.folder, self.config.read_text()).node_port

@@ -56,11 +56,6 @@ class Sworn(Member):
     def query(self, **params):
         return requests.get(f"{self.url}/api/v1/query", params=params, timeout=60, headers=self.bearer)
 
-    def ended(self):
-        """Its exit code, and what it said."""
-        code = self.process.wait(timeout=60)
-        return code, self.log.read_text()
-
 
 @pytest.fixture
 def members():
@@ -218,9 +213,7 @@ def test_a_node_without_its_key_is_turned_away_until_it_is_back(tmp_path, member
     kept = key.read_bytes()
     assert key.stat().st_mode & 0o777 == 0o600 and b"PRIVATE KEY" in kept
     key.unlink()
-    code, said = None, ""
-    lost.start(wait=False)
-    code, said = lost.ended()
+    code, said = lost.start(wait=False).ended()
     assert code != 0 and "another key" in said and "node.key" in said, said
     key.write_bytes(kept)
     os.chmod(key, 0o600)

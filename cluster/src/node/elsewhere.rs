@@ -1,6 +1,6 @@
 //! Rows of tablets that only other nodes have, asked of one of them piece by piece.
 
-use super::{CATALOG_GROUP, Node, hosting::group_of, parts::RemoteParts, question::View};
+use super::{CATALOG_GROUP, Node, hosting::group_of, parts::RemoteParts, view::View};
 use crate::{
     Error, Incarnation, Result,
     route::scan::{self, AsOf, Holds, Piece, Question, Wish},

@@ -3,6 +3,7 @@
 use super::{
     Node,
     hosting::{Hosted, group_of},
+    view::unreadable,
 };
 use crate::{
     Error, Result,
@@ -36,10 +37,6 @@ impl Feed for Node {
         };
         found.map_err(|error| unreadable(tablet, &error))
     }
-}
-
-fn unreadable(tablet: TabletId, error: &Error) -> oribi_model::Error {
-    oribi_model::Error::Unreadable { tablet, reason: error.to_string() }
 }
 
 impl Node {

@@ -27,13 +27,14 @@ impl Node {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Whether this node wants to lead nothing that others can lead.
+    /// Whether this node wants to lead nothing that others can lead: it was told so, or its disk has
+    /// no room for more rows.
     pub fn leaves_lead(&self) -> bool {
         let catalog = self.catalog();
         let record = catalog.node(self.identity().node);
         let is_leaving = record
             .is_some_and(|record| matches!(record.state, NodeState::Draining | NodeState::Removed));
-        is_leaving || self.leaving_lead.load(Ordering::Acquire)
+        is_leaving || self.is_short_of_disk() || self.leaving_lead.load(Ordering::Acquire)
     }
 
     /// Has this node give away what it leads and take nothing to lead, as far as others can, or not

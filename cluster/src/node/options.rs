@@ -13,6 +13,8 @@ pub struct NodeOptions {
     pub log_bytes_max: u64,
     /// Size at which a log file is closed and the next one begun, bytes.
     pub log_file_bytes: u64,
+    /// Entries that wait for the log's disk, bytes. Past it appends wait.
+    pub log_queue_bytes_max: usize,
     /// Segments whose bytes add up to more are not merged.
     pub compact_bytes_max: u64,
     /// Memory of decoded pages that were read lately, bytes; 0 keeps none.
@@ -48,6 +50,7 @@ impl Default for NodeOptions {
             memtable_bytes_max: 160 << 20,
             log_bytes_max: 512 << 20,
             log_file_bytes: 32 << 20,
+            log_queue_bytes_max: 256 << 20,
             compact_bytes_max: 1 << 30,
             page_cache_bytes_max: 128 << 20,
             disk_reserve_bytes: 256 << 20,
@@ -80,6 +83,9 @@ impl NodeOptions {
             return Err("log_bytes_max is less than two log files; expected at least twice \
                         log_file_bytes"
                 .into());
+        }
+        if self.log_queue_bytes_max < 1 << 20 {
+            return Err("log_queue_bytes_max is below 1 MiB; expected 1048576 or more".into());
         }
         if self.open_files_max < 16 {
             return Err("open_files_max is below 16; expected 16 or more".into());

@@ -82,7 +82,11 @@ fn open_log(
         damage.log = Some(what.to_owned());
         damage.write(&**disk, dir.path());
     }
-    let options = LogOptions { file_bytes: options.log_file_bytes, ..LogOptions::default() };
+    let options = LogOptions {
+        file_bytes: options.log_file_bytes,
+        queue_bytes_max: options.log_queue_bytes_max,
+        ..LogOptions::default()
+    };
     Ok(Log::open(disk.clone(), dir.log(), options)?)
 }
 

@@ -1,12 +1,7 @@
 //! Scans of tablets that are here, for nodes that do not have them: each is read on as far as
 //! another piece is asked for.
 
-use super::{
-    Node,
-    hosting::group_of,
-    maintain::blocking,
-    question::{AskedNode, Only},
-};
+use super::{Node, hosting::group_of, maintain::blocking, question::AskedNode, view::Only};
 use crate::{
     Error, Result,
     route::scan::{self, AsOf, Holds, Piece, Question, Wish},

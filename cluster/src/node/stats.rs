@@ -55,6 +55,11 @@ impl Node {
         self.troubles.list()
     }
 
+    /// Whether so little is free that rows are refused here.
+    pub fn is_short_of_disk(&self) -> bool {
+        self.disk_free_bytes() < self.options.disk_reserve_bytes
+    }
+
     /// Bytes free on the data directory's file system, as of the last look about a second ago.
     pub fn disk_free_bytes(&self) -> u64 {
         self.disk_free_bytes.load(Ordering::Relaxed)

@@ -199,7 +199,7 @@ impl Replica {
     fn wants(&self, offer: &Offer) -> bool {
         let is_newest = |copying: &Copying| copying.offer == *offer;
         let is_closed = matches!(*self.instance.lock(), Instance::Closed);
-        !is_closed
+        (!is_closed || is_planted(Fault::CopyTakenWhenClosed))
             && !self.instances.is_closed()
             && self.incoming.running.lock().as_ref().is_some_and(is_newest)
     }
@@ -248,7 +248,8 @@ impl Replica {
         if !is_planted(Fault::TakenOverLive) {
             self.end_held(Instance::Resting).await;
         }
-        if matches!(*self.instance.lock(), Instance::Closed) {
+        let is_closed = matches!(*self.instance.lock(), Instance::Closed);
+        if is_closed && !is_planted(Fault::CopyTakenWhenClosed) {
             return Err(Error::Closed { group: self.group.0 });
         }
         // What has come meanwhile may make it worthless.
@@ -259,7 +260,9 @@ impl Replica {
             let flushed = blocking(move || staged.install()).await?;
             let taken = Applied::decode(&flushed.raft_state);
             let taken = taken.map_err(|reason| self.unavailable(reason))?;
-            *self.applied.lock() = taken.clone();
+            if !is_planted(Fault::CopyNotCounted) {
+                *self.applied.lock() = taken.clone();
+            }
             self.origin.release();
             self.move_log(&taken, &vote).await?;
             let state = self.log.group(self.group).unwrap_or_default();

@@ -58,6 +58,9 @@ impl Replica {
     pub(crate) async fn purge_but(&self, keeping: Keeping, wait: Duration) -> Result<Purge> {
         let Some(flushed) = self.machine.purgeable() else { return Ok(Purge::Done) };
         let upto = flushed.index.0;
+        if is_planted(Fault::PurgedBeyondFlush) {
+            self.purge_applied();
+        }
         if self.is_purged(upto) {
             return Ok(Purge::Done);
         }
@@ -93,6 +96,14 @@ impl Replica {
             }
             Some(_) => Ok(Purge::Asked),
             None => Ok(Purge::Done),
+        }
+    }
+
+    /// Has the log forget what is applied.
+    fn purge_applied(&self) {
+        let applied = self.applied.lock().clone();
+        if let (Some(index), Some(mark)) = (applied.index(), applied.last_mark()) {
+            self.log.submit(self.group, Op::Purge { upto: index.0, mark }, Box::new(|_| {}));
         }
     }
 

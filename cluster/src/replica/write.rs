@@ -5,6 +5,7 @@ use super::{Raft, Replica, instance::Running, types::TypeConfig};
 use crate::{
     Error, Result,
     command::Command,
+    planted::{Fault, is_planted},
     route::Hint,
     tasks::{self, timeout_at},
 };
@@ -119,6 +120,9 @@ impl Replica {
     async fn try_write(&self, raft: &Raft, command: &Command, deadline: Instant) -> Tried {
         let answered = timeout_at(deadline, raft.client_write(command.clone())).await;
         let Ok(answered) = answered else {
+            if is_planted(Fault::UnknownAsNotStored) {
+                return Tried::Refused("it was not committed in time".into());
+            }
             return Tried::Unknown("it was not committed in time".into());
         };
         match answered {

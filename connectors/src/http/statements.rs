@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderName, Method, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use oribi_access::Deed;
 use oribi_model::Name;
 use serde_json::{Value, json};
 
@@ -18,6 +19,18 @@ enum Statement {
     ShowDatabases,
     Create(String),
     Drop(String),
+}
+
+impl Statement {
+    /// What it changes, if it does.
+    fn deed(&self) -> Option<Deed> {
+        let (event, db) = match self {
+            Statement::ShowDatabases => return None,
+            Statement::Create(db) => ("database_made", db),
+            Statement::Drop(db) => ("database_dropped", db),
+        };
+        Some(Deed { event: Some(event), object: db.clone() })
+    }
 }
 
 /// How a statement came.
@@ -87,10 +100,12 @@ pub(super) async fn query(writer: Writer, request: Request) -> Response {
     if let Some(refused) = statements.iter().find_map(|statement| way.refusal(statement)) {
         return failed(StatusCode::METHOD_NOT_ALLOWED, refused);
     }
-    let mut results = Vec::new();
+    let (mut results, mut deed) = (Vec::new(), None);
     for (id, statement) in statements.into_iter().enumerate() {
+        let tried = statement.deed();
         match run(&writer, statement).await {
             Ok(mut result) => {
+                deed = deed.or(tried);
                 result["statement_id"] = id.into();
                 results.push(result);
             }
@@ -103,7 +118,11 @@ pub(super) async fn query(writer: Writer, request: Request) -> Response {
             Err(wrong) => results.push(json!({"statement_id": id, "error": wrong.to_string()})),
         }
     }
-    with_version(axum::Json(json!({"results": results})).into_response())
+    let mut answer = with_version(axum::Json(json!({"results": results})).into_response());
+    if let Some(deed) = deed {
+        answer.extensions_mut().insert(deed);
+    }
+    answer
 }
 
 async fn run(writer: &Writer, statement: Statement) -> oribi_ingest::Result<Value> {

@@ -12,6 +12,7 @@ use super::{
 };
 use oribi_access::{Access, Denied, Presented, TopicRules, admit};
 use std::{
+    net::IpAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -47,7 +48,7 @@ pub(super) async fn greet(
     let limit = Duration::from_millis(common.options.connect_timeout_ms);
     let mut account = Account::default();
     // Aside, since a connection in use does not need what this takes.
-    let received = Box::pin(receive(common, live, caller, input, &mut account));
+    let received = Box::pin(receive(common, live, caller, address, input, &mut account));
     let guest = tokio::select! {
         guest = timeout(limit, received) => guest.ok().flatten(),
         () = common.shutdown.cancelled() => None,
@@ -61,6 +62,7 @@ async fn receive(
     common: &Common,
     live: &Arc<Live>,
     caller: Caller,
+    address: Option<IpAddr>,
     input: &mut Vec<u8>,
     account: &mut Account,
 ) -> Option<Guest> {
@@ -79,7 +81,7 @@ async fn receive(
     };
     let (is_v5, parsed) = read_connect(common, live, &mut wire, input, account).await?;
     let judged = match parsed {
-        Ok(connect) => judge(common, connect).await,
+        Ok(connect) => judge(common, address, connect).await,
         Err(wrong) => Err(wrong),
     };
     match judged {
@@ -97,6 +99,7 @@ async fn receive(
 /// Who a client is, and whether it may have what it asks for.
 async fn judge(
     common: &Common,
+    address: Option<IpAddr>,
     mut connect: Connect,
 ) -> Result<(Connect, Access, TopicRules), BadConnect> {
     let secret = connect.secret.take();
@@ -107,7 +110,7 @@ async fn judge(
             // Devices take a refusal for the last word, so that none is given before it is known.
             Err(Denied::NotNow) => tokio::time::sleep(TOKENS_PAUSE).await,
             Err(denied) => {
-                common.keeper.turned_away("mqtt", denied);
+                common.keeper.turned_away("mqtt", address, denied);
                 if let Ok(_place) = common.refusals.try_acquire() {
                     tokio::time::sleep(REFUSAL_WAIT).await;
                 }

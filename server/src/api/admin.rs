@@ -2,9 +2,10 @@
 
 use super::problem::{ApiError, Result};
 use crate::{
+    audit::Audit,
     auth::Keyring,
     front::FrontCounters,
-    telemetry::{IngestCounters, Metrics},
+    telemetry::{IngestCounters, Memory, Metrics},
     tls::TlsState,
 };
 use axum::extract::{Path, rejection::PathRejection};
@@ -35,6 +36,8 @@ pub(crate) struct Admin {
     pub(crate) peers: PeersView,
     /// The tokens.
     pub(crate) keyring: Arc<Keyring>,
+    /// What was changed.
+    pub(crate) audit: Arc<Audit>,
     /// TLS of HTTP, where it is spoken.
     pub(crate) tls: Option<Arc<TlsState>>,
     /// Bounds on predicates.
@@ -65,6 +68,8 @@ pub(crate) struct Admin {
     pub(crate) front: Arc<FrontCounters>,
     /// All of it, for Prometheus.
     pub(crate) metrics: Arc<Metrics>,
+    /// Memory, and how near its bound it is.
+    pub(crate) memory: Memory,
     /// Held while everything is compacted, which one at a time is enough for.
     pub(crate) compacting: tokio::sync::Mutex<()>,
 }

@@ -9,7 +9,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     http::StatusCode,
 };
-use oribi_access::Access;
+use oribi_access::{Access, Deed};
 use oribi_connectors::{ConnectorSpec, Described, Error, Explained, Message, explain};
 use oribi_query::http::Problem;
 use serde::{Deserialize, Serialize};
@@ -85,9 +85,11 @@ pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Json<ConnectorList>
 pub(super) async fn put(
     State(admin): State<Arc<Admin>>,
     body: String,
-) -> Result<(StatusCode, Json<Described>)> {
+) -> Result<(StatusCode, Extension<Deed>, Json<Described>)> {
     let made = admin.connectors.put(&body).await.map_err(refuse)?;
-    Ok((StatusCode::CREATED, Json(made)))
+    let object = made.spec().map(|spec| spec.name().to_string()).unwrap_or_default();
+    let deed = Deed { event: None, object };
+    Ok((StatusCode::CREATED, Extension(deed), Json(made)))
 }
 
 /// One connector and how it is doing.

@@ -4,7 +4,7 @@ use super::{
     kept_open, problem,
     rights::{self, Right},
 };
-use crate::{auth::Keyring, config::TokenMode};
+use crate::{auth::Keyring, config::TokenMode, front::Caller};
 use axum::{
     extract::{MatchedPath, Request, State},
     http::{HeaderValue, StatusCode, Uri, header},
@@ -15,7 +15,7 @@ use oribi_access::{
     Access, BadSecret, Denied, Doorkeeper, Given, admit, from_header, from_parameter,
 };
 use oribi_model::params::pairs;
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// Refusals that wait at once; further ones are told at once.
@@ -56,14 +56,29 @@ impl Gate {
         }
     }
 
-    async fn refuse(&self, uri: &Uri, asker: Asker, denied: Denied) -> Response {
-        self.keyring.turned_away("http", denied);
+    async fn refuse(&self, request: &Head, denied: Denied) -> Response {
+        let Head { uri, asker, from } = request;
+        self.keyring.turned_away("http", *from, denied);
         if denied != Denied::Missing
             && let Ok(_place) = self.waiting.try_acquire()
         {
             tokio::time::sleep(WAIT).await;
         }
-        unauthorized(uri, asker, denied)
+        unauthorized(uri, *asker, denied)
+    }
+}
+
+/// What of a request outlives it.
+struct Head {
+    uri: Uri,
+    asker: Asker,
+    from: Option<IpAddr>,
+}
+
+impl Head {
+    fn of(request: &Request) -> Head {
+        let from = request.extensions().get::<Caller>().map(|caller| caller.0);
+        Head { uri: request.uri().clone(), asker: Asker::of(request), from }
     }
 }
 
@@ -88,8 +103,8 @@ pub(super) async fn gate(
             return problem::refuse(request.uri(), StatusCode::BAD_REQUEST, "invalid", detail);
         }
         Err(Unclear::Malformed) => {
-            let (uri, asker) = (request.uri().clone(), Asker::of(&request));
-            return gate.refuse(&uri, asker, Denied::Bad(BadSecret::Malformed)).await;
+            let denied = Denied::Bad(BadSecret::Malformed);
+            return gate.refuse(&Head::of(&request), denied).await;
         }
     };
     let access = match admit(gate.keyring.as_ref(), given.presented()).await {
@@ -99,10 +114,7 @@ pub(super) async fn gate(
             let status = StatusCode::SERVICE_UNAVAILABLE;
             return problem::refuse(request.uri(), status, "unavailable", detail);
         }
-        Err(denied) => {
-            let (uri, asker) = (request.uri().clone(), Asker::of(&request));
-            return gate.refuse(&uri, asker, denied).await;
-        }
+        Err(denied) => return gate.refuse(&Head::of(&request), denied).await,
     };
     let checked = match right {
         Right::Nothing | Right::Token => Ok(()),

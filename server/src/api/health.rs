@@ -1,7 +1,7 @@
 //! `/health`, in the shape that InfluxDB's clients read.
 
 use super::{Admin, cluster::counts};
-use crate::config::TokenMode;
+use crate::{config::TokenMode, telemetry::Memory};
 use axum::{
     Json,
     extract::State,
@@ -57,6 +57,7 @@ pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
         troubles.iter_mut().for_each(|trouble| trouble.message = without_paths(&trouble.message));
     }
     let refused = troubles.iter().find(|trouble| trouble.name == "disk").cloned();
+    troubles.extend(of_memory(&admin));
     troubles.extend(of_cluster(&admin));
     match (admin.node.failure(), refused) {
         (Some(reason), _) => {
@@ -77,6 +78,20 @@ pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
         }
         (None, None) => answer(StatusCode::OK, "ready for queries and writes".into(), troubles),
     }
+}
+
+/// That questions, or writes too, give way until there is more memory.
+fn of_memory(admin: &Admin) -> Option<Trouble> {
+    let Memory { bytes_max, pressure, .. } = &admin.memory;
+    let message = match (pressure.is_full(), pressure.is_high()) {
+        (true, _) => format!("memory_bytes_max = {bytes_max} is reached: writes wait"),
+        (false, true) => format!(
+            "writes wait for room, or memory_bytes_max = {bytes_max} is nearly reached: few \
+             questions are taken"
+        ),
+        (false, false) => return None,
+    };
+    Some(Trouble { name: "memory".into(), message })
 }
 
 /// A text with no word that is a path of a file.

@@ -64,7 +64,7 @@ impl http_body::Body for Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{auth::AdminFile, config::TokenMode};
+    use crate::{audit::Audit, auth::AdminFile, config::TokenMode};
     use futures::stream;
     use http_body_util::BodyExt;
     use oribi_access::{Presented, Rights, Secret, Token};
@@ -92,7 +92,13 @@ mod tests {
         };
         node.change(Change::CreateTokens { tokens: vec![token] }).await.unwrap();
         let file = AdminFile::open(None).unwrap();
-        let keyring = Arc::new(Keyring::new(TokenMode::On, node.clone(), clock, file));
+        let keyring = Arc::new(Keyring::new(
+            TokenMode::On,
+            node.clone(),
+            clock.clone(),
+            file,
+            Audit::none(clock),
+        ));
         let access = keyring.admit(Presented::Secret(secret.as_str().as_bytes())).unwrap();
         let pieces = (0..3).map(|_| Ok::<_, io::Error>(Bytes::from_static(b"rows")));
         let answer = Response::new(Body::from_stream(stream::iter(pieces)));

@@ -3,7 +3,8 @@
 mod refusals;
 
 use super::{
-    backups, cluster, connectors, dead_letters, delete, health, node, nodes, tables, tokens,
+    audited, backups, cluster, connectors, dead_letters, delete, health, node, nodes, tables,
+    tokens,
 };
 use axum::{
     http::header,
@@ -35,6 +36,7 @@ use utoipa::OpenApi;
         node::metrics,
         node::authority,
         tokens::whoami,
+        audited::list,
         tokens::list,
         tokens::create,
         tokens::get,

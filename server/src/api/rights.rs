@@ -17,7 +17,7 @@ pub(super) enum Right {
 
 use Right::{All, Nothing, Ops, Token};
 
-const RIGHTS: [(&str, &str, Right); 46] = [
+const RIGHTS: [(&str, &str, Right); 47] = [
     ("GET", "/", Nothing),
     ("GET", "/cluster", Nothing),
     ("GET", "/health", Nothing),
@@ -60,6 +60,7 @@ const RIGHTS: [(&str, &str, Right); 46] = [
     ("GET", "/api/v1/backups/{backup}/catalog", All),
     ("POST", "/api/v1/backups/{backup}/tablets/{tablet}", All),
     ("GET", "/api/v1/backups/{backup}/tablets/{tablet}/files/{file}", All),
+    ("GET", "/api/v1/audit", All),
     ("GET", "/api/v1/tokens", All),
     ("POST", "/api/v1/tokens", All),
     ("GET", "/api/v1/tokens/{name}", All),

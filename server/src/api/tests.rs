@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::{
+    audit::Audit,
     auth::{AdminFile, Keyring},
     catalog_store::CatalogStore,
     front::FrontCounters,
-    telemetry::IngestCounters,
+    telemetry::{IngestCounters, Memory},
 };
 use axum::{
     body::Body,
@@ -16,7 +17,7 @@ use http_body_util::BodyExt;
 use oribi_cluster::{Node, NodeOptions, PeersView};
 use oribi_connectors::{Connectors, connector::Parts as ConnectorParts, mqtt_listener::Counters};
 use oribi_ingest::{IngestOptions, Ingestor};
-use oribi_model::{Clock, SystemClock};
+use oribi_model::{Clock, Pressure, SystemClock};
 use oribi_query::QueryOptions;
 use oribi_store::disk::sim::SimDisk;
 use serde_json::Value;
@@ -63,7 +64,9 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
             node.clone(),
             clock.clone(),
             AdminFile::open(None).unwrap(),
+            Audit::none(clock.clone()),
         )),
+        audit: Audit::none(clock.clone()),
         tls: None,
         query: QueryOptions::default(),
         clock: clock.clone(),
@@ -92,6 +95,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
         ingest: Arc::new(IngestCounters::default()),
         front: Arc::new(FrontCounters::default()),
         metrics: metrics.clone(),
+        memory: Memory { bytes_max: u64::MAX, parts: Vec::new(), pressure: Pressure::default() },
         compacting: tokio::sync::Mutex::default(),
     };
     let router = router(Parts {

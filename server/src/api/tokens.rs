@@ -15,7 +15,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use oribi_access::{ANONYMOUS, Access, Previous, Rights, Secret, Token};
+use oribi_access::{ANONYMOUS, Access, Deed, Previous, Rights, Secret, Token};
 use oribi_cluster::{Change, NodeState};
 use oribi_model::NodeId;
 use oribi_query::http::Problem;
@@ -83,7 +83,8 @@ pub(super) async fn create(
             Json(views).into_response()
         }
     };
-    Ok((StatusCode::CREATED, body).into_response())
+    let deed = Deed { event: None, object: names.join(" ") };
+    Ok((StatusCode::CREATED, Extension(deed), body).into_response())
 }
 
 /// The tokens by name, without their secrets.

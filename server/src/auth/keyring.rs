@@ -1,7 +1,7 @@
 //! All tokens that are let in here.
 
 use super::AdminFile;
-use crate::config::TokenMode;
+use crate::{audit::Audit, config::TokenMode};
 use oribi_access::{
     ADMIN_FILE, ANONYMOUS, Access, Denied, Digest, Doorkeeper, LastDenied, Passport, Presented,
     Rights, Token, Usage,
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet},
     fmt,
+    net::IpAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -59,6 +60,7 @@ pub(crate) struct Keyring {
     node: Arc<Node>,
     clock: Arc<dyn Clock>,
     file: AdminFile,
+    audit: Arc<Audit>,
     /// The token that the file stands for.
     admin: Arc<Token>,
     usages: Mutex<HashMap<u64, Arc<Usage>>>,
@@ -84,6 +86,7 @@ impl Keyring {
         node: Arc<Node>,
         clock: Arc<dyn Clock>,
         file: AdminFile,
+        audit: Arc<Audit>,
     ) -> Keyring {
         let name = format!("{ADMIN_FILE}@{}", node.identity().node.0);
         let admin = Token {
@@ -103,6 +106,7 @@ impl Keyring {
             node,
             clock,
             file,
+            audit,
             admin: Arc::new(admin),
             usages: Mutex::default(),
             refreshed: tokio::sync::Mutex::default(),
@@ -232,8 +236,9 @@ impl Doorkeeper for Keyring {
         self.node.catalog().token_epoch().wrapping_add(others)
     }
 
-    fn turned_away(&self, via: &'static str, denied: Denied) {
+    fn turned_away(&self, via: &'static str, from: Option<IpAddr>, denied: Denied) {
         self.failures.count(via, denied);
+        self.audit.turned_away(via, from, denied.as_str());
     }
 
     fn kept_out(&self, access: &Access, client_id: &str) {

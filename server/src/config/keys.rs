@@ -1,6 +1,6 @@
 //! The keys that exist, taken from the types that are configured.
 
-use super::{AuthOptions, ClusterOptions, Config, HttpOptions, TlsOptions};
+use super::{AuditOptions, AuthOptions, ClusterOptions, Config, HttpOptions, TlsOptions};
 use oribi_cluster::NodeOptions;
 use oribi_connectors::{
     ConnectorSpec, FeedSpec, MqttListenerOptions, RouteSpec, connector::members_of,
@@ -28,6 +28,7 @@ pub(super) const TEXT_KEYS: [&str; 13] = [
 pub(super) fn of_section(section: &str) -> Option<&'static [&'static str]> {
     Some(match section {
         "" => members_of::<Config>(),
+        "audit" => members_of::<AuditOptions>(),
         "auth" => members_of::<AuthOptions>(),
         "tls" => members_of::<TlsOptions>(),
         "cluster" => members_of::<ClusterOptions>(),
@@ -66,8 +67,19 @@ pub(super) fn unknown(key: &str) -> String {
         known.extend(keys.iter().map(|key| format!("{list}.{key}")));
     }
     known.extend(
-        ["auth", "tls", "cluster", "storage", "ingest", "http", "mqtt", "query", "connectors"]
-            .map(str::to_owned),
+        [
+            "audit",
+            "auth",
+            "tls",
+            "cluster",
+            "storage",
+            "ingest",
+            "http",
+            "mqtt",
+            "query",
+            "connectors",
+        ]
+        .map(str::to_owned),
     );
     match known.iter().min_by_key(|other| distance(key, other)) {
         Some(nearest) => format!("the key {key:?} is not known; the nearest is {nearest:?}"),

@@ -1,6 +1,6 @@
 //! Where values come from: flag over environment over file over default.
 
-use super::{Config, keys};
+use super::{Config, keys, memory};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use std::{os::unix::fs::PermissionsExt, path::Path};
@@ -59,6 +59,7 @@ pub(crate) fn load(sources: Sources<'_>) -> Result<(Config, Vec<String>)> {
         }
         set(&mut table, &key, &value, &flag)?;
     }
+    memory::derive(&mut table);
     let config = Config::deserialize(table).map_err(|wrong| anyhow!("{wrong}"))?;
     config.validate().map_err(|wrong| anyhow!("cannot use the configuration: {wrong}"))?;
     Ok((config, warnings))

@@ -1,7 +1,7 @@
 //! One connection: its requests go to the router of the moment.
 
 use super::{
-    Bounds,
+    Bounds, Caller,
     entry::Entry,
     progress::Progress,
     stream::{Protocol, Stream},
@@ -44,6 +44,7 @@ pub(super) async fn serve(
     bounds: Bounds,
     stop: CancellationToken,
 ) {
+    let caller = socket.peer_addr().ok().map(|peer| Caller(peer.ip().to_canonical()));
     let come = async {
         let Some(socket) = entry.admit(socket).await? else {
             return Err(std::io::ErrorKind::ConnectionRefused.into());
@@ -62,7 +63,12 @@ pub(super) async fn serve(
     let io = TokioIo::new(stream);
     let service = service_fn({
         let progress = progress.clone();
-        move |request| answer(router.read().clone(), InProgress::new(&progress), request)
+        move |mut request| {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            answer(router.read().clone(), InProgress::new(&progress), request)
+        }
     });
     match protocol {
         Protocol::Http1 => {

@@ -1,10 +1,11 @@
 //! Figures for Prometheus, read from where they are counted at each scrape.
 
-use super::{IngestCounters, auth, cluster, connectors, page::Page, resident_bytes};
+use super::{IngestCounters, Memory, auth, cluster, connectors, page::Page, resident_bytes};
 use crate::{auth::Keyring, front::FrontCounters, tls::TlsState};
 use axum::http::{Method, StatusCode};
 use oribi_cluster::{Node, PeersView};
 use oribi_connectors::{Connectors, mqtt_listener::Counters};
+use oribi_query::QueryEngine;
 use parking_lot::RwLock;
 use prometheus_client::{
     collector::Collector,
@@ -162,6 +163,10 @@ pub(crate) struct Sources {
     pub(crate) front: Arc<FrontCounters>,
     /// Sources and sinks.
     pub(crate) connectors: Connectors,
+    /// Memory, and who is told of it.
+    pub(crate) memory: Memory,
+    /// Questions.
+    pub(crate) engine: QueryEngine,
     /// When the process started.
     pub(crate) started: Instant,
 }
@@ -183,6 +188,7 @@ impl Collector for Sources {
             auth::encode_tls(tls, &self.mqtt, &mut page)?;
         }
         connectors::encode(&self.connectors.list(), &mut page)?;
+        self.memory.encode(&self.engine, &mut page)?;
         page.gauge("process_resident_memory_bytes", "Memory held", resident_bytes().unwrap_or(0))?;
         page.gauge("oribi_uptime_seconds", "Since the start", self.started.elapsed().as_secs())
     }

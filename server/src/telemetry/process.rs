@@ -5,10 +5,19 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 /// Files, sockets included, that a node may need at once.
 const FILES_WANTED: u64 = 65_536;
 
-/// Memory held, bytes; `None` where the system does not tell.
+/// Memory held, files that are mapped included, bytes; `None` where the system does not tell.
 pub(crate) fn resident_bytes() -> Option<u64> {
+    of_status("VmRSS:")
+}
+
+/// Memory held that is not of a file, bytes; `None` where the system does not tell.
+pub(crate) fn allocated_bytes() -> Option<u64> {
+    of_status("RssAnon:")
+}
+
+fn of_status(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }

@@ -1,7 +1,10 @@
 //! Replicas that were removed, or that another one follows here.
 
 use super::{Hosted, Hosting, Slot, group_of};
-use crate::{Catalog, Incarnation, MemberId, Result};
+use crate::{
+    Catalog, Incarnation, MemberId, Result,
+    planted::{Fault, is_planted},
+};
 use oribi_model::TabletId;
 use oribi_store::{
     Tablet,
@@ -107,6 +110,9 @@ impl Hosting {
     /// What the disk answers; it may be called again.
     pub(in crate::node) fn let_go(&self, moved: &Moved) -> Result<()> {
         let (group, dir) = (group_of(moved.id), self.dir.tablet(moved.id));
+        if is_planted(Fault::BuriedBeforeFiles) {
+            self.bury(group, moved.upto.0)?;
+        }
         match moved.is_damaged && Tablet::exists(&*self.disk, &dir)? {
             true => drop(set_aside(&*self.disk, &dir)?),
             false => self.options.trash.take(&dir, "moved-replica")?,
@@ -120,7 +126,8 @@ impl Hosting {
 
     /// Has the log forget a group's replicas up to this one, durably.
     fn bury(&self, group: GroupId, upto: u32) -> Result<()> {
-        if self.log.tombstone(group).is_some_and(|known| known >= upto) {
+        let is_known = self.log.tombstone(group).is_some_and(|known| known >= upto);
+        if is_known || is_planted(Fault::NothingBuried) {
             return Ok(());
         }
         // What was forgotten before takes nothing, a later tombstone neither.

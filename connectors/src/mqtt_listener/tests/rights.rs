@@ -65,7 +65,7 @@ impl Doorkeeper for Keeper {
         self.epoch.load(Ordering::Acquire)
     }
 
-    fn turned_away(&self, _via: &'static str, _denied: Denied) {}
+    fn turned_away(&self, _via: &'static str, _from: Option<std::net::IpAddr>, _denied: Denied) {}
 
     fn kept_out(&self, _access: &Access, _client_id: &str) {}
 

@@ -1,0 +1,158 @@
+"""More is asked of a node than it can do: it says so, takes what it can, loses nothing, and is well again by itself."""
+
+import re
+import socket
+import subprocess
+import threading
+import uuid
+
+import paho.mqtt.client as paho
+import pytest
+import requests
+from conftest import BINARY, wait_for
+
+WRITERS = 6
+ROWS = 4_000
+TIGHT = """
+[ingest]
+inflight_bytes_max = 1048576
+wait_ms_max = 100
+[query]
+running_max = 1
+"""
+
+
+def metric(node, name):
+    text = requests.get(f"{node.url}/metrics", timeout=60).text
+    return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE).group(1))
+
+
+def part(node, key):
+    return metric(node, f'oribi_memory_part_max_bytes{{key="{key}"}}')
+
+
+def test_one_bound_of_memory_sets_the_others_unless_they_are_set(make_oribi):
+    node = make_oribi("memory_bytes_max = 536870912\n[storage]\npage_cache_bytes_max = 12345678\n").start()
+    assert metric(node, "oribi_memory_max_bytes") == 512 << 20
+    assert part(node, "storage.memtable_bytes_max") == 64 << 20
+    assert part(node, "ingest.inflight_bytes_max") == 32 << 20
+    assert part(node, "query.memory_total_bytes_max") == 128 << 20
+    assert part(node, "storage.page_cache_bytes_max") == 12345678
+
+
+def test_the_bound_is_half_of_the_memory_unless_it_is_set(oribi):
+    with open("/proc/meminfo") as file:
+        machine = int(re.search(r"MemTotal:\s+(\d+)", file.read()).group(1)) * 1024
+    assert 0 < metric(oribi, "oribi_memory_max_bytes") <= machine / 2
+
+
+def test_a_bound_that_is_too_small_is_refused(tmp_path):
+    command = [BINARY, "serve", "--data-dir", tmp_path / "data", "--memory-bytes-max", "1000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "memory_bytes_max is 1000; expected" in done.stderr, done
+
+
+class Crowd:
+    """Writers who offer more than a node lets in at once, each row once, until they are told to end."""
+
+    def __init__(self, node):
+        self.node, self.over, self.lock = node, threading.Event(), threading.Lock()
+        self.acked, self.refused, self.wrong = 0, 0, []
+        self.threads = [threading.Thread(target=self.write, args=[number]) for number in range(WRITERS)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def write(self, number):
+        session, turn = requests.Session(), 0
+        while not self.over.is_set():
+            first = turn * ROWS
+            body = "\n".join(
+                f"crowd,w={number} v={first + at}i,t=\"{'x' * 100}\" {1_700_000_000_000 + first + at}" for at in range(ROWS)
+            )
+            answer = session.post(f"{self.node.url}/write?precision=ms", data=body, timeout=120)
+            with self.lock:
+                self.note(answer)
+            turn += answer.status_code == 204
+
+    def note(self, answer):
+        if answer.status_code == 204:
+            self.acked += ROWS
+        elif answer.status_code == 503 and int(answer.headers["retry-after"]) > 0 and answer.json()["outcome"] == "not_stored":
+            self.refused += 1
+        else:
+            self.wrong.append((answer.status_code, answer.text))
+
+
+def unread(node):
+    """A question whose answer nobody reads, so that it keeps its place."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(("127.0.0.1", node.http_port))
+    sock.sendall(b"GET /api/v1/query?table=long&select=last(t)&window=1s&format=csv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert sock.recv(12) == b"HTTP/1.1 200"
+    return sock
+
+
+def ask(node):
+    try:
+        return requests.get(f"{node.url}/api/v1/query", params={"table": "long", "select": "count(*)"}, timeout=2)
+    except requests.Timeout:
+        return None
+
+
+def is_shed(answer):
+    if answer is None or answer.status_code != 429:
+        return False
+    return int(answer.headers["retry-after"]) > 0 and answer.json()["type"] == "/problems/overloaded"
+
+
+@pytest.fixture
+def crowded(make_oribi):
+    """A node with room for few, and with a table whose answers are long."""
+    node = make_oribi(TIGHT).start()
+    for piece in range(10):
+        rows = range(piece * 10_000, (piece + 1) * 10_000)
+        lines = "\n".join(f"long t=\"{'y' * 200}\" {1_700_000_000 + at}" for at in rows)
+        wait_for(lambda lines=lines: node.write(lines, precision="s").status_code == 204, "room for rows")
+    return node
+
+
+def test_questions_give_way_before_writes_and_all_is_well_afterwards(crowded):
+    held = unread(crowded)
+    with Crowd(crowded) as crowd:
+        wait_for(lambda: is_shed(ask(crowded)), "a question to be refused", 120)
+        acked = crowd.acked
+        wait_for(lambda: crowd.acked > acked and crowd.refused > 0, "writes to go on, and one to be refused", 120)
+        health = requests.get(f"{crowded.url}/health", timeout=60)
+        assert health.status_code == 200
+    held.close()
+    assert not crowd.wrong, crowd.wrong[:3]
+    wait_for(lambda: metric(crowded, "oribi_overloaded") == 0, "the node to be well again", 60)
+    wait_for(lambda: (answer := ask(crowded)) is not None and answer.status_code == 200, "questions to be answered", 60)
+    assert crowded.write("after v=1").status_code == 204
+    assert crowded.count("crowd") == crowd.acked
+
+
+def test_devices_are_slowed_and_none_of_their_messages_is_lost(crowded):
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=uuid.uuid4().hex)
+    client.max_inflight_messages_set(200)
+    client.connect("127.0.0.1", crowded.mqtt_port)
+    client.loop_start()
+    with Crowd(crowded) as crowd:
+        wait_for(lambda: crowd.refused > 0, "a write to be refused", 120)
+        sent = [client.publish("sensors/a/b", f'{{"v":{at},"time":{1_700_000_000_000 + at}}}', qos=1) for at in range(2_000)]
+        wait_for(lambda: sum(one.is_published() for one in sent) > 100, "devices to get their turn", 120)
+    for one in sent:
+        one.wait_for_publish(120)
+    client.disconnect()
+    client.loop_stop()
+    assert crowded.count("sensors") == 2_000
+    assert crowded.count("crowd") == crowd.acked
