@@ -23,8 +23,8 @@ pub(crate) enum Fault {
     ReadWithoutMajority,
     /// The connection whose place another has taken is read on.
     SupersededStillRead,
-    /// A leader that sleeps is not woken for a member that is behind.
-    SleptThrough,
+    /// A replica that falls asleep forgets for whom it has voted.
+    VoteSleptAway,
     /// Nodes give times of arrival without regard to each other.
     ArrivalWithoutSlot,
     /// A member is read before it has applied what the leader said.

@@ -2,10 +2,7 @@
 //! nobody asks.
 
 use super::{members::wanted, state::State};
-use crate::{
-    Replica,
-    elections::{Lives, Supervisor},
-};
+use crate::{Replica, elections::Lives};
 use futures::{StreamExt, stream};
 use oribi_model::NodeId;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -46,8 +43,7 @@ pub(super) async fn run(state: Arc<State>) {
 pub(super) async fn follow_wakes(state: Arc<State>) {
     loop {
         state.node.instances().woken().notified().await;
-        let supervisor: &Supervisor = &state.supervisor;
-        supervisor.look_now();
+        state.supervisor.look_now();
     }
 }
 

@@ -4,8 +4,9 @@
 //! awake; what it has led it is elected for again.
 
 use super::{
-    Replica,
+    Replica, forms,
     instance::{Instance, Running, WRITES_MAX},
+    types::Vote,
 };
 use crate::{
     MemberId, Result,
@@ -15,6 +16,7 @@ use crate::{
 };
 use openraft::async_runtime::WatchReceiver;
 use oribi_model::{LogIndex, NodeId};
+use oribi_store::log::Op;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 impl Replica {
@@ -53,6 +55,10 @@ impl Replica {
                 replica.inbox.lock().take();
                 replica.end_held(Instance::Resting).await;
                 replica.instances.count_sleep();
+                if is_planted(Fault::VoteSleptAway) {
+                    let none = forms::encode_vote(&Vote::new(0, replica.member.to_u64()));
+                    replica.log.submit(replica.group, Op::Vote(none), Box::new(|_| {}));
+                }
             }
             sleeps
         });
@@ -82,9 +88,6 @@ impl Replica {
         if vote.member != self.member {
             return vote.member.node != self.member.node
                 && is_dead(vote.member.node, standing.voters.nodes());
-        }
-        if is_planted(Fault::SleptThrough) {
-            return false;
         }
         said.iter().any(|(node, said)| {
             let member = MemberId { node: *node, incarnation: said.incarnation };
