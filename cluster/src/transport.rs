@@ -2,14 +2,15 @@
 //!
 //! What a frame is (`frame`), what two nodes tell each other first (`hello`), which connection of a
 //! peer counts (`succession`) and how a node says no (`refusal`) know no sockets. `network` is the
-//! seam to what uses all this; `tcp` is the one that goes over sockets, with `greeting`, `pump` and
-//! `calls` beneath it.
+//! seam to what uses all this; `tcp` is the one that goes over sockets, with `newcomers`, `greeting`,
+//! `pump` and `calls` beneath it.
 
 mod calls;
 mod frame;
 mod greeting;
 mod hello;
 mod network;
+mod newcomers;
 mod pump;
 mod refusal;
 mod succession;

@@ -8,6 +8,7 @@ use super::{
     Request, Service, Side, Succession,
     calls::Calls,
     greeting::{self, Caller, GREETING_WAIT, GreetingError},
+    newcomers::Newcomers,
     pump::{Ended, Pump},
 };
 use crate::{
@@ -30,8 +31,6 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// Connections that have not said yet who they are. Of more, the oldest ends: nodes say it at once.
-const GREETING_MAX: usize = 1_024;
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
 /// Before a node is called again: at first, and at most. The kernel of one that is ending may still
 /// take a call.
@@ -68,42 +67,6 @@ struct Elsewhere {
     tcp: Arc<Tcp>,
 }
 
-/// Connections that have not said yet who they are, by age.
-#[derive(Default)]
-struct Greetings {
-    given: u64,
-    unfinished: BTreeMap<u64, Arc<Notify>>,
-}
-
-/// One of them, until it has.
-struct Greeting<'a> {
-    shared: &'a Shared,
-    number: u64,
-    ends: Arc<Notify>,
-}
-
-impl<'a> Greeting<'a> {
-    fn begin(shared: &'a Shared) -> Greeting<'a> {
-        let ends = Arc::<Notify>::default();
-        let mut greetings = shared.greetings.lock();
-        greetings.given += 1;
-        let number = greetings.given;
-        greetings.unfinished.insert(number, ends.clone());
-        if greetings.unfinished.len() > GREETING_MAX
-            && let Some((_, oldest)) = greetings.unfinished.pop_first()
-        {
-            oldest.notify_one();
-        }
-        Greeting { shared, number, ends }
-    }
-}
-
-impl Drop for Greeting<'_> {
-    fn drop(&mut self) {
-        self.shared.greetings.lock().unfinished.remove(&self.number);
-    }
-}
-
 struct Shared {
     identity: NodeIdentity,
     channels: BTreeSet<Channel>,
@@ -112,7 +75,7 @@ struct Shared {
     callers: Mutex<Callers>,
     /// The connections that this node has made and that stand.
     calling: Mutex<BTreeMap<(NodeId, Channel), Calling>>,
-    greetings: Mutex<Greetings>,
+    newcomers: Newcomers,
     tls: Arc<NodeTls>,
     stopped: watch::Sender<bool>,
 }
@@ -148,7 +111,7 @@ impl Tcp {
             service,
             callers: Mutex::default(),
             calling: Mutex::default(),
-            greetings: Mutex::default(),
+            newcomers: Newcomers::default(),
             tls,
             stopped: watch::Sender::new(false),
         });
@@ -496,11 +459,17 @@ impl Drop for Standing<'_> {
 type Greeted = (Stream, Peer, Caller);
 
 async fn greeted(shared: &Shared, stream: TcpStream) -> Result<Greeted, GreetingError> {
-    let greeting = Greeting::begin(shared);
+    let newcomer = shared.newcomers.arrive();
     let greeted = async {
         stream.set_nodelay(true)?;
-        let accepting = timeout(GREETING_WAIT, shared.tls.accept(stream)).await;
-        let (mut stream, peer) = accepting.unwrap_or(Err(std::io::ErrorKind::TimedOut.into()))?;
+        let accepting = async {
+            // Who says nothing takes no turn.
+            stream.readable().await?;
+            shared.newcomers.turn().await?;
+            shared.tls.accept(stream).await
+        };
+        let accepted = timeout(GREETING_WAIT, accepting).await;
+        let (mut stream, peer) = accepted.unwrap_or(Err(std::io::ErrorKind::TimedOut.into()))?;
         let (own, service) = (shared.identity, &shared.service);
         let knows = |node| peer.is_named(own.cluster, node) && service.knows(node, peer.pin());
         let caller = greeting::accept(&mut stream, own, knows).await?;
@@ -508,6 +477,6 @@ async fn greeted(shared: &Shared, stream: TcpStream) -> Result<Greeted, Greeting
     };
     tokio::select! {
         greeted = greeted => greeted,
-        () = greeting.ends.notified() => Err(GreetingError::Late),
+        () = newcomer.must_go() => Err(GreetingError::Late),
     }
 }
