@@ -85,7 +85,8 @@ mod tests {
     async fn a_body_is_not_decoded_before_there_is_a_turn_to_write_it() {
         let aside = Aside::new();
         let turns = aside.turns.available_permits();
-        let written = futures::future::join_all((0..turns).map(|_| aside.run(ASIDE_BYTES_MIN, || ())));
+        let written =
+            futures::future::join_all((0..turns).map(|_| aside.run(ASIDE_BYTES_MIN, || ())));
         let mut written = written.await;
         let mut next = std::pin::pin!(aside.run(ASIDE_BYTES_MIN, || "decoded"));
         assert!(futures::poll!(&mut next).is_pending());
