@@ -3,7 +3,6 @@
 import base64
 import http.client
 import random
-import statistics
 import threading
 import time
 
@@ -164,30 +163,3 @@ def full_disks(cluster, say):
         resumed = [min(acked for began, acked in list(acks) if began > freed) - freed for acks in steady.acks]
     say(f"disk of one of three full: longest pause {one_s:.2f} s (goal <= 1), {one_failed} failed after one retry")
     say(f"disks of all full: each client has a row acknowledged {max(resumed):.2f} s after they are freed (goal <= 5, without a restart)")
-
-
-def dormant(cluster, count, figures, say):
-    """Replicas of so many tablets that nobody asks anything."""
-    node, a_time = cluster.nodes[0], 1_500_000_000
-    began = time.perf_counter()
-    # A day of a table is a tablet of its own.
-    for first in range(0, count, 100):
-        rows = "\n".join(f"old,h=a v=1i {a_time + day * 86_400}" for day in range(first, min(first + 100, count)))
-        while (answer := node.write(rows, precision="s")).status_code == 503:
-            time.sleep(0.2)
-        assert answer.status_code == 204, answer.text
-    say(f"  made within {time.perf_counter() - began:.0f} s")
-    asleep = [0]
-    while time.perf_counter() - began < 1800:
-        asleep = [figures.sleeping(node) for node in cluster.nodes]
-        if min(asleep) >= count:
-            break
-        time.sleep(2)
-    time.sleep(5)
-    cpu_s, since = [figures.cpu_s(node) for node in cluster.nodes], time.perf_counter()
-    time.sleep(20)
-    passed = time.perf_counter() - since
-    cores = [(figures.cpu_s(node) - before) / passed for node, before in zip(cluster.nodes, cpu_s)]
-    held = [figures.rss_mib(node) for node in cluster.nodes]
-    say(f"{count:,} replicas a node, {min(asleep):,} asleep: {max(held):.0f} MiB a node (goal <= 256), {max(cores):.3f} cores a node (goal <= 0.01), "
-        f"median {statistics.median(held):.0f} MiB")
