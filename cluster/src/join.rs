@@ -13,7 +13,7 @@ pub(crate) use form::{Answer, Ask, Who};
 use crate::{
     Boot, ClusterId, Error, JoinNonce, KeyPin, NodeAddresses, NodeIdentity, Presence, Result,
     node::{Claim, Remains, Vacancy, leave},
-    secured::{Admission, NodeKey, NodeTls, Standing},
+    secured::{Admission, KeyHolder, NodeKey, NodeTls, Standing},
     tasks::blocking,
     transport::{self, Asker, Pending},
 };
@@ -72,6 +72,8 @@ pub struct JoinOptions {
     pub key: Arc<NodeKey>,
     /// What is asked of those whose keys nobody knows, and proven to them.
     pub admission: Admission,
+    /// The key under which the cluster keeps secrets, as far as this node has it.
+    pub cluster_key: Arc<KeyHolder>,
 }
 
 /// Makes a directory that of a node of the cluster that others belong to, and waits until one of

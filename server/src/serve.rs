@@ -3,7 +3,10 @@
 use crate::{
     api::{self, Addresses, Admin, Parts, Waiting},
     audit::{Audit, Record},
-    auth::{AdminFile, Keyring, open_node_key, read_join_secret, write_new},
+    auth::{
+        AdminFile, ClusterVault, Keyring, open_cluster_key, open_node_key, read_join_secret,
+        write_new,
+    },
     catalog_store::CatalogStore,
     config::{Config, TokenMode, memory_parts},
     front::{Bounds, Entry, FrontDoor},
@@ -15,7 +18,7 @@ use crate::{
 use anyhow::{Context, Result};
 use oribi_cluster::{
     JoinOptions, Node, Peering, join, renew,
-    secured::{Admission, NodeKey},
+    secured::{Admission, KeyHolder, NodeKey},
     vet,
 };
 use oribi_connectors::{
@@ -71,6 +74,7 @@ pub(crate) struct Guarded {
     tls: Option<Arc<TlsState>>,
     admin_file: AdminFile,
     admission: Admission,
+    cluster_key: KeyHolder,
 }
 
 impl Guarded {
@@ -94,7 +98,9 @@ impl Guarded {
             (None, Joins::Anybody) => Admission::Anybody,
             (None, Joins::Nobody) => Admission::Nobody,
         };
-        Ok(Guarded { posture, tls: tls.transpose()?.map(Arc::new), admin_file, admission })
+        let cluster_key = open_cluster_key(&config.secrets, &config.data_dir)?;
+        let tls = tls.transpose()?.map(Arc::new);
+        Ok(Guarded { posture, tls, admin_file, admission, cluster_key })
     }
 }
 
@@ -110,10 +116,12 @@ impl Server {
         stop: CancellationToken,
     ) -> Result<Option<Server>> {
         let started = Instant::now();
-        let Guarded { posture, tls, admin_file, admission } = Guarded::of(&config)?;
+        let Guarded { posture, tls, admin_file, admission, cluster_key } = Guarded::of(&config)?;
         posture.warn(&config);
+        let cluster_key = Arc::new(cluster_key);
         let key = node_key(config.data_dir.clone()).await?;
-        let mut join_options = listeners.join_options(&config.cluster, key, admission);
+        let mut join_options =
+            listeners.join_options(&config.cluster, key, admission, cluster_key.clone());
         let Listeners { http, mqtt, node: peers, mqtts } = listeners;
         let addresses = Addresses { http: http.address, mqtt: mqtt.address, node: peers.address };
         tracing::info!(
@@ -183,6 +191,7 @@ impl Server {
                 windows: Arc::new(engine.clone()),
                 arrival: arrival.clone(),
                 store: Arc::new(CatalogStore::new(node.clone(), peering.view())),
+                vault: Arc::new(ClusterVault::new(node.clone(), cluster_key)),
                 ahead_ns_max: config.mqtt.ahead_ns_max,
                 files: config.connector_files(),
             },
