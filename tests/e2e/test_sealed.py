@@ -11,7 +11,7 @@ import requests
 from cluster import Member, until_together
 from conftest import BINARY, Oribi, program, wait_for
 from parts import mosquitto  # noqa: F401
-from test_access import Guarded
+from test_access import Guarded, grant
 
 PASSWORD = "planted-password-of-the-broker"
 
@@ -70,14 +70,13 @@ def guarded(tmp_path):
 
 
 def test_planted_secrets_stand_nowhere(guarded, mosquitto, tmp_path):
-    planted = {at: f"planted-{at}-{secrets.token_hex(8)}" for at in ("password", "registry", "key", "client", "phrase")}
+    planted = {at: f"planted-{at}-{secrets.token_hex(8)}" for at in ("password", "registry", "key", "store", "sasl")}
     broker = broker_with_password(mosquitto, tmp_path)
     admin = {"Authorization": f"Bearer {guarded.admin}"}
     kafka = {
         "name": "stream", "kind": "kafka", "url": "kafka://127.0.0.1:1", "username": "u", "password": planted["password"],
         "registry": {"url": "http://127.0.0.1:1", "username": "u", "password": planted["registry"]},
-        "options": {"ssl.key.password": planted["key"], "sasl.oauthbearer.client.secret": planted["client"],
-                    "sasl.oauthbearer.assertion.private.key.passphrase": planted["phrase"]},
+        "options": {"ssl.key.password": planted["key"], "ssl.keystore.password": planted["store"], "sasl.password": planted["sasl"]},
         "routes": [{"topics": ["t"], "decoder": "avro"}],
     }
     answers = [make(guarded, kafka, admin), make(guarded, source(broker.port, password=PASSWORD), admin)]
@@ -89,7 +88,7 @@ def test_planted_secrets_stand_nowhere(guarded, mosquitto, tmp_path):
         answer = make(guarded, one, admin)
         assert answer.status_code == 400, answer.text
         answers.append(answer)
-    token = guarded.token("dev7", grants=[{"may": ["write"], "db": "default", "table": "*"}])
+    token = guarded.token("dev7", grants=[grant("write")])
     rotated = guarded.ask("POST", "/api/v1/tokens/dev7/rotate", guarded.admin, json={"keep_old": "1h"}).json()["token"]
     stray = "oribi_" + "A1" * 12
     for credential in (token, rotated, stray):
