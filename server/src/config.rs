@@ -17,7 +17,7 @@ pub(crate) use http::{HttpOptions, Reach};
 pub(crate) use layers::{Sources, load};
 pub(crate) use memory::parts as memory_parts;
 pub(crate) use secrets::SecretsOptions;
-pub(crate) use tls::{TlsOptions, TlsVersion};
+pub(crate) use tls::{ClientCertificates, TlsOptions, TlsVersion};
 
 use oribi_cluster::NodeOptions;
 use oribi_connectors::{ConnectorSpec, MqttListenerOptions};

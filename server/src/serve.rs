@@ -2,7 +2,7 @@
 
 use crate::{
     api::{self, Addresses, Admin, Parts, Waiting},
-    audit::{Audit, Record},
+    audit::{Audit, Record, members},
     auth::{
         AdminFile, ClusterVault, Keyring, open_cluster_key, open_node_key, read_join_secret,
         write_new,
@@ -152,12 +152,24 @@ impl Server {
         tokio::spawn(share_times(node.clone(), arrival.clone(), stop.clone()));
         if let Some(tls) = &tls {
             load(tls.clone()).await?;
-            tokio::spawn(tls.clone().watch(stop.clone()));
         }
         let dir = config.data_dir.join("audit");
         let audit = Audit::open(&dir, &config.audit, node.identity().node, clock.clone());
         let joining = tokio::spawn(audit.clone().watch(stop.clone()));
-        let keyring = keyring(posture, node.clone(), clock.clone(), admin_file, audit.clone())?;
+        tokio::spawn(members::watch(audit.clone(), node.clone(), stop.clone()));
+        if let Some(tls) = &tls {
+            tokio::spawn(tls.clone().watch(audit.clone(), stop.clone()));
+        }
+        let file = first_token(posture, &node, admin_file)?;
+        let keyring = Keyring::new(
+            posture.tokens,
+            node.clone(),
+            clock.clone(),
+            file,
+            audit.clone(),
+            tls.clone(),
+        );
+        let keyring = Arc::new(keyring);
         tokio::spawn(keyring.clone().watch(stop.clone()));
         let counters = Arc::new(IngestCounters::default());
         let memory = Memory {
@@ -264,14 +276,8 @@ impl Server {
     }
 }
 
-/// The tokens. Where nobody could get in, a token is made that may do everything.
-fn keyring(
-    posture: Posture,
-    node: Arc<Node>,
-    clock: Arc<dyn Clock>,
-    file: AdminFile,
-    audit: Arc<Audit>,
-) -> Result<Arc<Keyring>> {
+/// The admin's file. Where nobody could get in, a token is made there that may do everything.
+fn first_token(posture: Posture, node: &Node, file: AdminFile) -> Result<AdminFile> {
     let has_all = file.holds_one() || node.catalog().tokens().any(|token| token.rights.all);
     if let (TokenMode::On, Some(path)) = (posture.tokens, file.path()) {
         let shown = path.display();
@@ -281,7 +287,7 @@ fn keyring(
         }
         tracing::info!(path = %shown, "tokens on; admin token in {shown}");
     }
-    Ok(Arc::new(Keyring::new(posture.tokens, node, clock, file, audit)))
+    Ok(file)
 }
 
 /// The key of the node, once its directory is known to be one.
@@ -315,9 +321,9 @@ fn mqtt_doors(
     tls: Option<&Arc<TlsState>>,
     keeper: Arc<Keyring>,
 ) -> Result<Doors> {
-    let acceptor = tls.and_then(TlsState::mqtt);
-    let tls = match (secured, acceptor) {
-        (Some(bound), Some(acceptor)) => Some(TlsDoor { socket: bound.socket, acceptor }),
+    let handshakes = tls.and_then(TlsState::mqtt);
+    let tls = match (secured, handshakes) {
+        (Some(bound), Some(handshakes)) => Some(TlsDoor { socket: bound.socket, handshakes }),
         (Some(_), None) => anyhow::bail!("there is no certificate for mqtt over tls"),
         (None, _) => None,
     };

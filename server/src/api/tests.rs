@@ -65,6 +65,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
             clock.clone(),
             AdminFile::open(None).unwrap(),
             Audit::none(clock.clone()),
+            None,
         )),
         audit: Audit::none(clock.clone()),
         tls: None,

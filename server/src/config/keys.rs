@@ -10,7 +10,7 @@ use oribi_connectors::{
 use oribi_ingest::IngestOptions;
 use oribi_query::QueryOptions;
 /// Keys whose values are text, so that `ORIBI_DATA_DIR=7` names a folder.
-pub(super) const TEXT_KEYS: [&str; 14] = [
+pub(super) const TEXT_KEYS: [&str; 17] = [
     "data_dir",
     "http_listen",
     "mqtt_listen",
@@ -25,6 +25,9 @@ pub(super) const TEXT_KEYS: [&str; 14] = [
     "tls.cert_file",
     "tls.key_file",
     "tls.min_version",
+    "tls.client_certificates",
+    "tls.client_ca_file",
+    "tls.client_crl_file",
 ];
 
 /// The keys of one section; `""` is the top level, `mqtt.topics` an element of that list.
