@@ -116,7 +116,7 @@ pub(super) fn identify(certificate: &[u8]) -> Option<Certificate> {
         |name: openssl::x509::GeneralName| name.dnsname().or_else(|| name.uri()).map(str::to_owned);
     let identity = names.filter_map(name).next().or_else(|| {
         let mut common = certificate.subject_name().entries_by_nid(Nid::COMMONNAME);
-        Some(common.next()?.data().to_string().ok()?)
+        common.next()?.data().to_string().ok()
     })?;
     Certificate::is_identity(&identity).then_some(())?;
     Some(Certificate {
