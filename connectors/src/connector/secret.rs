@@ -58,7 +58,7 @@ pub(crate) fn texts<'de, D: Deserializer<'de>>(
 pub(crate) fn is_secret(name: &str) -> bool {
     const WORDS: [&str; 7] =
         ["password", "passphrase", "secret", "jaas", "token", "key.pem", "oauthbearer.config"];
-    WORDS.iter().any(|word| name.contains(word))
+    !name.ends_with(".url") && WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Options as they are shown: secrets among them are not.
