@@ -317,5 +317,8 @@ pub(crate) fn other_cluster(theirs: ClusterId, ours: ClusterId) -> Answer {
 /// Whatever bytes come must be read or refused.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
-    let _ = (Ask::decode(bytes).is_ok(), Answer::decode(bytes));
+    let sealed = bytes.split_first_chunk::<{ crate::secured::SEAL_BYTES }>();
+    for said in sealed.map(|(_, said)| said).into_iter().chain([bytes]) {
+        let _ = (Ask::decode(said).is_ok(), Answer::decode(said));
+    }
 }
