@@ -3,6 +3,7 @@
 //! Rows leave this crate through [`oribi_ingest::Ingest`] and come back through [`oribi_model::Feed`]; what
 //! is underneath is not known here.
 
+mod agent;
 mod births;
 pub mod connector;
 pub mod dead_letter;

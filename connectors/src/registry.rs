@@ -2,6 +2,7 @@
 
 mod cache;
 
+use crate::agent::{agent, check_url};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cache::SchemaCache;
 use oribi_decode::{
@@ -14,16 +15,14 @@ use oribi_decode::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{fmt, sync::Arc, time::Duration};
-use ureq::{
-    Agent, Body, RequestBuilder,
-    http::Response,
-    tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
-};
+use ureq::{Agent, Body, RequestBuilder, http::Response};
 
 /// Longest answer, bytes: a schema as JSON text within JSON.
 const ANSWER_BYTES_MAX: u64 = 4 * avro::SCHEMA_BYTES_MAX as u64;
 /// Most schemas that one refers to, directly or not.
 const REFERENCES_MAX: usize = 64;
+/// Most answers in a row that lead elsewhere.
+const REDIRECTS_MAX: u32 = 3;
 /// Longest time for one question unless configured otherwise, ms.
 const TIMEOUT_MS: u64 = 10_000;
 
@@ -211,32 +210,9 @@ struct Asker {
 impl Asker {
     fn new(options: &RegistryOptions) -> Result<Asker, String> {
         let url = options.url.trim_end_matches('/').to_owned();
-        let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
-        let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
-        match host {
-            None | Some("") => return Err("expected http:// or https:// and a host".into()),
-            Some(host) if host.contains('@') => {
-                return Err("names and passwords do not belong into the address".into());
-            }
-            Some(_) if url.contains(['?', '#']) => {
-                return Err("expected an address without ? and #".into());
-            }
-            Some(_) => {}
-        }
-        let roots = match &options.ca_pem {
-            None => RootCerts::PlatformVerifier,
-            Some(pem) => RootCerts::new_with_certs(&certificates(pem)?),
-        };
-        let tls = TlsConfig::builder().provider(TlsProvider::NativeTls).root_certs(roots).build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .max_redirects(3)
-            .max_idle_connections(0)
-            .proxy(None)
-            .timeout_global(Some(Duration::from_millis(options.timeout_ms.max(1))))
-            .build()
-            .into();
+        check_url(&url)?;
+        let timeout = Duration::from_millis(options.timeout_ms.max(1));
+        let agent = agent(options.ca_pem.as_deref(), timeout, REDIRECTS_MAX)?;
         let authorization = options.credentials.as_ref().map(|known| {
             let text = format!("{}:{}", known.username, known.password);
             format!("Basic {}", STANDARD.encode(text))
@@ -362,18 +338,6 @@ struct References {
     imports: Vec<Import>,
     seen: Vec<(String, i64)>,
     bytes: usize,
-}
-
-fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>, String> {
-    let items = parse_pem(pem.as_bytes()).filter_map(|item| match item {
-        Ok(PemItem::Certificate(certificate)) => Some(Ok(certificate)),
-        Ok(_) => None,
-        Err(wrong) => Some(Err(format!("the certificates are no PEM: {wrong}"))),
-    });
-    match items.collect::<Result<Vec<_>, _>>()? {
-        none if none.is_empty() => Err("there is no certificate in the PEM".into()),
-        some => Ok(some),
-    }
 }
 
 /// A name as one part of a path.

@@ -150,7 +150,7 @@ def own_kafka(tmp_path):
 
 @pytest.fixture(scope="session")
 def secure_kafka(tmp_path_factory):
-    """A broker with TLS, SCRAM (alice) and PLAIN (carol) beside its plain address."""
+    """A broker with TLS, SCRAM (alice), PLAIN (carol) and tokens that nobody signed beside its plain address."""
     folder = tmp_path_factory.mktemp("secure")
     plain, secure = script("secure", folder)
     broker = Kafka(plain, folder)

@@ -1,6 +1,8 @@
 """Kafka topics into tables: exactly once in effect, whatever is killed."""
 
+import base64
 import datetime
+import http.server
 import io
 import json
 import pathlib
@@ -501,6 +503,79 @@ table = "{name}"
     assert "uthentication" in found["last_error"] and found["state"] != "running", found
     assert "alices" not in requests.get(f"{node.url}/api/v1/connectors", timeout=10).text
     assert "alices" not in node.log.read_text()
+
+
+class TokenProvider:
+    """Gives tokens that live for three seconds to whoever knows the secret."""
+
+    def __init__(self):
+        self.given = []
+        provider = self
+
+        class Answer(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                credentials = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()
+                assert self.path == "/realm/token" and form == "grant_type=client_credentials&scope=stream+read", form
+                if credentials == "oribi:its%2Bsecret":
+                    status, body = 200, {"access_token": unsigned_token(3), "token_type": "Bearer", "expires_in": 3}
+                    provider.given.append(credentials)
+                else:
+                    status, body = 401, {"error": "invalid_client"}
+                body = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/realm/token"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def unsigned_token(length_s):
+    now = int(time.time())
+    parts = [{"alg": "none"}, {"sub": "oribi", "iat": now, "exp": now + length_s}]
+    return "".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") + "." for part in parts)
+
+
+def test_tokens_of_a_provider_open_a_source_and_a_sink(secure_kafka, make_oribi):
+    provider = TokenProvider()
+    topic, copies = secure_kafka.topic(), secure_kafka.topic()
+    secure_kafka.send(topic, values(30))
+    config = ""
+    for name, kind, secret, more in [
+        ("in", "kafka", "its+secret", f'[[connectors.routes]]\ntopics = ["{topic}"]\ndecoder = "json"\ntable = "read"\n'),
+        ("out", "kafka_sink", "its+secret", f'[[connectors.feeds]]\ntable = "read"\ntopic = "{copies}"\n'),
+        ("wrong", "kafka", "another", f'[[connectors.routes]]\ntopics = ["{topic}"]\ndecoder = "json"\ntable = "no"\n'),
+    ]:
+        config += f"""
+[[connectors]]
+name = "{name}"
+kind = "{kind}"
+url = "kafka://{secure_kafka.secure}"
+ca_file = "{secure_kafka.folder}/tls/ca.pem"
+[connectors.options]
+"security.protocol" = "SASL_SSL"
+"sasl.mechanism" = "OAUTHBEARER"
+"sasl.oauthbearer.method" = "oidc"
+"sasl.oauthbearer.client.id" = "oribi"
+"sasl.oauthbearer.client.secret" = "{secret}"
+"sasl.oauthbearer.scope" = "stream read"
+"sasl.oauthbearer.token.endpoint.url" = "{provider.url}"
+{more}"""
+    node = make_oribi(config).start()
+    wait_for(lambda: node.count("read") == 30, f"rows, {status(node, 'in')}")
+    assert len(secure_kafka.read(copies, 30)) >= 30
+    asked = len(provider.given)
+    wait_for(lambda: len(provider.given) >= asked + 2, "new tokens before the old ones end")
+    found = wait_for(lambda: "401" in ((s := status(node, "wrong"))["last_error"] or "") and s, status(node, "wrong"))
+    assert provider.url in found["last_error"] and found["state"] != "running", found
+    told = requests.get(f"{node.url}/api/v1/connectors", timeout=10).text + node.log.read_text()
+    assert "its+secret" not in told and "another" not in told
 
 
 def test_a_paused_connector_leaves_the_group_and_comes_back(kafka, make_oribi):

@@ -29,6 +29,11 @@ pub(crate) trait Kind: Send + Sync {
 
     /// Its members that name files.
     fn files(&mut self) -> Vec<(String, FileMember<'_>)>;
+
+    /// Addresses of servers beside the broker that its options name, with the members that do.
+    fn urls(&self) -> Vec<(String, &str)> {
+        Vec::new()
+    }
 }
 
 /// What others have to know of a connector.

@@ -33,7 +33,8 @@ impl Serialize for Secret {
 
 /// Whether an option of this name holds a secret.
 fn is_secret(name: &str) -> bool {
-    ["password", "secret", "jaas", "token", "key.pem"].iter().any(|word| name.contains(word))
+    let words = ["password", "secret", "jaas", "token", "key.pem"];
+    !name.ends_with(".url") && words.iter().any(|word| name.contains(word))
 }
 
 /// Options as they are shown: secrets among them are not.

@@ -92,7 +92,7 @@ impl Progress {
     }
 
     /// Notes an error of librdkafka. That all brokers are down says little: its reason comes before
-    /// or behind it.
+    /// or behind it. An error that polling gives has come with its reason before.
     pub(crate) fn kafka_failed(&self, error: &KafkaError, reason: &str) {
         let text = match reason {
             "" => error.to_string(),
@@ -100,8 +100,13 @@ impl Progress {
         };
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.failed_somehow(&text),
+            Some(code) if reason.is_empty() && self.says(&code.to_string()) => {}
             _ => self.failed(&text),
         }
+    }
+
+    fn says(&self, words: &str) -> bool {
+        self.state.lock().1.as_ref().is_some_and(|(noted, _)| noted.contains(words))
     }
 
     /// Notes something that says little, unless something better was noted of late.

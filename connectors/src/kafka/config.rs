@@ -1,5 +1,6 @@
 //! librdkafka's configuration out of a connector's.
 
+use super::tokens;
 use crate::{Error, Result, connector::Common};
 use oribi_decode::mapping::TopicStyle;
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel, error::KafkaError};
@@ -81,8 +82,9 @@ pub(crate) fn producer(common: &Common, options: &Options) -> Result<ClientConfi
 /// # Errors
 /// [`Error::Config`] names the option and what was expected.
 pub(crate) fn options(given: &Options, key: &str) -> Result<ClientConfig> {
+    tokens::check(given, key)?;
     let mut config = ClientConfig::new();
-    for (name, value) in given {
+    for (name, value) in given.iter().filter(|(name, _)| !tokens::is_own(name)) {
         let wrong = |reason: String| Err(Error::config(format!("{key}.options.{name}"), reason));
         if let Some((_, reason)) = OWNED.iter().find(|(owned, _)| is_named(owned, name)) {
             return wrong(format!("it is not yours to set: {reason}"));

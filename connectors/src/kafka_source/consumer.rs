@@ -1,9 +1,10 @@
 //! The group consumer, whose events are kept for the reading thread to act upon.
 
-use crate::connector::Progress;
+use crate::{connector::Progress, kafka::tokens::TokenSource};
 use parking_lot::Mutex;
 use rdkafka::{
     ClientContext,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol},
     error::KafkaError,
@@ -36,13 +37,15 @@ pub(super) enum Rebalance {
 pub(super) struct Events {
     pub(super) rebalances: Mutex<VecDeque<Rebalance>>,
     progress: Arc<Progress>,
+    tokens: Option<TokenSource>,
     /// The reading thread acts no more, so that the group is answered at once.
     is_closing: AtomicBool,
 }
 
 impl Events {
-    pub(super) fn new(progress: Arc<Progress>) -> Events {
-        Events { rebalances: Mutex::default(), progress, is_closing: AtomicBool::new(false) }
+    pub(super) fn new(progress: Arc<Progress>, tokens: Option<TokenSource>) -> Events {
+        let is_closing = AtomicBool::new(false);
+        Events { rebalances: Mutex::default(), progress, tokens, is_closing }
     }
 
     /// Gives up all partitions; what the group asks from here on is answered at once, without which
@@ -57,12 +60,21 @@ impl Events {
 pub(super) type Consumer = BaseConsumer<Events>;
 
 impl ClientContext for Events {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "librdkafka");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.progress.kafka_failed(&error, reason);
+    }
+
+    fn generate_oauth_token(
+        &self,
+        _: Option<&str>,
+    ) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        TokenSource::answer(self.tokens.as_ref())
     }
 }
 

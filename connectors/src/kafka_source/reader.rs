@@ -13,7 +13,10 @@ use super::{
 use crate::{
     Error, Result,
     connector::{Common, PartitionLag, RunContext, State},
-    kafka::native::{self, Queue, Record},
+    kafka::{
+        native::{self, Queue, Record},
+        tokens::TokenSource,
+    },
     pump::CompiledRoutes,
 };
 use rdkafka::{
@@ -66,7 +69,8 @@ impl Reader {
         routes: CompiledRoutes,
         label: String,
     ) -> Result<Reader> {
-        let events = Events::new(context.progress.clone());
+        let tokens = TokenSource::of(&spec.options, "connector")?;
+        let events = Events::new(context.progress.clone(), tokens);
         let refused =
             |wrong: rdkafka::error::KafkaError| Error::config("options", wrong.to_string());
         let consumer: Consumer = config.create_with_context(events).map_err(refused)?;

@@ -7,7 +7,7 @@ use crate::{
         Common, FileMember, Kind, MESSAGE_BYTES_MAX, Outline, RunContext, check_message_bytes_max,
         check_routes, option_files, redacted, schema_files,
     },
-    kafka::config,
+    kafka::{config, tokens},
 };
 use futures::future::BoxFuture;
 use oribi_decode::{RouteSpec, mapping::TopicStyle};
@@ -68,5 +68,9 @@ impl Kind for KafkaSource {
         let mut files = schema_files(&mut self.routes);
         files.extend(option_files(&mut self.options));
         files
+    }
+
+    fn urls(&self) -> Vec<(String, &str)> {
+        tokens::urls(&self.options)
     }
 }

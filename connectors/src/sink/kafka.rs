@@ -4,11 +4,12 @@ use super::{Outlet, broken};
 use crate::{
     Error, Result,
     connector::{Common, Progress, RunContext},
-    kafka::config,
+    kafka::{config, tokens::TokenSource},
 };
 use parking_lot::{Condvar, Mutex};
 use rdkafka::{
     ClientContext,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
@@ -29,6 +30,7 @@ struct Confirmations {
     counts: Mutex<Counts>,
     changed: Condvar,
     progress: Arc<Progress>,
+    tokens: Option<TokenSource>,
 }
 
 #[derive(Default)]
@@ -38,12 +40,21 @@ struct Counts {
 }
 
 impl ClientContext for Confirmations {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "librdkafka");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.progress.kafka_failed(&error, reason);
+    }
+
+    fn generate_oauth_token(
+        &self,
+        _: Option<&str>,
+    ) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
+        TokenSource::answer(self.tokens.as_ref())
     }
 }
 
@@ -81,6 +92,7 @@ impl KafkaOutlet {
             counts: Mutex::default(),
             changed: Condvar::new(),
             progress: context.progress.clone(),
+            tokens: TokenSource::of(options, "connector")?,
         };
         let producer = config::producer(common, options)?.create_with_context(confirmations);
         let producer = producer.map_err(|wrong| Error::config("options", wrong.to_string()))?;

@@ -7,7 +7,7 @@ use crate::{
         Common, FeedSpec, FileMember, Kind, Outline, RunContext, check_feeds, option_files,
         redacted,
     },
-    kafka::config,
+    kafka::{config, tokens},
     mqtt::client_id,
 };
 use futures::future::BoxFuture;
@@ -58,6 +58,10 @@ impl Kind for KafkaSink {
 
     fn files(&mut self) -> Vec<(String, FileMember<'_>)> {
         option_files(&mut self.options)
+    }
+
+    fn urls(&self) -> Vec<(String, &str)> {
+        tokens::urls(&self.options)
     }
 }
 

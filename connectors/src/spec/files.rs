@@ -90,18 +90,19 @@ fn barred(key: &str, member: &str) -> Error {
 }
 
 fn check_addresses(spec: &ConnectorSpec, key: &str) -> Result<()> {
-    let mut hosts: Vec<(&str, String)> = Vec::new();
+    let mut hosts: Vec<(String, String)> = Vec::new();
     let addresses = spec.common.addresses(spec.describe().style, key)?.hosts;
-    hosts.extend(addresses.into_iter().map(|(host, _)| ("url", host)));
-    if let Some(registry) = &spec.common.registry {
-        let rest = registry.url.split_once("://").map_or(&*registry.url, |(_, rest)| rest);
+    hosts.extend(addresses.into_iter().map(|(host, _)| ("url".to_owned(), host)));
+    let registry = spec.common.registry.iter().map(|one| ("registry.url".to_owned(), &*one.url));
+    for (member, url) in registry.chain(spec.kind.of().urls()) {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let host = host.rsplit('@').next().unwrap_or_default();
         let end = match host.find(']') {
             Some(end) => end + 1,
             None => host.rfind(':').unwrap_or(host.len()),
         };
-        hosts.push(("registry.url", host[..end].to_owned()));
+        hosts.push((member, host[..end].to_owned()));
     }
     for (member, host) in hosts {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -184,6 +185,9 @@ mod tests {
             "http://[::ffff:169.254.1.1]",
         ] {
             assert!(!judge("kafka://h", url), "{url}");
+            let provider = "sasl.oauthbearer.token.endpoint.url";
+            let provider = format!("options = {{ \"{provider}\" = \"{url}\" }}");
+            assert!(placed(spec(&provider), Path::new("/none"), "connector").is_err(), "{url}");
         }
     }
 }
