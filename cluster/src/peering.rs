@@ -153,5 +153,5 @@ async fn elect(state: Arc<State>) {
         false => state.node.awake(),
     };
     let supervisor = state.supervisor.clone();
-    supervisor.run(replicas, |look| state.watch.view(|view| look(view))).await;
+    supervisor.run(replicas, |look| look(&state.watch.seen())).await;
 }

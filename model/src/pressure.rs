@@ -49,10 +49,14 @@ impl Pressure {
         self.0.is_full.load(Ordering::Relaxed)
     }
 
+    /// Whether writes have waited for room for longer than a moment.
+    pub fn is_behind(&self) -> bool {
+        self.0.behind.load(Ordering::Relaxed) >= LOOKS_BEHIND
+    }
+
     /// Whether questions are to give way.
     pub fn is_high(&self) -> bool {
-        let State { behind, is_tight, .. } = &*self.0;
-        behind.load(Ordering::Relaxed) >= LOOKS_BEHIND || is_tight.load(Ordering::Relaxed)
+        self.is_behind() || self.0.is_tight.load(Ordering::Relaxed)
     }
 
     /// Writes that wait for room.
@@ -85,6 +89,7 @@ mod tests {
             (pressure.is_high(), pressure.is_full())
         };
         assert_eq!([of(699), of(700), of(799)], [(false, false), (true, false), (true, false)]);
+        assert!(!pressure.is_behind());
         assert_eq!([of(800), of(0)], [(true, true), (false, false)]);
     }
 
@@ -94,7 +99,7 @@ mod tests {
         let waiting = pressure.wait_for_room();
         let looks = [0; LOOKS_BEHIND].map(|_| {
             pressure.look(0, 800);
-            pressure.is_high()
+            pressure.is_high() && pressure.is_behind()
         });
         assert_eq!((looks, pressure.waiting_writes()), ([false, true], 1));
         drop(waiting);

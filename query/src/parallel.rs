@@ -51,7 +51,7 @@ pub(crate) fn fold<S: Send>(
         loop {
             let Some((number, mut part)) = queue.lock().pop_front() else { return Ok(None) };
             while let Some(block) = part.next() {
-                watch.check()?;
+                watch.check_between()?;
                 let block = block?;
                 rows += block.rows();
                 if take(state, number, block)?.is_break() {

@@ -171,7 +171,7 @@ impl LastRows {
     fn read(&mut self, tablets: Vec<TabletScan>, watch: &Watch) -> Result<()> {
         self.tablets += tablets.len() as u64;
         for block in tablets.into_iter().flat_map(|tablet| tablet.parts).flatten() {
-            watch.check()?;
+            watch.check_between()?;
             let block = block?;
             for (series, rows) in block.runs().filter(|(_, rows)| !rows.is_empty()) {
                 let whole = block.columns.iter().all(|column| !column.is_null(rows.end - 1));
@@ -291,7 +291,7 @@ fn live_groups(
     let spec = spec(plan, plan.range, RowsWanted::Last, watch);
     let tablets = read.scan(plan.table.id, &spec, 1)?;
     for block in tablets.into_iter().flat_map(|tablet| tablet.parts).flatten() {
-        watch.check()?;
+        watch.check_between()?;
         let block = block?;
         for (series, rows) in block.runs().filter(|(_, rows)| !rows.is_empty()) {
             let has_value = inputs.iter().any(|input| match *input {

@@ -1,10 +1,16 @@
 //! Which questions go on while questions give way to writes.
 
 use oribi_model::Pressure;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 /// Of the questions that run otherwise, one of so many goes on.
 const SHARE: usize = 8;
+/// What a question leaves to writes after each block while they wait; most blocks take a small part
+/// of it.
+const REST: Duration = Duration::from_millis(20);
 
 /// Turns of which few are given while pressure is high.
 #[derive(Debug)]
@@ -33,6 +39,13 @@ impl Turns {
     pub(crate) fn take(&self) -> bool {
         let more = |taken: usize| (taken < self.most).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// Leaves the cores to writes for a moment where these wait. Blocks.
+    pub(crate) fn rest(&self) {
+        if self.pressure.is_behind() {
+            std::thread::sleep(REST);
+        }
     }
 
     pub(crate) fn give_back(&self) {

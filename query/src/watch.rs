@@ -154,6 +154,17 @@ impl Watch {
         self.give_way()
     }
 
+    /// As [`Watch::check`], of a thread that has done a block and goes on to the next: while writes wait
+    /// for room, it blocks for a moment.
+    ///
+    /// # Errors
+    /// As [`Watch::check`].
+    pub(crate) fn check_between(&self) -> Result<()> {
+        self.check()?;
+        self.turns.rest();
+        Ok(())
+    }
+
     /// Ends the query where questions are to give way and others go on.
     fn give_way(&self) -> Result<()> {
         if !self.turns.are_needed() || self.has_turn.swap(true, Ordering::Relaxed) {

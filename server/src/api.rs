@@ -83,7 +83,7 @@ pub(crate) fn router(parts: Parts) -> Router {
     let mode = keyring.mode();
     let audit = admin.audit.clone();
     let gate = Arc::new(Gate::new(keyring, metrics_door));
-    let bodies = Bodies::new(options.inflight_bytes_max, options.wait_max());
+    let bodies = Bodies::new(&options, admin.memory.pressure.clone());
     let writes = write_router(ingest, arrival, options.write_options())
         .layer(from_fn_with_state(bodies, bodies::bound));
     let asked = admin_router(admin)

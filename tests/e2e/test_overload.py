@@ -149,6 +149,15 @@ def test_writes_that_cannot_wait_are_refused_and_none_is_lost(make_oribi):
     assert node.count("crowd") == crowd.acked
 
 
+def test_writes_wait_before_their_bodies_are_read(make_oribi):
+    node = make_oribi("[http]\nbody_bytes_max = 1048576\ninflight_bytes_max = 1048576\nwait_ms_max = 1\n").start()
+    with Crowd(node) as crowd:
+        wait_for(lambda: metric(node, "oribi_waiting_writes") > 0, "a write to be counted among those that wait", 120)
+        wait_for(lambda: crowd.refused > 0 and crowd.acked > 0, "writes to be acked, and some to be refused", 120)
+    assert not crowd.wrong, crowd.wrong[:3]
+    assert node.count("crowd") == crowd.acked
+
+
 def test_devices_are_slowed_and_none_of_their_messages_is_lost(crowded):
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=uuid.uuid4().hex)
     client.max_inflight_messages_set(200)

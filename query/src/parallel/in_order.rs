@@ -65,7 +65,7 @@ pub(crate) fn in_order<T: Send>(
             parts.pop_front();
             continue;
         };
-        watch.check()?;
+        watch.check_between()?;
         let block = block?;
         rows += block.rows();
         if take(make(block)?.0)?.is_break() {
@@ -114,7 +114,7 @@ impl<'a, T> Reader<'a, T> {
     fn help(&self, make: &impl Fn(Block) -> Result<(T, usize)>) {
         while let Some((number, blocks)) = self.claim_next() {
             for block in blocks {
-                let made = self.watch.check().and_then(|()| make(block?));
+                let made = self.watch.check_between().and_then(|()| make(block?));
                 match made.map(|made| self.put(number, made)) {
                     Ok(ControlFlow::Continue(())) => {}
                     Ok(ControlFlow::Break(())) => return,
@@ -184,7 +184,7 @@ impl<'a, T> Reader<'a, T> {
             self.changed.notify_all();
             if let Some(blocks) = unread {
                 for block in blocks {
-                    self.watch.check()?;
+                    self.watch.check_between()?;
                     if take(make(block?)?.0)?.is_break() {
                         return Ok(());
                     }

@@ -173,7 +173,7 @@ impl Reading {
         }
         let (mut batches, mut rows) = (Vec::new(), 0);
         while self.left > 0 && rows < ROWS_AT_ONCE {
-            self.watch.check()?;
+            self.watch.check_between()?;
             let Some(block) = self.blocks.as_mut().and_then(Iterator::next) else { break };
             let batch = self.relation.batch(&block?, &self.columns);
             let batch = batch.map_err(|error| Error::Internal { detail: error.to_string() })?;

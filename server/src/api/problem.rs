@@ -11,7 +11,7 @@ use axum::{
 use oribi_access::{Denied, Needs};
 use oribi_cluster::WriteOutcome;
 use oribi_query::http::Problem;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A refused request.
@@ -128,10 +128,21 @@ pub(super) fn refuse(uri: &Uri, status: StatusCode, code: &str, detail: String) 
     if !is_influx(uri.path()) {
         return ApiError::new(status, code, detail).into_response();
     }
+    influx(status, code, detail, [("data", json!([]))])
+}
+
+/// An error that InfluxDB's clients read, with further members.
+fn influx<const N: usize>(
+    status: StatusCode,
+    code: &str,
+    detail: String,
+    more: [(&str, Value); N],
+) -> Response {
     let code = code.replace('-', " ");
     static ERRORS: AtomicU64 = AtomicU64::new(1);
     let id = format!("ORIBI-R{}", ERRORS.fetch_add(1, Ordering::Relaxed));
-    let body = json!({"code": code, "message": detail, "error": detail, "errorId": id, "data": []});
+    let mut body = json!({"code": code, "message": detail, "error": detail, "errorId": id});
+    more.into_iter().for_each(|(name, value)| body[name] = value);
     let mut answer = (status, Json(body)).into_response();
     let headers = answer.headers_mut();
     if let Ok(detail) = HeaderValue::from_str(&detail) {
@@ -141,6 +152,18 @@ pub(super) fn refuse(uri: &Uri, status: StatusCode, code: &str, detail: String) 
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     answer
+}
+
+/// A write of which nothing was taken, in the shape that the path's clients read.
+pub(super) fn not_stored(uri: &Uri, detail: String) -> Response {
+    let (status, code) = (StatusCode::SERVICE_UNAVAILABLE, "unavailable");
+    if is_influx(uri.path()) {
+        let more = [("data", json!([])), ("outcome", json!("not_stored"))];
+        return influx(status, code, detail, more);
+    }
+    let mut error = ApiError::new(status, code, detail);
+    error.0.outcome = Some("not_stored".to_owned());
+    error.into_response()
 }
 
 /// Somebody who is not let in.

@@ -159,21 +159,6 @@ async fn a_node_that_starts_answers_and_asks_to_come_again() {
 }
 
 #[tokio::test]
-async fn bodies_beyond_the_bound_are_refused_but_one_alone_never() {
-    let bodies = Bodies::new(10, Duration::from_millis(1));
-    let routes = Router::new()
-        .route("/write", post(async |body: axum::body::Bytes| body.len().to_string()))
-        .layer(from_fn_with_state(bodies.clone(), bodies::bound));
-    let alone = ask(&routes, Method::POST, "/write", &"x".repeat(100)).await;
-    assert_eq!(alone.status, StatusCode::OK);
-    let held = bodies.hold(10);
-    let beside = ask(&routes, Method::POST, "/write", "xx").await;
-    assert_eq!(beside.status, StatusCode::SERVICE_UNAVAILABLE);
-    drop(held);
-    assert_eq!(ask(&routes, Method::POST, "/write", "xx").await.status, StatusCode::OK);
-}
-
-#[tokio::test]
 async fn a_defect_is_a_problem_of_one_request() {
     let routes = Router::new().route("/defect", get(async || -> &'static str { panic!("defect") }));
     let routes =

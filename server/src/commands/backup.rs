@@ -3,6 +3,7 @@
 mod bucket;
 mod folder;
 pub(super) mod record;
+mod renewal;
 mod source;
 pub(super) mod vault;
 
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &BackupArgs) -> Result<ExitCode> {
     let source = Source::new(Client::new(&args.node)?)?;
     let before = newest_nodes(&*vault)?;
     let mut copying = Copying { vault: &*vault, source: &source, brought_bytes: 0 };
-    let outcome = copying.all(&before);
+    let outcome = renewal::renewed(&source, || copying.all(&before));
     source.end();
     let record = outcome?;
     let name = record.put(&*vault)?;

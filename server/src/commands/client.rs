@@ -71,6 +71,18 @@ impl Client {
         self.showing(request).call().with_context(|| self.unreachable())
     }
 
+    /// GET of what comes soon, or is not waited for.
+    ///
+    /// # Errors
+    /// Names the node where nothing answers in time, or what it refuses.
+    pub(super) fn ask(&self, path: &str) -> Result<()> {
+        const WAIT_MAX: Duration = Duration::from_secs(10);
+        let request = self.agent.get(self.address(path, &[]));
+        let request = request.config().timeout_global(Some(WAIT_MAX)).build();
+        let answer = self.showing(request).call().with_context(|| self.unreachable())?;
+        bytes(accepted(answer)?).map(drop)
+    }
+
     /// POST with parameters in the URL.
     ///
     /// # Errors

@@ -232,6 +232,7 @@ fn a_crash_at_any_operation_loses_nothing_that_was_flushed() {
     log.iter().for_each(|entry| apply_model(&mut model, entry));
     let calm = SimDisk::new();
     run(&calm, &log).unwrap();
+    assert!(calm.operations() > 100, "{}", calm.operations());
     for at in 1..=calm.operations() {
         let disk = SimDisk::new();
         disk.crash_at(at);
@@ -249,24 +250,38 @@ fn a_crash_at_any_operation_loses_nothing_that_was_flushed() {
 }
 
 #[test]
-fn any_flipped_byte_is_noticed() {
+fn any_flipped_byte_any_cut_and_any_two_places_swapped_are_noticed() {
+    const BLOCK: usize = 32;
+
     let disk = SimDisk::new();
     let tablet = open(&disk).unwrap();
     tablet.apply(LogIndex(1), Arc::new(random_batch(&mut Random(5), 60)));
     tablet.seal(LogIndex(1), Vec::new());
     tablet.flush().unwrap();
+    let mut damaged = 0;
     for name in ["MANIFEST", "00000001.seg"] {
         let path = Path::new("/data/5").join(name);
         let good = disk.bytes(&path).unwrap();
+        let is_noticed = |bad: Vec<u8>| {
+            disk.put(&path, bad);
+            open(&disk).and_then(|tablet| tablet.verify()).is_err()
+        };
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);
-            disk.put(&path, bad);
-            let outcome = open(&disk).and_then(|tablet| tablet.verify());
-            assert!(outcome.is_err(), "byte {at} of {name} is not covered");
+            assert!(is_noticed(bad), "byte {at} of {name} is not covered");
+            assert!(is_noticed(good[..at].to_vec()), "{name} may be cut to {at} bytes");
         }
+        for at in 0..good.len().saturating_sub(2 * BLOCK) {
+            let mut bad = good.clone();
+            let (one, other) = bad[at..at + 2 * BLOCK].split_at_mut(BLOCK);
+            one.swap_with_slice(other);
+            assert!(bad == good || is_noticed(bad), "what is at {at} of {name} may be swapped");
+        }
+        damaged += 2 * good.len();
         disk.put(&path, good);
     }
+    assert!(damaged > 1_000, "{damaged}");
     let mut other = spec();
     other.id = TabletId(6);
     let path = Path::new("/data/5/00000001.seg");

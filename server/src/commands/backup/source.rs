@@ -5,6 +5,7 @@ use super::{
     record::Sum,
 };
 use anyhow::{Context, Result, anyhow, bail};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use std::{
@@ -18,6 +19,8 @@ use ureq::http::StatusCode;
 /// How often a tablet is asked for that no node can hold now, and the pause before each.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
+/// The first of the files of a tablet, and the smallest.
+const MANIFEST: usize = 0;
 
 /// A cluster.
 pub(super) struct Source {
@@ -26,6 +29,8 @@ pub(super) struct Source {
     cluster: String,
     asked: u32,
     nodes: BTreeMap<u32, Client>,
+    /// Of each node that holds files, a tablet of which it does.
+    holding: Mutex<BTreeMap<u32, u64>>,
 }
 
 /// A tablet as the cluster lists it.
@@ -79,7 +84,7 @@ impl Source {
         nodes.insert(asked, client);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("{}-{}", now.as_micros(), process::id());
-        Ok(Source { name, cluster, asked, nodes })
+        Ok(Source { name, cluster, asked, nodes, holding: Mutex::default() })
     }
 
     pub(super) fn cluster(&self) -> &str {
@@ -120,8 +125,10 @@ impl Source {
                 };
                 match answer {
                     Ok(held) => {
-                        return read(held)
-                            .map(|held| Some(held).filter(|held| !held.files.is_empty()));
+                        let held = Some(read(held)?).filter(|held| !held.files.is_empty());
+                        let holds = held.as_ref().map(|held| (held.node, tablet.id));
+                        self.holding.lock().extend(holds);
+                        return Ok(held);
                     }
                     Err(error) => wrong = error,
                 }
@@ -132,9 +139,22 @@ impl Source {
 
     /// Reads a file that a node holds.
     pub(super) fn file(&self, node: u32, tablet: u64, file: usize) -> Result<Box<dyn Read>> {
-        let path = format!("/api/v1/backups/{}/tablets/{tablet}/files/{file}", self.name);
+        let path = self.path_of(tablet, file);
         let answer = client::accepted(self.client(node)?.get(&path, &[])?)?;
         Ok(Box::new(answer.into_body().into_reader()))
+    }
+
+    /// Asks each node that holds files for the smallest, so that it goes on to hold them.
+    pub(super) fn renew(&self) {
+        let holding = self.holding.lock().clone();
+        for (node, tablet) in holding {
+            // What a node has let go of all the same is missed when it is to be brought.
+            let _ = self.client(node).and_then(|node| node.ask(&self.path_of(tablet, MANIFEST)));
+        }
+    }
+
+    fn path_of(&self, tablet: u64, file: usize) -> String {
+        format!("/api/v1/backups/{}/tablets/{tablet}/files/{file}", self.name)
     }
 
     /// The catalog with every change that was acked before.

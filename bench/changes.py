@@ -1,0 +1,193 @@
+"""Parts of bench/cluster in which nodes come, go and lose their disks under load."""
+
+import http.client
+import random
+import statistics
+import string
+import threading
+import time
+
+TABLES = 8
+
+
+class Steady:
+    """Clients that write a row each, one after the other, to whichever node; a row that is not taken is sent once more, to another."""
+
+    def __init__(self, nodes, clients=4):
+        self.nodes, self.over, self.lock = list(nodes), threading.Event(), threading.Lock()
+        # When each row was begun and acknowledged, s; and those that were not after one more try.
+        self.acks, self.failed = [[] for _ in range(clients)], []
+        self.threads = [threading.Thread(target=self.run, args=[number]) for number in range(clients)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def run(self, number):
+        doors, turn = {}, number
+        while not self.over.is_set():
+            turn += 1
+            row = f"steady{turn % TABLES},c=c{number} v={turn}i {1_700_000_000_000 + turn}"
+            began, said = time.perf_counter(), []
+            for attempt in range(2):
+                said.append(self.send(doors, self.nodes[(turn + attempt) % len(self.nodes)], row))
+                if said[-1] == 204:
+                    break
+            if said[-1] == 204:
+                self.acks[number].append((began, time.perf_counter()))
+            else:
+                with self.lock:
+                    self.failed.append((began, said))
+            time.sleep(0.002)
+
+    def send(self, doors, node, row):
+        connection = doors.pop(node.http_port, None) or http.client.HTTPConnection("127.0.0.1", node.http_port, timeout=30)
+        try:
+            connection.request("POST", "/write?precision=ms", row)
+            answer = connection.getresponse()
+            said = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            return repr(error)
+        doors[node.http_port] = connection
+        return answer.status if answer.status == 204 else f"{answer.status} {said[:120]}"
+
+    def pause_s(self, since=0.0, until=float("inf")):
+        """The longest time in which one client had nothing acknowledged."""
+        def longest(acks):
+            times = [acked for began, acked in acks if since <= acked and began <= until]
+            return max((later - earlier for earlier, later in zip(times, times[1:])), default=0)
+
+        return max(longest(acks) for acks in self.acks)
+
+    def p99_ms(self, since, until):
+        took = sorted(acked - began for acks in self.acks for began, acked in acks if since <= began and acked <= until)
+        return took[int(len(took) * 0.99)] * 1000 if took else float("nan")
+
+
+def tables_of(cluster):
+    for table in range(TABLES):
+        for node in cluster.nodes:
+            node.write(f"steady{table},c=first v=0i 1")
+    cluster.together()
+
+
+def rolling(cluster, say):
+    """Stops and starts one node after the other."""
+    tables_of(cluster)
+    with Steady(cluster.nodes) as steady:
+        time.sleep(2)
+        for node in cluster.nodes:
+            began = time.perf_counter()
+            assert node.stop() == 0
+            node.start()
+            cluster.together()
+            say(f"  stopped and started within {time.perf_counter() - began:.1f} s, longest pause so far {steady.pause_s():.2f} s")
+    say(f"rolling restart of three nodes: {sum(map(len, steady.acks)):,} rows acknowledged, {len(steady.failed)} failed after one retry (goal 0), "
+        f"longest pause {steady.pause_s():.2f} s (goal <= 0.3)")
+    for _, said in steady.failed[:3]:
+        say(f"  failed: {said}")
+
+
+def incompressible(mib, node):
+    """Writes about so many MiB that do not get smaller, a row of 1 KB each."""
+    letters, rows = string.ascii_letters + string.digits + "-_", 2_000
+    for turn in range(mib * 1024 * 4 // (3 * rows)):
+        texts = ("".join(random.choices(letters, k=1024)) for _ in range(rows))
+        body = "\n".join(f'bulk,h=h{at % 10} t="{text}" {1_700_000_000_000 + turn * rows + at}' for at, text in enumerate(texts))
+        while (answer := node.write(body, precision="ms")).status_code == 503:
+            time.sleep(0.1)
+        assert answer.status_code == 204, answer.text
+
+
+def folder_mib(node):
+    files = (path for path in (node.data_dir / "tablets").rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files) / (1 << 20)
+
+
+def replacement(cluster, mib, add, say):
+    """A node dies for good, and a new one takes its place."""
+    tables_of(cluster)
+    incompressible(mib, cluster.nodes[0])
+    cluster.together()
+    dead, others = cluster.nodes[2], cluster.nodes[:2]
+    with Steady(others) as steady:
+        calm = time.perf_counter()
+        time.sleep(5)
+        killed = time.perf_counter()
+        dead.kill()
+        spare = add()
+        first, done = None, None
+        deadline = killed + 600
+        while done is None and time.perf_counter() < deadline:
+            held = folder_mib(spare)
+            first = first or (time.perf_counter() if held > 1 else None)
+            tablets = others[0].cluster()["tablets"]
+            if first and tablets["healthy"] == tablets["total"] and held >= 0.95 * folder_mib(others[0]):
+                done = time.perf_counter()
+            time.sleep(0.1)
+    assert done, f"not replaced: {others[0].cluster()}"
+    held = folder_mib(spare)
+    before, meanwhile = steady.p99_ms(calm, killed), steady.p99_ms(first, done)
+    say(f"replacement of a node with {held:,.0f} MiB: {done - first:.1f} s of copying, {held / (done - first):.0f} MiB/s (goal >= 60; "
+        f"storage.copy_bytes_per_s_max is 64 MiB/s), all well {done - killed:.1f} s after the kill")
+    say(f"ack p99 meanwhile / before: {meanwhile:.1f} / {before:.1f} ms = {meanwhile / before:.2f} (goal <= 1.5); "
+        f"{len(steady.failed)} failed after one retry, longest pause {steady.pause_s():.2f} s")
+
+
+def full_disks(cluster, say):
+    """The disk of one node runs full, then those of all, each an ext4 file system of its own."""
+    tables_of(cluster)
+    with Steady(cluster.nodes) as steady:
+        time.sleep(2)
+        began = time.perf_counter()
+        cluster.nodes[0].disk.fill()
+        time.sleep(5)
+        one_s, one_failed = steady.pause_s(began), len(steady.failed)
+        cluster.nodes[0].disk.free()
+        cluster.together()
+        time.sleep(2)
+        for node in cluster.nodes:
+            node.disk.fill()
+        time.sleep(3)
+        freed = time.perf_counter()
+        for node in cluster.nodes:
+            node.disk.free()
+        while not all(any(began > freed for began, _ in list(acks)) for acks in steady.acks):
+            time.sleep(0.02)
+        resumed = [min(acked for began, acked in list(acks) if began > freed) - freed for acks in steady.acks]
+    say(f"disk of one of three full: longest pause {one_s:.2f} s (goal <= 1), {one_failed} failed after one retry")
+    say(f"disks of all full: each client has a row acknowledged {max(resumed):.2f} s after they are freed (goal <= 5, without a restart)")
+
+
+def dormant(cluster, count, figures, say):
+    """Replicas of so many tablets that nobody asks anything."""
+    node, a_time = cluster.nodes[0], 1_500_000_000
+    began = time.perf_counter()
+    # A day of a table is a tablet of its own.
+    for first in range(0, count, 100):
+        rows = "\n".join(f"old,h=a v=1i {a_time + day * 86_400}" for day in range(first, min(first + 100, count)))
+        while (answer := node.write(rows, precision="s")).status_code == 503:
+            time.sleep(0.2)
+        assert answer.status_code == 204, answer.text
+    say(f"  made within {time.perf_counter() - began:.0f} s")
+    asleep = [0]
+    while time.perf_counter() - began < 1800:
+        asleep = [figures.sleeping(node) for node in cluster.nodes]
+        if min(asleep) >= count:
+            break
+        time.sleep(2)
+    time.sleep(5)
+    cpu_s, since = [figures.cpu_s(node) for node in cluster.nodes], time.perf_counter()
+    time.sleep(20)
+    passed = time.perf_counter() - since
+    cores = [(figures.cpu_s(node) - before) / passed for node, before in zip(cluster.nodes, cpu_s)]
+    held = [figures.rss_mib(node) for node in cluster.nodes]
+    say(f"{count:,} replicas a node, {min(asleep):,} asleep: {max(held):.0f} MiB a node (goal <= 256), {max(cores):.3f} cores a node (goal <= 0.01), "
+        f"median {statistics.median(held):.0f} MiB")
