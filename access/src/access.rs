@@ -1,6 +1,6 @@
 //! Who asks, once that is known, and who is not let in.
 
-use crate::{BadSecret, Digest, May, Presented, Token, TopicRules};
+use crate::{BadSecret, Digest, May, Presented, ShownCertificate, Token, TopicRules};
 use std::{
     fmt,
     future::Future,
@@ -28,6 +28,8 @@ pub struct Passport {
     pub token: Arc<Token>,
     /// By which secret; `None`: by none.
     pub shown: Option<Digest>,
+    /// The certificate that its client showed as well, or instead.
+    pub certificate: Option<ShownCertificate>,
     /// What is counted of the token.
     pub usage: Arc<Usage>,
 }
@@ -189,18 +191,37 @@ impl Access {
         self.is_unlimited().then_some(()).ok_or_else(|| Needs::plain("all"))
     }
 
+    /// Whether an MQTT client may come in with the certificate that it shows, or with none.
+    pub fn allows_certificate(&self) -> bool {
+        let Access::Of(passport) = self else { return true };
+        match &passport.certificate {
+            Some(shown) => shown.is_of_token,
+            None => passport.token.rights.certificate.is_none(),
+        }
+    }
+
+    /// Who it is in patterns of an MQTT client: where a certificate stands for the token, its identity.
+    pub fn user(&self) -> Option<&str> {
+        let Access::Of(passport) = self else { return None };
+        let shown = passport.certificate.as_ref();
+        let shown = shown.filter(|_| passport.token.rights.certificate.is_some());
+        Some(shown.map_or(&passport.token.name, |shown| &shown.certificate.identity))
+    }
+
     /// The topics that a client of this id may publish to; `None` where it may not have this id.
     pub fn topics(&self, client_id: &str) -> Option<TopicRules> {
-        let Some(token) = self.token() else { return Some(TopicRules::open()) };
+        let (Some(token), Some(user)) = (self.token(), self.user()) else {
+            return Some(TopicRules::open());
+        };
         let rights = &token.rights;
         let fits = |pattern: &crate::Glob| {
-            let pattern = crate::Glob::new(&pattern.as_str().replace("%u", &token.name));
+            let pattern = pattern.with("%u", user);
             pattern.is_ok_and(|pattern| pattern.fits(client_id))
         };
         if !rights.clients.is_empty() && !rights.clients.iter().any(fits) {
             return None;
         }
-        TopicRules::new(&rights.topics, &token.name, client_id)
+        TopicRules::new(&rights.topics, user, client_id)
     }
 }
 

@@ -1,10 +1,12 @@
 //! What requests show, in every form that clients have.
 
+use crate::Certificate;
 use base64::{
     Engine,
     alphabet::{STANDARD, URL_SAFE},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use std::sync::Arc;
 
 /// Something that a client showed, or nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +15,10 @@ pub enum Presented<'a> {
     Nothing,
     /// This, where a secret belongs.
     Secret(&'a [u8]),
+    /// A certificate.
+    Certificate(&'a Arc<Certificate>),
+    /// A certificate, and this where a secret belongs.
+    Both(&'a Arc<Certificate>, &'a [u8]),
 }
 
 /// A secret out of a request.

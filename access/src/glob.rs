@@ -26,6 +26,20 @@ impl Glob {
         Ok(Glob(text.to_owned()))
     }
 
+    /// The pattern in which `from` is replaced by a text that stands for itself.
+    ///
+    /// # Errors
+    /// It would be too long.
+    pub(crate) fn with(&self, from: &str, text: &str) -> Result<Glob, String> {
+        let plain = text.replace('\\', "\\\\").replace('*', "\\*");
+        Glob::new(&self.0.replace(from, &plain))
+    }
+
+    /// The one text that fits; `None` where more do.
+    pub fn only(&self) -> Option<&str> {
+        (!self.0.contains(['*', '\\'])).then_some(&self.0)
+    }
+
     /// The pattern as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -3,6 +3,7 @@
 //! Pure but for random bytes: no files, sockets, tasks or clock.
 
 mod access;
+mod certificate;
 mod credentials;
 mod glob;
 mod reading;
@@ -14,6 +15,7 @@ mod topics;
 pub use access::{
     Access, Deed, Denied, Doorkeeper, LastDenied, Needs, OpenDoor, Passport, Usage, admit,
 };
+pub use certificate::{Certificate, ShownCertificate};
 pub use credentials::{BadCredentials, Given, Presented, from_header, from_parameter};
 pub use glob::Glob;
 pub use reading::reading;

@@ -63,6 +63,9 @@ pub struct Rights {
     pub topics: Vec<String>,
     /// Patterns of client ids; empty: all.
     pub clients: Vec<Glob>,
+    /// Pattern of the identities in certificates for which the token stands, of MQTT clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Glob>,
 }
 
 impl Rights {

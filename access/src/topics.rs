@@ -38,14 +38,15 @@ impl TopicRules {
         TopicRules { filters: None }
     }
 
-    /// Filters in which `%u` is the token's name and `%c` the client's id. `None`: the id would be
-    /// a wildcard, or more than one level.
-    pub fn new(filters: &[String], token: &str, client_id: &str) -> Option<TopicRules> {
+    /// Filters in which `%u` is the token's name, or the identity of a certificate, and `%c` the
+    /// client's id. `None`: one of them would be a wildcard, or more than one level.
+    pub fn new(filters: &[String], user: &str, client_id: &str) -> Option<TopicRules> {
         if filters.is_empty() {
             return Some(TopicRules::open());
         }
-        let names_client = filters.iter().any(|filter| filter.contains("%c"));
-        if names_client && (client_id.is_empty() || client_id.contains(['+', '#', '/'])) {
+        let is_level = |name: &str| !name.is_empty() && !name.contains(['+', '#', '/']);
+        let named = |name: &str| filters.iter().any(|filter| filter.contains(name));
+        if (named("%c") && !is_level(client_id)) || (named("%u") && !is_level(user)) {
             return None;
         }
         // One pass, so that a client's id cannot bring a name of its own in.
@@ -55,7 +56,7 @@ impl TopicRules {
             while let Some(at) = rest.find('%') {
                 out.push_str(&rest[..at]);
                 let (name, taken) = match rest.as_bytes().get(at + 1) {
-                    Some(b'u') => (token, 2),
+                    Some(b'u') => (user, 2),
                     Some(b'c') => (client_id, 2),
                     _ => ("%", 1),
                 };
@@ -127,6 +128,10 @@ mod tests {
         assert_eq!(allow(&["s/%c"], "dev7", "c1", "s/c1"), Some(true));
         for client in ["#", "+", "a/b", ""] {
             assert_eq!(allow(&["s/%c"], "dev7", client, "s/x"), None);
+        }
+        for user in ["#", "+", "spiffe://plant/dev7", ""] {
+            assert_eq!(allow(&["s/%u"], user, "c1", "s/x"), None);
+            assert_eq!(allow(&["s/x"], user, "c1", "s/x"), Some(true));
         }
         // An id that looks like a name of the token is not one.
         assert_eq!(allow(&["s/%c"], "dev7", "%u", "s/dev7"), Some(false));

@@ -20,6 +20,7 @@ pub use restored::RestoredConnectors;
 pub use seats::ConnectorSeat;
 pub use tokens::{TOKENS_AT_ONCE_MAX, TOKENS_MAX};
 
+use crate::ClusterKeyId;
 use moving::Moving;
 use nodes::{Loads, Placement};
 use oribi_model::{ColumnId, Name, NodeId, Table, TableId, TabletId, TabletSpec, TimeRange};
@@ -73,6 +74,9 @@ pub struct Catalog {
     /// Absent where there never was one.
     #[serde(default, skip_serializing_if = "Tokens::is_empty")]
     tokens: Tokens,
+    /// The key that secrets of connectors are sealed with; absent where there never was any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cluster_key: Option<ClusterKeyId>,
     #[serde(skip)]
     index: Index,
 }
@@ -154,6 +158,11 @@ impl Catalog {
     /// How far a connector has got with each of its sources: the first place that was not done.
     pub fn cursors(&self, connector: &str) -> Option<&Cursors> {
         self.cursors.get(connector)
+    }
+
+    /// The key that secrets of connectors are sealed with; `None` until the first of them.
+    pub fn cluster_key(&self) -> Option<ClusterKeyId> {
+        self.cluster_key
     }
 
     /// The greatest tablet id ever given.

@@ -1,5 +1,6 @@
 //! Who a node is: which cluster it belongs to, which of its nodes it is, and how often it started.
 
+use crate::hex;
 use oribi_model::NodeId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
@@ -52,6 +53,11 @@ random_id!(
     JoinNonce,
     "a wish to join"
 );
+random_id!(
+    /// Which key a cluster keeps secrets under; follows from the key. Written as 32 hexadecimal digits.
+    ClusterKeyId,
+    "a cluster key"
+);
 
 /// The key by which a node is known to the others: SHA-256 of its public key as certificates hold it.
 /// Written as 64 hexadecimal digits.
@@ -60,7 +66,7 @@ pub struct KeyPin(pub [u8; 32]);
 
 impl fmt::Display for KeyPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(&self.0))
     }
 }
 
@@ -74,13 +80,7 @@ impl FromStr for KeyPin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<KeyPin, String> {
-        let digits = text.as_bytes().as_chunks::<2>();
-        let byte = |pair: &[u8; 2]| {
-            let pair = str::from_utf8(pair).ok().filter(|_| pair.iter().all(u8::is_ascii_hexdigit));
-            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())
-        };
-        let bytes: Option<Vec<u8>> = digits.0.iter().map(byte).collect();
-        let pin = bytes.filter(|_| digits.1.is_empty()).and_then(|bytes| bytes.try_into().ok());
+        let pin = hex::decode(text).and_then(|bytes| bytes.try_into().ok());
         pin.map(KeyPin).ok_or_else(|| format!("{text:?} is no key of a node"))
     }
 }

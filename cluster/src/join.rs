@@ -13,7 +13,7 @@ pub(crate) use form::{Answer, Ask, Who};
 use crate::{
     Boot, ClusterId, Error, JoinNonce, KeyPin, NodeAddresses, NodeIdentity, Presence, Result,
     node::{Claim, Remains, Vacancy, leave},
-    secured::{Admission, NodeKey, NodeTls, Standing},
+    secured::{Admission, KeyHolder, NodeKey, NodeTls, Standing},
     tasks::blocking,
     transport::{self, Asker, Pending},
 };
@@ -72,6 +72,8 @@ pub struct JoinOptions {
     pub key: Arc<NodeKey>,
     /// What is asked of those whose keys nobody knows, and proven to them.
     pub admission: Admission,
+    /// The key under which the cluster keeps secrets, as far as this node has it.
+    pub cluster_key: Arc<KeyHolder>,
 }
 
 /// Makes a directory that of a node of the cluster that others belong to, and waits until one of
@@ -315,5 +317,8 @@ pub(crate) fn other_cluster(theirs: ClusterId, ours: ClusterId) -> Answer {
 /// Whatever bytes come must be read or refused.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
-    let _ = (Ask::decode(bytes).is_ok(), Answer::decode(bytes));
+    let sealed = bytes.split_first_chunk::<{ crate::secured::SEAL_BYTES }>();
+    for said in sealed.map(|(_, said)| said).into_iter().chain([bytes]) {
+        let _ = (Ask::decode(said).is_ok(), Answer::decode(said));
+    }
 }

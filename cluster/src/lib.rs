@@ -9,6 +9,7 @@ mod command;
 mod copy;
 pub mod elections;
 mod error;
+mod hex;
 mod identity;
 mod join;
 pub mod liveness;
@@ -40,7 +41,7 @@ pub use catalog::{
 pub use check::{Checked, check};
 pub use copy::CopyOptions;
 pub use error::{Error, Result, WriteOutcome};
-pub use identity::{Boot, ClusterId, JoinNonce, KeyPin, NodeIdentity};
+pub use identity::{Boot, ClusterId, ClusterKeyId, JoinNonce, KeyPin, NodeIdentity};
 pub use join::{JoinOptions, join, renew};
 pub use member::{Assignment, Birth, Incarnation, MemberId};
 pub use node::{

@@ -105,13 +105,18 @@ impl Cutting {
     /// The range to make ahead of the clock: the one after that of now, once less than a tenth
     /// of it is left. `None`: there is nothing to do.
     pub(crate) fn ahead(&self, present: &[TimeRange], now_ns: i64) -> Option<TimeRange> {
-        let live = holder(present, now_ns)?;
-        let left = live.end.saturating_sub(now_ns);
-        let length = live.end.saturating_sub(live.start);
-        let is_last = present.last().is_some_and(|last| last.end == live.end);
-        let due = is_last && left < length / 10;
-        due.then(|| within_gap(aligned(live.end, self.live_ns()), live.end, present))
+        let end = ends_soon(present, now_ns)?;
+        Some(within_gap(aligned(end, self.live_ns()), end, present))
     }
+}
+
+/// Where the range of now ends, if it is the last one and less than a tenth of it is left.
+pub(crate) fn ends_soon(present: &[TimeRange], now_ns: i64) -> Option<i64> {
+    let live = holder(present, now_ns)?;
+    let left = live.end.saturating_sub(now_ns);
+    let length = live.end.saturating_sub(live.start);
+    let is_last = present.last().is_some_and(|last| last.end == live.end);
+    (is_last && left < length / 10).then_some(live.end)
 }
 
 /// The range of this length, aligned to the epoch, that holds `time`.

@@ -6,6 +6,7 @@
 
 mod absences;
 mod book;
+mod cluster_key;
 mod door;
 mod members;
 mod moves;
@@ -109,6 +110,7 @@ impl Peering {
         let mut tasks = JoinSet::new();
         tasks.spawn(tasks::call(state.clone()));
         tasks.spawn(tasks::announce(state.clone()));
+        tasks.spawn(cluster_key::keep(state.clone()));
         tasks.spawn(tasks::prove_disk(state.clone()));
         tasks.spawn(members::run(state.clone()));
         tasks.spawn(proving::run(state.clone()));
@@ -151,5 +153,5 @@ async fn elect(state: Arc<State>) {
         false => state.node.awake(),
     };
     let supervisor = state.supervisor.clone();
-    supervisor.run(replicas, |look| state.watch.view(|view| look(view))).await;
+    supervisor.run(replicas, |look| look(&state.watch.seen())).await;
 }

@@ -9,6 +9,7 @@ mod registry;
 mod secret;
 mod status;
 mod store;
+mod vault;
 
 pub use common::Common;
 pub use context::Parts;
@@ -19,6 +20,7 @@ pub use registry::RegistrySpec;
 pub use secret::Secret;
 pub use status::{PartitionLag, State};
 pub use store::{ConnectorStore, Seat};
+pub use vault::{Closed, Vault};
 
 pub(crate) use common::Transport;
 pub(crate) use context::RunContext;
@@ -26,5 +28,5 @@ pub(crate) use kind::{
     FileMember, Kind, MESSAGE_BYTES_MAX, check_feeds, check_message_bytes_max, check_routes,
     option_files, schema_files,
 };
-pub(crate) use secret::{read_file, redacted};
+pub(crate) use secret::{is_secret, read_file, redacted, texts};
 pub(crate) use status::Progress;

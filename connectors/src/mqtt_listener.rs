@@ -23,7 +23,7 @@ mod watch;
 mod wire;
 
 pub use counters::{ACK_BOUNDS_US, Counters};
-pub use doors::{Acceptor, Doors, TlsDoor};
+pub use doors::{Doors, Handshakes, TlsDoor};
 pub use options::MqttListenerOptions;
 
 use crate::{Error, Result, pump::CompiledRoutes, sparkplug_store::EdgeNodes};
@@ -86,7 +86,7 @@ impl MqttListener {
         };
         let listener = listen(plain)?;
         let tls =
-            tls.map(|door| Ok::<_, Error>((listen(door.socket)?, door.acceptor))).transpose()?;
+            tls.map(|door| Ok::<_, Error>((listen(door.socket)?, door.handshakes))).transpose()?;
         let address = listener.local_addr().map_err(refused("name"))?;
         let counters = Arc::new(Counters::default());
         let routes = CompiledRoutes::new(&options.topics, TopicStyle::Mqtt, None, "mqtt.topics")?;
@@ -142,7 +142,7 @@ impl MqttListener {
 
 async fn run(
     listener: TcpListener,
-    tls: Option<(TcpListener, Acceptor)>,
+    tls: Option<(TcpListener, Arc<dyn Handshakes>)>,
     common: Arc<Common>,
     ingest: Arc<dyn Ingest>,
 ) {
@@ -155,9 +155,9 @@ async fn run(
     connections.spawn(pass_sessions(common.clone()));
     connections.spawn(watch::run(common.clone()));
     let secured = async || match &tls {
-        Some((listener, acceptor)) => {
+        Some((listener, handshakes)) => {
             let (stream, _) = listener.accept().await?;
-            Ok(Caller::Secured(stream, acceptor()))
+            Ok(Caller::Secured(stream, handshakes.clone()))
         }
         None => std::future::pending().await,
     };

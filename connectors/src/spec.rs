@@ -5,6 +5,7 @@ mod explain;
 pub(crate) mod files;
 mod kinds;
 mod read;
+pub(crate) mod sealed;
 
 pub use described::{Described, Shown};
 pub use explain::{Explained, explain};

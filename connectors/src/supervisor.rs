@@ -8,7 +8,7 @@ mod run;
 use crate::{
     Error, Result,
     connector::{Parts, Progress, Seat, State},
-    spec::{ConnectorSpec, Described, files},
+    spec::{ConnectorSpec, Described, files, sealed},
 };
 use entry::{Entry, Origin};
 use parking_lot::Mutex;
@@ -138,6 +138,8 @@ impl Connectors {
             let reason = format!("there are {count} connectors, which is the most there may be");
             return Err(Error::config("connector", reason));
         }
+        let sealed = self.inner.sealed(&name, json).await.map_err(Error::Store)?;
+        let json = sealed.as_deref().unwrap_or(json);
         self.inner.parts.store.put(&name, json).await.map_err(Error::Store)?;
         self.inner.replace(&name).await;
         self.inner.settle().await;
@@ -207,6 +209,17 @@ impl Connectors {
         for task in all.into_values().filter_map(|known| known.task) {
             end(task.stop, task.run).await;
         }
+    }
+}
+
+impl Inner {
+    /// JSON with its secrets sealed; `None` where it has none.
+    async fn sealed(&self, name: &str, json: &str) -> std::result::Result<Option<String>, String> {
+        if !sealed::has_secrets(json) {
+            return Ok(None);
+        }
+        self.parts.vault.ready().await?;
+        sealed::seal(name, json, &*self.parts.vault)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A write path in memory, of which nothing can be read.
 
+use crate::connector::{Closed, Vault};
 use futures::future::BoxFuture;
 use oribi_ingest::{Error, Ingest, Receipt, Result};
 use oribi_model::{
@@ -153,4 +154,34 @@ pub(crate) fn sample(path: &str) -> Vec<u8> {
 
 fn samples_dir() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/payloads")
+}
+
+/// A vault whose seals are numbers.
+#[derive(Default)]
+pub(crate) struct Drawer {
+    kept: Mutex<Vec<(String, String)>>,
+    /// Why nothing can be opened.
+    pub(crate) closed: Mutex<Option<Closed>>,
+}
+
+impl Vault for Drawer {
+    fn ready(&self) -> BoxFuture<'_, std::result::Result<(), String>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn seal(&self, place: &str, secret: &str) -> std::result::Result<String, String> {
+        let mut kept = self.kept.lock();
+        kept.push((place.to_owned(), secret.to_owned()));
+        Ok((kept.len() - 1).to_string())
+    }
+
+    fn open(&self, place: &str, sealed: &str) -> std::result::Result<String, Closed> {
+        if let Some(closed) = &*self.closed.lock() {
+            return Err(closed.clone());
+        }
+        let kept = self.kept.lock();
+        let found = sealed.parse::<usize>().ok().and_then(|at| kept.get(at));
+        let found = found.filter(|(of, _)| of == place).map(|(_, secret)| secret.clone());
+        found.ok_or_else(|| Closed::ForGood("it is for another place".into()))
+    }
 }

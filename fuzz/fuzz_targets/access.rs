@@ -2,7 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oribi_access::{Digest, Glob, TopicRules, check_filter, from_header};
+use oribi_access::{
+    Access, Certificate, Digest, Glob, Passport, Rights, ShownCertificate, Token, TopicRules,
+    check_filter, from_header,
+};
+use std::sync::Arc;
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = from_header(bytes);
@@ -23,4 +27,38 @@ fuzz_target!(|bytes: &[u8]| {
         // Without wildcards only the topic itself fits.
         assert!(!allowed || first.contains(['+', '#', '%']) || first == second);
     }
+    as_device(first, second, client);
 });
+
+/// A device that shows a certificate has its own name in patterns, whatever that is.
+fn as_device(identity: &str, topic: &str, client_id: &str) {
+    let identity = identity.to_owned();
+    let certificate = Arc::new(Certificate { identity, issuer: [0; 32], serial: Vec::new() });
+    let glob = |text: &str| Glob::new(text).expect("it is short and has no escape");
+    let rights = Rights {
+        topics: vec!["s/%u".to_owned()],
+        clients: vec![glob("%u-*")],
+        certificate: Some(glob("*")),
+        ..Rights::default()
+    };
+    let (created_by, note) = Default::default();
+    let token = Token {
+        id: 1,
+        version: 1,
+        name: "t".to_owned(),
+        digest: None,
+        previous: None,
+        rights,
+        expires_ns: None,
+        created_ns: 0,
+        created_by,
+        note,
+    };
+    let shown = ShownCertificate { certificate: certificate.clone(), is_of_token: true };
+    let (token, usage) = (Arc::new(token), Arc::default());
+    let access =
+        Access::Of(Arc::new(Passport { token, shown: None, certificate: Some(shown), usage }));
+    let Some(rules) = access.topics(client_id) else { return };
+    assert!(client_id.starts_with(&format!("{}-", certificate.identity)));
+    assert!(!rules.allow(topic) || topic == format!("s/{}", certificate.identity));
+}

@@ -267,7 +267,10 @@ impl Residual {
     }
 }
 
-fn select_rows(block: &Block, mask: &BooleanArray) -> Result<Block, arrow_schema::ArrowError> {
+pub(crate) fn select_rows(
+    block: &Block,
+    mask: &BooleanArray,
+) -> Result<Block, arrow_schema::ArrowError> {
     let rows = FilterBuilder::new(mask).optimize().build();
     let keep = |array: &dyn Array| rows.filter(array);
     let times = keep(&arrow_array::Int64Array::new(block.times.clone(), None))?;

@@ -133,3 +133,17 @@ async fn a_limit_ends_the_reading_of_rows_by_time() {
     assert_eq!(rows.len(), 120);
     assert!(10 * blocks < blocks_whole, "{blocks} of {blocks_whole}");
 }
+
+#[tokio::test]
+async fn rows_of_one_time_come_by_their_series_whatever_the_limit() {
+    let node = Node::new();
+    for order in ["ASC", "DESC"] {
+        let all = format!("SELECT time, host FROM m ORDER BY time {order}, host");
+        let (whole, _) = node.ask("/api/v1/sql", &[("q", &all)]).await;
+        for limit in [1, 2, 4, 7, 60] {
+            let some = format!("SELECT time, host FROM m ORDER BY time {order} LIMIT {limit}");
+            let (rows, _) = node.ask("/api/v1/sql", &[("q", &some)]).await;
+            assert_eq!(rows, whole[..limit], "{order} {limit}");
+        }
+    }
+}

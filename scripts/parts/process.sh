@@ -1,5 +1,5 @@
 # What the scripts of real parts share: fetching one, starting it, waiting for it and ending it. Read by a script that
-# has set `part` to its name.
+# has set `part` to its name, and `tools` to what fetching it takes, unless that is Java and Maven.
 ready_s=90
 
 die() { echo "$part: $*" >&2; exit 1; }
@@ -10,7 +10,10 @@ fetched() { # NAME FILL: prints the cached folder NAME, which `FILL FOLDER` fill
     local cache=${XDG_CACHE_HOME:-$HOME/.cache}/oribi
     local folder=$cache/$1 half
     if [[ ! -d $folder ]]; then
-        command -v java >/dev/null && command -v mvn >/dev/null || { echo "$part: no java or mvn" >&2; exit 3; }
+        local tool
+        for tool in ${tools:-java mvn}; do
+            command -v "$tool" >/dev/null || { echo "$part: no $tool" >&2; exit 3; }
+        done
         mkdir -p "$cache"
         # Beside the right one and renamed, so that half of it never counts.
         half=$(mktemp -d "$folder.XXXXXX")

@@ -6,6 +6,7 @@
 
 mod file;
 mod logins;
+pub(crate) mod members;
 
 use crate::config::AuditOptions;
 use file::Lines;
@@ -34,7 +35,7 @@ pub(crate) struct Record {
     /// From which address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) from: Option<IpAddr>,
-    /// By which way: `http`, `mqtt`, `node`.
+    /// By which way: `http`, `mqtt`, `node`, `file`.
     pub(crate) via: &'static str,
     /// What it was about.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,6 +7,7 @@ mod http;
 mod keys;
 mod layers;
 mod memory;
+mod secrets;
 mod tls;
 
 pub(crate) use audit::AuditOptions;
@@ -15,7 +16,8 @@ pub(crate) use cluster::ClusterOptions;
 pub(crate) use http::{HttpOptions, Reach};
 pub(crate) use layers::{Sources, load};
 pub(crate) use memory::parts as memory_parts;
-pub(crate) use tls::{TlsOptions, TlsVersion};
+pub(crate) use secrets::SecretsOptions;
+pub(crate) use tls::{ClientCertificates, TlsOptions, TlsVersion};
 
 use oribi_cluster::NodeOptions;
 use oribi_connectors::{ConnectorSpec, MqttListenerOptions};
@@ -50,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) audit: AuditOptions,
     /// TLS of HTTP and MQTT.
     pub(crate) tls: TlsOptions,
+    /// The key of secrets that are kept.
+    pub(crate) secrets: SecretsOptions,
     /// The cluster that the node belongs to.
     pub(crate) cluster: ClusterOptions,
     /// The node's storage.
@@ -83,6 +87,7 @@ impl Default for Config {
             auth: AuthOptions::default(),
             audit: AuditOptions::default(),
             tls: TlsOptions::default(),
+            secrets: SecretsOptions::default(),
             cluster: ClusterOptions::default(),
             storage: NodeOptions::default(),
             ingest: IngestOptions::default(),

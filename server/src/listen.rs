@@ -4,7 +4,7 @@ use crate::config::{ClusterOptions, Config};
 use anyhow::{Context, Result, anyhow, bail};
 use oribi_cluster::{
     JoinOptions, NodeAddresses,
-    secured::{Admission, NodeKey},
+    secured::{Admission, KeyHolder, NodeKey},
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
@@ -82,6 +82,7 @@ impl Listeners {
         options: &ClusterOptions,
         key: Arc<NodeKey>,
         admission: Admission,
+        cluster_key: Arc<KeyHolder>,
     ) -> JoinOptions {
         let told = |bound: SocketAddr| match options.host() {
             Some(host) if bound.ip().is_unspecified() => format!("{host}:{}", bound.port()),
@@ -102,6 +103,7 @@ impl Listeners {
             replaces: None,
             key,
             admission,
+            cluster_key,
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use crate::{
     api::{self, Addresses, Admin, Parts, Waiting},
-    audit::{Audit, Record},
-    auth::{AdminFile, Keyring, open_node_key, read_join_secret, write_new},
+    audit::{Audit, Record, members},
+    auth::{
+        AdminFile, ClusterVault, Keyring, open_cluster_key, open_node_key, read_join_secret,
+        write_new,
+    },
     catalog_store::CatalogStore,
     config::{Config, TokenMode, memory_parts},
     front::{Bounds, Entry, FrontDoor},
@@ -15,7 +18,7 @@ use crate::{
 use anyhow::{Context, Result};
 use oribi_cluster::{
     JoinOptions, Node, Peering, join, renew,
-    secured::{Admission, NodeKey},
+    secured::{Admission, KeyHolder, NodeKey},
     vet,
 };
 use oribi_connectors::{
@@ -71,6 +74,7 @@ pub(crate) struct Guarded {
     tls: Option<Arc<TlsState>>,
     admin_file: AdminFile,
     admission: Admission,
+    cluster_key: KeyHolder,
 }
 
 impl Guarded {
@@ -94,7 +98,9 @@ impl Guarded {
             (None, Joins::Anybody) => Admission::Anybody,
             (None, Joins::Nobody) => Admission::Nobody,
         };
-        Ok(Guarded { posture, tls: tls.transpose()?.map(Arc::new), admin_file, admission })
+        let cluster_key = open_cluster_key(&config.secrets, &config.data_dir)?;
+        let tls = tls.transpose()?.map(Arc::new);
+        Ok(Guarded { posture, tls, admin_file, admission, cluster_key })
     }
 }
 
@@ -110,10 +116,12 @@ impl Server {
         stop: CancellationToken,
     ) -> Result<Option<Server>> {
         let started = Instant::now();
-        let Guarded { posture, tls, admin_file, admission } = Guarded::of(&config)?;
+        let Guarded { posture, tls, admin_file, admission, cluster_key } = Guarded::of(&config)?;
         posture.warn(&config);
+        let cluster_key = Arc::new(cluster_key);
         let key = node_key(config.data_dir.clone()).await?;
-        let mut join_options = listeners.join_options(&config.cluster, key, admission);
+        let mut join_options =
+            listeners.join_options(&config.cluster, key, admission, cluster_key.clone());
         let Listeners { http, mqtt, node: peers, mqtts } = listeners;
         let addresses = Addresses { http: http.address, mqtt: mqtt.address, node: peers.address };
         tracing::info!(
@@ -144,12 +152,24 @@ impl Server {
         tokio::spawn(share_times(node.clone(), arrival.clone(), stop.clone()));
         if let Some(tls) = &tls {
             load(tls.clone()).await?;
-            tokio::spawn(tls.clone().watch(stop.clone()));
         }
         let dir = config.data_dir.join("audit");
         let audit = Audit::open(&dir, &config.audit, node.identity().node, clock.clone());
         let joining = tokio::spawn(audit.clone().watch(stop.clone()));
-        let keyring = keyring(posture, node.clone(), clock.clone(), admin_file, audit.clone())?;
+        tokio::spawn(members::watch(audit.clone(), node.clone(), stop.clone()));
+        if let Some(tls) = &tls {
+            tokio::spawn(tls.clone().watch(audit.clone(), stop.clone()));
+        }
+        let file = first_token(posture, &node, admin_file)?;
+        let keyring = Keyring::new(
+            posture.tokens,
+            node.clone(),
+            clock.clone(),
+            file,
+            audit.clone(),
+            tls.clone(),
+        );
+        let keyring = Arc::new(keyring);
         tokio::spawn(keyring.clone().watch(stop.clone()));
         let counters = Arc::new(IngestCounters::default());
         let memory = Memory {
@@ -183,6 +203,7 @@ impl Server {
                 windows: Arc::new(engine.clone()),
                 arrival: arrival.clone(),
                 store: Arc::new(CatalogStore::new(node.clone(), peering.view())),
+                vault: Arc::new(ClusterVault::new(node.clone(), cluster_key)),
                 ahead_ns_max: config.mqtt.ahead_ns_max,
                 files: config.connector_files(),
             },
@@ -255,14 +276,8 @@ impl Server {
     }
 }
 
-/// The tokens. Where nobody could get in, a token is made that may do everything.
-fn keyring(
-    posture: Posture,
-    node: Arc<Node>,
-    clock: Arc<dyn Clock>,
-    file: AdminFile,
-    audit: Arc<Audit>,
-) -> Result<Arc<Keyring>> {
+/// The admin's file. Where nobody could get in, a token is made there that may do everything.
+fn first_token(posture: Posture, node: &Node, file: AdminFile) -> Result<AdminFile> {
     let has_all = file.holds_one() || node.catalog().tokens().any(|token| token.rights.all);
     if let (TokenMode::On, Some(path)) = (posture.tokens, file.path()) {
         let shown = path.display();
@@ -272,7 +287,7 @@ fn keyring(
         }
         tracing::info!(path = %shown, "tokens on; admin token in {shown}");
     }
-    Ok(Arc::new(Keyring::new(posture.tokens, node, clock, file, audit)))
+    Ok(file)
 }
 
 /// The key of the node, once its directory is known to be one.
@@ -306,9 +321,9 @@ fn mqtt_doors(
     tls: Option<&Arc<TlsState>>,
     keeper: Arc<Keyring>,
 ) -> Result<Doors> {
-    let acceptor = tls.and_then(TlsState::mqtt);
-    let tls = match (secured, acceptor) {
-        (Some(bound), Some(acceptor)) => Some(TlsDoor { socket: bound.socket, acceptor }),
+    let handshakes = tls.and_then(TlsState::mqtt);
+    let tls = match (secured, handshakes) {
+        (Some(bound), Some(handshakes)) => Some(TlsDoor { socket: bound.socket, handshakes }),
         (Some(_), None) => anyhow::bail!("there is no certificate for mqtt over tls"),
         (None, _) => None,
     };

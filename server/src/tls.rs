@@ -1,15 +1,25 @@
 //! TLS of the listeners: which certificate is shown, and how it changes while the node runs.
 
+mod clients;
 mod made;
 mod pair;
 
-use crate::config::{TlsOptions, TlsVersion};
+use crate::{
+    audit::{Audit, Record},
+    config::{TlsOptions, TlsVersion},
+};
 use anyhow::{Context, Result};
 use arc_swap::ArcSwapOption;
+use clients::{Clients, Revoked};
 use made::Made;
-use oribi_connectors::mqtt_listener::Acceptor;
+use oribi_access::Certificate;
+use oribi_connectors::mqtt_listener::Handshakes;
 use pair::{Choice, Leaf, Stamp};
-use rustls::{ServerConfig, crypto::ring};
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    server::{NoServerSessionStorage, danger::ClientCertVerifier},
+};
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -34,7 +44,9 @@ pub(crate) struct TlsState {
     source: Source,
     options: TlsOptions,
     shown: ArcSwapOption<Shown>,
-    counters: Handshakes,
+    /// Grows with each certificate and each list of revoked ones.
+    generation: AtomicU64,
+    counters: Counts,
 }
 
 /// Where the certificate comes from.
@@ -49,7 +61,9 @@ enum Source {
 struct Shown {
     http: Arc<ServerConfig>,
     mqtt: Arc<ServerConfig>,
+    /// Of all files that are watched.
     stamp: Option<Stamp>,
+    revoked: Revoked,
     /// Seconds since the Unix epoch.
     expires_s: i64,
     fingerprint: String,
@@ -58,7 +72,7 @@ struct Shown {
 
 /// What is counted of handshakes and of certificates.
 #[derive(Debug, Default)]
-struct Handshakes {
+struct Counts {
     done: AtomicU64,
     failed: AtomicU64,
     reload_failures: AtomicU64,
@@ -86,7 +100,10 @@ impl TlsState {
             _ => (Source::Made { dir }, is_there),
         };
         let (options, shown) = (options.clone(), ArcSwapOption::empty());
-        let state = TlsState { source, options, shown, counters: Handshakes::default() };
+        let (generation, counters) = Default::default();
+        let state = TlsState { source, options, shown, generation, counters };
+        // What is wrong with them is told before anything is made.
+        Clients::read(&state.options)?;
         if is_known {
             state.load()?;
         }
@@ -98,30 +115,36 @@ impl TlsState {
     /// # Errors
     /// Files that cannot be used; what was shown before stays.
     pub(crate) fn load(&self) -> Result<()> {
-        let (stamp, leaves, authority) = match &self.source {
-            Source::Files { cert, key } => {
-                let stamp = Stamp::of(&[cert, key]);
-                (stamp, vec![pair::read(cert, key)?], None)
-            }
+        let stamp = self.stamp();
+        let (leaves, authority) = match &self.source {
+            Source::Files { cert, key } => (vec![pair::read(cert, key)?], None),
             Source::Made { dir } => {
                 let made = Made::open(dir, &self.options.names);
                 let Made { leaves, authority } = made
                     .with_context(|| format!("cannot make a certificate in {}", dir.display()))?;
-                (None, leaves, Some(authority))
+                (leaves, Some(authority))
             }
         };
         let expires_s = leaves.iter().map(|leaf| leaf.expires_s).min().unwrap_or_default();
         let fingerprint = leaves.first().map(|leaf| leaf.fingerprint.clone()).unwrap_or_default();
-        let config = |protocols: &[&[u8]]| self.config(&leaves, protocols);
-        let http = Arc::new(config(&[b"h2", b"http/1.1"])?);
-        // A client that names other protocols than those of a list would be refused.
-        let mqtt = Arc::new(config(&[])?);
-        let shown = Shown { http, mqtt, stamp, expires_s, fingerprint, authority };
+        let mut http = self.config(&leaves, None)?;
+        http.alpn_protocols = [&b"h2"[..], b"http/1.1"].map(<[u8]>::to_vec).to_vec();
+        // A client that names other protocols than those of a list would be refused: MQTT has none.
+        let clients = Clients::read(&self.options)?;
+        let mqtt = self.config(&leaves, clients.as_ref().map(|clients| &clients.verifier))?;
+        let revoked = clients.map(Clients::into_revoked).unwrap_or_default();
+        let (http, mqtt) = (Arc::new(http), Arc::new(mqtt));
+        let shown = Shown { http, mqtt, stamp, revoked, expires_s, fingerprint, authority };
         self.shown.store(Some(Arc::new(shown)));
+        self.generation.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 
-    fn config(&self, leaves: &[Leaf], protocols: &[&[u8]]) -> Result<ServerConfig> {
+    fn config(
+        &self,
+        leaves: &[Leaf],
+        verifier: Option<&Arc<dyn ClientCertVerifier>>,
+    ) -> Result<ServerConfig> {
         let versions: &[_] = match self.options.min_version {
             TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
             TlsVersion::V1_3 => &[&rustls::version::TLS13],
@@ -129,12 +152,31 @@ impl TlsState {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(versions)
             .context("cannot use these versions of TLS")?;
+        let choice = Arc::new(Choice::of(leaves));
+        let Some(verifier) = verifier else {
+            let mut config = builder.with_no_client_auth().with_cert_resolver(choice);
+            config.ticketer = ring::Ticketer::new().context("cannot make tickets of sessions")?;
+            config.send_tls13_tickets = 1;
+            return Ok(config);
+        };
         let mut config =
-            builder.with_no_client_auth().with_cert_resolver(Arc::new(Choice::of(leaves)));
-        config.ticketer = ring::Ticketer::new().context("cannot make tickets of sessions")?;
-        config.send_tls13_tickets = 1;
-        config.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
+            builder.with_client_cert_verifier(verifier.clone()).with_cert_resolver(choice);
+        // A session that goes on would outlive the revocation of its certificate.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         Ok(config)
+    }
+
+    /// Of the files that are looked at as they are now.
+    fn stamp(&self) -> Option<Stamp> {
+        let pair = match &self.source {
+            Source::Files { cert, key } => vec![cert, key],
+            Source::Made { .. } => Vec::new(),
+        };
+        let TlsOptions { client_ca_file, client_crl_file, .. } = &self.options;
+        let files: Vec<&PathBuf> =
+            pair.into_iter().chain(client_ca_file).chain(client_crl_file).collect();
+        Stamp::of(&files)
     }
 
     /// Does the handshake of a client of HTTP.
@@ -150,13 +192,19 @@ impl TlsState {
     }
 
     /// What the MQTT listener does handshakes by; `None` before there is a certificate.
-    pub(crate) fn mqtt(self: &Arc<Self>) -> Option<Acceptor> {
+    pub(crate) fn mqtt(self: &Arc<Self>) -> Option<Arc<dyn Handshakes>> {
         let first = self.shown.load_full()?;
-        let state = self.clone();
-        Some(Arc::new(move || {
-            let now = state.shown.load_full();
-            TlsAcceptor::from(now.as_ref().unwrap_or(&first).mqtt.clone())
-        }))
+        Some(Arc::new(Devices { state: self.clone(), first }))
+    }
+
+    /// Whether the certificate of a client is revoked by now.
+    pub(crate) fn revokes(&self, certificate: &Certificate) -> bool {
+        self.shown.load().as_ref().is_some_and(|shown| shown.revoked.has(certificate))
+    }
+
+    /// Grows whenever certificates may be revoked that were not.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// The certificate of the authority that the node made, PEM.
@@ -175,7 +223,7 @@ impl TlsState {
 
     /// Handshakes done, handshakes that failed, and certificates that could not be read again.
     pub(crate) fn counts(&self) -> [u64; 3] {
-        let Handshakes { done, failed, reload_failures } = &self.counters;
+        let Counts { done, failed, reload_failures } = &self.counters;
         [done, failed, reload_failures].map(|count| count.load(Ordering::Relaxed))
     }
 
@@ -186,8 +234,10 @@ impl TlsState {
 
     /// Reads the files again when they change and at each SIGHUP, and renews what the node made, until
     /// `stop`.
-    pub(crate) async fn watch(self: Arc<Self>, stop: CancellationToken) {
+    pub(crate) async fn watch(self: Arc<Self>, audit: Arc<Audit>, stop: CancellationToken) {
         let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+        self.note(&audit, None).await;
+        let mut told = None;
         loop {
             let is_told = tokio::select! {
                 () = tokio::time::sleep(LOOK_PAUSE) => false,
@@ -197,36 +247,74 @@ impl TlsState {
             let state = self.clone();
             // Keys of RSA take a while to be made.
             let looked = tokio::task::spawn_blocking(move || {
-                if is_told || state.has_changed() {
-                    state.reload();
-                }
+                (is_told || state.has_changed()).then(|| state.reload())
             });
-            if let Err(wrong) = looked.await {
-                tracing::error!(%wrong, "the look at the certificate ended abnormally");
+            match looked.await {
+                Ok(None) => {}
+                // Files that stay broken are looked at again and again.
+                Ok(Some(Err(wrong))) if told.as_ref() == Some(&wrong) => {}
+                Ok(Some(reloaded)) => {
+                    told = reloaded.err();
+                    self.note(&audit, told.clone()).await;
+                }
+                Err(wrong) => {
+                    tracing::error!(%wrong, "the look at the certificate ended abnormally");
+                }
             }
+        }
+    }
+
+    /// Notes which certificate is shown, or why another one is not.
+    async fn note(&self, audit: &Arc<Audit>, reason: Option<String>) {
+        let object = self.describe().map(|(sha256, _)| sha256);
+        let result = if reason.is_none() { "ok" } else { "refused" };
+        let (event, via) = ("certificate_loaded", "file");
+        let entry = Record { event, via, object, result, reason, ..Record::default() };
+        if let Err(wrong) = audit.note(entry).await {
+            tracing::warn!(%wrong, event, "an entry is not in the audit log");
         }
     }
 
     fn has_changed(&self) -> bool {
         let shown = self.shown.load();
         let Some(shown) = shown.as_ref() else { return false };
-        match &self.source {
-            Source::Files { cert, key } => Stamp::of(&[cert, key]) != shown.stamp,
+        let is_due = match &self.source {
+            Source::Files { .. } => false,
             Source::Made { dir } => Made::is_due(dir),
-        }
+        };
+        is_due || self.stamp() != shown.stamp
     }
 
-    fn reload(&self) {
+    fn reload(&self) -> Result<(), String> {
         match self.load() {
             Ok(()) => {
                 let sha256 = self.describe().map(|(sha256, _)| sha256).unwrap_or_default();
                 tracing::info!(sha256, "the certificate was read again");
+                Ok(())
             }
             Err(wrong) => {
                 self.counters.reload_failures.fetch_add(1, Ordering::Relaxed);
                 tracing::error!("the certificate stays as it is: {wrong:#}");
+                Err(format!("{wrong:#}"))
             }
         }
+    }
+}
+
+/// Handshakes of devices.
+struct Devices {
+    state: Arc<TlsState>,
+    first: Arc<Shown>,
+}
+
+impl Handshakes for Devices {
+    fn acceptor(&self) -> TlsAcceptor {
+        let now = self.state.shown.load_full();
+        TlsAcceptor::from(now.as_ref().unwrap_or(&self.first).mqtt.clone())
+    }
+
+    fn identify(&self, certificate: &[u8]) -> Option<Certificate> {
+        clients::identify(certificate)
     }
 }
 

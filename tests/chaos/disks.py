@@ -48,6 +48,12 @@ class Image:
 
     def free(self):
         self.filler.unlink(missing_ok=True)
+        # Or it would be back after the next power cut.
+        at = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(at)
+        finally:
+            os.close(at)
 
     def cut_power(self):
         at = os.open(self.path, os.O_RDONLY)

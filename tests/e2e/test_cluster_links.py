@@ -233,7 +233,7 @@ def test_links_that_are_cut_slow_or_one_way_lose_nothing(cluster):
     until_together(cluster.nodes)
     # Slow in both directions: it falls behind in trust, and answers all the same.
     victim = leading_most(cluster.nodes)
-    weather.slow(0.2, *cluster.ways(victim))
+    weather.slow(0.4, *cluster.ways(victim))
     cluster.more(15)
     weather.heal()
     # Reset again and again.

@@ -83,6 +83,9 @@ def test_three_nodes_at_addresses_that_others_reach(tmp_path, members):
     assert code != 0 and "the secret to join is not the same as there" in said, said
     assert secret.read_text() not in said and "many characters" not in said
     assert len(members[0].cluster()["nodes"]) == 3
+    entries = requests.get(f"{members[0].url}/api/v1/audit", timeout=60, headers=members[0].bearer).json()["entries"]
+    joined = {entry["object"] for entry in entries if entry["event"] == "node_joined"}
+    assert joined == {f"node {node['id']} at {node['node']}" for node in members[0].cluster()["nodes"] if node["id"] != 1}
 
 
 def test_what_a_start_refuses(tmp_path, members):

@@ -1,6 +1,7 @@
 //! Changes applied: from one catalog to the next, the same on every node.
 
 use super::{Catalog, Change, ColumnSpec, Map, Reach};
+use crate::ClusterKeyId;
 use oribi_model::{
     Bucket, Column, ColumnId, ColumnKind, ColumnType, Ints, Name, NodeId, Schema, Table, TableId,
     TabletId, TabletSpec, TimeRange,
@@ -65,6 +66,7 @@ impl Catalog {
             Change::CreateTokens { tokens } => next.create_tokens(tokens)?,
             Change::ChangeToken { token } => next.change_token(token)?,
             Change::RevokeToken { name } => next.revoke_token(name),
+            Change::NameClusterKey { id, instead_of } => next.name_key(*id, *instead_of)?,
             Change::SeatConnector { connector, node, after } => {
                 next.seat_connector(connector, *node, *after)?;
             }
@@ -76,6 +78,14 @@ impl Catalog {
             }
         }
         Ok(next)
+    }
+
+    fn name_key(&mut self, id: ClusterKeyId, before: Option<ClusterKeyId>) -> Result<(), String> {
+        if self.cluster_key != Some(id) && self.cluster_key != before {
+            return Err("another cluster key was named meanwhile".into());
+        }
+        self.cluster_key = Some(id);
+        Ok(())
     }
 
     fn drop_table(&mut self, table: TableId) {

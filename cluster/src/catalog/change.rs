@@ -1,7 +1,7 @@
 //! What may be changed in the catalog. A change is what a log entry of the catalog carries.
 
 use super::{NodeState, Presence};
-use crate::{JoinNonce, MemberId};
+use crate::{ClusterKeyId, JoinNonce, MemberId};
 use oribi_access::Token;
 use oribi_model::{
     ColumnKind, ColumnType, Ints, Name, NodeId, TableId, TableOptions, TabletId, TimeRange,
@@ -132,6 +132,15 @@ pub enum Change {
     RevokeToken {
         /// Its name.
         name: String,
+    },
+    /// Says which key secrets of connectors are sealed with from now on; refused where another one was
+    /// named meanwhile.
+    NameClusterKey {
+        /// The key.
+        id: ClusterKeyId,
+        /// The one that was named before, which nobody has any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instead_of: Option<ClusterKeyId>,
     },
     /// Takes a node into the cluster, which gets the next id; it joins. A wish that was granted
     /// before is granted again, with the same id.

@@ -18,6 +18,8 @@ impl Catalog {
     pub(crate) fn of_one_node(mut self, connectors: RestoredConnectors) -> Catalog {
         (self.nodes, self.placements, self.moving, self.seats) = Default::default();
         self.last_node = Default::default();
+        // The key that secrets were sealed with is in no backup.
+        self.cluster_key = None;
         if connectors == RestoredConnectors::Paused {
             let made: Vec<Name> = self.connectors.keys().cloned().collect();
             made.into_iter().for_each(|name| self.paused.insert_mut(name));

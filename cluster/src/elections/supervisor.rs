@@ -19,7 +19,7 @@ use tokio::{
 /// Between two looks while some group may have no leader.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
 /// Between two looks otherwise; a change of liveness is looked at when it comes.
-const QUIET_PAUSE: Duration = Duration::from_millis(500);
+const QUIET_PAUSE: Duration = Duration::from_secs(1);
 /// For how long after a change of liveness looks stay close: that others suspect a node, too, comes
 /// with their pings.
 const ALERT: Duration = Duration::from_secs(1);

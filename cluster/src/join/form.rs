@@ -4,6 +4,7 @@
 use super::Known;
 use crate::{
     ClusterId, JoinNonce, Presence,
+    secured::ClusterKey,
     transport::{PROTOCOL_MAX, PROTOCOL_MIN},
 };
 use bytes::Bytes;
@@ -58,6 +59,9 @@ pub(crate) enum Answer {
     Heard {
         /// By id.
         nodes: BTreeMap<NodeId, Known>,
+        /// The key under which the cluster keeps secrets, where the one that answers has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cluster_key: Option<ClusterKey>,
     },
     /// Others can answer that.
     Elsewhere {
@@ -158,7 +162,10 @@ mod tests {
         let place = Known { address: "a:1".into(), boot: Boot(2), pin: None };
         let answers = [
             Answer::Joined { cluster: ClusterId(9), node: NodeId(3) },
-            Answer::Heard { nodes: BTreeMap::from([(NodeId(3), place)]) },
+            Answer::Heard {
+                nodes: BTreeMap::from([(NodeId(3), place)]),
+                cluster_key: Some(ClusterKey::generate().unwrap()),
+            },
             Answer::Elsewhere { addresses: vec!["a:1".into()] },
             Answer::Later { reason: "r".into() },
             Answer::Refused { reason: "r".into() },

@@ -1,6 +1,6 @@
 //! Which nodes are trusted and which are suspected, as a machine without any time of its own.
 //!
-//! A peer is trusted while it hears this node and is heard: what counts is when the newest ping was
+//! A peer is trusted while it is heard and hears this node: for that counts when the newest ping was
 //! *sent* that the peer says it has got. So an old message that arrives late proves nothing, and a
 //! link that works one way only is none. A node is dead for a group where a majority of those that
 //! hold its voters suspect it.
@@ -12,12 +12,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Between two pings to a peer, ms.
 pub const PING_MS: u64 = 100;
-/// A peer that has proved nothing for so long is suspected, ms.
+/// A peer of which nothing was heard for so long is suspected, ms.
 pub const SUSPECT_MS: u64 = 400;
-/// How long a connection that broke may take to stand again, ms.
-pub const RECONNECT_MS: u64 = 50;
+/// So is one that is heard and has proved for so long by nothing that it hears this node, ms. That takes a
+/// ping each way, and four times a processor, on a machine that may have much else to do.
+pub const UNHEARD_MS: u64 = 700;
+/// How long a connection that broke may take to stand again, ms, unless nobody answers where the peer
+/// was: a ping that is sent at once comes back with its next one.
+pub const RECONNECT_MS: u64 = 150;
 /// A disk that has not synced anything for so long stalls, ms.
 pub const STALL_MS: u64 = 2_000;
+/// By how much a step may come late before what nobody could hear meanwhile counts for nobody's silence,
+/// ms.
+const LATE_MS: u64 = 20;
 /// Between two steps of this machine more time passes only where the process stood still, ms.
 pub const PAUSE_MS: u64 = 300;
 /// Between two times that the connections to a suspected peer are made anew, ms.
@@ -83,7 +90,7 @@ pub enum Action {
 }
 
 /// What is known of one peer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Peer {
     /// Of its last ping.
     boot: Boot,
@@ -92,16 +99,18 @@ struct Peer {
     trusts: BTreeSet<NodeId>,
     /// When its last ping came.
     heard_ms: Option<u64>,
+    /// Since when nothing was heard of it, as far as this node could hear: later by whatever it came late.
+    silent_ms: u64,
     /// Number and time of the pings that were sent to it, not yet known to have arrived.
     sent: VecDeque<(u64, u64)>,
     last_sent: u64,
-    /// When the newest ping was sent that it has got; at first, when it came to be watched.
+    /// When the newest ping was sent that it has got; at first, when it came to be watched. Later, too.
     proved_ms: u64,
     /// Proofs since it was suspected.
     proofs: u32,
     link: Link,
-    /// When a connection with it broke last, ms.
-    cut_ms: u64,
+    /// The last ping that was sent to it before a connection with it broke.
+    cut_after: u64,
     doubt: Option<Doubt>,
     /// When its connections were given up last, while it is suspected.
     broken_ms: u64,
@@ -118,7 +127,7 @@ enum Link {
 }
 
 /// The liveness of all peers as this node sees it. Times are ms by any clock that never goes back.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Liveness {
     own: NodeId,
     boot: Boot,
@@ -154,11 +163,14 @@ impl Liveness {
             self.blind_until_ms = now_ms + SUSPECT_MS;
             self.ping_ms = now_ms;
         }
+        self.excuse(now_ms);
         self.stepped_ms = now_ms;
         let mut actions = Vec::new();
+        let is_cut = matches!(event, Event::Cut(_));
         self.take(now_ms, event, &mut actions);
         // Others are told at once, as they may wait for it.
-        if self.judge(now_ms, &mut actions) || now_ms >= self.ping_ms {
+        let is_due = now_ms >= self.ping_ms || is_cut && !actions.is_empty();
+        if self.judge(now_ms, &mut actions) || is_due {
             self.ping_all(now_ms, &mut actions);
             self.ping_ms = now_ms + PING_MS;
         }
@@ -168,10 +180,10 @@ impl Liveness {
     /// When the next step is due, if nothing happens before.
     pub fn next_ms(&self) -> u64 {
         let due = self.peers.values().filter(|peer| peer.doubt.is_none()).map(|peer| {
-            let silent_ms = peer.proved_ms + SUSPECT_MS + 1;
+            let doubted_ms = (peer.silent_ms + SUSPECT_MS).min(peer.proved_ms + UNHEARD_MS);
             match peer.link {
-                Link::Mending(until_ms) => silent_ms.min(until_ms + 1),
-                Link::Open | Link::Gone => silent_ms,
+                Link::Mending(until_ms) => doubted_ms.min(until_ms) + 1,
+                Link::Open | Link::Gone => doubted_ms + 1,
             }
         });
         let due = due.map(|due_ms| due_ms.max(self.blind_until_ms)).min();
@@ -238,6 +250,21 @@ impl Liveness {
         is_majority(voters.iter().filter(|voter| self.trusts(**voter)).count(), voters)
     }
 
+    /// For as long as this node came late, nobody else was late.
+    fn excuse(&mut self, now_ms: u64) {
+        let late_ms = now_ms.saturating_sub(self.next_ms());
+        if late_ms <= LATE_MS {
+            return;
+        }
+        for peer in self.peers.values_mut().filter(|peer| peer.doubt.is_none()) {
+            peer.silent_ms = (peer.silent_ms + late_ms).min(now_ms);
+            peer.proved_ms = (peer.proved_ms + late_ms).min(now_ms);
+            if let Link::Mending(until_ms) = &mut peer.link {
+                *until_ms += late_ms;
+            }
+        }
+    }
+
     fn is_fresh(&self, peer: &Peer) -> bool {
         let heard = peer.heard_ms.is_some_and(|at_ms| self.stepped_ms - at_ms <= SUSPECT_MS);
         heard && peer.doubt.is_none()
@@ -259,7 +286,8 @@ impl Liveness {
                 if let Some(peer) = self.peers.get_mut(&node)
                     && peer.link == Link::Open
                 {
-                    (peer.link, peer.cut_ms) = (Link::Mending(now_ms + RECONNECT_MS), now_ms);
+                    peer.link = Link::Mending(now_ms + RECONNECT_MS);
+                    peer.cut_after = peer.last_sent;
                     actions.push(Action::Reconnect(node));
                 }
             }
@@ -283,12 +311,13 @@ impl Liveness {
                 health: Health::default(),
                 trusts: BTreeSet::new(),
                 heard_ms: None,
+                silent_ms: now_ms,
                 sent: VecDeque::new(),
                 last_sent: 0,
                 proved_ms: now_ms,
                 proofs: 0,
                 link: Link::Open,
-                cut_ms: now_ms,
+                cut_after: 0,
                 doubt: None,
                 broken_ms: now_ms,
             });
@@ -310,7 +339,7 @@ impl Liveness {
             return;
         }
         peer.heard = ping.number;
-        peer.heard_ms = Some(now_ms);
+        (peer.heard_ms, peer.silent_ms) = (Some(now_ms), now_ms);
         peer.health = ping.health;
         if peer.trusts != ping.trusted {
             peer.trusts = ping.trusted;
@@ -318,11 +347,11 @@ impl Liveness {
         }
         let echoed = ping.echo.filter(|echo| echo.boot == own_boot).map_or(0, |echo| echo.number);
         let got = peer.sent.partition_point(|(number, _)| *number <= echoed);
-        if let Some((_, sent_ms)) = peer.sent.drain(..got).next_back() {
+        if let Some((number, sent_ms)) = peer.sent.drain(..got).next_back() {
             peer.proved_ms = sent_ms.max(peer.proved_ms);
             peer.proofs = peer.proofs.saturating_add(1);
             // Whatever was told of its connections, and in which order: it got this over one.
-            if sent_ms > peer.cut_ms {
+            if number > peer.cut_after {
                 peer.link = Link::Open;
             }
         }
@@ -386,7 +415,7 @@ impl Peer {
             Link::Mending(until_ms) if now_ms > until_ms => return Some(Doubt::Gone),
             Link::Mending(_) | Link::Open => {}
         }
-        if now_ms - self.proved_ms > SUSPECT_MS {
+        if now_ms - self.silent_ms > SUSPECT_MS || now_ms - self.proved_ms > UNHEARD_MS {
             return Some(Doubt::Silent);
         }
         (u64::from(self.health.disk_age_ms) > STALL_MS).then_some(Doubt::Stalled)

@@ -1,7 +1,7 @@
 //! The liveness of a node on a thread of its own, with connections of its own: whatever keeps other
 //! work waiting keeps no ping waiting.
 
-use super::{Action, Event, Health, Liveness, Ping};
+use super::{Action, Event, Health, Liveness, Ping, priority};
 use crate::{
     KeyPin, NodeIdentity,
     secured::NodeTls,
@@ -111,7 +111,12 @@ impl Watch {
         Some(now_ms.saturating_sub(at_ms))
     }
 
-    /// Asks the view of the moment.
+    /// The view of the moment, for whoever takes long over it: the thread waits for no one who holds it.
+    pub fn seen(&self) -> Liveness {
+        self.view.read().clone()
+    }
+
+    /// Asks the view of the moment, briefly.
     pub fn view<T>(&self, ask: impl FnOnce(&Liveness) -> T) -> T {
         ask(&self.view.read())
     }
@@ -150,6 +155,8 @@ impl Work {
         events: mpsc::Sender<Message>,
         mut received: mpsc::Receiver<Message>,
     ) {
+        let turn = priority::hurry();
+        tracing::debug!(?turn, "the liveness thread begins");
         let service = Arc::new(Ears(events, self.watcher.clone()));
         let tcp =
             Tcp::new(identity, BTreeSet::from([Channel::Liveness]), service, self.tls.clone());

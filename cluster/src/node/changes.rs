@@ -1,7 +1,11 @@
 //! Changes of the catalog, and the tablets that rows need.
 
 use super::{CATALOG_GROUP, Node, maintain::blocking, route::Errand};
-use crate::{Catalog, Change, Error, Result, command::Command, partition::Cutting};
+use crate::{
+    Catalog, Change, Error, Result,
+    command::Command,
+    partition::{Cutting, ends_soon},
+};
 use futures::{StreamExt, stream};
 use oribi_model::{LogIndex, TableId, TimeRange, time::NS_PER_SECOND};
 use std::{sync::Arc, time::Duration};
@@ -163,8 +167,11 @@ impl Node {
         let catalog = self.catalog();
         let now_ns = self.clock.now_ns();
         let ahead = |table: TableId| {
+            let present = catalog.ranges_of(table);
+            // How it is cut is asked for once that is needed: this is looked at all the time.
+            ends_soon(&present, now_ns)?;
             let (cutting, buckets) = self.cutting(&catalog, table)?;
-            let range = cutting.ahead(&catalog.ranges_of(table), now_ns)?;
+            let range = cutting.ahead(&present, now_ns)?;
             Some((table, range, buckets))
         };
         catalog.tables().filter_map(|table| ahead(table.id)).collect()

@@ -176,8 +176,16 @@ pub(super) fn is_taken(disk: &dyn Disk, path: &Path) -> Result<bool> {
 
 /// Whether a directory with a file of this name may be nobody's all the same.
 pub(super) fn is_nothing(name: &str) -> bool {
-    const NAMES: [&str; 7] =
-        ["LOCK", "admin.token", "audit", "connector-files", "lost+found", "node.key", "tls"];
+    const NAMES: [&str; 8] = [
+        "LOCK",
+        "admin.token",
+        "audit",
+        "cluster.key",
+        "connector-files",
+        "lost+found",
+        "node.key",
+        "tls",
+    ];
     // One that is about to take the place of another.
     NAMES.contains(&name.strip_suffix(".new").unwrap_or(name))
 }

@@ -103,6 +103,9 @@ pub(super) struct Hosting {
     pub(super) compactions: AtomicU64,
     pub(super) instances: Arc<Instances>,
     pub(super) around: Around,
+    /// Whether the log named other members of the catalog's group when the node started. What is known to be
+    /// committed may not name their nodes yet.
+    pub(super) had_others: bool,
     catalog: Arc<CatalogMachine>,
     tablets: RwLock<HashMap<TabletId, Slot>>,
     /// Held while tablets come and go.
@@ -133,6 +136,7 @@ impl Hosting {
             compactions: AtomicU64::new(0),
             instances: Arc::default(),
             around,
+            had_others: false,
             catalog,
             tablets: RwLock::default(),
             changing: Mutex::default(),
@@ -154,6 +158,7 @@ impl Hosting {
         self.around.links.is_alone()
             || (self.around.assign.is_none()
                 && self.node == FIRST_NODE
+                && !self.had_others
                 && self.catalog.current().nodes().all(is_here))
     }
 

@@ -58,6 +58,7 @@ pub(super) fn recover(
         trash,
     };
     let mut hosting = Hosting::new(this, disk, dir, log, tablet_options, (around, catalog.clone()));
+    hosting.had_others = catalog_replica.is_of_several();
     hosting.instances = Arc::new(Instances::new(options.copies()));
     let unowned = put_away(&hosting, &current, &troubles)?;
     hosting.open_all(&current);

@@ -168,7 +168,7 @@ impl State {
             }
         }
         self.hear(node, place);
-        Answer::Heard { nodes: self.places() }
+        Answer::Heard { nodes: self.places(), cluster_key: self.options.cluster_key.held() }
     }
 }
 

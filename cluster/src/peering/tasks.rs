@@ -68,7 +68,7 @@ pub(super) async fn announce(state: Arc<State>) {
         let asked = addresses.iter().map(|address| ask(address, &state.tls, body.clone(), trusts));
         for (address, asked) in addresses.iter().zip(join_all(asked).await) {
             match asked {
-                Asked::Answered(Answer::Heard { nodes }) => {
+                Asked::Answered(Answer::Heard { nodes, .. }) => {
                     nodes.into_iter().for_each(|(node, place)| state.hear(node, place));
                 }
                 Asked::Answered(Answer::Refused { reason }) | Asked::Stranger(reason) => {

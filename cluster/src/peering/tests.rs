@@ -5,7 +5,7 @@ use crate::{
     Change, ColumnSpec, Error, MemberId, NodeAddresses, NodeOptions, NodeState,
     join::join,
     node::CATALOG_GROUP,
-    secured::{Admission, JoinSecret, NodeKey},
+    secured::{Admission, JoinSecret, KeyHolder, NodeKey},
 };
 use oribi_model::{
     ColumnKind, ColumnType, Ints, Name, NodeId, RowBatch, SeriesKeys, SystemClock, TableId,
@@ -61,6 +61,7 @@ fn options(address: &str, join: &[&str]) -> JoinOptions {
         replaces: None,
         key: Arc::new(NodeKey::generate().unwrap()),
         admission: Admission::Loopback,
+        cluster_key: Arc::new(KeyHolder::keeping(None, |_| Ok(()))),
     }
 }
 

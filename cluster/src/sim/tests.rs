@@ -2,7 +2,7 @@
 
 use super::{faults::Fault, wire::Weather, world::World};
 use crate::{
-    liveness::{Action, Doubt, SUSPECT_MS},
+    liveness::{Action, Doubt, SUSPECT_MS, UNHEARD_MS},
     planted::{self, plant},
 };
 use oribi_model::NodeId;
@@ -14,6 +14,10 @@ const MS: u64 = 1_000;
 const PEACE_US: u64 = 4_000 * MS;
 /// A node that moves and listens knows of a peer that does not within this.
 const NOTICE_US: u64 = (SUSPECT_MS + 50) * MS;
+/// As above, where it hears a peer that does not hear it.
+const UNHEARD_US: u64 = (UNHEARD_MS + 50) * MS;
+/// A piece may be on its way for so long in bad weather.
+const SLOW_US: u64 = 500 * MS;
 /// As above, where the system has closed the connections.
 const CLOSED_US: u64 = 60 * MS;
 /// A node that stood still suspects nobody for a while.
@@ -55,8 +59,8 @@ impl Judge {
         let Some(awake_us) = elapsed(own.awake, now_us) else { return Ok(()) };
         let ways = [world.ways[&(one, other)], world.ways[&(other, one)]];
         let open_us = ways.iter().map(|(open, at_us)| if *open { now_us - at_us } else { 0 }).min();
-        let shut = |(open, at_us): &(bool, u64)| (!open).then_some(now_us - at_us);
-        let shut_us = ways.iter().filter_map(shut).max();
+        let shut = |(open, at_us): (bool, u64)| (!open).then_some(now_us - at_us);
+        let [unheard_us, silent_us] = ways.map(shut);
         let calm_us = elapsed(world.calm_since_us, now_us).unwrap_or(0);
         let sound_us = if of.stalled.is_some() { 0 } else { now_us - of.sound };
         let peace = [awake_us, elapsed(of.awake, now_us).unwrap_or(0), open_us.unwrap_or(0)];
@@ -65,9 +69,17 @@ impl Judge {
             return Err(format!("{one} does not trust {other} after {peace_us} us of peace"));
         }
         let still_us = elapsed(of.still, now_us);
-        let bad_us = still_us.max(shut_us).unwrap_or(0).min(awake_us.saturating_sub(BLIND_US));
-        if bad_us > NOTICE_US && trusts {
-            return Err(format!("{one} trusts {other} after {bad_us} us without an answer"));
+        for (since_us, notice_us) in
+            [(still_us.max(silent_us), NOTICE_US), (unheard_us, UNHEARD_US)]
+        {
+            let bad_us = since_us.unwrap_or(0);
+            // What was said before may have been long on its way.
+            let is_slow = calm_us < bad_us + SLOW_US;
+            let notice_us = if is_slow { UNHEARD_US } else { notice_us };
+            let bad_us = bad_us.min(awake_us.saturating_sub(BLIND_US));
+            if bad_us > notice_us && trusts {
+                return Err(format!("{one} trusts {other} after {bad_us} us without an answer"));
+            }
         }
         // A process that starts counts the disk as proved.
         let running = world.machines[&other].process.as_ref();
@@ -87,7 +99,7 @@ impl Judge {
 
     /// Who is said to be dead was lately trusted by no majority.
     fn look_at_deaths(&self, world: &World, one: NodeId) -> Result<(), String> {
-        const LATELY_US: u64 = (2 * SUSPECT_MS + 100) * MS;
+        const LATELY_US: u64 = (UNHEARD_MS + SUSPECT_MS + 100) * MS;
         let now_us = world.now_us();
         let awake_us = elapsed(world.since[&one].awake, now_us).unwrap_or(0);
         let Some(process) = world.machines[&one].process.as_ref() else { return Ok(()) };
@@ -205,7 +217,7 @@ fn each_way_to_fail_is_noticed_in_its_time() {
     for (fault, within_ms, doubt, count) in [
         (Fault::Kill(node), 10, Doubt::Gone, 2),
         (Fault::Pause(node, u64::from(u32::MAX)), 410, Doubt::Silent, 2),
-        (Fault::Shut(node, NodeId(2)), 410, Doubt::Silent, 2),
+        (Fault::Shut(node, NodeId(2)), UNHEARD_MS + 10, Doubt::Silent, 2),
         (Fault::ShutBoth(node, NodeId(2)), 410, Doubt::Silent, 2),
         (Fault::Stall(node, u64::from(u32::MAX)), 2_150, Doubt::Stalled, 2),
         (Fault::Reset(node, NodeId(2)), 0, Doubt::Gone, 0),

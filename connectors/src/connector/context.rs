@@ -1,6 +1,6 @@
 //! What connectors run with.
 
-use super::{ConnectorStore, status::Progress};
+use super::{ConnectorStore, Vault, status::Progress};
 use crate::sparkplug_store::EdgeNodes;
 use futures::future::BoxFuture;
 use oribi_ingest::Ingest;
@@ -21,6 +21,8 @@ pub struct Parts {
     pub arrival: ArrivalClock,
     /// What must be remembered.
     pub store: Arc<dyn ConnectorStore>,
+    /// What seals the secrets that are remembered with it.
+    pub vault: Arc<dyn Vault>,
     /// How far ahead of now an event may lie, ns.
     pub ahead_ns_max: i64,
     /// The folder of the files that entries made over HTTP may name.

@@ -1,15 +1,14 @@
 //! A text that never shows, and files that hold such.
 
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 /// What stands in the place of a secret.
 const REDACTED: &str = "***";
 
 /// A password or the like; shown and serialised as `***`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -31,10 +30,35 @@ impl Serialize for Secret {
     }
 }
 
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Secret, D::Error> {
+        Text::deserialize(deserializer).map(|Text(text)| Secret(text))
+    }
+}
+
+/// A text. What is none is refused without a word of it: it may be a secret all the same.
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Text, D::Error> {
+        let text = String::deserialize(deserializer);
+        text.map(Text).map_err(|_| serde::de::Error::custom("expected a text"))
+    }
+}
+
+/// Options, of which none shows in an error.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, String>, D::Error> {
+    let options = BTreeMap::<String, Text>::deserialize(deserializer)?;
+    Ok(options.into_iter().map(|(name, Text(value))| (name, value)).collect())
+}
+
 /// Whether an option of this name holds a secret.
-fn is_secret(name: &str) -> bool {
-    let words = ["password", "secret", "jaas", "token", "key.pem"];
-    !name.ends_with(".url") && words.iter().any(|word| name.contains(word))
+pub(crate) fn is_secret(name: &str) -> bool {
+    const WORDS: [&str; 7] =
+        ["password", "passphrase", "secret", "jaas", "token", "key.pem", "oauthbearer.config"];
+    !name.ends_with(".url") && WORDS.iter().any(|word| name.contains(word))
 }
 
 /// Options as they are shown: secrets among them are not.

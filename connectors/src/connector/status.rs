@@ -28,6 +28,8 @@ pub enum State {
     Elsewhere,
     /// It cannot run as it is configured, and is not tried again.
     Failed,
+    /// Its secrets were sealed with a key that is not here: it has to be made anew.
+    Sealed,
 }
 
 /// What happens to a connector, counted by those who run it.

@@ -29,7 +29,7 @@ pub enum Seat {
 /// Connectors made at run time, which connectors are paused, and how far each has got. Errors are
 /// texts for a person.
 pub trait ConnectorStore: Send + Sync + 'static {
-    /// The connectors made at run time, by name, as the JSON they were made with.
+    /// The connectors made at run time, by name, as the JSON they were kept with.
     fn connectors(&self) -> Vec<(String, String)>;
 
     /// Keeps one, which is to run.

@@ -5,7 +5,7 @@ use crate::{
     Error, Result,
     connector::{
         Common, FileMember, Kind, MESSAGE_BYTES_MAX, Outline, RunContext, check_message_bytes_max,
-        check_routes, option_files, redacted, schema_files,
+        check_routes, option_files, redacted, schema_files, texts,
     },
     kafka::{config, tokens},
 };
@@ -25,7 +25,8 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
     /// librdkafka's options by its own names.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "redacted")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(serialize_with = "redacted", deserialize_with = "texts")]
     pub options: BTreeMap<String, String>,
     /// How messages become rows; the first route that fits decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

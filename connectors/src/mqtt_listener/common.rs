@@ -4,6 +4,7 @@ use super::{
     MqttListenerOptions,
     connect::Will,
     counters::Counters,
+    doors::Handshakes,
     ledger::{Ledger, Owner},
     live::Greetings,
     session::Sessions,
@@ -15,18 +16,18 @@ use oribi_decode::Message;
 use oribi_model::ArrivalClock;
 use std::sync::{Arc, atomic::Ordering};
 use tokio::{net::TcpStream, sync::Semaphore};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// The key of a client's session: its id, which another token's client may have as well.
+/// The key of a client's session: its id, which another token's client may have as well, and another
+/// device's of the same token.
 pub(super) fn session_of(access: &Access, client_id: &str) -> Arc<str> {
-    match access.token() {
-        Some(token) => format!("{}\0{client_id}", token.id).into(),
-        None => client_id.into(),
+    match (access.token(), access.user()) {
+        (Some(token), Some(user)) => format!("{} {user}\0{client_id}", token.id).into(),
+        _ => client_id.into(),
     }
 }
 
-/// The client's id in the key of its session; an id holds no NUL.
+/// The client's id in the key of its session; neither an id nor an identity holds NUL.
 fn client_of(session: &Arc<str>) -> Arc<str> {
     match session.split_once('\0') {
         Some((_, client_id)) => client_id.into(),
@@ -54,7 +55,7 @@ pub(super) enum Caller {
     /// In clear text.
     Plain(TcpStream),
     /// Its handshake is due.
-    Secured(TcpStream, TlsAcceptor),
+    Secured(TcpStream, Arc<dyn Handshakes>),
 }
 
 impl Caller {

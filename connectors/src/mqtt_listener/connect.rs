@@ -40,7 +40,15 @@ pub(super) struct Connect {
     pub(super) expiry_s: u32,
     pub(super) will: Option<Will>,
     /// What it shows: its password, or its user name where it has none.
-    pub(super) secret: Option<Vec<u8>>,
+    pub(super) secret: Option<Secret>,
+}
+
+/// Where a secret came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Secret {
+    Password(Vec<u8>),
+    /// As some platforms teach it; of who shows a certificate it is just a name.
+    UserName(Vec<u8>),
 }
 
 /// Why a CONNECT is refused.
@@ -209,9 +217,12 @@ fn parse_v5(content: &[u8]) -> Result<Connect, BadConnect> {
     })
 }
 
-/// Some platforms teach to show a token as the user name, and no password.
-fn shown(password: Option<&[u8]>, user_name: Option<&str>) -> Option<Vec<u8>> {
-    password.or_else(|| user_name.map(str::as_bytes)).map(<[u8]>::to_vec)
+fn shown(password: Option<&[u8]>, user_name: Option<&str>) -> Option<Secret> {
+    match (password, user_name) {
+        (Some(password), _) => Some(Secret::Password(password.to_vec())),
+        (None, Some(name)) => Some(Secret::UserName(name.as_bytes().to_vec())),
+        (None, None) => None,
+    }
 }
 
 fn check_user_name(user_name: Option<&str>) -> Result<(), BadConnect> {

@@ -1,6 +1,6 @@
 //! Where clients come in, and who lets them.
 
-use oribi_access::{Doorkeeper, OpenDoor};
+use oribi_access::{Certificate, Doorkeeper, OpenDoor};
 use std::{fmt, sync::Arc};
 use tokio_rustls::TlsAcceptor;
 
@@ -20,11 +20,17 @@ pub struct TlsDoor {
     /// The socket.
     pub socket: std::net::TcpListener,
     /// The certificate of the moment, and all else that a handshake takes.
-    pub acceptor: Acceptor,
+    pub handshakes: Arc<dyn Handshakes>,
 }
 
-/// Gives what a handshake takes as of now, since certificates change while a node runs.
-pub type Acceptor = Arc<dyn Fn() -> TlsAcceptor + Send + Sync>;
+/// Handshakes as of now, since certificates change while a node runs.
+pub trait Handshakes: Send + Sync + 'static {
+    /// What the next one takes.
+    fn acceptor(&self) -> TlsAcceptor;
+
+    /// Whom the certificate of a client names, DER, which was checked already; `None` for nobody.
+    fn identify(&self, certificate: &[u8]) -> Option<Certificate>;
+}
 
 impl fmt::Debug for TlsDoor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

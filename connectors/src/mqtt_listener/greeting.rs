@@ -2,7 +2,7 @@
 
 use super::{
     common::{Caller, Common},
-    connect::{self, BadConnect, Connect},
+    connect::{self, BadConnect, Connect, Secret},
     counters::Counters,
     frame, input,
     ledger::{Account, FREE_BYTES, Owner},
@@ -10,7 +10,7 @@ use super::{
     packets::reason,
     wire::Wire,
 };
-use oribi_access::{Access, Denied, Presented, TopicRules, admit};
+use oribi_access::{Access, Certificate, Denied, Presented, TopicRules, admit};
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
@@ -66,23 +66,27 @@ async fn receive(
     input: &mut Vec<u8>,
     account: &mut Account,
 ) -> Option<Guest> {
-    let mut wire = match caller {
-        Caller::Plain(socket) => Wire::Plain(socket),
-        Caller::Secured(socket, acceptor) => tokio::select! {
+    let (mut wire, identify) = match caller {
+        Caller::Plain(socket) => (Wire::Plain(socket), None),
+        Caller::Secured(socket, door) => tokio::select! {
             // What is no handshake is told by an alert, as far as the peer reads it.
-            secured = acceptor.accept(socket) => {
+            secured = door.acceptor().accept(socket) => {
                 let Counters { handshakes, failed_handshakes, .. } = &*common.counters;
                 let counter = if secured.is_ok() { handshakes } else { failed_handshakes };
                 counter.fetch_add(1, Ordering::Relaxed);
-                Wire::secured(secured.ok()?)
+                (Wire::secured(secured.ok()?), Some(door))
             }
             () = live.waker.wake.notified() => return None,
         },
     };
     let (is_v5, parsed) = read_connect(common, live, &mut wire, input, account).await?;
-    let judged = match parsed {
-        Ok(connect) => judge(common, address, connect).await,
-        Err(wrong) => Err(wrong),
+    let certificate = identify.zip(wire.certificate()).map(|(door, shown)| door.identify(shown));
+    let judged = match (parsed, certificate) {
+        (Ok(_), Some(None)) => Err(BadConnect::NotAllowed("the certificate names nobody")),
+        (Ok(connect), certificate) => {
+            judge(common, address, connect, certificate.flatten().map(Arc::new)).await
+        }
+        (Err(wrong), _) => Err(wrong),
     };
     match judged {
         Ok((connect, access, topics)) => Some(Guest { wire, connect, access, topics }),
@@ -101,9 +105,17 @@ async fn judge(
     common: &Common,
     address: Option<IpAddr>,
     mut connect: Connect,
+    certificate: Option<Arc<Certificate>>,
 ) -> Result<(Connect, Access, TopicRules), BadConnect> {
     let secret = connect.secret.take();
-    let shown = secret.as_deref().map_or(Presented::Nothing, Presented::Secret);
+    let shown = match (&certificate, &secret) {
+        (None, None) => Presented::Nothing,
+        (None, Some(Secret::Password(secret) | Secret::UserName(secret))) => {
+            Presented::Secret(secret)
+        }
+        (Some(certificate), Some(Secret::Password(secret))) => Presented::Both(certificate, secret),
+        (Some(certificate), _) => Presented::Certificate(certificate),
+    };
     let access = loop {
         match admit(common.keeper.as_ref(), shown).await {
             Ok(access) => break access,
@@ -122,6 +134,9 @@ async fn judge(
         common.keeper.kept_out(&access, &connect.client_id);
         Err(BadConnect::NotAllowed(what))
     };
+    if !access.allows_certificate() {
+        return refuse("the token and the certificate do not belong together");
+    }
     let Some(topics) = access.topics(&connect.client_id) else {
         return refuse("the token may not have this client id");
     };

@@ -32,6 +32,13 @@ impl Wire {
         Wire::Tls(Box::new(Secured { stream, may_hold: true }))
     }
 
+    /// The certificate that the client has shown, DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        let Wire::Tls(secured) = self else { return None };
+        let (_, session) = secured.stream.get_ref();
+        session.peer_certificates()?.first().map(AsRef::as_ref)
+    }
+
     /// Waits until there may be something to read.
     pub(super) async fn readable(&self) -> io::Result<()> {
         match self {

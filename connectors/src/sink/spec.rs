@@ -5,7 +5,7 @@ use crate::{
     Result,
     connector::{
         Common, FeedSpec, FileMember, Kind, Outline, RunContext, check_feeds, option_files,
-        redacted,
+        redacted, texts,
     },
     kafka::{config, tokens},
     mqtt::client_id,
@@ -20,7 +20,8 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct KafkaSink {
     /// librdkafka's options by its own names.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", serialize_with = "redacted")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(serialize_with = "redacted", deserialize_with = "texts")]
     pub options: BTreeMap<String, String>,
     /// What it passes on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

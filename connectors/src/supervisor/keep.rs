@@ -3,7 +3,7 @@
 
 use super::{
     Inner, Known, Seat, State, Task,
-    entry::{Entry, Origin},
+    entry::{Entry, Halt, Origin},
     run::{end, supervise},
 };
 use crate::{
@@ -81,7 +81,12 @@ impl Inner {
         for (name, (kept, origin)) in self.wanted() {
             let same = before.remove(&name).filter(|one| one.is(origin, kept.as_deref()));
             let one = match same {
-                Some(one) => one,
+                Some(mut one) => {
+                    if one.entry.may_open() {
+                        one.entry = self.entry(&name, kept.as_deref());
+                    }
+                    one
+                }
                 None => Known::new(self.entry(&name, kept.as_deref()), origin, kept),
             };
             known.insert(name, one);
@@ -116,7 +121,7 @@ impl Inner {
         match (self.file.get(name), kept) {
             (Some(spec), None) => Entry::Readable(spec.clone()),
             (Some(spec), Some(_)) => Entry::Doubled(spec.clone()),
-            (None, kept) => Entry::kept(name, kept.unwrap_or_default(), &self.parts.files),
+            (None, kept) => Entry::kept(name, kept.unwrap_or_default(), &self.parts),
         }
     }
 
@@ -127,14 +132,7 @@ impl Inner {
         }
         let spec = match one.entry.runs() {
             Ok(spec) => spec.clone(),
-            Err(reason) => {
-                if one.progress.state.lock().0 != State::Failed {
-                    tracing::error!(connector = name, reason, "a connector cannot run");
-                    one.progress.failed(&reason);
-                    one.progress.enter(State::Failed);
-                }
-                return;
-            }
+            Err(halt) => return one.halt(name, &halt),
         };
         let Seat::Here { epoch } = self.parts.store.seat(name) else { return };
         one.progress.enter(State::Starting);
@@ -173,7 +171,11 @@ fn place(name: &str, one: &mut Known, seat: Option<Seat>, due: &mut Due) {
         }
         Some(Seat::Here { .. }) => {}
         Some(Seat::Elsewhere) => one.progress.enter(State::Elsewhere),
-        None => one.progress.enter(State::Paused),
+        None => match one.entry.runs() {
+            // That it is paused says less than what it will need to run.
+            Err(halt) if halt.state == State::Sealed => one.halt(name, &halt),
+            _ => one.progress.enter(State::Paused),
+        },
     }
     one.free_since = None;
 }
@@ -182,6 +184,18 @@ impl Known {
     fn new(entry: Entry, origin: Origin, kept: Option<String>) -> Known {
         let progress = Arc::new(Progress::new(State::Starting));
         Known { entry, origin, kept, progress, task: None, free_since: None }
+    }
+
+    /// Notes why it does not run.
+    fn halt(&self, name: &str, Halt { state, reason }: &Halt) {
+        let told = self.progress.state.lock().1.as_ref().is_some_and(|(told, _)| told == reason);
+        if !told {
+            self.progress.failed(reason);
+            if *state != State::Starting {
+                tracing::error!(connector = name, reason, "a connector cannot run");
+            }
+        }
+        self.progress.enter(*state);
     }
 
     fn is(&self, origin: Origin, kept: Option<&str>) -> bool {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    connector::ConnectorStore,
-    testing::{Memory, arrival},
+    connector::{Closed, ConnectorStore},
+    testing::{Drawer, Memory, arrival},
 };
 use futures::future::BoxFuture;
 use oribi_model::{
@@ -146,12 +146,17 @@ fn started(file: &[&str], kept: &[(&str, &str)]) -> Connectors {
 }
 
 fn started_with(file: &[&str], store: Arc<Kept>) -> Connectors {
+    started_under(file, store, Arc::<Drawer>::default())
+}
+
+fn started_under(file: &[&str], store: Arc<Kept>, vault: Arc<Drawer>) -> Connectors {
     let parts = Parts {
         ingest: Memory::open(),
         feed: Arc::new(Nothing),
         windows: Arc::new(Nothing),
         arrival: arrival(),
         store,
+        vault,
         ahead_ns_max: i64::MAX / 2,
         files: "/nowhere".into(),
     };
@@ -259,4 +264,52 @@ async fn what_another_node_makes_replaces_and_drops_is_followed() {
     while connectors.get("far").is_some() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+#[tokio::test]
+async fn secrets_are_kept_sealed_and_never_shown() {
+    let store = Kept::with(&[]);
+    let connectors = started_with(&[], store.clone());
+    let json = spec("s").replacen('{', r#"{"password":"planted","#, 1);
+    let made = connectors.put(&json).await.unwrap();
+    let shown = serde_json::to_string(&made).unwrap();
+    assert!(!shown.contains("planted") && shown.contains(r#""password":"***""#), "{shown}");
+    let kept = store.connectors.lock()["s"].clone();
+    assert!(!kept.contains("planted") && kept.contains(r#""password":{"sealed":"0"}"#), "{kept}");
+    let spec = connectors.spec("s").unwrap();
+    assert_eq!(spec.common.secret().unwrap().as_deref(), Some("planted"));
+    // What is sealed is nobody's to give, and what is no text is not repeated.
+    for (given, unsaid) in
+        [(kept.as_str(), "sealed"), (&json.replace("\"planted\"", "4711"), "4711")]
+    {
+        let refused = connectors.put(given).await.unwrap_err().to_string();
+        assert!(refused.contains("password: expected a text"), "{refused}");
+        assert!(!refused.contains(unsaid), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_connector_whose_secrets_stay_closed_says_so_until_it_is_made_anew() {
+    let (store, vault) = (Kept::with(&[]), Arc::<Drawer>::default());
+    let json = spec("s").replacen('{', r#"{"password":"planted","#, 1);
+    started_under(&[], store.clone(), vault.clone()).put(&json).await.unwrap();
+    *vault.closed.lock() = Some(Closed::Yet("the key is on its way".into()));
+    let connectors = started_under(&[], store.clone(), vault.clone());
+    let found = connectors.get("s").unwrap();
+    assert_eq!(found.state, State::Starting);
+    assert!(found.last_error.unwrap().contains("the key is on its way"));
+    *vault.closed.lock() = None;
+    until(&connectors, "s", has_run).await;
+
+    *vault.closed.lock() = Some(Closed::ForGood("sealed with another key".into()));
+    store.paused.lock().insert("s".into());
+    let connectors = started_under(&[], store.clone(), vault.clone());
+    let found = connectors.get("s").unwrap();
+    assert_eq!(found.state, State::Sealed);
+    assert!(found.last_error.unwrap().contains("sealed with another key"));
+    let resumed = connectors.resume("s").await.unwrap().unwrap();
+    assert_eq!(resumed.state, State::Sealed);
+    *vault.closed.lock() = None;
+    connectors.put(&json).await.unwrap();
+    until(&connectors, "s", has_run).await;
 }

@@ -35,6 +35,9 @@ const PERMIT_BYTES: usize = 1_024;
 const COMPRESSED_WEIGHT: usize = 8;
 /// Room taken at a time by a body that does not say how long it is, bytes.
 const PIECE_BYTES: usize = 64 << 10;
+/// One body takes at most one part in so many of all room before its bytes come, so that whoever only
+/// announces large ones keeps nobody out.
+const AHEAD_PART: usize = 8;
 /// How long the rest of a body may keep its room without coming.
 const AHEAD_MAX: Duration = Duration::from_secs(1);
 
@@ -192,7 +195,10 @@ impl<B> Counted<B> {
             Some(bytes) if matches!(self.ahead, Ahead::GivenBack) => {
                 self.permits_of(bytes.min(self.received + PIECE_BYTES))
             }
-            Some(bytes) => self.permits_of(bytes),
+            Some(bytes) => {
+                let ahead = self.permits_of(bytes).min(self.bodies.0.permits / AHEAD_PART);
+                ahead.max(self.permits_of(bytes.min(self.received + PIECE_BYTES)))
+            }
             None => self.permits_of(one_bytes_max.min(self.received + PIECE_BYTES)),
         }
     }

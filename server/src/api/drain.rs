@@ -17,6 +17,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::sync::Semaphore;
 
 /// A client that sends more than this is cut off after all.
 const BYTES_MAX: usize = 32 << 20;
@@ -24,6 +25,10 @@ const TIME_MAX: Duration = Duration::from_secs(3);
 /// The same of somebody who was not let in.
 const STRANGER_BYTES_MAX: usize = 1 << 20;
 const STRANGER_TIME_MAX: Duration = Duration::from_secs(1);
+/// Bodies of such that are read at once, since a connection that is read holds more; of further ones
+/// nothing is.
+const STRANGERS_MAX: usize = 64;
+static STRANGERS: Semaphore = Semaphore::const_new(STRANGERS_MAX);
 
 /// Answers, and where the answer is an error reads what the handler left of the body.
 pub(super) async fn rest(request: Request, next: Next) -> Response {
@@ -37,11 +42,15 @@ pub(super) async fn rest(request: Request, next: Next) -> Response {
     let status = answer.status();
     if (status.is_client_error() || status.is_server_error()) && !kept.is_end_stream() {
         // Whether all came or not, the answer goes out now.
-        let (time_max, bytes_max) = match status {
-            StatusCode::UNAUTHORIZED => (STRANGER_TIME_MAX, STRANGER_BYTES_MAX),
-            _ => (TIME_MAX, BYTES_MAX),
+        let (time_max, bytes_max, place) = match status {
+            StatusCode::UNAUTHORIZED => {
+                let Ok(place) = STRANGERS.try_acquire() else { return answer };
+                (STRANGER_TIME_MAX, STRANGER_BYTES_MAX, Some(place))
+            }
+            _ => (TIME_MAX, BYTES_MAX, None),
         };
         let _ = tokio::time::timeout(time_max, drain(kept, bytes_max)).await;
+        drop(place);
     }
     answer
 }

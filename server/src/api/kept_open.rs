@@ -98,6 +98,7 @@ mod tests {
             clock.clone(),
             file,
             Audit::none(clock),
+            None,
         ));
         let access = keyring.admit(Presented::Secret(secret.as_str().as_bytes())).unwrap();
         let pieces = (0..3).map(|_| Ok::<_, io::Error>(Bytes::from_static(b"rows")));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     audit::Audit,
-    auth::{AdminFile, Keyring},
+    auth::{AdminFile, ClusterVault, Keyring},
     catalog_store::CatalogStore,
     front::FrontCounters,
     telemetry::{IngestCounters, Memory},
@@ -14,7 +14,7 @@ use axum::{
     http::{Method, StatusCode},
 };
 use http_body_util::BodyExt;
-use oribi_cluster::{Node, NodeOptions, PeersView};
+use oribi_cluster::{Node, NodeOptions, PeersView, secured::KeyHolder};
 use oribi_connectors::{Connectors, connector::Parts as ConnectorParts, mqtt_listener::Counters};
 use oribi_ingest::{IngestOptions, Ingestor};
 use oribi_model::{Clock, Pressure, SystemClock};
@@ -65,6 +65,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
             clock.clone(),
             AdminFile::open(None).unwrap(),
             Audit::none(clock.clone()),
+            None,
         )),
         audit: Audit::none(clock.clone()),
         tls: None,
@@ -80,6 +81,10 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
                 windows: Arc::new(engine.clone()),
                 arrival: arrival.clone(),
                 store: Arc::new(CatalogStore::new(node.clone(), PeersView::default())),
+                vault: Arc::new(ClusterVault::new(
+                    node.clone(),
+                    Arc::new(KeyHolder::keeping(None, |_| Ok(()))),
+                )),
                 ahead_ns_max: i64::MAX,
                 files: "/nowhere".into(),
             },

@@ -1,10 +1,10 @@
 //! All tokens that are let in here.
 
 use super::AdminFile;
-use crate::{audit::Audit, config::TokenMode};
+use crate::{audit::Audit, config::TokenMode, tls::TlsState};
 use oribi_access::{
-    ADMIN_FILE, ANONYMOUS, Access, Denied, Digest, Doorkeeper, LastDenied, Passport, Presented,
-    Rights, Token, Usage,
+    ADMIN_FILE, ANONYMOUS, Access, Certificate, Denied, Digest, Doorkeeper, LastDenied, Passport,
+    Presented, Rights, ShownCertificate, Token, Usage,
 };
 use oribi_cluster::{Catalog, Node};
 use oribi_model::Clock;
@@ -61,6 +61,8 @@ pub(crate) struct Keyring {
     clock: Arc<dyn Clock>,
     file: AdminFile,
     audit: Arc<Audit>,
+    /// Which certificates are revoked.
+    tls: Option<Arc<TlsState>>,
     /// The token that the file stands for.
     admin: Arc<Token>,
     usages: Mutex<HashMap<u64, Arc<Usage>>>,
@@ -87,6 +89,7 @@ impl Keyring {
         clock: Arc<dyn Clock>,
         file: AdminFile,
         audit: Arc<Audit>,
+        tls: Option<Arc<TlsState>>,
     ) -> Keyring {
         let name = format!("{ADMIN_FILE}@{}", node.identity().node.0);
         let admin = Token {
@@ -107,6 +110,7 @@ impl Keyring {
             clock,
             file,
             audit,
+            tls,
             admin: Arc::new(admin),
             usages: Mutex::default(),
             refreshed: tokio::sync::Mutex::default(),
@@ -191,10 +195,39 @@ impl Keyring {
         self.usages.lock().retain(|id, _| *id == self.admin.id || ids.contains(id));
     }
 
-    fn pass(&self, token: Arc<Token>, shown: Option<Digest>) -> Access {
+    /// The token that stands for a certificate.
+    fn of_certificate(&self, certificate: &Certificate) -> Result<Arc<Token>, Denied> {
+        if self.tls.as_ref().is_some_and(|tls| tls.revokes(certificate)) {
+            return Err(Denied::Unknown);
+        }
+        let (catalog, now_ns) = (self.node.catalog(), self.clock.now_ns());
+        let token = catalog.token_of_certificate(&certificate.identity).ok_or(Denied::Unknown)?;
+        if token.has_expired(now_ns) { Err(Denied::Expired) } else { Ok(token.clone()) }
+    }
+
+    /// A certificate as it is shown with a token, or for one.
+    fn beside(&self, token: &Token, certificate: &Arc<Certificate>) -> ShownCertificate {
+        let is_revoked = self.tls.as_ref().is_some_and(|tls| tls.revokes(certificate));
+        let identity = &certificate.identity;
+        let is_of_token = match &token.rights.certificate {
+            Some(pattern) => pattern.fits(identity),
+            // It only has to be that of nobody else.
+            None => self.node.catalog().token_of_certificate(identity).is_none(),
+        };
+        let is_of_token = is_of_token && !is_revoked;
+        ShownCertificate { certificate: certificate.clone(), is_of_token }
+    }
+
+    fn pass(
+        &self,
+        token: Arc<Token>,
+        shown: Option<Digest>,
+        certificate: Option<&Arc<Certificate>>,
+    ) -> Access {
         let usage = self.usage(token.id);
         usage.used(self.clock.now_ns());
-        Access::Of(Arc::new(Passport { token, shown, usage }))
+        let certificate = certificate.map(|certificate| self.beside(&token, certificate));
+        Access::Of(Arc::new(Passport { token, shown, certificate, usage }))
     }
 }
 
@@ -203,11 +236,16 @@ impl Doorkeeper for Keyring {
         if self.mode == TokenMode::Off {
             return Ok(Access::Open);
         }
-        let Presented::Secret(text) = shown else {
-            return Ok(self.pass(self.anonymous()?, None));
+        let (text, certificate) = match shown {
+            Presented::Nothing => return Ok(self.pass(self.anonymous()?, None, None)),
+            Presented::Certificate(certificate) => {
+                return Ok(self.pass(self.of_certificate(certificate)?, None, Some(certificate)));
+            }
+            Presented::Secret(text) => (text, None),
+            Presented::Both(certificate, text) => (text, Some(certificate)),
         };
         let digest = Digest::of_shown(text)?;
-        Ok(self.pass(self.find(&digest)?, Some(digest)))
+        Ok(self.pass(self.find(&digest)?, Some(digest), certificate))
     }
 
     fn refresh(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
@@ -224,15 +262,20 @@ impl Doorkeeper for Keyring {
 
     fn still(&self, access: &Access) -> bool {
         let Access::Of(passport) = access else { return self.mode == TokenMode::Off };
-        let now = match &passport.shown {
-            Some(digest) => self.find(digest),
-            None => self.anonymous(),
+        let Passport { token, shown, certificate, .. } = &**passport;
+        let now = match (shown, certificate) {
+            (Some(digest), _) => self.find(digest),
+            (None, Some(shown)) => self.of_certificate(&shown.certificate),
+            (None, None) => self.anonymous(),
         };
-        now.is_ok_and(|now| now.id == passport.token.id && now.rights == passport.token.rights)
+        let is_same = now.is_ok_and(|now| now.id == token.id && now.rights == token.rights);
+        let beside = |shown: &ShownCertificate| self.beside(token, &shown.certificate) == *shown;
+        is_same && certificate.as_ref().is_none_or(beside)
     }
 
     fn epoch(&self) -> u64 {
         let others = self.ended.load(Ordering::Acquire).wrapping_add(self.file.generation());
+        let others = others.wrapping_add(self.tls.as_ref().map_or(0, |tls| tls.generation()));
         self.node.catalog().token_epoch().wrapping_add(others)
     }
 

@@ -7,7 +7,7 @@ use super::{
     text_table,
 };
 use crate::length;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use oribi_model::SystemClock;
 use oribi_store::disk::RealDisk;
@@ -59,6 +59,10 @@ enum Action {
         #[arg(long, required = true)]
         accept_loss: bool,
     },
+    /// Says how a node gets another key: nodes have keys, and no authority whose certificates would have to
+    /// be made anew.
+    #[command(hide = true)]
+    RotateCa,
     /// Have a node take its share again.
     Resume {
         /// The node's id.
@@ -91,9 +95,15 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
         recover(dir)?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let Action::RotateCa = &args.action {
+        bail!(
+            "nodes are known by their own keys and there is no authority to change; to give a node another \
+             key, drain and remove it, and have it join anew with an empty directory"
+        );
+    }
     let client = Client::new(&args.node)?;
     match args.action {
-        Action::Recover { .. } => {}
+        Action::RotateCa | Action::Recover { .. } => {}
         Action::Nodes => {
             let cluster = client::json(client::accepted(client.get("/api/v1/cluster", &[])?)?)?;
             print(nodes(&cluster).as_bytes())?;

@@ -1,6 +1,8 @@
 //! The keys that exist, taken from the types that are configured.
 
-use super::{AuditOptions, AuthOptions, ClusterOptions, Config, HttpOptions, TlsOptions};
+use super::{
+    AuditOptions, AuthOptions, ClusterOptions, Config, HttpOptions, SecretsOptions, TlsOptions,
+};
 use oribi_cluster::NodeOptions;
 use oribi_connectors::{
     ConnectorSpec, FeedSpec, MqttListenerOptions, RouteSpec, connector::members_of,
@@ -8,7 +10,7 @@ use oribi_connectors::{
 use oribi_ingest::IngestOptions;
 use oribi_query::QueryOptions;
 /// Keys whose values are text, so that `ORIBI_DATA_DIR=7` names a folder.
-pub(super) const TEXT_KEYS: [&str; 13] = [
+pub(super) const TEXT_KEYS: [&str; 17] = [
     "data_dir",
     "http_listen",
     "mqtt_listen",
@@ -19,9 +21,13 @@ pub(super) const TEXT_KEYS: [&str; 13] = [
     "cluster.join_secret_file",
     "auth.mode",
     "auth.admin_token_file",
+    "secrets.key_file",
     "tls.cert_file",
     "tls.key_file",
     "tls.min_version",
+    "tls.client_certificates",
+    "tls.client_ca_file",
+    "tls.client_crl_file",
 ];
 
 /// The keys of one section; `""` is the top level, `mqtt.topics` an element of that list.
@@ -31,6 +37,7 @@ pub(super) fn of_section(section: &str) -> Option<&'static [&'static str]> {
         "audit" => members_of::<AuditOptions>(),
         "auth" => members_of::<AuthOptions>(),
         "tls" => members_of::<TlsOptions>(),
+        "secrets" => members_of::<SecretsOptions>(),
         "cluster" => members_of::<ClusterOptions>(),
         "storage" => members_of::<NodeOptions>(),
         "ingest" => members_of::<IngestOptions>(),
@@ -71,6 +78,7 @@ pub(super) fn unknown(key: &str) -> String {
             "audit",
             "auth",
             "tls",
+            "secrets",
             "cluster",
             "storage",
             "ingest",

@@ -15,6 +15,19 @@ pub(crate) enum TlsVersion {
     V1_3,
 }
 
+/// Whether clients of MQTT are asked for certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ClientCertificates {
+    /// They are not.
+    #[default]
+    Off,
+    /// Who has one may show it.
+    Optional,
+    /// Who has none is not let in.
+    Required,
+}
+
 /// TLS, `[tls]` in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +41,12 @@ pub(crate) struct TlsOptions {
     pub(crate) names: Vec<String>,
     /// The oldest version that is spoken.
     pub(crate) min_version: TlsVersion,
+    /// Whether clients of MQTT are asked for certificates.
+    pub(crate) client_certificates: ClientCertificates,
+    /// Certificates of the authorities that may vouch for clients, PEM.
+    pub(crate) client_ca_file: Option<PathBuf>,
+    /// Lists of certificates that those revoke, PEM.
+    pub(crate) client_crl_file: Option<PathBuf>,
 }
 
 impl TlsOptions {
@@ -38,6 +57,22 @@ impl TlsOptions {
     pub(super) fn validate(&self) -> Result<(), String> {
         if self.cert_file.is_some() != self.key_file.is_some() {
             return Err("cert_file and key_file belong together; expected both or none".into());
+        }
+        let asks = self.client_certificates != ClientCertificates::Off;
+        match (asks, &self.client_ca_file, &self.client_crl_file) {
+            (true, None, _) => {
+                return Err(
+                    "client_certificates need client_ca_file, which says who may vouch for \
+                            them"
+                        .into(),
+                );
+            }
+            (false, Some(_), _) | (false, _, Some(_)) => {
+                return Err("client_certificates is \"off\", so that client_ca_file and \
+                            client_crl_file have no use; expected \"optional\" or \"required\""
+                    .into());
+            }
+            _ => {}
         }
         let is_name = |name: &String| {
             let is_plain = |byte: u8| {

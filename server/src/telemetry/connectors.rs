@@ -9,13 +9,14 @@ use prometheus_client::encoding::EncodeLabelSet;
 use std::fmt;
 
 /// All states, and how figures call them.
-const STATES: [(State, &str); 6] = [
+const STATES: [(State, &str); 7] = [
     (State::Starting, "starting"),
     (State::Running, "running"),
     (State::Retrying, "retrying"),
     (State::Paused, "paused"),
     (State::Elsewhere, "elsewhere"),
     (State::Failed, "failed"),
+    (State::Sealed, "sealed"),
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -112,7 +112,7 @@ async fn a_pair_that_does_not_match_is_not_used() {
     // What is shown stays while the files are broken.
     fs::write(dir.path().join("tls/ec.pem"), "nothing").unwrap();
     assert!(own.has_changed());
-    own.reload();
+    own.reload().unwrap_err();
     assert_eq!(own.counts()[2], 1);
     assert!(shown(&own, client(&authority, "")).await.is_ok());
 }

@@ -1,7 +1,7 @@
 //! Tokens in the catalog.
 
-use super::*;
-use oribi_access::{Digest, Previous, Rights, Secret, Token};
+use super::{super::tokens::CERTIFICATE_PATTERNS_MAX, *};
+use oribi_access::{Digest, Glob, Previous, Rights, Secret, Token};
 
 fn token(name: &str, digest: Digest) -> Token {
     Token {
@@ -59,4 +59,41 @@ fn tokens_survive_a_file_and_take_no_room_where_there_are_none() {
     let mut read: Catalog = serde_json::from_str(&serde_json::to_string(&made).unwrap()).unwrap();
     read.reindex();
     assert_eq!(read.token_of(&secret), made.token_of(&secret));
+}
+
+#[test]
+fn a_certificate_is_the_token_that_fits_it_best() {
+    let with = |name: &str, pattern: &str| {
+        let rights = Rights { certificate: Some(Glob::new(pattern).unwrap()), ..Rights::default() };
+        Token { rights, ..token(name, digest()) }
+    };
+    let tokens = vec![
+        with("all", "*"),
+        with("plant", "*.plant"),
+        with("one", "dev7.plant"),
+        with("two", "dev7.plant"),
+        with("star", "\\*"),
+        token("none", digest()),
+    ];
+    let made = Catalog::default().apply(&Change::CreateTokens { tokens }).unwrap();
+    let of = |catalog: &Catalog, identity: &str| {
+        catalog.token_of_certificate(identity).map(|token| token.name.clone()).unwrap_or_default()
+    };
+    for (identity, name) in
+        [("dev7.plant", "one"), ("dev8.plant", "plant"), ("dev", "all"), ("*", "star"), ("", "all")]
+    {
+        assert_eq!(of(&made, identity), name, "{identity}");
+    }
+    let mut read: Catalog = serde_json::from_str(&serde_json::to_string(&made).unwrap()).unwrap();
+    read.reindex();
+    assert_eq!(of(&read, "dev7.plant"), "one");
+    let gone = made.apply(&Change::RevokeToken { name: "one".into() }).unwrap();
+    assert_eq!(of(&gone, "dev7.plant"), "two");
+    let before = Token::clone(gone.token("two").unwrap());
+    let next = Token { version: 2, rights: Rights::default(), ..before };
+    let changed = gone.apply(&Change::ChangeToken { token: next }).unwrap();
+    assert_eq!(of(&changed, "dev7.plant"), "plant");
+    let many = (0..CERTIFICATE_PATTERNS_MAX).map(|at| with(&format!("t{at}"), "x*")).collect();
+    let refused = made.apply(&Change::CreateTokens { tokens: many }).unwrap_err();
+    assert!(refused.contains("256"), "{refused}");
 }

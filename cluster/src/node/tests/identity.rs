@@ -1,9 +1,16 @@
 //! Who a node is, through restarts and from directories of before there were clusters.
 
 use super::*;
-use crate::{Boot, NodeIdentity};
-use oribi_store::small_file::{self, Kind};
-use std::path::Path;
+use crate::{
+    Boot, JoinNonce, MemberId, NodeAddresses, NodeIdentity, Presence,
+    transport::{CallError, Network, Pending, Request},
+};
+use bytes::Bytes;
+use oribi_store::{
+    log::Op,
+    small_file::{self, Kind},
+};
+use std::{collections::BTreeSet, path::Path};
 
 const KIND: Kind = Kind { magic: *b"ORIBIDIR", version: 1 };
 
@@ -92,5 +99,61 @@ async fn a_clock_that_went_back_while_the_node_was_down_gives_no_time_again() {
     let right = at(next_ns + 5);
     node.keep_arrivals(&right);
     assert_eq!(right.next_ns(), next_ns + 5, "a clock that is right is not led astray");
+    node.stop().await;
+}
+
+/// A way to others on which nobody is.
+struct Nobody;
+
+impl Network for Nobody {
+    fn call(&self, to: NodeId, _: Request) -> Pending<std::result::Result<Bytes, CallError>> {
+        Box::pin(std::future::ready(Err(CallError::NotConnected(to))))
+    }
+
+    fn notify(&self, to: NodeId, _: Request) -> std::result::Result<(), CallError> {
+        Err(CallError::NotConnected(to))
+    }
+}
+
+/// The note of what is committed lags behind: the catalog that the node starts with may be from before
+/// anybody joined.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_an_old_catalog_is_not_alone_where_its_log_names_others() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let node = open(&disk, &clock).await.unwrap();
+    table(&node).await.unwrap();
+    let (replica, log) = (node.catalog_replica.clone(), node.hosting.log.clone());
+    let committed = || log.group(CATALOG_GROUP).and_then(|state| state.committed);
+    let before_joining = loop {
+        match committed() {
+            Some(mark) => break mark,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    let addresses = NodeAddresses { node: "127.0.0.1:2".into(), ..Default::default() };
+    let presence = Presence { addresses, version: "0.1.0".into(), boot: Boot(0), pin: None };
+    node.change(Change::RegisterNode { nonce: JoinNonce(1), presence }).await.unwrap();
+    let second = MemberId::first(NodeId(2));
+    replica.add_learner(second).await.unwrap();
+    let both = BTreeSet::from([replica.member(), second]);
+    let voting = replica.clone();
+    let changing = tokio::spawn(async move { voting.change_voters(&both).await });
+    while !replica.members().voters.contains(&second) {
+        tokio::task::yield_now().await;
+    }
+    let disk = loop {
+        log.submit(CATALOG_GROUP, Op::Committed(before_joining.clone()), Box::new(|_| {}));
+        node.try_disk(|| {}).await;
+        if committed().as_ref() == Some(&before_joining) {
+            break disk.reboot(0);
+        }
+    };
+    changing.abort();
+    node.stop().await;
+
+    let node = open(&disk, &clock).await.unwrap();
+    node.connect(Arc::new(Nobody), Arc::new(|_| false));
+    assert!(!node.has_no_others());
+    assert!(node.catalog_now().await.is_err(), "nobody can say that this is the newest catalog");
     node.stop().await;
 }

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
-    Boot, JoinNonce, NodeIdentity, Presence,
+    Boot, ClusterKeyId, JoinNonce, NodeIdentity, Presence,
     node::leave,
+    secured::ClusterKey,
     transport::{Channel, Frame, Hello, Kind, PREFACE},
 };
 use bytes::BytesMut;
@@ -122,6 +123,50 @@ async fn who_was_removed_is_not_heard_any_more() {
     until("nobody listens to it", || !connected(&three, 1) && !connected(&three, 2)).await;
     until("nobody calls it", || !connected(&one, 3) && !connected(&two, 3)).await;
     stop(vec![one, two, three]).await;
+}
+
+fn cluster_key_of(running: &Running) -> Option<ClusterKey> {
+    running.peering.state.options.cluster_key.held()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_key_comes_to_every_node_and_the_one_that_is_named_counts() {
+    let disks = [disk(0), disk(1), disk(2)];
+    let one = start(&disks[0], &[]).await.unwrap();
+    until("the first node makes it", || cluster_key_of(&one).is_some()).await;
+    let two = start(&disks[1], &[&one.address]).await.unwrap();
+    until("the second one is given it", || cluster_key_of(&two) == cluster_key_of(&one)).await;
+    assert_eq!(one.node.catalog().cluster_key(), None);
+    // One that comes with another key, which nothing was sealed with.
+    let (listener, address) = bind();
+    let other = KeyHolder::keeping(Some(ClusterKey::generate().unwrap()), |_| Ok(()));
+    let options = JoinOptions {
+        key: key_on(&disks[2]),
+        cluster_key: Arc::new(other),
+        ..options(&address, &[&one.address])
+    };
+    let three = start_with(Arc::new(disks[2].clone()), listener, options).await.unwrap();
+    until_together(&[&one, &two, &three]).await;
+    let key = cluster_key_of(&one).unwrap();
+    assert_ne!(cluster_key_of(&three), Some(key.clone()));
+    let named = Change::NameClusterKey { id: key.id(), instead_of: None };
+    three.node.change(named).await.unwrap();
+    until("it fetches the one that counts", || cluster_key_of(&three) == Some(key.clone())).await;
+    stop(vec![one, two, three]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_no_node_has_any_more_is_replaced() {
+    let disk = disk(0);
+    let one = start(&disk, &[]).await.unwrap();
+    until("there is a key", || cluster_key_of(&one).is_some()).await;
+    let (lost, key) = (ClusterKeyId(7), cluster_key_of(&one).unwrap());
+    one.node.change(Change::NameClusterKey { id: lost, instead_of: None }).await.unwrap();
+    until("it is replaced", || one.node.catalog().cluster_key() == Some(key.id())).await;
+    assert_eq!(cluster_key_of(&one), Some(key.clone()));
+    let again = Change::NameClusterKey { id: lost, instead_of: None };
+    one.node.change(again).await.unwrap_err();
+    stop(vec![one]).await;
 }
 
 /// Directories of a time when nodes had no keys: each is known by the one that it shows first.

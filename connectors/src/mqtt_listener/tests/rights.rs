@@ -48,8 +48,8 @@ impl Doorkeeper for Keeper {
         let tokens = self.tokens.lock();
         let known = tokens.iter().find(|(known, _)| known.as_bytes() == secret);
         let (_, token) = known.ok_or(Denied::Unknown)?;
-        let (token, shown, usage) = (token.clone(), None, Arc::default());
-        Ok(Access::Of(Arc::new(Passport { token, shown, usage })))
+        let (token, usage) = (token.clone(), Arc::default());
+        Ok(Access::Of(Arc::new(Passport { token, shown: None, certificate: None, usage })))
     }
 
     fn refresh(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {

@@ -53,13 +53,13 @@ fn whole(bytes: usize) -> Body {
     Body::from(vec![b'x'; bytes])
 }
 
-/// A body of `BODY_BYTES` that says so ahead, and comes as it is sent.
-fn in_pieces() -> (mpsc::UnboundedSender<usize>, Body) {
+/// A body that says how long it is, and comes as it is sent.
+fn in_pieces(bytes: usize) -> (mpsc::UnboundedSender<usize>, Body) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (sender, Body::new(Declared(receiver)))
+    (sender, Body::new(Declared(receiver, bytes)))
 }
 
-struct Declared(mpsc::UnboundedReceiver<usize>);
+struct Declared(mpsc::UnboundedReceiver<usize>, usize);
 
 impl http_body::Body for Declared {
     type Data = Bytes;
@@ -74,7 +74,7 @@ impl http_body::Body for Declared {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(BODY_BYTES as u64)
+        SizeHint::with_exact(self.1 as u64)
     }
 }
 
@@ -110,7 +110,7 @@ async fn who_waits_holds_nothing_is_counted_and_gets_its_turn_in_order() {
 #[tokio::test]
 async fn a_body_that_does_not_come_leaves_its_room_to_others() {
     let door = Door::new(600_000);
-    let (pieces, slow) = in_pieces();
+    let (pieces, slow) = in_pieces(BODY_BYTES);
     pieces.send(PERMIT_BYTES).unwrap();
     let mut slow = std::pin::pin!(door.send(slow));
     assert!(futures::poll!(&mut slow).is_pending());
@@ -126,6 +126,18 @@ async fn a_body_that_does_not_come_leaves_its_room_to_others() {
     drop(pieces);
     assert_eq!(slow.await, (StatusCode::OK, BODY_BYTES.to_string()));
     assert_eq!(door.room.available_permits(), ROOM_BYTES / PERMIT_BYTES);
+}
+
+#[tokio::test]
+async fn a_large_body_that_is_only_announced_keeps_nobody_out() {
+    let door = Door::new(600_000);
+    let (pieces, announced) = in_pieces(ROOM_BYTES);
+    let mut announced = std::pin::pin!(door.send(announced));
+    assert!(futures::poll!(&mut announced).is_pending());
+    assert_eq!(door.send(whole(BODY_BYTES)).await.0, StatusCode::OK);
+    pieces.send(ROOM_BYTES).unwrap();
+    drop(pieces);
+    assert_eq!(announced.await, (StatusCode::OK, ROOM_BYTES.to_string()));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::{
 };
 use axum::http::StatusCode;
 use jiff::Timestamp;
-use oribi_access::{Digest, Grant, NOTE_BYTES_MAX, Rights, Token, check_name};
+use oribi_access::{Digest, Glob, Grant, May, NOTE_BYTES_MAX, Rights, Token, check_name};
 use oribi_cluster::TOKENS_AT_ONCE_MAX;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
@@ -27,19 +27,52 @@ pub(super) struct NewToken {
 /// What may be set of a token.
 #[derive(Debug, Default, Deserialize)]
 struct Members {
-    grants: Option<Vec<Grant>>,
+    grants: Option<Vec<GrantRequest>>,
     ops: Option<bool>,
     all: Option<bool>,
     topics: Option<Vec<String>>,
-    clients: Option<Vec<oribi_access::Glob>>,
+    clients: Option<Vec<Glob>>,
+    /// Null takes it back.
+    #[serde(default, deserialize_with = "given")]
+    certificate: Option<Option<Glob>>,
     /// A length from now, or a moment; null takes the end back.
     #[serde(default, deserialize_with = "given")]
     expires: Option<Option<String>>,
     note: Option<String>,
 }
 
+/// Rights on tables as they are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantRequest {
+    may: Mays,
+    db: Glob,
+    table: Glob,
+}
+
+/// One right, or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected \"read\", \"write\" or \"admin\", or a list of them")]
+enum Mays {
+    One(May),
+    List(Vec<May>),
+}
+
+impl GrantRequest {
+    fn grants(&self) -> impl Iterator<Item = Grant> {
+        let mays = match &self.may {
+            Mays::One(may) => std::slice::from_ref(may),
+            Mays::List(mays) => mays,
+        };
+        let grant = |may: &May| Grant { may: *may, db: self.db.clone(), table: self.table.clone() };
+        mays.iter().map(grant)
+    }
+}
+
 /// Keeps null apart from nothing.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -57,7 +90,8 @@ pub(super) struct Rotation {
     keep_old: Option<String>,
 }
 
-const MEMBERS: [&str; 8] = ["name", "grants", "ops", "all", "topics", "clients", "expires", "note"];
+const MEMBERS: [&str; 9] =
+    ["name", "grants", "ops", "all", "topics", "clients", "certificate", "expires", "note"];
 
 impl New {
     /// Reads one token or a list of them.
@@ -157,11 +191,15 @@ impl Members {
     fn applied(&self, token: Token, now_ns: i64) -> Result<Token> {
         let before = token.rights;
         let rights = Rights {
-            grants: self.grants.clone().unwrap_or(before.grants),
+            grants: match &self.grants {
+                Some(grants) => grants.iter().flat_map(GrantRequest::grants).collect(),
+                None => before.grants,
+            },
             ops: self.ops.unwrap_or(before.ops),
             all: self.all.unwrap_or(before.all),
             topics: self.topics.clone().unwrap_or(before.topics),
             clients: self.clients.clone().unwrap_or(before.clients),
+            certificate: self.certificate.clone().unwrap_or(before.certificate),
         };
         rights.check().map_err(|wrong| {
             let member = wrong.split(' ').next().unwrap_or_default();
@@ -232,11 +270,13 @@ mod tests {
 
     #[test]
     fn a_token_is_what_its_members_say() {
-        let body = r#"{"name":"dev7","grants":[{"may":"write","db":"default","table":"sensors"}],
+        let body = r#"{"name":"dev7","grants":[{"may":"write","db":"default","table":"sensors"},
+            {"may":["read","write"],"db":"default","table":"m"}],"certificate":"dev7.*",
             "topics":["sensors/+/%u"],"clients":["%u"],"expires":"1s","note":"shed"}"#;
         let token = made(body).unwrap();
         assert_eq!((token.name.as_str(), token.expires_ns), ("dev7", Some(1_000_001_000)));
-        assert_eq!((token.rights.grants.len(), token.rights.topics.len()), (1, 1));
+        assert_eq!((token.rights.grants.len(), token.rights.topics.len()), (3, 1));
+        assert_eq!(token.rights.certificate, Some(Glob::new("dev7.*").unwrap()));
         assert!(!token.rights.all && !token.rights.ops);
         assert_eq!(New::read(b"[{\"name\":\"a\"},{\"name\":\"b\"}]").unwrap().all().len(), 2);
     }

@@ -39,6 +39,8 @@ pub(in crate::api) struct TokenView {
     all: bool,
     topics: Vec<String>,
     clients: Vec<String>,
+    /// A pattern of the identities in certificates that it stands for.
+    certificate: Option<String>,
     expires: Option<String>,
     /// Until when the secret before holds; null where there is none.
     previous_until: Option<String>,
@@ -120,6 +122,7 @@ impl TokenView {
             all: token.rights.all,
             topics: token.rights.topics.clone(),
             clients: token.rights.clients.iter().map(|one| one.as_str().to_owned()).collect(),
+            certificate: token.rights.certificate.as_ref().map(|one| one.as_str().to_owned()),
             expires: token.expires_ns.and_then(moment),
             previous_until: token.previous.and_then(|one| moment(one.until_ns)),
             created: moment(token.created_ns),

@@ -13,7 +13,8 @@ use std::{
 
 /// Tokens of one request.
 const AT_ONCE: usize = 1_000;
-const COLUMNS: [&str; 8] = ["name", "read", "write", "admin", "topic", "client", "expires", "note"];
+const COLUMNS: [&str; 9] =
+    ["name", "read", "write", "admin", "topic", "client", "certificate", "expires", "note"];
 
 /// Makes a token for each line of `file`, and writes names and secrets to `out`, which nobody else
 /// may read. Several values of one cell stand apart by spaces.
@@ -71,6 +72,7 @@ fn parse(text: &str) -> Result<Vec<Value>> {
             admin: list("admin"),
             topic: list("topic"),
             client: list("client"),
+            certificate: one("certificate"),
             expires: one("expires"),
             note: one("note"),
             ..RightArgs::default()
@@ -87,13 +89,14 @@ mod tests {
 
     #[test]
     fn each_line_is_a_token() {
-        let text = "name,write,topic,note\ndev1,default/sensors default/more,sensors/+/%u,shed\n\n\
-            dev2,default/sensors,,\n";
+        let text = "name,write,topic,certificate,note\ndev1,default/sensors default/more,sensors/+/%u,,shed\n\n\
+            dev2,default/sensors,,dev2.plant,\n";
         let tokens = parse(text).unwrap();
         assert_eq!(tokens.len(), 2);
         assert_eq!(tokens[0]["grants"].as_array().unwrap().len(), 2);
         assert_eq!(tokens[0]["topics"], json!(["sensors/+/%u"]));
-        assert!(tokens[1].get("note").is_none());
+        assert_eq!(tokens[1]["certificate"], json!("dev2.plant"));
+        assert!(tokens[1].get("note").is_none() && tokens[0].get("certificate").is_none());
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(super) struct RightArgs {
     /// Client ids that may connect; %u is the token's name.
     #[arg(long, value_name = "PATTERN")]
     pub(super) client: Vec<String>,
+    /// Identities in certificates that it stands for; %u is the one that is shown.
+    #[arg(long, value_name = "GLOB")]
+    pub(super) certificate: Option<String>,
     /// When it ends: a length such as 90d, or a moment.
     #[arg(long, value_name = "TIME")]
     pub(super) expires: Option<String>,
@@ -62,7 +65,9 @@ impl RightArgs {
         for (member, list) in [("topics", &self.topic), ("clients", &self.client)] {
             body.insert(member.into(), list.clone().into());
         }
-        for (member, text) in [("expires", &self.expires), ("note", &self.note)] {
+        let texts =
+            [("certificate", &self.certificate), ("expires", &self.expires), ("note", &self.note)];
+        for (member, text) in texts {
             if let Some(text) = text {
                 body.insert(member.into(), text.clone().into());
             }
