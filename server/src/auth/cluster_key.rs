@@ -28,7 +28,12 @@ pub(crate) fn open_cluster_key(options: &SecretsOptions, data_dir: &Path) -> Res
             let text = str::from_utf8(&held).unwrap_or_default();
             Some(ClusterKey::from_text(text).with_context(wrong)?)
         }
-        Err(BadPrivate::Io(error)) if error.kind() == ErrorKind::NotFound => None,
+        // What is wrong with the directory itself, whoever opens that says.
+        Err(BadPrivate::Io(error))
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+        {
+            None
+        }
         Err(bad) => return Err(anyhow!(bad)).with_context(wrong),
     };
     match (&options.key_file, kept) {
