@@ -46,7 +46,7 @@ impl Default for MqttListenerOptions {
             batch_bytes_max: 8 << 20,
             connections_max: 10_000,
             sessions_max: 100_000,
-            memory_bytes_max: 48 << 20,
+            memory_bytes_max: 40 << 20,
             connect_timeout_ms: 10_000,
             ahead_ns_max: oribi_decode::AHEAD_NS_MAX,
         }

@@ -66,7 +66,7 @@ const PARTS: [Part; 8] = [
         section: "mqtt",
         key: "memory_bytes_max",
         share: 1,
-        bytes_max: 48 << 20,
+        bytes_max: 40 << 20,
         bytes_min: 1 << 20,
         set: |config| config.mqtt.memory_bytes_max as u64,
     },
