@@ -151,9 +151,9 @@ async fn run(
     for shard in &common.shards {
         writers.spawn(shard.clone().run(ingest.clone(), stop.clone()));
     }
-    let connections = TaskTracker::new();
-    connections.spawn(pass_sessions(common.clone()));
-    connections.spawn(watch::run(common.clone()));
+    let (connections, keepers) = (TaskTracker::new(), TaskTracker::new());
+    keepers.spawn(pass_sessions(common.clone()));
+    keepers.spawn(watch::run(common.clone()));
     let secured = async || match &tls {
         Some((listener, handshakes)) => {
             let (stream, _) = listener.accept().await?;
@@ -174,7 +174,7 @@ async fn run(
             continue;
         };
         let was_full =
-            std::mem::replace(&mut is_full, connections.len() > common.options.connections_max);
+            std::mem::replace(&mut is_full, connections.len() >= common.options.connections_max);
         if is_full && !common.greetings.make_room(packets::reason::QUOTA) {
             if !was_full {
                 tracing::warn!("connections are refused: mqtt.connections_max is reached");
@@ -190,8 +190,10 @@ async fn run(
         });
     }
     drop((listener, tls));
-    connections.close();
-    connections.wait().await;
+    for tasks in [connections, keepers] {
+        tasks.close();
+        tasks.wait().await;
+    }
     stop.cancel();
     writers.close();
     writers.wait().await;

@@ -37,6 +37,8 @@ async fn the_oldest_connection_without_connect_makes_room() {
     let mut device = door.connect("device").await;
     publish_in_turn(&mut device, "sensors/s/d", 3).await;
     assert!(closed(mute.remove(0)).await.is_empty());
+    let next = mute[0].try_read(&mut [0]).map_err(|wrong| wrong.kind());
+    assert_eq!(next, Err(std::io::ErrorKind::WouldBlock), "one is enough");
     known.write_all(&[0xc0, 0]).await.unwrap();
     assert_eq!(read(&mut known).await, [0xd0, 0], "who has said CONNECT stays");
     door.close().await;
