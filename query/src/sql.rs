@@ -2,6 +2,7 @@
 
 mod by_time;
 mod catalog;
+mod newest;
 mod picked;
 mod plain;
 mod pool;

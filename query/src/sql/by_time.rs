@@ -1,7 +1,7 @@
 //! `ORDER BY time LIMIT n` over rows of one table: read from the end that is wanted, in growing
 //! steps, as long as that reads but a part of the table.
 
-use super::plain::Plain;
+use super::{newest, plain::Plain};
 use crate::{
     Error, QueryOptions, Result, answer::Stats, filter::select_rows, parallel, question::Order,
     target::Out, watch::Watch,
@@ -9,7 +9,7 @@ use crate::{
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
 use arrow_select::interleave::interleave_record_batch;
-use oribi_model::{Block, ReadPath, SeriesKey, TimeRange};
+use oribi_model::{Block, ReadPath, SeriesFilter, SeriesKey, TimeRange};
 use std::{
     cmp::Reverse,
     ops::ControlFlow,
@@ -48,6 +48,14 @@ pub(super) fn answer(
     if limit == 0 || limit > options.answer_rows_max {
         return Ok(None);
     }
+    if order == Order::Descending
+        && let Some((range, series)) = newest::of(plain, limit, span, read, watch)?
+    {
+        let picked = candidates(plain, (order, limit), (range, series), read, options, watch)?;
+        if let Some(stats) = write(plain, &picked, (order, limit), out)? {
+            return Ok(Some(stats));
+        }
+    }
     let length = span.end.saturating_sub(span.start);
     let share = (2 * limit as u64) as f64 / (stats.rows.max(1) as f64);
     let mut step = ((length as f64 * share) as i64).max(1);
@@ -61,29 +69,45 @@ pub(super) fn answer(
                 TimeRange::new(plain.filter.time.start, span.start.saturating_add(step))
             }
         };
-        let picked = candidates(plain, (order, limit), range, read, options, watch)?;
-        let count: usize = picked.iter().map(|candidates| candidates.keys.len()).sum();
-        if count >= limit {
-            let batch = first(&picked, order, limit)?;
-            out.begin(&plain.relation.schema)?;
-            out.rows(batch)?;
-            return Ok(Some(Stats::default()));
+        let scanned = (range, plain.filter.series(watch));
+        let picked = candidates(plain, (order, limit), scanned, read, options, watch)?;
+        if let Some(stats) = write(plain, &picked, (order, limit), out)? {
+            return Ok(Some(stats));
         }
         step = step.saturating_mul(GROWTH);
     }
     Ok(None)
 }
 
+/// Writes the first rows, where there are enough.
+fn write(
+    plain: &Plain,
+    picked: &[Candidates],
+    (order, limit): (Order, usize),
+    out: &mut Out<'_>,
+) -> Result<Option<Stats>> {
+    let count: usize = picked.iter().map(|candidates| candidates.keys.len()).sum();
+    if count < limit {
+        return Ok(None);
+    }
+    let batch = first(picked, order, limit)?;
+    out.begin(&plain.relation.schema)?;
+    out.rows(batch)?;
+    Ok(Some(Stats::default()))
+}
+
+/// Of the rows of some series in a range, those that may be among the first.
 fn candidates(
     plain: &Plain,
     (order, limit): (Order, usize),
-    range: TimeRange,
+    (range, series): (TimeRange, SeriesFilter),
     read: &dyn ReadPath,
     options: &QueryOptions,
     watch: &Arc<Watch>,
 ) -> Result<Vec<Candidates>> {
     let mut spec = plain.spec(watch);
     spec.time = spec.time.intersect(range);
+    spec.series = series;
     let tablets = read.scan(plain.table.id, &spec, options.threads())?;
     watch.check()?;
     let parts = tablets.into_iter().flat_map(|tablet| tablet.parts).collect();
