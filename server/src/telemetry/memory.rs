@@ -1,6 +1,6 @@
 //! How much memory the process holds, of how much it may.
 
-use super::{allocated_bytes, page::Page};
+use super::{allocated_bytes, page::Page, process::give_back_freed};
 use oribi_model::Pressure;
 use oribi_query::QueryEngine;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -8,7 +8,10 @@ use std::{fmt, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
+/// From this part of the bound on memory that was freed is given back before it is counted: where there is
+/// plenty, it is quicker to keep it for what comes next.
+const KEPT_PART: u64 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PartLabels {
@@ -35,7 +38,7 @@ impl Memory {
                 () = tokio::time::sleep(LOOK) => {}
                 () = stop.cancelled() => return,
             }
-            let Some(held_bytes) = allocated_bytes() else { return };
+            let Some(held_bytes) = self.held_bytes().await else { return };
             self.pressure.look(held_bytes, self.bytes_max);
             let is_full = self.pressure.is_full();
             if is_full && !was_full {
@@ -44,6 +47,16 @@ impl Memory {
             }
             was_full = is_full;
         }
+    }
+
+    /// What is held, without what was freed where that is needed.
+    async fn held_bytes(&self) -> Option<u64> {
+        let held_bytes = allocated_bytes()?;
+        if held_bytes < self.bytes_max / KEPT_PART {
+            return Some(held_bytes);
+        }
+        tokio::task::spawn_blocking(give_back_freed).await.ok()?;
+        allocated_bytes()
     }
 
     pub(super) fn encode(&self, engine: &QueryEngine, page: &mut Page<'_>) -> fmt::Result {

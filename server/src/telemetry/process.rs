@@ -15,6 +15,16 @@ pub(crate) fn allocated_bytes() -> Option<u64> {
     of_status("RssAnon:")
 }
 
+/// Has the allocator give what was freed back to the system at once, which it does by itself after a second.
+/// Takes some milliseconds where there is much.
+pub(crate) fn give_back_freed() {
+    unsafe extern "C" {
+        fn mi_collect(force: bool);
+    }
+    // SAFETY: it is a function of the allocator that this binary has, which any thread may call at any time.
+    unsafe { mi_collect(true) };
+}
+
 fn of_status(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
