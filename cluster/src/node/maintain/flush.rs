@@ -62,7 +62,7 @@ fn pick(candidates: &[Candidate], pressure: Pressure) -> Option<TabletId> {
 }
 
 pub(super) async fn run(node: Arc<Node>) {
-    while node.until(&node.flush_due, PAUSE).await {
+    while node.until(&node.hosting.memtables.flush_due, PAUSE).await {
         while let Some(hosted) = next(&node) {
             // What went wrong was reported; others are flushed meanwhile.
             let _ = flush(&node, hosted).await;
