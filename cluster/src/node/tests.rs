@@ -190,6 +190,7 @@ async fn a_power_cut_at_any_moment_loses_nothing_acked() {
     }
     let calm = SimDisk::new();
     run(&calm, &mut Vec::new()).await.unwrap();
+    println!("a node: the power went at {} operations", calm.operations().div_ceil(2));
     for at in (1..=calm.operations()).step_by(2) {
         let disk = SimDisk::new();
         disk.crash_at(at);
