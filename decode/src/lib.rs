@@ -49,7 +49,7 @@ pub const TAGS_MAX: usize = 1024;
 /// Most fields of one table in one batch.
 pub const FIELDS_MAX: usize = 1024;
 /// Most cells, nulls included, of one batch: a bound on memory for sparse rows.
-pub const CELLS_MAX: usize = 8 << 20;
+pub const CELLS_MAX: usize = 4 << 20;
 /// Deepest nesting of JSON.
 pub const JSON_DEPTH_MAX: usize = 32;
 /// How far ahead of now an event may lie unless configured otherwise: 24 hours, ns.

@@ -8,6 +8,7 @@ mod series_index;
 mod tags;
 
 pub(crate) use budget::CellBudget;
+pub(crate) use tags::too_many_tags;
 
 use crate::{CELL_BYTES_MAX, Fault, excerpt};
 use budget::CellShare;
