@@ -108,7 +108,10 @@ impl AsciiChart {
     }
 
     /// Adds a line.
-    #[allow(clippy::should_implement_trait, reason = "the name is that of the crate it stands in for")]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "the name is that of the crate it stands in for"
+    )]
     #[must_use]
     pub fn add<T>(mut self, name: impl Into<String>, histogram: Histogram<T>) -> Self {
         self.0.push((name.into(), histogram.percentile_stats()));
