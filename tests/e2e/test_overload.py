@@ -1,5 +1,6 @@
 """More is asked of a node than it can do: it says so, takes what it can, loses nothing, and is well again by itself."""
 
+import json
 import re
 import signal
 import socket
@@ -12,6 +13,9 @@ import pytest
 import requests
 from cluster import Member, all_well, put_table, until_together
 from conftest import BINARY, wait_for
+from parts import kafka  # noqa: F401  fixture
+from test_kafka_source import ROWS as ROUTE
+from test_kafka_source import source, status, total, values
 
 WRITERS = 6
 ROWS = 4_000
@@ -257,3 +261,24 @@ def test_a_follower_that_stands_still_costs_the_others_no_memory(three):
     rows = nodes[0].count("crowd")
     assert rows > crowd.acked, "all that was acknowledged is there, and the first row"
     until_each_has(nodes, rows)
+
+
+def test_a_topic_with_more_than_a_node_can_take_waits_in_its_broker(kafka, make_oribi):  # noqa: F811
+    count = 100_000
+    topic = kafka.topic(partitions=4)
+    pad = "p" * 500
+    kafka.send(topic, [json.dumps({**json.loads(text), "pad": pad}) for text in values(count)])
+    tight = "[ingest]\ninflight_bytes_max = 1048576\nwait_ms_max = 1000\n"
+    node = make_oribi(SMALL + tight + source(kafka, [topic], ROUTE)).start()
+    with Most([node], None) as most, Crowd(node) as crowd:
+        wait_for(lambda: metric(node, "oribi_waiting_writes") > 0, "writes to wait", 120)
+        before = status(node)["rows"]
+        wait_for(lambda: status(node)["rows"] > before, "the topic to get its turn", 120)
+        acked = crowd.acked
+        wait_for(lambda: crowd.acked > acked, "the others to get theirs", 120)
+    assert not crowd.wrong, crowd.wrong[:3]
+    wait_for(lambda: status(node)["lag"] == 0 and node.count("rows") == count, f"all records, {status(node)}", 240)
+    assert total(node) == (count, sum(range(count))) and node.count("crowd") == crowd.acked
+    assert status(node)["dead_letters"] == 0 and status(node)["restarts"] == 0
+    assert most.held <= 1.1 * (128 << 20)
+    wait_for(lambda: metric(node, "oribi_overloaded") == 0, "the node to be well again", 60)
