@@ -12,7 +12,7 @@ use oribi_model::LogIndex;
 use oribi_store::{FileSum, Flushed, Tablet};
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use tokio::sync::Notify;
 
@@ -30,6 +30,8 @@ pub(crate) struct TabletMachine {
 pub(crate) struct Memtables {
     held_bytes: AtomicUsize,
     bytes_max: usize,
+    /// The process holds too much, of whatever kind.
+    is_memory_short: AtomicBool,
     /// Told where some are to be flushed.
     pub(crate) flush_due: Notify,
 }
@@ -37,7 +39,12 @@ pub(crate) struct Memtables {
 impl Memtables {
     /// None yet, which may hold so much.
     pub(crate) fn new(bytes_max: usize) -> Memtables {
-        Memtables { held_bytes: AtomicUsize::new(0), bytes_max, flush_due: Notify::new() }
+        Memtables {
+            held_bytes: AtomicUsize::new(0),
+            bytes_max,
+            is_memory_short: AtomicBool::new(false),
+            flush_due: Notify::new(),
+        }
     }
 
     pub(crate) fn held_bytes(&self) -> usize {
@@ -54,9 +61,22 @@ impl Memtables {
         self.held_bytes() <= self.bytes_max
     }
 
+    /// What they may hold before the largest is flushed, bytes.
+    pub(crate) fn flushed_beyond(&self) -> usize {
+        if self.is_memory_short.load(Ordering::Relaxed) { 0 } else { self.bytes_max / 2 }
+    }
+
+    /// Notes whether the process holds too much; while it does, all are flushed.
+    pub(crate) fn memory_is_short(&self, is_short: bool) {
+        self.is_memory_short.store(is_short, Ordering::Relaxed);
+        if is_short {
+            self.flush_due.notify_one();
+        }
+    }
+
     fn grow(&self, bytes: usize) {
         let held_bytes = self.held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if held_bytes > self.bytes_max / 2 {
+        if held_bytes > self.flushed_beyond() {
             self.flush_due.notify_one();
         }
     }

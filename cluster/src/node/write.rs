@@ -67,6 +67,12 @@ impl Node {
         }
     }
 
+    /// Notes whether the process holds all the memory that it may: while it does, memtables are flushed however
+    /// small they are, as nothing else may come that would have them flushed.
+    pub fn memory_is_short(&self, is_short: bool) {
+        self.hosting.memtables.memory_is_short(is_short);
+    }
+
     pub(super) fn memtable_bytes(&self) -> usize {
         self.hosting.memtables.held_bytes()
     }

@@ -100,7 +100,7 @@ fn next(node: &Node) -> Option<Arc<Hosted>> {
     };
     let candidates: Vec<Candidate> = node.hosting.all().iter().filter_map(candidate).collect();
     let pressure = Pressure {
-        memtable_bytes: node.options.memtable_bytes_max / 2,
+        memtable_bytes: node.hosting.memtables.flushed_beyond(),
         memtables: MEMTABLES_MAX,
         log_is_long,
         idle_s: node.options.idle_flush_s,
