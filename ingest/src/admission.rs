@@ -18,17 +18,27 @@ pub(crate) struct Admission {
     inflight: Arc<Semaphore>,
     permits: usize,
     pressure: Pressure,
+    /// Taken while the process holds all the memory that it may.
+    narrow: Arc<Semaphore>,
+}
+
+/// A write that was let in, until this goes.
+#[must_use = "it counts until this is dropped"]
+pub(crate) struct Admitted {
+    _inflight: OwnedSemaphorePermit,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Admission {
     pub(crate) fn new(options: IngestOptions, pressure: Pressure) -> Admission {
         let permits = (options.inflight_bytes_max / PERMIT_BYTES).max(1);
-        Admission { options, inflight: Arc::new(Semaphore::new(permits)), permits, pressure }
+        let (inflight, narrow) = (Arc::new(Semaphore::new(permits)), Arc::new(Semaphore::new(1)));
+        Admission { options, inflight, permits, pressure, narrow }
     }
 
     /// Lets a write of so many bytes in, after a bounded wait; it counts until the answer is
     /// dropped.
-    pub(crate) async fn admit(&self, node: &Node, bytes: usize) -> Result<OwnedSemaphorePermit> {
+    pub(crate) async fn admit(&self, node: &Node, bytes: usize) -> Result<Admitted> {
         if let Some(reason) = node.failure() {
             return Err(Error::Storage(reason));
         }
@@ -41,16 +51,28 @@ impl Admission {
         let wanted = (bytes / PERMIT_BYTES + 1).min(self.permits) as u32;
         let wait = Duration::from_millis(self.options.wait_ms_max);
         let admitted = async {
-            let permit = self.permits(wanted).await?;
+            let inflight = self.permits(wanted).await?;
             node.room().await;
-            while self.pressure.is_full() {
-                tokio::time::sleep(LOOK).await;
-            }
-            Ok(permit)
+            Ok(Admitted { _inflight: inflight, _turn: self.memory().await })
         };
         match tokio::time::timeout(wait, self.counted(admitted)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Error::Busy { reason: self.reason(), retry_after_s: RETRY_AFTER_S }),
+        }
+    }
+
+    /// Waits until memory is left. Until then one write at a time goes on: what waits to be written holds
+    /// memory too, and all would wait for each other.
+    async fn memory(&self) -> Option<OwnedSemaphorePermit> {
+        let left = async {
+            while self.pressure.is_full() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = left => None,
+            turn = self.narrow.clone().acquire_owned() => turn.ok(),
         }
     }
 

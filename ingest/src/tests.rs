@@ -88,6 +88,20 @@ async fn rows_of_records_that_were_seen_are_not_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_memory_is_full_writes_go_on_one_after_the_other() {
+    let pressure = oribi_model::Pressure::default();
+    pressure.look(1, 1);
+    let node = node().await;
+    let ingestor = Ingestor::under(pressure.clone(), node.clone(), IngestOptions::default());
+    let row: Row<'_> = (&[("host", "a")], &[("v", Value::Int(1))]);
+    let writes = (1..=8).map(|rows| ingestor.write(vec![points(&vec![row; rows])]));
+    for written in futures::future::join_all(writes).await {
+        assert!(written.unwrap().rows > 0);
+    }
+    assert!(pressure.is_full() && stored(&node).len() == 8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn types_follow_the_rules() {
     use Value::{Bool, Float, Int, Text};
     let node = node().await;
