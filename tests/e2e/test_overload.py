@@ -269,7 +269,7 @@ def test_a_topic_with_more_than_a_node_can_take_waits_in_its_broker(kafka, make_
     pad = "p" * 500
     kafka.send(topic, [json.dumps({**json.loads(text), "pad": pad}) for text in values(count)])
     tight = "[ingest]\ninflight_bytes_max = 1048576\nwait_ms_max = 1000\n"
-    node = make_oribi(SMALL + tight + source(kafka, [topic], ROUTE)).start()
+    node = make_oribi("memory_bytes_max = 268435456\n" + tight + source(kafka, [topic], ROUTE)).start()
     with Most([node], None) as most, Crowd(node) as crowd:
         wait_for(lambda: metric(node, "oribi_waiting_writes") > 0, "writes to wait", 120)
         before = status(node)["rows"]
@@ -280,5 +280,5 @@ def test_a_topic_with_more_than_a_node_can_take_waits_in_its_broker(kafka, make_
     wait_for(lambda: status(node)["lag"] == 0 and node.count("rows") == count, f"all records, {status(node)}", 240)
     assert total(node) == (count, sum(range(count))) and node.count("crowd") == crowd.acked
     assert status(node)["dead_letters"] == 0 and status(node)["restarts"] == 0
-    assert most.held <= 1.1 * (128 << 20)
+    assert most.held <= 1.1 * (256 << 20)
     wait_for(lambda: metric(node, "oribi_overloaded") == 0, "the node to be well again", 60)
