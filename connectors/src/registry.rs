@@ -242,7 +242,7 @@ impl Asker {
                 Err(Fault::syntax(format!("schemas of the type {kind:?} are not known")))
             }
         };
-        Ok((schema.map_err(|fault| unusable(fault.detail))?, bytes))
+        Ok((schema.map_err(|fault| unusable(fault.detail.to_string()))?, bytes))
     }
 
     /// Fetches what a schema refers to, what that refers to first.

@@ -39,6 +39,7 @@ pub use message_decoder::{MessageDecoder, OpenRows, TOPIC_BYTES_MAX};
 pub use schema_files::{FileError, SchemaFiles};
 
 use oribi_model::{Points, RejectReason, Rejection};
+use std::sync::Arc;
 
 /// Longest text cell or tag value, bytes.
 pub const CELL_BYTES_MAX: usize = 64 * 1024;
@@ -83,17 +84,17 @@ pub struct Fault {
     /// The kind of reason.
     pub reason: RejectReason,
     /// What was wrong and what was expected.
-    pub detail: String,
+    pub detail: Arc<str>,
 }
 
 impl Fault {
     /// A fault of this kind.
-    pub fn new(reason: RejectReason, detail: impl Into<String>) -> Fault {
+    pub fn new(reason: RejectReason, detail: impl Into<Arc<str>>) -> Fault {
         Fault { reason, detail: detail.into() }
     }
 
     /// A fault of form.
-    pub fn syntax(detail: impl Into<String>) -> Fault {
+    pub fn syntax(detail: impl Into<Arc<str>>) -> Fault {
         Fault::new(RejectReason::Syntax, detail)
     }
 
