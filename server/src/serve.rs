@@ -177,7 +177,7 @@ impl Server {
             parts: memory_parts(&config).collect(),
             pressure: Pressure::default(),
         };
-        tokio::spawn(memory.clone().watch(stop.clone()));
+        tokio::spawn(memory.clone().watch(node.clone(), stop.clone()));
         let pressure = memory.pressure.clone();
         let ingestor = Ingestor::under(pressure.clone(), node.clone(), config.ingest.clone());
         let ingest: Arc<dyn Ingest> = Arc::new(CountedIngest::new(ingestor, counters.clone()));

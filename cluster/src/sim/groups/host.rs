@@ -4,7 +4,7 @@ use super::hall::{Door, Hall, Place};
 use crate::{
     Assignment, CopyOptions, MemberId, Replica,
     elections::{Lives, Supervisor},
-    node::TabletMachine,
+    node::{Memtables, TabletMachine},
     planted::{Fault, is_planted},
     replica::Instances,
     tasks::{
@@ -25,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -196,8 +196,8 @@ impl Host {
             false => Tablet::create(disk, dir, spec, options),
         };
         let tablet = Arc::new(tablet.map_err(text)?);
-        let memtable_bytes = Arc::new(AtomicUsize::new(0));
-        let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
+        let memtables = Arc::new(Memtables::new(usize::MAX / 2));
+        let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtables });
         let [founder, others @ ..] = &self.nodes[..] else { return Err("no nodes".into()) };
         let others = others.iter().copied().map(MemberId::first).collect();
         let assignment = Assignment::new(MemberId::first(*founder), others);
