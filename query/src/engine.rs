@@ -5,7 +5,7 @@ use crate::{
     allotment::Allotment,
     answer::Stats,
     delivery::{Inlet, Outlet, Place, deliver},
-    elsewhere::Picking,
+    elsewhere::{Picking, Reducing},
     encode::{self, Format},
     filter::FilterCache,
     places,
@@ -216,6 +216,31 @@ impl QueryEngine {
         let (db, text) = (Some(picking.db.clone()), picking.text.as_str());
         let plan = sql::plan(read, options, filters, db, text, Shortcut::Try, &watch);
         runtime.block_on(plan)?.picked(picking, read.as_ref(), options, &watch)
+    }
+
+    /// What a statement aggregates of what `read` shows, as it travels; `None` where it would not do here.
+    /// Blocks.
+    pub(crate) fn reduced(
+        &self,
+        read: Arc<dyn ReadPath>,
+        reducing: Reducing,
+    ) -> Result<Option<Vec<u8>>> {
+        if reducing.made_by != Reducing::maker() {
+            return Ok(None);
+        }
+        let runtime = self.shared.pools.sql().handle();
+        let shared = self.shared.clone();
+        let (watch, place) = runtime.block_on(self.admit())?;
+        // Threads of that pool have room for deep plans.
+        let reduce = move || {
+            let _place = place;
+            let Shared { options, filters, .. } = &*shared;
+            let (db, text) = (Some(reducing.db.clone()), reducing.text.as_str());
+            let plan = sql::plan(&read, options, filters, db, text, Shortcut::Leave, &watch);
+            let runtime = tokio::runtime::Handle::current();
+            runtime.block_on(async { plan.await?.reduced(&reducing, &watch).await })
+        };
+        runtime.block_on(runtime.spawn_blocking(reduce)).map_err(stopped)?
     }
 
     /// What a question means now.

@@ -54,6 +54,12 @@ pub(crate) fn check(text: &str, options: &QueryOptions) -> Result<Vec<Token>, St
     Ok(tokens)
 }
 
+/// Whether a text means the same at any time and on any node, as far as its words tell.
+pub(crate) fn is_lasting(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    !["now", "current", "today", "random", "uuid"].iter().any(|word| lower.contains(word))
+}
+
 /// Words and signs that are no value of a list. What is selected is compared with all else that is
 /// selected, so that a plan takes time by the square of them.
 const WORDS_MAX: usize = 12_000;

@@ -3,14 +3,22 @@
 mod by_time;
 mod catalog;
 mod newest;
+mod partial;
 mod picked;
 mod plain;
 mod pool;
 mod scan;
 
 use crate::{
-    Error, QueryOptions, Result, answer::Stats, dialect, elsewhere::Picking, error::AskedBy,
-    filter::FilterCache, functions, guard, plan, target::Out, watch::Watch,
+    Error, QueryOptions, Result,
+    answer::Stats,
+    dialect,
+    elsewhere::{Picking, Reducing},
+    error::AskedBy,
+    filter::FilterCache,
+    functions, guard, plan,
+    target::Out,
+    watch::Watch,
 };
 use arrow_schema::Schema;
 use catalog::Catalog;
@@ -98,6 +106,7 @@ pub(crate) async fn plan(
     let frame = context.execute_logical_plan(logical).await.map_err(refuse)?;
     let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
     let plan = frame.create_physical_plan().await.map_err(refuse)?;
+    let plan = partial::spread(plan, (&db, text)).map_err(refuse)?;
     Ok(Planned::Plan(Box::new(Run { schema, plan, context: context.task_ctx(), db })))
 }
 
@@ -117,6 +126,19 @@ impl Planned {
         }
         let batches = plain.collect(read, options, watch)?;
         picked::encode(&batches, &plain.relation.schema).map(Some)
+    }
+
+    /// What a statement aggregates of the rows that it was planned for, as it travels; `None` where it is
+    /// another one.
+    pub(crate) async fn reduced(
+        self,
+        reducing: &Reducing,
+        watch: &Watch,
+    ) -> Result<Option<Vec<u8>>> {
+        match self {
+            Planned::Plan(run) => partial::reduced(&run.plan, reducing, run.context, watch).await,
+            Planned::Plain(_) => Ok(None),
+        }
     }
 
     /// Writes the answer; `None` where a shortcut leads nowhere, and nothing was written then.
