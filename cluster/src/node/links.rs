@@ -14,7 +14,7 @@ use std::{
     collections::BTreeSet,
     sync::{Arc, OnceLock},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 /// Whether this node hears a majority of these nodes, itself among them: without one, what it
 /// appends may stay unknown for long.
@@ -138,21 +138,15 @@ impl Node {
         self.hosting.log.stats().syncs
     }
 
-    /// Resolves once the disk has synced something that is written for it and says nothing, or never
-    /// will. `told` is called as soon as it has, on the thread that writes the log.
-    pub(crate) async fn try_disk(&self, told: impl FnOnce() + Send + 'static) {
-        let (synced, done) = oneshot::channel();
-        let tell = move |outcome: Result<(), String>| {
-            // Where it failed, nothing is told of the disk.
+    /// Has the disk sync something that is written for it and says nothing. `told` is called as soon as
+    /// it has, on the thread that writes the log; where that fails it is dropped.
+    pub(crate) fn try_disk(&self, told: impl FnOnce() + Send + 'static) {
+        let tell = |outcome: Result<(), String>| {
             if outcome.is_ok() {
                 told();
-                let _ = synced.send(());
             }
         };
         self.hosting.log.submit(CATALOG_GROUP, Op::Lift, Box::new(tell));
-        if done.await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }
 
