@@ -48,6 +48,11 @@ use tokio::{
     task::JoinSet,
 };
 
+/// Once all has been calm for a while, it is only looked now and then whether it still is, unless
+/// something is told.
+const CALM_PAUSE: Duration = Duration::from_secs(3);
+/// For so long nothing was told then.
+const CALM: Duration = Duration::from_secs(10);
 /// How long a node that ends hands over what it leads.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
@@ -160,5 +165,5 @@ async fn elect(state: Arc<State>) {
         false => state.node.awake(),
     };
     let supervisor = state.supervisor.clone();
-    supervisor.run(replicas, |look| look(&state.watch.seen())).await;
+    supervisor.run(CALM_PAUSE, replicas, |look| look(&state.watch.seen())).await;
 }

@@ -56,6 +56,7 @@ pub(crate) struct Reducing {
     pub(crate) schema: u32,
     pub(crate) db: String,
     pub(crate) text: String,
+    pub(crate) now_ns: i64,
     /// Which of those that stand over rows of one table, in the order of the plan.
     pub(crate) number: usize,
     /// What the plan does.

@@ -318,6 +318,7 @@ fn aggregates_are_made_where_the_rows_are() {
         "SELECT max(n) FROM (SELECT host, count(*) AS n FROM m GROUP BY host)",
         "SELECT count(*) FROM m WHERE time >= '1970-01-01T00:00:00.000000300Z'",
         "SELECT count(*) FROM m WHERE time < '1970-01-01'",
+        "SELECT count(*), now() > '2000-01-01' FROM m WHERE time < now() - INTERVAL '1 hour'",
         "SELECT host, max(f) AS most FROM m GROUP BY host ORDER BY most DESC LIMIT 2",
     ];
     // Parts of a plan share what a subquery gives, or a limit; and what is random is so everywhere.

@@ -9,7 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use oribi_model::NodeId;
-use oribi_store::log::Op;
+use oribi_store::log::{GroupId, Op};
 use std::{
     collections::BTreeSet,
     sync::{Arc, OnceLock},
@@ -96,6 +96,19 @@ impl Node {
         let links = &self.hosting.around.links;
         let is_away = |node: &NodeId| !links.hears(&BTreeSet::from([*node]));
         self.other_nodes().into_iter().filter(is_away).collect()
+    }
+
+    /// Why no leader of a group was found, for a person.
+    pub(super) fn why_no_leader(&self, group: GroupId) -> String {
+        let founder = self.hosting.assignment(group).founder().node;
+        let is_begun = self.replica(group).is_some_and(|replica| replica.is_begun());
+        let is_heard = self.hosting.around.links.hears(&BTreeSet::from([founder]));
+        match is_begun || is_heard {
+            true => "no leader was found in time".to_owned(),
+            false => format!(
+                "nothing was written to it yet, and node {founder}, which is to begin it, is not heard of"
+            ),
+        }
     }
 
     /// The consensus instances of tablets that run here.

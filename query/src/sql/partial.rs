@@ -45,16 +45,16 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 /// As a scan.
 pub(super) fn spread(
     plan: Arc<dyn ExecutionPlan>,
-    (db, text): (&str, &str),
+    (db, text, now_ns): (&str, &str, i64),
 ) -> PlanResult<Arc<dyn ExecutionPlan>> {
-    // Each node has a present, and chances, of its own.
-    if !guard::is_lasting(text) || has_subquery(&plan) {
+    // Each node has chances of its own.
+    if !guard::is_certain(text) || has_subquery(&plan) {
         return Ok(plan);
     }
     let mut number = 0;
     let spread = plan.transform_down(|node| {
         let Some(aggregate) = Aggregate::of(&node) else { return Ok(Transformed::no(node)) };
-        let asked = Asked { db, text, number };
+        let asked = Asked { db, text, now_ns, number };
         number += 1;
         Ok(match aggregate.spread(&asked)? {
             Some(spread) => Transformed::new(spread, true, TreeNodeRecursion::Jump),
@@ -110,6 +110,7 @@ fn has_subquery(plan: &Arc<dyn ExecutionPlan>) -> bool {
 struct Asked<'a> {
     db: &'a str,
     text: &'a str,
+    now_ns: i64,
     number: usize,
 }
 
@@ -197,6 +198,7 @@ impl Aggregate {
             schema: source.table.schema.version,
             db: asked.db.to_owned(),
             text: asked.text.to_owned(),
+            now_ns: asked.now_ns,
             number: asked.number,
             words: words_of(&self.node),
         });

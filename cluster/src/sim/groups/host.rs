@@ -37,6 +37,10 @@ use tokio::{
 
 pub(super) const GROUPS: [GroupId; 2] = [GroupId(1), GroupId(2)];
 
+/// Between two looks at elections while nobody tells of a change: nobody tells here that a node is
+/// suspected.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
 /// Whose groups nodes have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
@@ -159,7 +163,7 @@ impl Host {
             }
         });
         simulated::spawn_of(owner, async move {
-            supervisor.run(|| instances.running(), |look| look(&lives)).await;
+            supervisor.run(LOOK_PAUSE, || instances.running(), |look| look(&lives)).await;
         });
         for one in hosted {
             let lives = Door(self.id, hall.clone());

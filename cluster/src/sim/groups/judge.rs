@@ -6,7 +6,7 @@ use super::{
     host::{GROUPS, Run},
     scene::Scene,
 };
-use crate::{MemberId, node::CATALOG_GROUP};
+use crate::{Catalog, MemberId, node::CATALOG_GROUP};
 use oribi_model::{
     ColumnRead, ColumnType, LogIndex, NodeId, RowsWanted, ScanSpec, SeriesFilter, TimeRange, Value,
 };
@@ -117,7 +117,7 @@ impl Judge {
             return Err(told(format!("the connector went from {before} to {now}")));
         }
         let mut hasher = DefaultHasher::new();
-        format!("{catalog:?}").hash(&mut hasher);
+        form_of(&catalog)?.hash(&mut hasher);
         let held = hasher.finish();
         let known = *self.held.entry((CATALOG_GROUP, applied)).or_insert(held);
         match known == held {
@@ -134,7 +134,7 @@ impl Judge {
             let Some(machine) = &run.catalog else { return Ok(0) };
             let replica = scene.hall.replica(*node, CATALOG_GROUP);
             let applied = replica.and_then(|replica| replica.applied_index());
-            let found = (applied, format!("{:?}", machine.current()));
+            let found = (applied, form_of(&machine.current())?);
             scene.book.look_at(&machine.current())?;
             if *first.get_or_insert_with(|| found.clone()) != found {
                 return Err(format!("node {node} has another catalog in the end, at {applied:?}"));
@@ -234,6 +234,11 @@ fn look_at_ledger(scene: &Scene, group: GroupId, held: &Held) -> Result<(), Stri
         Some(key) => Err(format!("{group:?}: nobody wrote {key:?}")),
         None => Ok(()),
     }
+}
+
+/// All that a catalog holds; not what is computed from it for look-ups.
+fn form_of(catalog: &Catalog) -> Result<String, String> {
+    serde_json::to_string(catalog).map_err(|error| error.to_string())
 }
 
 fn digest_of(held: &Held) -> u64 {

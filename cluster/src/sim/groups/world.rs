@@ -9,11 +9,7 @@ use super::{
 };
 use crate::{CopyOptions, sim::timeline::Random, tasks::simulated::Simulation};
 use oribi_model::NodeId;
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 const CLIENTS: u64 = 4;
 const ARRIVAL_CLIENTS: u64 = 2;
