@@ -212,7 +212,7 @@ def test_windows_agree_with_plain_loops(filled, duck, part):
     nodes, model = filled
     rng = random.Random(f"{SEED} windows {part}")
     functions = ["count", "sum", "mean", "min", "max", "stddev", "median", "delta", "rate"]
-    for _ in range(QUESTIONS // 3):
+    for _ in range(QUESTIONS // (3 * len(nodes))):
         predicate = some_predicate(rng) if rng.random() < 0.7 else None
         field = rng.choice(["f", "g", "i", "k"])
         asked = rng.sample(functions, rng.randrange(1, 5))
@@ -304,7 +304,7 @@ def sort_key(row):
 def test_sql_agrees_with_duckdb(filled, duck, part):
     nodes, _ = filled
     rng = random.Random(f"{SEED} sql {part}")
-    for _ in range(QUESTIONS // 3):
+    for _ in range(QUESTIONS // (3 * len(nodes))):
         text = some_select(rng)
         expected = [list(row) for row in duck.execute(text).fetchall()]
         answer = requests.post(f"{rng.choice(nodes).url}/api/v1/sql", json={"q": text}, timeout=60)
