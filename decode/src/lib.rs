@@ -49,7 +49,9 @@ pub const TAGS_MAX: usize = 1024;
 /// Most fields of one table in one batch.
 pub const FIELDS_MAX: usize = 1024;
 /// Most cells, nulls included, of one batch: a bound on memory for sparse rows.
-pub const CELLS_MAX: usize = 8 << 20;
+pub const CELLS_MAX: usize = 4 << 20;
+/// Most rows of one body whose faults are kept one by one; the others are counted.
+pub const REJECTED_MAX: usize = 1_000;
 /// Deepest nesting of JSON.
 pub const JSON_DEPTH_MAX: usize = 32;
 /// How far ahead of now an event may lie unless configured otherwise: 24 hours, ns.
@@ -60,8 +62,10 @@ pub const AHEAD_NS_MAX: i64 = oribi_model::time::NS_PER_DAY;
 pub struct Decoded {
     /// Rows by table.
     pub points: Vec<Points>,
-    /// Rows that could not be decoded, by ascending origin.
+    /// Rows that could not be decoded, by ascending origin, [`REJECTED_MAX`] at most.
     pub rejected: Vec<Rejection>,
+    /// How many more could not be decoded.
+    pub rejected_more: usize,
 }
 
 impl Decoded {

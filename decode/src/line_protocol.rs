@@ -12,15 +12,13 @@ mod heads;
 pub use heads::{HeadPool, Heads};
 
 use super::{
-    AHEAD_NS_MAX, Decoded, Fault, ROW_BYTES_MAX, excerpt, points::no_room, tables::Tables, time,
+    AHEAD_NS_MAX, Decoded, Fault, REJECTED_MAX, ROW_BYTES_MAX, excerpt, points::no_room,
+    tables::Tables, time,
 };
 use crate::{time::Precision, untimed::MessageTime};
 use heads::Seed;
 use memchr::{memchr, memchr2};
 use oribi_model::{ArrivalClock, Name, RejectReason};
-
-/// Most rejections that are listed one by one.
-const REJECTED_MAX: usize = 100_000;
 
 /// How line protocol is read.
 pub struct Options<'a> {
@@ -57,31 +55,32 @@ pub fn decode(body: &[u8], options: &Options<'_>) -> Decoded {
 /// As [`decode`], with what earlier batches taught; `heads` have begun another batch.
 pub fn decode_with(body: &[u8], options: &Options<'_>, heads: &mut Heads) -> Decoded {
     let mut tables = Tables::new();
-    let rejected = {
-        let mut decoder = Decoder::new(body, options, &mut tables, heads);
-        decoder.run();
-        decoder.rejected
-    };
-    Decoded { points: tables.finish(), rejected }
+    let mut decoder = Decoder::new(body, options, &mut tables, heads);
+    decoder.run();
+    let Decoder { rejected, rejected_more, .. } = decoder;
+    Decoded { points: tables.finish(), rejected, rejected_more }
 }
 
 /// Reads a body into `tables`; the rows get `origin` and its successors instead of line numbers.
 /// `heads` begin another batch with `tables`.
 ///
 /// # Errors
-/// The faults of the lines that cannot be decoded; the other lines are in `tables`.
+/// The fault of the first line that cannot be decoded, and how many more cannot; the other lines are
+/// in `tables`.
 pub fn decode_into(
     body: &[u8],
     options: &Options<'_>,
     tables: &mut Tables,
     heads: &mut Heads,
     origin: &mut u32,
-) -> Result<(), Vec<oribi_model::Rejection>> {
+) -> Result<(), (oribi_model::Rejection, usize)> {
     let mut decoder = Decoder::new(body, options, tables, heads);
     decoder.origin = Some(*origin);
     decoder.run();
     *origin = decoder.origin.unwrap_or(*origin);
-    if decoder.rejected.is_empty() { Ok(()) } else { Err(decoder.rejected) }
+    let Decoder { rejected, rejected_more, .. } = decoder;
+    let more = (rejected.len() + rejected_more).saturating_sub(1);
+    rejected.into_iter().next().map_or(Ok(()), |first| Err((first, more)))
 }
 
 /// Whether the first line of a body that is neither blank nor a comment has the form of line
@@ -109,6 +108,7 @@ struct Decoder<'a, 'o, 't> {
     heads: &'t mut Heads,
     seed: Seed,
     rejected: Vec<oribi_model::Rejection>,
+    rejected_more: usize,
     /// The body as a whole is UTF-8.
     is_utf8: bool,
     /// Counts rows where line numbers are not wanted.
@@ -133,6 +133,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             heads,
             seed: Seed::of(&options.db),
             rejected: Vec::new(),
+            rejected_more: 0,
             is_utf8: std::str::from_utf8(body).is_ok(),
             origin: None,
         }
@@ -166,6 +167,8 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
     fn reject(&mut self, fault: Fault) {
         if self.rejected.len() < REJECTED_MAX {
             self.rejected.push(fault.at(self.line));
+        } else {
+            self.rejected_more += 1;
         }
     }
 

@@ -8,6 +8,7 @@ mod series_index;
 mod tags;
 
 pub(crate) use budget::CellBudget;
+pub(crate) use tags::too_many_tags;
 
 use crate::{CELL_BYTES_MAX, Fault, excerpt};
 use budget::CellShare;
@@ -15,6 +16,7 @@ use columns::Column;
 use hashbrown::HashMap;
 use oribi_model::{Name, Points, RejectReason, name::TIME_COLUMN};
 use series_index::SeriesIndex;
+use std::ops::Range;
 use tags::TagCells;
 use xxhash_rust::xxh3::Xxh3DefaultBuilder;
 
@@ -51,6 +53,10 @@ pub struct PointsBuilder {
     by_name: HashMap<Box<str>, usize, Xxh3DefaultBuilder>,
     /// Where the next field is expected.
     next: usize,
+    /// Where the fields begin that were taken up to there, one after the other, for the present row.
+    run_start: usize,
+    /// The places of those that were taken before.
+    runs: Vec<Range<usize>>,
     /// Number of the present row among all that were begun, from 1.
     stamp: u32,
     /// Cells of the present row that wait for its end, since a text is set only once.
@@ -78,6 +84,8 @@ impl PointsBuilder {
             columns: Vec::new(),
             by_name: HashMap::default(),
             next: 0,
+            run_start: 0,
+            runs: Vec::new(),
             stamp: 1,
             texts: Vec::new(),
             tags: TagCells::default(),
@@ -132,17 +140,31 @@ impl PointsBuilder {
         self.begin_row();
     }
 
-    /// Forgets the cells of the row under construction.
+    /// Forgets the fields that were taken for the row under construction, by name or as expected.
     pub fn abandon_row(&mut self) {
         self.texts.clear();
         let rows = self.times.len();
-        self.columns.iter_mut().for_each(|column| column.forget(rows));
+        // The others may be a thousand, and such rows a million.
+        self.jump(0);
+        for run in std::mem::take(&mut self.runs) {
+            self.columns[run].iter_mut().for_each(|column| column.forget(rows));
+        }
         self.begin_row();
+    }
+
+    /// Has the field at this place taken next.
+    #[inline]
+    fn jump(&mut self, at: usize) {
+        if at != self.next {
+            self.runs.push(self.run_start..self.next);
+            (self.next, self.run_start) = (at, at);
+        }
     }
 
     fn begin_row(&mut self) {
         self.tags.clear();
-        self.next = 0;
+        self.runs.clear();
+        (self.next, self.run_start) = (0, 0);
         self.stamp += 1;
     }
 

@@ -14,10 +14,11 @@ mod telegraf;
 mod zigbee2mqtt;
 
 use crate::{
-    Fault, bare,
+    Fault, TAGS_MAX, bare,
     document::Document,
     json,
     nulls::Nulls,
+    points::too_many_tags,
     time::{detect_number, parse_any},
 };
 use oribi_model::name::TIME_COLUMN;
@@ -95,6 +96,9 @@ pub(crate) fn rows(
         Preset::Collectd => return collectd::rows(topic, text),
         Preset::Rtl433 => rtl_433::rows(topic, text)?,
     };
+    if let Some(row) = rows.iter().find(|row| row.tags.len() > TAGS_MAX) {
+        return Err(too_many_tags(row.tags.len()));
+    }
     rows.iter_mut().for_each(PresetRow::rename_clashes);
     match rows.iter().any(|row| !row.fields.is_empty()) {
         true => Ok(rows.into_iter().filter(|row| !row.fields.is_empty()).collect()),

@@ -1,6 +1,6 @@
 //! From named cells to a row: which member is a tag, which one the time, and what stays a field.
 
-use super::{AHEAD_NS_MAX, CELL_BYTES_MAX, Fault, excerpt};
+use super::{AHEAD_NS_MAX, CELL_BYTES_MAX, Fault, REJECTED_MAX, excerpt};
 use crate::{
     points::{Duplicate, PointsBuilder, no_room},
     time::{self, Precision},
@@ -111,8 +111,10 @@ pub struct RowSink<'a, 'b> {
     fault: Option<Fault>,
     /// The origin of the next row.
     pub origin: u32,
-    /// Rows refused.
+    /// Rows refused, [`REJECTED_MAX`] at most.
     pub rejected: Vec<Rejection>,
+    /// How many more were refused.
+    pub rejected_more: usize,
 }
 
 impl<'a, 'b> RowSink<'a, 'b> {
@@ -133,6 +135,7 @@ impl<'a, 'b> RowSink<'a, 'b> {
             fault: None,
             origin,
             rejected: Vec::new(),
+            rejected_more: 0,
         }
     }
 
@@ -261,7 +264,11 @@ impl<'a, 'b> RowSink<'a, 'b> {
         };
         if let Err(fault) = ended {
             self.builder.abandon_row();
-            self.rejected.push(fault.at(origin));
+            if self.rejected.len() < REJECTED_MAX {
+                self.rejected.push(fault.at(origin));
+            } else {
+                self.rejected_more += 1;
+            }
         }
         self.times = [None, None, None];
         self.fields = 0;

@@ -1,7 +1,6 @@
 """The MQTT listener as devices see it: acks, sessions, odd packets, dead letters."""
 
 import json
-import socket
 import struct
 
 import paho.mqtt.client as paho
@@ -10,65 +9,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from conftest import wait_for
-
-
-class Wire:
-    """Packets by hand, MQTT 3.1.1 or 5."""
-
-    def __init__(self, node, client_id, version=4, clean=True, keep_alive=0, will=None):
-        self.socket = socket.create_connection(("127.0.0.1", node.mqtt_port), timeout=20)
-        flags = (2 if clean else 0) | (4 if will else 0)
-        body = self.text("MQTT") + bytes([version, flags]) + struct.pack(">H", keep_alive)
-        body += (b"\0" if version == 5 else b"") + self.text(client_id)
-        if will:
-            body += (b"\0" if version == 5 else b"") + self.text(will[0]) + struct.pack(">H", len(will[1])) + will[1]
-        self.version = version
-        self.send(0x10, body)
-        self.connack = self.receive()
-
-    @staticmethod
-    def text(value):
-        data = value.encode()
-        return struct.pack(">H", len(data)) + data
-
-    def send(self, head, body):
-        length, rest = b"", len(body)
-        while True:
-            rest, low = divmod(rest, 128)
-            length += bytes([low | (128 if rest else 0)])
-            if not rest:
-                break
-        self.socket.sendall(bytes([head]) + length + body)
-
-    def receive(self):
-        """The next packet as (first byte, body); None at the end of the connection."""
-        head = self.exactly(1)
-        if not head:
-            return None
-        length = shift = 0
-        while True:
-            byte = self.exactly(1)[0]
-            length |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return head[0], self.exactly(length)
-
-    def exactly(self, count):
-        data = b""
-        while len(data) < count:
-            try:
-                more = self.socket.recv(count - len(data))
-            except ConnectionResetError:
-                return b""
-            if not more:
-                return b""
-            data += more
-        return data
-
-    def publish(self, topic, payload, qos=1, packet_id=1, retain=0, dup=0):
-        body = self.text(topic) + (struct.pack(">H", packet_id) if qos else b"")
-        body += (b"\0" if self.version == 5 else b"") + payload
-        self.send(0x30 | dup << 3 | qos << 1 | retain, body)
+from wire import Wire
 
 
 def dead(node, table="_dead_letters"):

@@ -56,7 +56,7 @@ async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Respons
     let (body, decoding) = (bytes.clone(), writer.clone());
     let decode = move || decode(&decoding, &body, (db, precision));
     let (decoded, _turn) = writer.aside.run(bytes.len(), decode).await;
-    let mut rejected = decoded.rejected;
+    let (mut rejected, more) = (decoded.rejected, decoded.rejected_more);
     let mut stored = 0;
     if !decoded.points.is_empty() {
         match writer.ingest.write(decoded.points).await {
@@ -74,7 +74,7 @@ async fn write(writer: &Writer, request: Request, db_parameter: &str) -> Respons
         return no_content();
     }
     rejected.sort_by_key(|rejection| rejection.origin);
-    partial(&bytes, &rejected, stored)
+    partial(&bytes, &rejected, more, stored)
 }
 
 fn decode(writer: &Writer, body: &[u8], (db, precision): (Name, Precision)) -> Decoded {
@@ -108,7 +108,8 @@ fn read_params(params: &Params, db_parameter: &str) -> Result<(Name, Precision),
     Ok((db, precision))
 }
 
-fn partial(body: &[u8], rejected: &[Rejection], stored: u64) -> Response {
+/// The answer to a body of which these lines were refused, and so many more.
+fn partial(body: &[u8], rejected: &[Rejection], more: usize, stored: u64) -> Response {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let listed: Vec<(String, String)> = rejected
         .iter()
@@ -133,7 +134,7 @@ fn partial(body: &[u8], rejected: &[Rejection], stored: u64) -> Response {
         .collect();
     let first = &listed[0].1;
     let message = if stored > 0 || rejected.iter().any(|one| !is_parse(one.reason)) {
-        format!("partial write: {first} dropped={}", rejected.len())
+        format!("partial write: {first} dropped={}", rejected.len() + more)
     } else {
         let texts: Vec<&str> = listed.iter().take(10).map(|(_, text)| text.as_str()).collect();
         texts.join("\n")

@@ -68,7 +68,7 @@ pub(super) async fn write(writer: Writer, request: Request) -> Response {
     let (body_bytes, decoding) = (bytes.len(), writer.clone());
     let decode = move || decode(&decoding, &question, &bytes);
     let (decoded, _turn) = writer.aside.run(body_bytes, decode).await;
-    let Decoded { points, mut rejected } = decoded;
+    let Decoded { points, mut rejected, rejected_more } = decoded;
     let mut stored = 0;
     if !points.is_empty() {
         match writer.ingest.write(points).await {
@@ -92,7 +92,7 @@ pub(super) async fn write(writer: Writer, request: Request) -> Response {
         return no_content();
     }
     rejected.sort_by_key(|rejection| rejection.origin);
-    partial(&rejected, stored)
+    partial(&rejected, rejected_more, stored)
 }
 
 fn read_params(params: &Params) -> Result<Question, String> {
@@ -170,7 +170,7 @@ fn decode(writer: &Writer, question: &Question, bytes: &[u8]) -> Decoded {
         ahead_ns_max: writer.options.ahead_ns_max,
     };
     let mut builder = PointsBuilder::new(question.db.clone(), question.table.clone());
-    let rejected = {
+    let (rejected, rejected_more) = {
         let mut sink = RowSink::new(&rules, &mut builder, None, 1);
         let read = match question.format {
             Format::Json => match std::str::from_utf8(bytes) {
@@ -192,19 +192,20 @@ fn decode(writer: &Writer, question: &Question, bytes: &[u8]) -> Decoded {
             sink.refuse(fault);
             sink.end_row();
         }
-        std::mem::take(&mut sink.rejected)
+        (std::mem::take(&mut sink.rejected), sink.rejected_more)
     };
     let points = if builder.rows() > 0 { vec![builder.finish()] } else { Vec::new() };
-    Decoded { points, rejected }
+    Decoded { points, rejected, rejected_more }
 }
 
 fn push(document: Result<Document, Fault>, sink: &mut RowSink<'_, '_>) -> Result<(), Fault> {
     document.and_then(|document| document::push_rows(&document, sink))
 }
 
-fn partial(rejected: &[Rejection], stored: u64) -> Response {
+/// The answer to a body of which these rows were refused, and so many more.
+fn partial(rejected: &[Rejection], more: usize, stored: u64) -> Response {
     let first = &rejected[0];
-    let count = rejected.len();
+    let count = rejected.len() + more;
     let detail = format!("{count} rows were refused; row {}: {}", first.origin, first.detail);
     let listed: Vec<Value> = rejected
         .iter()

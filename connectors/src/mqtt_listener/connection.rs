@@ -388,7 +388,7 @@ impl Connection {
         }
         self.common.ledger.clear(&mut self.account);
         let is_clean = end == End::Clean || stops || is_void;
-        let left = Left { is_clean, expiry_s: self.expiry_s, acked: self.acked };
+        let left = Left { is_clean, expiry_s: self.expiry_s };
         let publish = |client: &Arc<str>, will: Will| self.common.publish_will(client, &will);
         self.common.sessions.leave(&self.session, self.joined.generation, left, &publish);
         if let End::Refused(code) = end {

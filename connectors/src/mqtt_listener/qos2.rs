@@ -24,6 +24,8 @@ pub(super) struct Qos2Ids {
     recent: HashMap<u16, u64>,
     /// How many of them there may be before some are forgotten.
     recent_max: usize,
+    /// No other id is taken for stored before this batch is.
+    earlier: u64,
 }
 
 /// What is known of an id.
@@ -38,7 +40,7 @@ pub(super) enum Known {
 impl Default for Qos2Ids {
     fn default() -> Qos2Ids {
         let ids = Ids::Listed(Vec::new());
-        Qos2Ids { ids, recent: HashMap::new(), recent_max: RECENT_MIN }
+        Qos2Ids { ids, recent: HashMap::new(), recent_max: RECENT_MIN, earlier: 0 }
     }
 }
 
@@ -47,7 +49,7 @@ impl Qos2Ids {
     pub(super) fn look_up(&self, id: u16, acked: u64) -> Known {
         if !self.has(id) {
             Known::New
-        } else if self.recent.get(&id).is_some_and(|batch| *batch > acked) {
+        } else if *self.recent.get(&id).unwrap_or(&self.earlier) > acked {
             Known::Waiting
         } else {
             Known::Stored
@@ -101,9 +103,18 @@ impl Qos2Ids {
     }
 
     /// Gives back what is not needed for ids whose batches are up to `acked`.
-    pub(super) fn forget_stored(&mut self, acked: u64) {
+    fn forget_stored(&mut self, acked: u64) {
         self.recent.retain(|_, batch| *batch > acked);
         self.recent.shrink_to_fit();
+    }
+
+    /// Makes it as small as it can be while the client is away: from now on all ids wait for the last
+    /// batch that any of them is in.
+    pub(super) fn put_away(&mut self) {
+        let last = self.recent.values().max();
+        self.earlier = self.earlier.max(last.copied().unwrap_or(0));
+        self.recent = HashMap::new();
+        self.recent_max = RECENT_MIN;
         if let Ids::Listed(ids) = &mut self.ids {
             ids.shrink_to_fit();
         }
@@ -141,8 +152,10 @@ mod tests {
         assert!((1..u16::MAX).all(|id| ids.look_up(id, 65_534) == Known::Stored));
         assert_eq!(ids.look_up(u16::MAX, 65_534), Known::Waiting);
         assert_eq!(ids.look_up(0, 65_534), Known::New);
-        ids.forget_stored(65_535);
+        ids.put_away();
         assert_eq!(ids.bytes(), 8_192);
+        assert_eq!(ids.look_up(u16::MAX, 65_534), Known::Waiting);
+        assert_eq!(ids.look_up(u16::MAX, 65_535), Known::Stored);
         assert!((1..=u16::MAX).all(|id| ids.remove(id)));
         assert!(!ids.remove(1));
     }

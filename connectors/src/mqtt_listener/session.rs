@@ -72,8 +72,6 @@ pub(super) struct Left {
     /// Whether the client left in such a way that its will is void.
     pub(super) is_clean: bool,
     pub(super) expiry_s: u32,
-    /// Batches up to this one may be acked.
-    pub(super) acked: u64,
 }
 
 #[derive(Default)]
@@ -169,7 +167,7 @@ impl Sessions {
             return;
         }
         session.live = None;
-        session.qos2.lock().forget_stored(left.acked);
+        session.qos2.lock().put_away();
         let evicted = self.put_away(&mut state, client, session);
         drop(state);
         self.evict(evicted, publish);

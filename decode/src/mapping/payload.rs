@@ -77,11 +77,10 @@ pub(crate) fn read_lines(
     options.message_time = message_time.as_ref();
     let decoded =
         line_protocol::decode_into(bare(message.payload), &options, tables, heads, origin);
-    decoded.map_err(|rejected| {
-        let first = &rejected[0];
+    decoded.map_err(|(first, more)| {
         let mut detail = format!("line {}: {}", first.origin, first.detail);
-        if rejected.len() > 1 {
-            detail.push_str(&format!(" (and {} more lines)", rejected.len() - 1));
+        if more > 0 {
+            detail.push_str(&format!(" (and {more} more lines)"));
         }
         Fault::new(first.reason, detail)
     })

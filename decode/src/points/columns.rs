@@ -4,6 +4,10 @@ use arrow_array::{BooleanArray, Float64Array, Int64Array, StringArray};
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use oribi_model::{ColumnType, ColumnValues, Value, points::FieldColumn};
 
+/// Null rows are made room for with a part of what there is, so that sparse fields hold little more
+/// than is counted of them.
+const SLACK_PART: usize = 8;
+
 /// Cells of one type under construction. Rows between two cells are null.
 #[derive(Debug, Default)]
 struct Cells<T> {
@@ -36,7 +40,10 @@ impl<T: Default + Clone> Cells<T> {
             return;
         }
         let filled = self.values.len();
-        self.present.get_or_insert_with(|| vec![true; filled]).resize(rows, false);
+        let present = self.present.get_or_insert_with(|| vec![true; filled]);
+        make_room(present, rows);
+        present.resize(rows, false);
+        make_room(&mut self.values, rows);
         self.values.resize(rows, T::default());
     }
 
@@ -53,13 +60,60 @@ impl<T: Default + Clone> Cells<T> {
     }
 }
 
+/// Makes room for so many rows and one that follows them.
+fn make_room<T>(cells: &mut Vec<T>, rows: usize) {
+    if cells.capacity() <= rows {
+        cells.reserve_exact(rows + 1 + rows / SLACK_PART - cells.len());
+    }
+}
+
 #[derive(Debug)]
 enum ColumnCells {
     Int(Cells<i64>),
     Float(Cells<f64>),
     Bool(Cells<bool>),
-    /// Ends of the texts in the shared buffer.
-    Text(Cells<u32>, Vec<u8>),
+    Text(Texts),
+}
+
+#[derive(Debug, Default)]
+struct Texts {
+    /// Ends of the texts in `bytes`; 0 where a row has none.
+    ends: Cells<u32>,
+    bytes: Vec<u8>,
+    /// Where the text that was set last begins.
+    last_start: usize,
+}
+
+impl Texts {
+    #[inline]
+    fn set(&mut self, row: usize, value: &str) {
+        self.last_start = self.bytes.len();
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.ends.set(row, self.bytes.len() as u32);
+    }
+
+    fn forget(&mut self, rows: usize) {
+        // A row sets a text once, so that there is at most one to forget.
+        if self.ends.values.len() > rows {
+            self.bytes.truncate(self.last_start);
+        }
+        self.ends.clear_last(rows);
+    }
+
+    fn finish(self, rows: usize) -> ColumnValues {
+        let (ends, nulls) = self.ends.finish(rows);
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0i32);
+        let mut last = 0i32;
+        for (row, end) in ends.iter().enumerate() {
+            if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
+                last = i32::try_from(*end).expect("a batch's texts fit into 2 GiB");
+            }
+            offsets.push(last);
+        }
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        ColumnValues::Text(StringArray::new(offsets, Buffer::from_vec(self.bytes), nulls))
+    }
 }
 
 /// A field under construction.
@@ -81,7 +135,7 @@ impl Column {
             ColumnType::Int => ColumnCells::Int(Cells::default()),
             ColumnType::Float => ColumnCells::Float(Cells::default()),
             ColumnType::Bool => ColumnCells::Bool(Cells::default()),
-            ColumnType::Text => ColumnCells::Text(Cells::default(), Vec::new()),
+            ColumnType::Text => ColumnCells::Text(Texts::default()),
         };
         let is_plain = !name.contains(['\\', ',', '=', ' ']);
         Column { name: name.into(), stamp: 0, is_plain, cells, odd: Vec::new() }
@@ -114,10 +168,7 @@ impl Column {
     #[inline]
     pub(super) fn set_text(&mut self, row: usize, value: &str) {
         match &mut self.cells {
-            ColumnCells::Text(cells, bytes) => {
-                bytes.extend_from_slice(value.as_bytes());
-                cells.set(row, bytes.len() as u32);
-            }
+            ColumnCells::Text(texts) => texts.set(row, value),
             _ => self.odd.push((row as u32, Value::Text(value.to_owned()))),
         }
     }
@@ -128,11 +179,7 @@ impl Column {
             ColumnCells::Int(cells) => cells.clear_last(rows),
             ColumnCells::Float(cells) => cells.clear_last(rows),
             ColumnCells::Bool(cells) => cells.clear_last(rows),
-            ColumnCells::Text(cells, bytes) => {
-                cells.clear_last(rows);
-                let kept = cells.values.iter().rev().copied().find(|end| *end != 0).unwrap_or(0);
-                bytes.truncate(kept as usize);
-            }
+            ColumnCells::Text(texts) => texts.forget(rows),
         }
         while self.odd.last().is_some_and(|(row, _)| *row as usize >= rows) {
             self.odd.pop();
@@ -154,23 +201,8 @@ impl Column {
                 let (values, nulls) = cells.finish(rows);
                 ColumnValues::Bool(BooleanArray::new(BooleanBuffer::from(values), nulls))
             }
-            ColumnCells::Text(cells, bytes) => finish_text(cells, bytes, rows),
+            ColumnCells::Text(texts) => texts.finish(rows),
         };
         FieldColumn { name: self.name.into_string(), values, odd: self.odd }
     }
-}
-
-fn finish_text(cells: Cells<u32>, bytes: Vec<u8>, rows: usize) -> ColumnValues {
-    let (ends, nulls) = cells.finish(rows);
-    let mut offsets = Vec::with_capacity(rows + 1);
-    offsets.push(0i32);
-    let mut last = 0i32;
-    for (row, end) in ends.iter().enumerate() {
-        if nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-            last = i32::try_from(*end).expect("a batch's texts fit into 2 GiB");
-        }
-        offsets.push(last);
-    }
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    ColumnValues::Text(StringArray::new(offsets, Buffer::from_vec(bytes), nulls))
 }

@@ -90,7 +90,7 @@ impl PointsBuilder {
         if !self.columns[at].is_plain {
             return None;
         }
-        self.next = at;
+        self.jump(at);
         self.take_expected()
     }
 
@@ -109,7 +109,8 @@ impl PointsBuilder {
             Some(at) => at,
             None => self.checked_field(name, column_type)?,
         };
-        self.next = at + 1;
+        self.jump(at);
+        self.next += 1;
         if self.columns[at].stamp == self.stamp {
             self.set_again(at, duplicate)?;
         }

@@ -27,6 +27,12 @@ impl TagCells {
     }
 }
 
+/// The fault of a row with so many tags.
+pub(crate) fn too_many_tags(count: usize) -> Fault {
+    let detail = format!("{count} tags on one row; at most {TAGS_MAX} are allowed");
+    Fault::new(RejectReason::Limit, detail)
+}
+
 impl PointsBuilder {
     /// The series with these tags as they are, which need not be sorted; each name stands once.
     /// Empty values count as absent.
@@ -62,8 +68,7 @@ impl PointsBuilder {
     ) -> Result<u32, Fault> {
         let count = tags.len();
         if count > TAGS_MAX {
-            let detail = format!("{count} tags on one row; at most {TAGS_MAX} are allowed");
-            return Err(Fault::new(RejectReason::Limit, detail));
+            return Err(too_many_tags(count));
         }
         let known = self.series.names().len();
         if known + count > TAGS_MAX {

@@ -16,10 +16,10 @@ fn rows_with_gaps_odd_cells_and_abandoned_rows() {
     b.set_int(v, 1);
     b.end_row(north, 10, 1);
 
-    let note = b.field("note", ColumnType::Text);
-    b.set_text(note, "lost");
-    b.set_int(v, 9);
+    b.text("note", "lost", Duplicate::Refuse).unwrap();
+    b.int("v", 9, Duplicate::Refuse).unwrap();
     b.abandon_row();
+    let note = b.field("note", ColumnType::Text);
 
     b.set_text(note, "ä");
     b.set_float(v, 2.5);
@@ -96,4 +96,59 @@ fn taken_rows_keep_their_series_times_origins_and_odd_cells() {
     assert_eq!(shown("odd", 1), Some(Value::Bool(false)));
     assert_eq!(all.take(vec![0]).fields.iter().filter(|f| f.name == "text").count(), 0);
     assert_eq!(all.take((0..4).collect()), all);
+}
+
+#[test]
+fn a_row_is_forgotten_in_whatever_order_its_fields_came() {
+    let names: Vec<String> = (0..40).map(|at| format!("f{at}")).collect();
+    let mut random = 7_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) as usize % below
+    };
+    let (mut b, mut model) = (builder(), Vec::new());
+    let series = b.series([("site", "north")]);
+    for row in 0..2_000 {
+        let mut cells = [None; 40];
+        for turn in 0..next(8) {
+            let (at, is_text) = (next(40), next(4) == 0);
+            let duplicate = if next(2) == 0 { Duplicate::Refuse } else { Duplicate::Replace };
+            let set = if is_text {
+                b.text(&names[at], &format!("t{row}.{turn}"), duplicate)
+            } else {
+                b.int(&names[at], turn as i64, duplicate)
+            };
+            if set.is_ok() {
+                cells[at] = Some((is_text, turn));
+            }
+        }
+        if cells.iter().all(Option::is_none) || next(3) == 0 {
+            b.abandon_row();
+        } else {
+            b.end_row(series, row, row as u32);
+            model.push((row, cells));
+        }
+    }
+    let points = b.finish();
+    assert_eq!(points.rows(), model.len());
+    for field in &points.fields {
+        let column = names.iter().position(|name| *name == field.name).unwrap();
+        for (at, (row, cells)) in model.iter().enumerate() {
+            let expected = cells[column].map(|(is_text, turn)| match is_text {
+                true => Value::Text(format!("t{row}.{turn}")),
+                false => Value::Int(turn as i64),
+            });
+            let odd = field
+                .odd
+                .iter()
+                .find(|(odd, _)| *odd as usize == at)
+                .map(|(_, value)| value.clone());
+            assert_eq!(
+                odd.or_else(|| field.values.get(at)),
+                expected,
+                "{} of row {row}",
+                field.name
+            );
+        }
+    }
 }

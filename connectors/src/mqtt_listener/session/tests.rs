@@ -19,7 +19,7 @@ impl Room {
 
     fn leave(&self, client: &str, joined: &Joined, is_clean: bool, expiry_s: u32) {
         let publish = |_: &Arc<str>, will: Will| self.published.lock().push(will.topic);
-        let left = Left { is_clean, expiry_s, acked: u64::MAX };
+        let left = Left { is_clean, expiry_s };
         self.sessions.leave(&client.into(), joined.generation, left, &publish);
     }
 
