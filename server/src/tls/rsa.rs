@@ -1,4 +1,4 @@
-//! Keys of RSA that OpenSSL signs with, which takes a third of the time that the library of the handshakes takes.
+//! Keys of RSA that OpenSSL signs with, which takes less than half of the time that the library of the handshakes takes.
 
 use openssl::{
     hash::MessageDigest,
