@@ -48,6 +48,8 @@ pub const ROW_BYTES_MAX: usize = 1024 * 1024;
 pub const TAGS_MAX: usize = 1024;
 /// Most fields of one table in one batch.
 pub const FIELDS_MAX: usize = 1024;
+/// Most tables of one batch: each takes about a KiB before its rows.
+pub const TABLES_MAX: usize = 16_384;
 /// Most cells, nulls included, of one batch: a bound on memory for sparse rows.
 pub const CELLS_MAX: usize = 4 << 20;
 /// Most rows of one body whose faults are kept one by one; the others are counted.

@@ -161,12 +161,12 @@ def tags_of_one_metric(node, held):
 
 
 def good_bodies(node, held):
-    """Nothing hostile, and as much memory as rows take: three clients, each with four bodies of fifteen MiB."""
+    """Nothing hostile, and as much memory as rows take: three clients, each with two bodies of fifteen MiB."""
     line = ",".join(f"field{n}={n}" for n in range(10))
 
     def client(number):
-        for turn in range(4):
-            body = "\n".join(f"cpu,host=h{n % 100} {line} {(number * 4 + turn) * 10**9 + n}" for n in range(120_000))
+        for turn in range(2):
+            body = "\n".join(f"cpu,host=h{n % 100} {line} {(number * 2 + turn) * 10**9 + n}" for n in range(120_000))
             wait_s = 1
             while post(node, "/write", body.encode()).status_code == 503 and wait_s < PATIENCE_S:
                 time.sleep(wait_s)
@@ -184,7 +184,7 @@ def good_bodies(node, held):
 
 def long_topics(node, held):
     sender = wire(node, held, "topics")
-    for n in range(5_000):
+    for n in range(2_000):
         sender.publish("sensors/" + f"{n:06}" * (LONG // 6) + "/d", b'{"v":1}', qos=0)
     sender.publish("sensors/topics/end", b'{"v":1}')
     assert sender.receive()[0] == 0x40
@@ -204,7 +204,7 @@ def unreleased_packet_ids(node, held):
     # Retained and empty: taken, and no row.
     topic = Wire.text("sensors/q/two")
     packets = b"".join(b"\x35" + bytes([len(topic) + 2]) + topic + struct.pack(">H", n) for n in range(1, 65_536))
-    for n in range(100):
+    for n in range(40):
         sender = Wire(node, f"two{n}", clean=False)
         sender.socket.settimeout(PATIENCE_S)
         reader = threading.Thread(target=drain, args=(sender,))
@@ -242,7 +242,7 @@ def long_client_ids(node, held):
 
 
 def buffers_once_used(node, held):
-    for n in range(300):
+    for n in range(200):
         sender = wire(node, held, f"once{n}")
         sender.publish("sensors/once/d", b'{"v":"' + b"x" * 1_000_000 + b'"}', qos=1)
         assert sender.receive()[0] == 0x40
