@@ -16,4 +16,4 @@ pub use machine::{
     UNHEARD_MS,
 };
 pub use ping::{Echo, Health, NODES_MAX, Ping};
-pub use watch::{Watch, Watcher};
+pub use watch::{Teller, Watch, Watcher};

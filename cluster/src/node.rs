@@ -60,7 +60,7 @@ use crate::{
 use around::Around;
 use arrivals::Arrivals;
 use backup::Backups;
-use catalog_machine::CatalogMachine;
+pub(crate) use catalog_machine::CatalogMachine;
 use hosting::{Dropped, Hosting, Moved};
 use maintain::blocking;
 use oribi_model::{Answerer, Clock, TableId, TabletId, TimeRange};

@@ -7,6 +7,7 @@
 mod absences;
 mod book;
 mod cluster_key;
+mod disk;
 mod door;
 mod members;
 mod moves;
@@ -32,7 +33,6 @@ use crate::{
     join::JoinOptions,
     liveness::Watch,
     node::Leaving,
-    secured::NodeTls,
     transport::{Channel, Service, Tcp},
 };
 use book::Book;
@@ -47,12 +47,18 @@ use tokio::{
     task::JoinSet,
 };
 
+/// Once all has been calm for a while, it is only looked now and then whether it still is, unless
+/// something is told.
+const CALM_PAUSE: Duration = Duration::from_secs(3);
+/// For so long nothing was told then.
+const CALM: Duration = Duration::from_secs(10);
 /// How long a node that ends hands over what it leads.
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
 /// A node among others.
 pub struct Peering {
     state: Arc<State>,
+    disk: disk::Trial,
     tasks: JoinSet<()>,
 }
 
@@ -69,8 +75,7 @@ impl Peering {
     ) -> io::Result<Peering> {
         let door = Arc::<Door>::default();
         let channels = BTreeSet::from([Channel::Raft, Channel::Bulk]);
-        let tls = NodeTls::new(&options.key, Some(node.identity()), options.admission.clone());
-        let tls = Arc::new(tls.map_err(io::Error::other)?);
+        let tls = Arc::new(options.tls(Some(node.identity())).map_err(io::Error::other)?);
         let service = door.clone() as Arc<dyn Service>;
         let tcp = Arc::new(Tcp::new(node.identity(), channels, service, tls.clone()));
         let supervisor = Arc::<Supervisor>::default();
@@ -111,7 +116,6 @@ impl Peering {
         tasks.spawn(tasks::call(state.clone()));
         tasks.spawn(tasks::announce(state.clone()));
         tasks.spawn(cluster_key::keep(state.clone()));
-        tasks.spawn(tasks::prove_disk(state.clone()));
         tasks.spawn(members::run(state.clone()));
         tasks.spawn(proving::run(state.clone()));
         tasks.spawn(spread::run(state.clone()));
@@ -119,7 +123,8 @@ impl Peering {
         tasks.spawn(removal::replace(state.clone()));
         tasks.spawn(sleep::run(state.clone()));
         tasks.spawn(sleep::follow_wakes(state.clone()));
-        Ok(Peering { state, tasks })
+        let disk = disk::Trial::begin(state.node.clone(), state.watch.teller())?;
+        Ok(Peering { state, disk, tasks })
     }
 
     /// Gives what the node leads to others, for a while at most, stops it and then whatever connects
@@ -136,13 +141,18 @@ impl Peering {
         self.state.supervisor.stop();
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
-        self.state.node.stop().await;
-        self.state.tcp.stop().await;
-        // The liveness thread is waited for.
-        let ended = tokio::task::spawn_blocking(move || drop(self.state));
-        if let Err(error) = ended.await {
-            tracing::error!(%error, "ending the watch over other nodes broke off");
-        }
+        let Peering { state, disk, .. } = self;
+        end(disk).await;
+        state.node.stop().await;
+        state.tcp.stop().await;
+        end(state).await;
+    }
+}
+
+/// Lets go of what has a thread that is waited for.
+async fn end(threaded: impl Send + 'static) {
+    if let Err(error) = tokio::task::spawn_blocking(move || drop(threaded)).await {
+        tracing::error!(%error, "ending a thread of the watch over other nodes broke off");
     }
 }
 
@@ -153,5 +163,5 @@ async fn elect(state: Arc<State>) {
         false => state.node.awake(),
     };
     let supervisor = state.supervisor.clone();
-    supervisor.run(replicas, |look| look(&state.watch.seen())).await;
+    supervisor.run(CALM_PAUSE, replicas, |look| look(&state.watch.seen())).await;
 }

@@ -45,6 +45,10 @@ pub(crate) enum Fault {
     BuriedBeforeFiles,
     /// A replica takes what is for another one on its node.
     OtherReplicaHeard,
+    /// Who runs a connector no more still says how far it has got.
+    OldEpochTaken,
+    /// Ranges are made that overlap others of their table.
+    RangesOverlap,
 }
 
 /// Names a fault that is planted in the whole process of a test, on all of its threads.

@@ -147,6 +147,11 @@ impl Replica {
         recover::purged(group, assignment, log)
     }
 
+    /// Whether it has heard of any entry of its group.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.log.group(self.group).is_some_and(|state| state.entries.end > 0)
+    }
+
     /// Has `freeze` called with the newest applied index and what to store with a flush up to it,
     /// while nothing is being applied. Not called where nothing was ever applied.
     pub(crate) fn seal(&self, freeze: impl FnOnce(LogIndex, Vec<u8>)) {

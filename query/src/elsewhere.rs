@@ -3,7 +3,7 @@
 use crate::Question;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// A question as it travels.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub(crate) enum Elsewhere {
     Windows(Box<Folding>),
     /// Rows.
     Rows(Picking),
+    /// Partial aggregates.
+    Partials(Reducing),
 }
 
 /// A window question. Another table there, or another version of it, makes other figures.
@@ -41,6 +43,31 @@ pub(crate) struct Picking {
     pub(crate) schema: u32,
     pub(crate) db: String,
     pub(crate) text: String,
+}
+
+/// One of the aggregates of a statement. Another table there, another version of it, or another plan
+/// makes other ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reducing {
+    /// Which program made the plan: partial aggregates of others may look otherwise.
+    pub(crate) made_by: String,
+    pub(crate) table: u32,
+    pub(crate) schema: u32,
+    pub(crate) db: String,
+    pub(crate) text: String,
+    pub(crate) now_ns: i64,
+    /// Which of those that stand over rows of one table, in the order of the plan.
+    pub(crate) number: usize,
+    /// What the plan does.
+    pub(crate) words: String,
+}
+
+impl Reducing {
+    /// This program.
+    pub(crate) fn maker() -> String {
+        format!("{} {}", env!("CARGO_PKG_VERSION"), datafusion::DATAFUSION_VERSION)
+    }
 }
 
 impl Elsewhere {

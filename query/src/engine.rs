@@ -1,19 +1,19 @@
 //! The one entry for questions: admission, limits, cancellation.
 
+mod for_others;
+
 use crate::{
     Error, QueryOptions, Result,
     allotment::Allotment,
     answer::Stats,
     delivery::{Inlet, Outlet, Place, deliver},
-    elsewhere::Picking,
     encode::{self, Format},
     filter::FilterCache,
-    places,
-    plan::{self, Plan},
+    places, plan,
     pools::Pools,
     question::{Question, WindowPlan},
     rows::Rows,
-    sql::{self, Planned, Shortcut},
+    sql::{self, Planned, Said, Shortcut},
     strategy,
     target::{Out, Target, Whole},
     turns::Turns,
@@ -186,38 +186,6 @@ impl QueryEngine {
         self.rows(Asked::Merged(Box::new(plan), figures)).await
     }
 
-    /// As [`QueryEngine::figures`], of what `read` shows, where the bound plan is one that will do.
-    /// Blocks.
-    pub(crate) fn figures_of(
-        &self,
-        read: &dyn ReadPath,
-        asked: &WindowPlan,
-        will_do: impl FnOnce(&Plan) -> bool,
-    ) -> Result<Option<Vec<u8>>> {
-        let Shared { options, filters, pools, .. } = &*self.shared;
-        let (watch, _place) = pools.windows().handle().block_on(self.admit())?;
-        let plan = plan::bind(asked, read, filters, options)?;
-        if !will_do(&plan) {
-            return Ok(None);
-        }
-        strategy::figures(read, &plan, options, &watch).map(Some)
-    }
-
-    /// The rows that a statement picks of what `read` shows, as they travel; `None` where the table is
-    /// another one. Blocks.
-    pub(crate) fn picked(
-        &self,
-        read: &Arc<dyn ReadPath>,
-        picking: &Picking,
-    ) -> Result<Option<Vec<u8>>> {
-        let Shared { options, filters, pools, .. } = &*self.shared;
-        let runtime = pools.windows().handle();
-        let (watch, _place) = runtime.block_on(self.admit())?;
-        let (db, text) = (Some(picking.db.clone()), picking.text.as_str());
-        let plan = sql::plan(read, options, filters, db, text, Shortcut::Try, &watch);
-        runtime.block_on(plan)?.picked(picking, read.as_ref(), options, &watch)
-    }
-
     /// What a question means now.
     ///
     /// # Errors
@@ -285,8 +253,9 @@ impl QueryEngine {
             Asked::Merged(plan, parts) => (plan, Some(parts)),
             Asked::Sql { db, text } => {
                 let runtime = pools.sql().handle();
+                let said = Said { db, text, now_ns: shared.clock.now_ns() };
                 return Ok(deliver(&watch, place, runtime, |outlet| {
-                    runtime.spawn(sql(shared, (db, text), watching, target(outlet)))
+                    runtime.spawn(sql(shared, said, watching, target(outlet)))
                 }));
             }
         };
@@ -335,17 +304,12 @@ fn figures(shared: &Shared, asked: &WindowPlan, watch: &Arc<Watch>) -> Result<Ve
     strategy::figures(read.as_ref(), &plan, options, watch)
 }
 
-async fn sql(
-    shared: Arc<Shared>,
-    statement: (Option<String>, String),
-    watch: Arc<Watch>,
-    target: Box<dyn Target>,
-) {
+async fn sql(shared: Arc<Shared>, said: Said, watch: Arc<Watch>, target: Box<dyn Target>) {
     let answer = async {
-        let statement = Arc::new(statement);
+        let said = Arc::new(said);
         let mut target = target;
         for shortcut in [Shortcut::Try, Shortcut::Leave] {
-            let (planned, read) = planned(&shared, &statement, shortcut, &watch).await?;
+            let (planned, read) = planned(&shared, &said, shortcut, &watch).await?;
             let (sharing, watching) = (shared.clone(), watch.clone());
             let write = move || {
                 let mut out = Out::new(target.as_mut(), &sharing.options, &watching);
@@ -369,19 +333,18 @@ async fn sql(
 /// waits.
 async fn planned(
     shared: &Arc<Shared>,
-    statement: &Arc<(Option<String>, String)>,
+    said: &Arc<Said>,
     shortcut: Shortcut,
     watch: &Arc<Watch>,
 ) -> Result<(Planned, Arc<dyn ReadPath>)> {
     let permit = shared.pools.planning().await;
-    let (shared, statement, watch) = (shared.clone(), statement.clone(), watch.clone());
+    let (shared, said, watch) = (shared.clone(), said.clone(), watch.clone());
     let runtime = tokio::runtime::Handle::current();
     let plan = move || {
         let _permit = permit;
         let Shared { options, filters, .. } = shared.as_ref();
-        let (db, text) = statement.as_ref();
         let read = begun(&shared, &watch)?;
-        let plan = sql::plan(&read, options, filters, db.clone(), text, shortcut, &watch);
+        let plan = sql::plan(&read, options, filters, &said, shortcut, &watch);
         Ok((runtime.block_on(plan)?, read))
     };
     tokio::task::spawn_blocking(plan).await.map_err(stopped)?

@@ -81,11 +81,8 @@ impl FilterCache {
         const FILTERS_MAX: usize = 256;
         /// Of all texts; what a filter holds is a few times as much.
         const TEXT_BYTES_MAX: usize = 1 << 20;
-        let lower = text.to_ascii_lowercase();
         // What depends on the present is another filter each time.
-        let lasting =
-            !["now", "current", "today", "random", "uuid"].iter().any(|word| lower.contains(word));
-        if !lasting || text.len() > TEXT_BYTES_MAX {
+        if !guard::is_lasting(text) || text.len() > TEXT_BYTES_MAX {
             return Filter::parse("where", text, table, options);
         }
         let key = (table.id, table.schema.version, text.to_owned());

@@ -54,6 +54,21 @@ pub(crate) fn check(text: &str, options: &QueryOptions) -> Result<Vec<Token>, St
     Ok(tokens)
 }
 
+/// Whether a text means the same at any time and on any node, as far as its words tell.
+pub(crate) fn is_lasting(text: &str) -> bool {
+    is_certain(text) && has_none_of(text, &["now", "current", "today"])
+}
+
+/// Whether nothing in a text is left to chance, as far as its words tell.
+pub(crate) fn is_certain(text: &str) -> bool {
+    has_none_of(text, &["random", "uuid"])
+}
+
+fn has_none_of(text: &str, words: &[&str]) -> bool {
+    let lower = text.to_ascii_lowercase();
+    words.iter().all(|word| !lower.contains(word))
+}
+
 /// Words and signs that are no value of a list. What is selected is compared with all else that is
 /// selected, so that a plan takes time by the square of them.
 const WORDS_MAX: usize = 12_000;

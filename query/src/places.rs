@@ -63,6 +63,7 @@ impl Answerer for QueryEngine {
                 self.figures_of(&*tablets, &asked, of_same)
             }
             Elsewhere::Rows(picking) => self.picked(&tablets, &picking),
+            Elsewhere::Partials(reducing) => self.reduced(tablets, reducing),
         };
         let answer = answer.map_err(|error| error.to_string())?;
         answer.ok_or_else(|| "the table is another one here".to_owned())

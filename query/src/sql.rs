@@ -3,15 +3,24 @@
 mod by_time;
 mod catalog;
 mod newest;
+mod partial;
 mod picked;
 mod plain;
 mod pool;
 mod scan;
 
 use crate::{
-    Error, QueryOptions, Result, answer::Stats, dialect, elsewhere::Picking, error::AskedBy,
-    filter::FilterCache, functions, guard, plan, target::Out, watch::Watch,
+    Error, QueryOptions, Result,
+    answer::Stats,
+    dialect,
+    elsewhere::{Picking, Reducing},
+    error::AskedBy,
+    filter::FilterCache,
+    functions, guard, plan,
+    target::Out,
+    watch::Watch,
 };
+use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
 use arrow_schema::Schema;
 use catalog::Catalog;
 use datafusion::{
@@ -49,6 +58,16 @@ pub(crate) struct Run {
     db: String,
 }
 
+/// A statement as it was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    /// The database of unqualified tables.
+    pub(crate) db: Option<String>,
+    pub(crate) text: String,
+    /// What its present is, ns since 1970.
+    pub(crate) now_ns: i64,
+}
+
 /// Whether a statement may be answered without a planner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shortcut {
@@ -63,8 +82,7 @@ pub(crate) async fn plan(
     read: &Arc<dyn ReadPath>,
     options: &QueryOptions,
     filters: &FilterCache,
-    db: Option<String>,
-    text: &str,
+    Said { db, text, now_ns }: &Said,
     shortcut: Shortcut,
     watch: &Arc<Watch>,
 ) -> Result<Planned> {
@@ -72,7 +90,7 @@ pub(crate) async fn plan(
         return Err(Error::parameter("q", "the parameter q is missing; expected an SQL query"));
     }
     guard::check(text, options).map_err(|detail| Error::Sql { detail })?;
-    let db = db.unwrap_or_else(|| oribi_model::name::DEFAULT_DB.into());
+    let db = db.clone().unwrap_or_else(|| oribi_model::name::DEFAULT_DB.into());
     let refuse = |error: DataFusionError| explain(read.as_ref(), &db, options, &error);
     let base = functions::session_state();
     let statement = base.sql_to_statement(text, &base.config().options().sql_parser.dialect);
@@ -97,7 +115,11 @@ pub(crate) async fn plan(
     watch.check()?;
     let frame = context.execute_logical_plan(logical).await.map_err(refuse)?;
     let schema = Arc::new(Schema::new(frame.schema().fields().clone()));
-    let plan = frame.create_physical_plan().await.map_err(refuse)?;
+    let (mut state, logical) = frame.into_parts();
+    let now = timestamp_ns_to_datetime(*now_ns).map(|now| now.and_utc());
+    state.execution_props_mut().query_execution_start_time = now;
+    let plan = state.create_physical_plan(&logical).await.map_err(refuse)?;
+    let plan = partial::spread(plan, (&db, text, *now_ns)).map_err(refuse)?;
     Ok(Planned::Plan(Box::new(Run { schema, plan, context: context.task_ctx(), db })))
 }
 
@@ -117,6 +139,19 @@ impl Planned {
         }
         let batches = plain.collect(read, options, watch)?;
         picked::encode(&batches, &plain.relation.schema).map(Some)
+    }
+
+    /// What a statement aggregates of the rows that it was planned for, as it travels; `None` where it is
+    /// another one.
+    pub(crate) async fn reduced(
+        self,
+        reducing: &Reducing,
+        watch: &Watch,
+    ) -> Result<Option<Vec<u8>>> {
+        match self {
+            Planned::Plan(run) => partial::reduced(&run.plan, reducing, run.context, watch).await,
+            Planned::Plain(_) => Ok(None),
+        }
     }
 
     /// Writes the answer; `None` where a shortcut leads nowhere, and nothing was written then.

@@ -208,6 +208,9 @@ proptest! {
     }
 }
 
+/// The tablet of another node.
+const THERE: TabletId = TabletId(900);
+
 /// Rows of which some are on another node.
 struct Parted {
     here: Arc<Memory>,
@@ -237,12 +240,13 @@ impl ReadPath for Parted {
     ) -> oribi_model::Result<Vec<TabletScan>> {
         self.scans.fetch_add(1, Ordering::Relaxed);
         let mut scans = self.here.scan(table, spec, parts_max)?;
-        scans.extend(self.there.0.scan(table, spec, parts_max)?);
+        let there = self.there.0.scan(table, spec, parts_max)?.into_iter();
+        scans.extend(there.map(|scan| TabletScan { tablet: THERE, ..scan }));
         Ok(scans)
     }
 
     fn places(&self, _: TableId, _: TimeRange) -> Vec<Place> {
-        vec![Place { node: NodeId(2), tablets: vec![TabletId(9)] }]
+        vec![Place { node: NodeId(2), tablets: vec![THERE] }]
     }
 
     fn without_places(&self) -> Option<Arc<dyn ReadPath>> {
@@ -260,41 +264,97 @@ impl ReadPath for Parted {
     }
 }
 
+fn many_rows() -> Vec<Row> {
+    let row = |at: i64| {
+        let host = (at % 3) as u8;
+        ((host, (at % 4) as u8), at * 7, (at % 5 > 0).then_some(at as i32 * 31 - 900))
+    };
+    (0..200).map(row).collect()
+}
+
+/// Some of these rows here, the others on a node that answers or does not.
+fn parted(rows: &[Row], answers: bool) -> (Arc<Parted>, QueryEngine) {
+    let (here, there): (Vec<Row>, Vec<Row>) = rows.iter().partition(|row| row.1 < 500);
+    let memory = Arc::new(Memory(vec![table(&there)]));
+    let parted = Arc::new(Parted {
+        here: Arc::new(Memory(vec![table(&here)])),
+        there: (memory, engine(&there)),
+        answers,
+        scans: AtomicUsize::new(0),
+    });
+    let options = QueryOptions { threads_max: 2, ..Default::default() };
+    (parted.clone(), QueryEngine::new(parted, options))
+}
+
+/// The lines of an answer, sorted.
+fn statement(runtime: &Runtime, engine: &QueryEngine, text: &str) -> Vec<String> {
+    let rows = async { engine.sql(None, text.to_owned()).await?.collect().await };
+    let answer: Result<_, Error> = runtime.block_on(rows);
+    let batches = answer.unwrap_or_else(|error| panic!("{text}: {error}")).batches;
+    let lines = arrow_cast::pretty::pretty_format_batches(&batches).unwrap().to_string();
+    let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn aggregates_are_made_where_the_rows_are() {
+    let runtime = runtime();
+    let rows = many_rows();
+    let spread = [
+        "SELECT count(*) FROM m",
+        "SELECT count(i), sum(i), min(i), max(t), avg(f), stddev(f), sum(f), count(DISTINCT room) FROM m",
+        "SELECT date_bin(INTERVAL '50 nanoseconds', time) AS at, avg(f) FROM m GROUP BY at",
+        "SELECT host, room, min(time), max(time), bool_or(b) FROM m GROUP BY host, room",
+        "SELECT host, count(*) FILTER (WHERE i > 100) FROM m WHERE f < 300.0 GROUP BY host HAVING count(*) > 3",
+        "SELECT host, last_value(i ORDER BY time) FROM m WHERE i IS NOT NULL GROUP BY host",
+        "SELECT DISTINCT room FROM m",
+        "SELECT host, room, sum(i) FROM m GROUP BY ROLLUP (host, room)",
+        "SELECT median(f) FROM m WHERE host <> 'h1'",
+        "SELECT sum(i) / count(*) FROM m WHERE host LIKE '%2' \
+         UNION ALL SELECT sum(i) / count(*) FROM m WHERE host LIKE '%1'",
+        "SELECT a.host, a.n, b.n FROM (SELECT host, count(*) AS n FROM m GROUP BY host) a \
+         JOIN (SELECT host, count(i) AS n FROM m GROUP BY host) b ON a.host = b.host",
+        "SELECT max(n) FROM (SELECT host, count(*) AS n FROM m GROUP BY host)",
+        "SELECT count(*) FROM m WHERE time >= '1970-01-01T00:00:00.000000300Z'",
+        "SELECT count(*) FROM m WHERE time < '1970-01-01'",
+        "SELECT count(*), now() > '2000-01-01' FROM m WHERE time < now() - INTERVAL '1 hour'",
+        "SELECT host, max(f) AS most FROM m GROUP BY host ORDER BY most DESC LIMIT 2",
+    ];
+    // Parts of a plan share what a subquery gives, or a limit; and what is random is so everywhere.
+    let together = [
+        "SELECT count(*) FROM m WHERE f > (SELECT avg(f) FROM m)",
+        "SELECT count(*) FROM (SELECT * FROM m LIMIT 5)",
+        "SELECT count(*) FROM m WHERE random() < 2.0",
+        "SELECT count(*) FROM (SELECT i, row_number() OVER (ORDER BY time) AS n FROM m) WHERE n > 150",
+    ];
+    for answers in [true, false] {
+        let (read, asked) = parted(&rows, answers);
+        for (texts, is_spread) in [(&spread[..], true), (&together[..], false)] {
+            for text in texts {
+                let before = read.scans.load(Ordering::Relaxed);
+                let expected = statement(&runtime, &engine(&rows), text);
+                assert_eq!(statement(&runtime, &asked, text), expected, "{text}");
+                let is_whole = read.scans.load(Ordering::Relaxed) > before;
+                assert_eq!(is_whole, !(is_spread && answers), "{text}");
+            }
+        }
+    }
+}
+
 #[test]
 fn rows_of_another_node_come_as_figures_or_one_by_one() {
     let runtime = runtime();
-    let rows: Vec<Row> = (0..200)
-        .map(|at| {
-            let host = (at % 3) as u8;
-            ((host, (at % 4) as u8), at * 7, (at % 5 > 0).then_some(at as i32 * 31 - 900))
-        })
-        .collect();
-    let (here, there): (Vec<Row>, Vec<Row>) = rows.iter().partition(|row| row.1 < 500);
-    let options = QueryOptions { threads_max: 2, ..Default::default() };
+    let rows = many_rows();
     for answers in [true, false] {
-        let memory = Arc::new(Memory(vec![table(&there)]));
-        let parted = Arc::new(Parted {
-            here: Arc::new(Memory(vec![table(&here)])),
-            there: (memory, engine(&there)),
-            answers,
-            scans: AtomicUsize::new(0),
-        });
-        let asked = QueryEngine::new(parted.clone(), options.clone());
+        let (parted, asked) = parted(&rows, answers);
         for plan in [plan(Some("50ns"), Some("host")), plan(None, Some("*")), plan(None, None)] {
             let expected = answer(&runtime, &engine(&rows), &plan, None).unwrap();
             assert_eq!(answer(&runtime, &asked, &plan, None).unwrap(), expected);
         }
         assert_eq!(parted.scans.load(Ordering::Relaxed) == 0, answers);
         // Of statements that pick rows by their fields only the rows that are wanted travel.
-        let sql = |engine: &QueryEngine, text: &str| {
-            let rows = async { engine.sql(None, text.to_owned()).await?.collect().await };
-            let answer: Result<_, Error> = runtime.block_on(rows);
-            let batches = answer.unwrap().batches;
-            let lines = arrow_cast::pretty::pretty_format_batches(&batches).unwrap().to_string();
-            let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
-            lines.sort_unstable();
-            lines
-        };
+        let sql = |engine: &QueryEngine, text: &str| statement(&runtime, engine, text);
         let picked = [
             "SELECT * FROM m WHERE f > 10.0",
             "SELECT time, t FROM m WHERE i IS NULL AND host = 'h1'",
@@ -305,13 +365,15 @@ fn rows_of_another_node_come_as_figures_or_one_by_one() {
         }
         assert_eq!(scans.load(Ordering::Relaxed) == before, answers);
         for limit in [0, 1, 7, 1_000] {
-            let text = format!("SELECT f FROM m WHERE f > -1000.0 LIMIT {limit}");
-            assert_eq!(sql(&asked, &text).len(), sql(&engine(&rows), &text).len(), "{text}");
+            for condition in ["WHERE f > -1000.0", ""] {
+                let text = format!("SELECT f FROM m {condition} LIMIT {limit}");
+                assert_eq!(sql(&asked, &text).len(), sql(&engine(&rows), &text).len(), "{text}");
+            }
         }
         let everything = "SELECT * FROM m WHERE host = 'h1'";
         assert_eq!(sql(&asked, everything), sql(&engine(&rows), everything));
         assert!(scans.load(Ordering::Relaxed) > before);
     }
-    let unknown = engine(&there).answer(b"{\"version\":9}", Arc::new(Memory(Vec::new())));
+    let unknown = engine(&rows).answer(b"{\"version\":9}", Arc::new(Memory(Vec::new())));
     assert!(unknown.is_err());
 }

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import signal
 import subprocess
 import threading
 
@@ -256,3 +257,41 @@ def test_a_connector_runs_on_one_node_and_on_another_when_that_dies(members, mos
     nodes.append(runs.start())
     wait_for(runner, "one node to run the connector still")
     assert runner() is not runs
+
+
+def test_a_tablet_whose_founder_dies_before_it_begins_is_told_of_and_begins_with_it(members):
+    first = members(1).start()
+    everybody = [first, *(members(number, [first.address]).start() for number in (2, 3))]
+    until_together(everybody)
+    leader = leader_of(everybody)
+    founder = next(member for member in everybody if member is not leader)
+    number = founder.cluster()["self"]
+
+    def found_while_it_stands_still():
+        # It is noticed soon, and then nothing is given to it.
+        nonlocal tries
+        tries += 1
+        rows = "\n".join(f"t{tries}_{at},h=a v=1i 1700000000000000000" for at in range(12))
+        founder.process.send_signal(signal.SIGSTOP)
+        made = leader.write(rows)
+        if made.status_code == 503:
+            return rows
+        founder.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: number in leader.nodes_up(), "the node to be heard again")
+        return None
+
+    tries = 0
+    rows = wait_for(found_while_it_stands_still, "tablets to be given to a node that stands still")
+    founder.kill()
+    wait_for(lambda: number not in leader.nodes_up(), "the death to be noticed")
+    refused = leader.write(rows)
+    assert refused.status_code == 503, refused.text
+    assert f"node {number}, which is to begin it, is not heard of" in refused.json()["message"], refused.text
+    assert refused.json()["rows_unknown"] == 0 < refused.json()["rows_not_stored"], refused.text
+    checks = requests.get(f"{leader.url}/health", timeout=10).json()["checks"]
+    assert any("have no leader" in check["message"] for check in checks), checks
+
+    founder.start()
+    wait_for(lambda: leader.write(rows).status_code == 204, "all tables to take rows")
+    for member in everybody:
+        assert sum(member.count(f"t{tries}_{at}") for at in range(12)) == 12

@@ -1,4 +1,5 @@
-"""Random questions over random rows: windows against plain loops over a model, SQL against DuckDB.
+"""Random questions over random rows: windows against plain loops over a model, SQL against DuckDB. They are asked of one node that has
+all rows, and of three of which each has some.
 
 `DIFFERENTIAL=5000 DIFFERENTIAL_SEED=7 pytest tests/e2e/test_differential.py` asks more; each failure
 names its seed and its question."""
@@ -13,6 +14,8 @@ import random
 import duckdb
 import pytest
 import requests
+from cluster import Member, put_table, until_together
+from conftest import Oribi
 
 QUESTIONS = int(os.environ.get("DIFFERENTIAL", "150"))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
@@ -78,13 +81,27 @@ def line_of(key, cells):
     return f"d{tag_text} {fields} {time}" if fields else None
 
 
+@pytest.fixture(scope="module", params=["one", "three"])
+def nodes(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("nodes")
+    made = [Oribi(folder)] if request.param == "one" else [Member(folder / "1")]
+    if request.param == "three":
+        made += [Member(folder / str(number), [made[0].address]) for number in (2, 3)]
+    for node in made:
+        node.start()
+    if len(made) > 1:
+        until_together(made)
+    yield made
+    for node in made:
+        node.close()
+
+
 @pytest.fixture(scope="module")
-def filled(shared):
+def filled(nodes):
     rng = random.Random(SEED)
     model = Model()
     span = rng.choice(["1h", "6h", "1d", "32d"])
-    answer = requests.put(f"{shared.url}/api/v1/tables/d", json={"range": span})
-    assert answer.status_code in (200, 201, 204), answer.text
+    put_table(nodes[0], "d", range=span, replication=1)
     batches = 6
     for batch in range(batches):
         rows = [some_row(rng) for _ in range(400)]
@@ -95,15 +112,16 @@ def filled(shared):
         for key, cells, line in lines:
             if line:
                 model.write(key, cells)
-        answer = shared.write("\n".join(line for *_, line in lines if line))
+        answer = rng.choice(nodes).write("\n".join(line for *_, line in lines if line))
         assert answer.status_code == 204, answer.text
         if batch in (1, 3):
-            assert requests.post(f"{shared.url}/api/v1/compact").status_code == 200
+            for node in nodes:
+                assert requests.post(f"{node.url}/api/v1/compact").status_code == 200
         if batch == 2:
-            answer = requests.post(f"{shared.url}/api/v1/tables/d/delete", json={"where": "host = 'b' AND rack IS NULL"})
+            answer = requests.post(f"{nodes[-1].url}/api/v1/tables/d/delete", json={"where": "host = 'b' AND rack IS NULL"})
             assert answer.status_code in (200, 204), answer.text
             model.delete(lambda key: not (key[0][0] == "b" and key[0][2] is None))
-    return shared, model
+    return nodes, model
 
 
 @pytest.fixture(scope="module")
@@ -191,10 +209,10 @@ def close(a, b):
 
 @pytest.mark.parametrize("part", range(3))
 def test_windows_agree_with_plain_loops(filled, duck, part):
-    node, model = filled
+    nodes, model = filled
     rng = random.Random(f"{SEED} windows {part}")
     functions = ["count", "sum", "mean", "min", "max", "stddev", "median", "delta", "rate"]
-    for _ in range(QUESTIONS // 3):
+    for _ in range(QUESTIONS // (3 * len(nodes))):
         predicate = some_predicate(rng) if rng.random() < 0.7 else None
         field = rng.choice(["f", "g", "i", "k"])
         asked = rng.sample(functions, rng.randrange(1, 5))
@@ -234,7 +252,7 @@ def test_windows_agree_with_plain_loops(filled, duck, part):
         order = sorted(kept, key=lambda place: (place[0] or 0, [last(tag) for tag in place[1]]))
         if question["order"] == "desc":
             order.sort(key=lambda place: -(place[0] or 0))
-        answer = requests.get(f"{node.url}/api/v1/query", params=question, timeout=60)
+        answer = requests.get(f"{rng.choice(nodes).url}/api/v1/query", params=question, timeout=60)
         assert answer.status_code == 200, f"{text}: {answer.text}"
         found = answer.json()["rows"]
         assert len(found) == len(order), f"{text}: {len(found)} rows, expected {len(order)}"
@@ -284,12 +302,12 @@ def sort_key(row):
 
 @pytest.mark.parametrize("part", range(3))
 def test_sql_agrees_with_duckdb(filled, duck, part):
-    node, _ = filled
+    nodes, _ = filled
     rng = random.Random(f"{SEED} sql {part}")
-    for _ in range(QUESTIONS // 3):
+    for _ in range(QUESTIONS // (3 * len(nodes))):
         text = some_select(rng)
         expected = [list(row) for row in duck.execute(text).fetchall()]
-        answer = requests.post(f"{node.url}/api/v1/sql", json={"q": text}, timeout=60)
+        answer = requests.post(f"{rng.choice(nodes).url}/api/v1/sql", json={"q": text}, timeout=60)
         assert answer.status_code == 200, f"{text}: {answer.text}"
         found = answer.json()["rows"]
         assert len(found) == len(expected), f"{text}: {len(found)} rows, expected {len(expected)}"

@@ -18,8 +18,6 @@ use tokio::{
 
 /// Between two looks while some group may have no leader.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
-/// Between two looks otherwise; a change of liveness is looked at when it comes.
-const QUIET_PAUSE: Duration = Duration::from_secs(1);
 /// For how long after a change of liveness looks stay close: that others suspect a node, too, comes
 /// with their pings.
 const ALERT: Duration = Duration::from_secs(1);
@@ -38,6 +36,8 @@ pub struct Supervisor {
     /// When anybody was suspected or trusted last, or ran anew.
     changed: Mutex<Option<Instant>>,
     due: Notify,
+    /// Told of each change of liveness.
+    changes: watch::Sender<()>,
     stopped: watch::Sender<bool>,
 }
 
@@ -49,6 +49,7 @@ impl Default for Supervisor {
             doubted: Mutex::default(),
             changed: Mutex::default(),
             due: Notify::new(),
+            changes: watch::Sender::default(),
             stopped: watch::Sender::new(false),
         }
     }
@@ -64,6 +65,7 @@ impl Supervisor {
     pub fn changed(&self, node: NodeId) {
         self.doubted.lock().insert(node);
         *self.changed.lock() = Some(tasks::now());
+        self.changes.send_replace(());
         self.due.notify_one();
     }
 
@@ -71,6 +73,11 @@ impl Supervisor {
     pub fn restarted(&self, node: NodeId) {
         self.elections.lock().restarted(node);
         self.changed(node);
+    }
+
+    /// Told of every change of liveness from now on.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// The nodes that have to prove anew that they lead, since this was asked last.
@@ -96,10 +103,12 @@ impl Supervisor {
         self.stopped.send_replace(true);
     }
 
-    /// Looks at the replicas of a node and does what is due, until it is stopped. Of a node one
-    /// runs.
+    /// Looks at the replicas of a node and does what is due, until it is stopped. While nothing seems to
+    /// be due it looks every `quiet` for what no change of liveness tells: an instance that ended, a
+    /// candidate that went away. Of a node one runs.
     pub async fn run(
         &self,
+        quiet: Duration,
         replicas: impl Fn() -> Vec<Arc<Replica>> + Send,
         lives: impl Fn(&mut dyn FnMut(&dyn Lives)) + Send,
     ) {
@@ -117,7 +126,7 @@ impl Supervisor {
             carry_out(&replicas, steps, &busy);
             let settled = self.elections.lock().is_settled();
             let is_quiet = settled && tasks::now() >= alert_until;
-            let pause = if is_quiet { QUIET_PAUSE } else { LOOK_PAUSE };
+            let pause = if is_quiet { quiet } else { LOOK_PAUSE };
             tokio::select! {
                 biased;
                 _ = stopped.changed() => {}

@@ -95,13 +95,12 @@ impl Watch {
     /// Tells of something that this node knows of a peer or of itself: connections for other
     /// purposes, and that the disk has synced what it was tried with. Lost where too much waits.
     pub fn tell(&self, event: Event) {
-        let _ = self.messages.try_send(Message::Event(event));
+        self.teller().tell(event);
     }
 
-    /// Tells one thing later, wherever that is, and holds on to nothing else.
-    pub fn teller(&self) -> impl FnOnce(Event) + Send + 'static {
-        let messages = self.messages.clone();
-        move |event| drop(messages.try_send(Message::Event(event)))
+    /// What tells such things from elsewhere, and holds on to nothing else.
+    pub fn teller(&self) -> Teller {
+        Teller(self.messages.clone())
     }
 
     /// How long ago the last ping of a peer came, ms.
@@ -119,6 +118,17 @@ impl Watch {
     /// Asks the view of the moment, briefly.
     pub fn view<T>(&self, ask: impl FnOnce(&Liveness) -> T) -> T {
         ask(&self.view.read())
+    }
+}
+
+/// Tells the thread of what happens, from anywhere.
+#[derive(Clone)]
+pub struct Teller(mpsc::Sender<Message>);
+
+impl Teller {
+    /// As [`Watch::tell`].
+    pub fn tell(&self, event: Event) {
+        let _ = self.0.try_send(Message::Event(event));
     }
 }
 
@@ -157,7 +167,7 @@ impl Work {
     ) {
         let turn = priority::hurry();
         tracing::debug!(?turn, "the liveness thread begins");
-        let service = Arc::new(Ears(events, self.watcher.clone()));
+        let service = Arc::new(Ears(Teller(events), self.watcher.clone()));
         let tcp =
             Tcp::new(identity, BTreeSet::from([Channel::Liveness]), service, self.tls.clone());
         if let Some((runtime, other)) = self.elsewhere.take() {
@@ -217,18 +227,12 @@ fn send(tcp: &Tcp, to: NodeId, ping: &Ping) {
 }
 
 /// Hears pings and connections.
-struct Ears(mpsc::Sender<Message>, Arc<dyn Watcher>);
-
-impl Ears {
-    fn tell(&self, event: Event) {
-        let _ = self.0.try_send(Message::Event(event));
-    }
-}
+struct Ears(Teller, Arc<dyn Watcher>);
 
 impl Service for Ears {
     fn serve(&self, from: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>> {
         match Ping::decode(&frame.body) {
-            Some(ping) if ping.boot == from.boot => self.tell(Event::Pinged(from.node, ping)),
+            Some(ping) if ping.boot == from.boot => self.0.tell(Event::Pinged(from.node, ping)),
             _ => tracing::debug!(node = from.node.0, "a ping that is none"),
         }
         Box::pin(std::future::ready(Ok(Bytes::new())))
@@ -239,14 +243,14 @@ impl Service for Ears {
     }
 
     fn linked(&self, with: &Agreed, _: Side) {
-        self.tell(Event::Linked(with.node));
+        self.0.tell(Event::Linked(with.node));
     }
 
     fn cut(&self, with: &Agreed, _: Side) {
-        self.tell(Event::Cut(with.node));
+        self.0.tell(Event::Cut(with.node));
     }
 
     fn refused(&self, node: NodeId, _: Channel) {
-        self.tell(Event::Refused(node));
+        self.0.tell(Event::Refused(node));
     }
 }

@@ -9,12 +9,12 @@ use crate::{
 };
 use bytes::Bytes;
 use oribi_model::NodeId;
-use oribi_store::log::Op;
+use oribi_store::log::{GroupId, Op};
 use std::{
     collections::BTreeSet,
     sync::{Arc, OnceLock},
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 /// Whether this node hears a majority of these nodes, itself among them: without one, what it
 /// appends may stay unknown for long.
@@ -98,6 +98,19 @@ impl Node {
         self.other_nodes().into_iter().filter(is_away).collect()
     }
 
+    /// Why no leader of a group was found, for a person.
+    pub(super) fn why_no_leader(&self, group: GroupId) -> String {
+        let founder = self.hosting.assignment(group).founder().node;
+        let is_begun = self.replica(group).is_some_and(|replica| replica.is_begun());
+        let is_heard = self.hosting.around.links.hears(&BTreeSet::from([founder]));
+        match is_begun || is_heard {
+            true => "no leader was found in time".to_owned(),
+            false => format!(
+                "nothing was written to it yet, and node {founder}, which is to begin it, is not heard of"
+            ),
+        }
+    }
+
     /// The consensus instances of tablets that run here.
     pub(crate) fn instances(&self) -> &Instances {
         &self.hosting.instances
@@ -138,21 +151,15 @@ impl Node {
         self.hosting.log.stats().syncs
     }
 
-    /// Resolves once the disk has synced something that is written for it and says nothing, or never
-    /// will. `told` is called as soon as it has, on the thread that writes the log.
-    pub(crate) async fn try_disk(&self, told: impl FnOnce() + Send + 'static) {
-        let (synced, done) = oneshot::channel();
-        let tell = move |outcome: Result<(), String>| {
-            // Where it failed, nothing is told of the disk.
+    /// Has the disk sync something that is written for it and says nothing. `told` is called as soon as
+    /// it has, on the thread that writes the log; where that fails it is dropped.
+    pub(crate) fn try_disk(&self, told: impl FnOnce() + Send + 'static) {
+        let tell = |outcome: Result<(), String>| {
             if outcome.is_ok() {
                 told();
-                let _ = synced.send(());
             }
         };
         self.hosting.log.submit(CATALOG_GROUP, Op::Lift, Box::new(tell));
-        if done.await.is_err() {
-            std::future::pending::<()>().await;
-        }
     }
 }
 

@@ -135,8 +135,7 @@ impl Node {
                     Ok(done) => outcomes[job.at] = Ok(done),
                     Err(Missed::Failed(error)) => outcomes[job.at] = Err(error),
                     Err(Missed::Elsewhere(_)) if started.elapsed() >= SEEK_WAIT => {
-                        let reason = "no leader was found in time".to_owned();
-                        let group = job.group.0;
+                        let (group, reason) = (job.group.0, self.why_no_leader(job.group));
                         outcomes[job.at] = Err(Error::Unavailable { group, reason });
                     }
                     Err(Missed::Elsewhere(named)) => again.push(self.turned(job, named)),

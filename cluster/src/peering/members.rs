@@ -1,7 +1,7 @@
 //! The members of the groups that are led here follow the catalog.
 
 use super::{
-    moves,
+    CALM, CALM_PAUSE, moves,
     plan::{Step, Wanted, next},
     spread,
     state::{State, may_lead},
@@ -13,29 +13,61 @@ use futures::{StreamExt, stream};
 use oribi_model::TabletId;
 use oribi_store::log::GroupId;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Voters of the catalog at most.
 const CATALOG_VOTERS_MAX: usize = 5;
-/// Between two looks while something is to be done, and otherwise.
+/// Between two looks while something is to be done, and otherwise, unless all is calm.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Groups whose members are changed at once.
 const CHANGES_MAX: usize = 16;
 
+/// What a look has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Something was done, and more may be.
+    Busy,
+    /// Something is to be done once others are so far.
+    Waiting,
+    /// All groups that are led here have the members that they are to have.
+    Settled,
+}
+
 /// Looks again and again, until the node stops.
 pub(super) async fn run(state: Arc<State>) {
+    let (mut catalog, mut lives) = (state.node.watch_catalog(), state.supervisor.changes());
+    let mut told = Instant::now();
     loop {
-        let is_busy = look(&state).await;
-        if !state.pause(if is_busy { PAUSE_MIN } else { PAUSE_MAX }).await {
+        catalog.mark_unchanged();
+        lives.mark_unchanged();
+        let found = look(&state).await;
+        if found != Found::Settled {
+            told = Instant::now();
+        }
+        let is_calm = told.elapsed() >= CALM && state.supervisor.is_calm(CALM);
+        let pause = match found {
+            Found::Busy => PAUSE_MIN,
+            Found::Settled if is_calm => CALM_PAUSE,
+            Found::Waiting | Found::Settled => PAUSE_MAX,
+        };
+        let is_on = tokio::select! {
+            is_on = state.pause(pause) => is_on,
+            _ = async { tokio::select! { _ = catalog.changed() => {}, _ = lives.changed() => {} } }, if pause > PAUSE_MAX => {
+                told = Instant::now();
+                state.pause(PAUSE_MIN).await
+            }
+        };
+        if !is_on {
             return;
         }
     }
 }
 
-/// Takes a step in each group that is led here. Whether there is more to do.
-async fn look(state: &State) -> bool {
+/// Takes a step in each group that is led here.
+async fn look(state: &State) -> Found {
     if state.node.has_no_others() {
-        return false;
+        return Found::Settled;
     }
     let catalog = state.node.catalog();
     let led = state.node.replicas().into_iter().filter(|replica| may_lead(replica));
@@ -44,8 +76,11 @@ async fn look(state: &State) -> bool {
         let is_other = !wanted.members.iter().eq([&replica.member()]) || replica.is_of_several();
         is_other.then_some((replica, wanted))
     });
+    let mut is_settled = true;
     let steps = groups.filter_map(|(replica, wanted)| {
-        let step = next(replica.member(), &replica.members(), &replica.caught_up(), &wanted)?;
+        let members = replica.members();
+        is_settled &= members.is_settled && members.voters == wanted.members;
+        let step = next(replica.member(), &members, &replica.caught_up(), &wanted)?;
         Some(take(state, replica, step))
     });
     let steps: Vec<_> = steps.collect();
@@ -56,10 +91,17 @@ async fn look(state: &State) -> bool {
     if state.leads_catalog() {
         match lead(state).await {
             Ok(changed) => is_busy |= changed,
-            Err(error) => tracing::debug!(%error, "the catalog could not be changed"),
+            Err(error) => {
+                tracing::debug!(%error, "the catalog could not be changed");
+                is_settled = false;
+            }
         }
     }
-    is_busy
+    match (is_busy, is_settled) {
+        (true, _) => Found::Busy,
+        (false, false) => Found::Waiting,
+        (false, true) => Found::Settled,
+    }
 }
 
 /// The members that a group is to have; `None` for a tablet that is gone.

@@ -1,13 +1,13 @@
 //! Has leaders prove that they lead, and lets others stand where one cannot.
 
-use super::state::State;
+use super::{CALM, CALM_PAUSE, state::State};
 use crate::elections::{Failed, Proofs, Standing, Vote};
 use futures::{StreamExt, stream};
 use oribi_store::log::GroupId;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
 
-/// Between two looks.
+/// Between two looks, unless all is calm.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a step that follows may take; a group that is stuck holds up no other for longer.
 const STEP_WAIT: Duration = Duration::from_secs(2);
@@ -20,26 +20,40 @@ const ACTED_MAX: usize = 16;
 /// Looks again and again, until the node stops.
 pub(super) async fn run(state: Arc<State>) {
     let (mut proofs, mut doubted) = (Proofs::default(), Instant::now());
-    let mut pause = PAUSE;
-    while state.pause(pause).await {
+    let (mut pause, mut changes) = (PAUSE, state.supervisor.changes());
+    loop {
+        tokio::select! {
+            is_on = state.pause(pause) => if !is_on { return },
+            // Those who are told at once have nothing to say yet.
+            _ = changes.changed(), if pause > PAUSE => {
+                pause = PAUSE;
+                continue;
+            }
+        }
         if state.node.has_no_others() {
             continue;
         }
+        changes.mark_unchanged();
         let began = Instant::now();
         for node in state.supervisor.take_doubted() {
             proofs.doubt(node);
             doubted = began;
         }
-        look(&state, &mut proofs, doubted).await;
+        let is_proved = look(&state, &mut proofs, doubted).await;
         // Where answers take long, there is enough to do without more questions.
         pause = PAUSE.max(began.elapsed() * 2);
+        if is_proved && state.supervisor.is_calm(CALM) {
+            pause = pause.max(CALM_PAUSE);
+        }
     }
 }
 
-async fn look(state: &State, proofs: &mut Proofs, doubted: Instant) {
+/// Whether all leaders have proved that they lead.
+async fn look(state: &State, proofs: &mut Proofs, doubted: Instant) -> bool {
     let replicas = state.node.awake();
     let standings: Vec<Standing> = replicas.iter().map(|replica| replica.standing()).collect();
     let mut due = proofs.due(&standings);
+    let is_proved = due.is_empty();
     // What nodes tell each other anyway proves nearly all.
     due.retain(|(group, vote)| {
         let is_led = state.node.is_led_since(*group, *vote, doubted);
@@ -52,7 +66,7 @@ async fn look(state: &State, proofs: &mut Proofs, doubted: Instant) {
     due.retain(|(group, vote)| state.may_prove(&standings, *group, *vote));
     due.truncate(ASKED_MAX);
     if due.is_empty() {
-        return;
+        return is_proved;
     }
     let proved = state.node.prove(due.iter().map(|(group, _)| *group).collect()).await;
     let mut unproved = Vec::new();
@@ -68,6 +82,7 @@ async fn look(state: &State, proofs: &mut Proofs, doubted: Instant) {
     let steps = unproved.into_iter().map(|(group, failed)| act(state, group, failed));
     stream::iter(steps).for_each_concurrent(ACTED_MAX, |step| step).await;
     state.supervisor.look_now();
+    false
 }
 
 fn note_proved(state: &State, proofs: &mut Proofs, group: GroupId, vote: Vote) {

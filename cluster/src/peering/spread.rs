@@ -2,7 +2,7 @@
 
 mod plan;
 
-use super::state::State;
+use super::{CALM, state::State};
 use crate::{MemberId, NodeState, Replica, node::CATALOG_GROUP};
 use futures::{FutureExt, StreamExt, stream};
 use oribi_model::NodeId;
@@ -19,8 +19,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const EVEN_PAUSES: u32 = 5;
 /// Groups that are given away in one look, for balance.
 const MOVES_MAX: usize = 16;
-/// For so long nobody was suspected and every group had a leader.
-const CALM: Duration = Duration::from_secs(10);
 /// How long a member may take to lead before another is tried.
 const MOVE_WAIT: Duration = Duration::from_millis(200);
 /// Groups that are given away at once by a node that wants to lead none.

@@ -4,7 +4,6 @@ use super::state::State;
 use crate::{
     Change,
     join::{Answer, Ask, Asked, Who, ask},
-    liveness::Event,
 };
 use futures::future::join_all;
 use std::{
@@ -15,9 +14,6 @@ use std::{
 
 /// Before a node says again where it is.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(500);
-/// How often the disk is tried where nothing else is written: a sync may take as long again, and more,
-/// before the disk counts as stalled.
-const DISK_PAUSE: Duration = Duration::from_millis(750);
 
 /// Calls and watches whoever is in the cluster, at the newest address.
 pub(super) async fn call(state: Arc<State>) {
@@ -78,28 +74,6 @@ pub(super) async fn announce(state: Arc<State>) {
             }
         }
         if is_known() || !state.pause(ANNOUNCE_PAUSE).await {
-            return;
-        }
-    }
-}
-
-/// Tries the disk, and tells that it has synced.
-pub(super) async fn prove_disk(state: Arc<State>) {
-    let mut synced = 0;
-    loop {
-        // While something waits to be synced, nothing is added.
-        match state.node.log_syncs() {
-            now if now == synced => {
-                // Told where the sync ends: tasks that come late say nothing of the disk.
-                let tell = state.watch.teller();
-                state.node.try_disk(move || tell(Event::DiskProved)).await;
-            }
-            now => {
-                synced = now;
-                state.watch.tell(Event::DiskProved);
-            }
-        }
-        if !state.pause(DISK_PAUSE).await {
             return;
         }
     }

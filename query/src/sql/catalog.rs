@@ -4,7 +4,7 @@ use crate::{
     filter, pushdown,
     pushdown::Part,
     relation::Relation,
-    sql::scan::{Reopen, Scan},
+    sql::scan::{Scan, Source, Tablets},
     watch::Watch,
 };
 use arrow_schema::SchemaRef;
@@ -18,28 +18,31 @@ use datafusion::{
 use oribi_model::{ReadPath, RowsWanted, ScanSpec, Table};
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
+/// Of fewer partitions an aggregate is made at once, without partial ones.
+const PARTITIONS_MIN: usize = 2;
+
 /// What all providers of one query share.
 #[derive(Clone)]
-struct Source {
+struct Shared {
     read: Arc<dyn ReadPath>,
     watch: Arc<Watch>,
     threads: usize,
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Source")
+        f.write_str("Shared")
     }
 }
 
 /// All databases.
 #[derive(Debug)]
-pub(crate) struct Catalog(Source);
+pub(crate) struct Catalog(Shared);
 
 impl Catalog {
     /// The databases of `read`, for one query.
     pub(crate) fn new(read: Arc<dyn ReadPath>, watch: Arc<Watch>, threads: usize) -> Catalog {
-        Catalog(Source { read, watch, threads })
+        Catalog(Shared { read, watch, threads })
     }
 }
 
@@ -51,40 +54,40 @@ impl CatalogProvider for Catalog {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        Some(Arc::new(Database { source: self.0.clone(), name: name.to_owned() }))
+        Some(Arc::new(Database { shared: self.0.clone(), name: name.to_owned() }))
     }
 }
 
 #[derive(Debug)]
 struct Database {
-    source: Source,
+    shared: Shared,
     name: String,
 }
 
 #[async_trait]
 impl SchemaProvider for Database {
     fn table_names(&self) -> Vec<String> {
-        let tables = self.source.read.tables();
+        let tables = self.shared.read.tables();
         let own = tables.iter().filter(|table| table.db.as_str() == self.name);
         own.map(|table| table.name.to_string()).collect()
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        let table = self.source.read.table(&self.name, name);
+        let table = self.shared.read.table(&self.name, name);
         Ok(table.map(|table| -> Arc<dyn TableProvider> {
             let relation = Relation::of(&table);
-            Arc::new(Rows { source: self.source.clone(), table, relation })
+            Arc::new(Rows { shared: self.shared.clone(), table, relation })
         }))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.source.read.table(&self.name, name).is_some()
+        self.shared.read.table(&self.name, name).is_some()
     }
 }
 
 #[derive(Debug)]
 struct Rows {
-    source: Source,
+    shared: Shared,
     table: Arc<Table>,
     relation: Relation,
 }
@@ -119,7 +122,7 @@ impl TableProvider for Rows {
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let pushed = pushdown::split(filters, &self.relation);
         let residual = filter::series_residual(&pushed, &self.relation)?;
-        let series = filter::series_filter(pushed.tags, residual, &self.source.watch);
+        let series = filter::series_filter(pushed.tags, residual, &self.shared.watch);
         let relation = match projection {
             Some(places) => self.relation.project(places),
             None => self.relation.clone(),
@@ -130,22 +133,21 @@ impl TableProvider for Rows {
             series,
             rows: RowsWanted::All,
         };
-        let (read, table, threads) = (self.source.read.clone(), self.table.id, self.source.threads);
-        let scanned = spec.clone();
-        let reopen: Reopen = Arc::new(move || {
-            if scanned.time.is_empty() {
-                return Ok(Vec::new());
-            }
-            let tablets = read.scan(table, &scanned, threads)?;
-            Ok(tablets.into_iter().flat_map(|tablet| tablet.parts).collect())
-        });
+        let Shared { read, watch, threads } = self.shared.clone();
+        let places = read.places(self.table.id, spec.time);
+        let source = Source { read, table: self.table.clone(), threads };
+        let whole = (relation, spec);
+        if !places.is_empty() {
+            // What other nodes make of their rows may do instead of these rows.
+            let parts = (Tablets::All, threads.max(PARTITIONS_MIN));
+            return Ok(Arc::new(Scan::closed(source, whole, parts, limit, watch)));
+        }
         // Opening a scan may touch the disk.
-        let open = reopen.clone();
-        let parts = tokio::task::spawn_blocking(move || open())
+        let open = move || Scan::open(source, whole, Tablets::All, limit, watch);
+        let scan = tokio::task::spawn_blocking(open)
             .await
             .map_err(|error| DataFusionError::External(Box::new(error)))?
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let watch = self.source.watch.clone();
-        Ok(Arc::new(Scan::new(relation, spec, parts, reopen, threads, limit, watch)))
+        Ok(Arc::new(scan))
     }
 }

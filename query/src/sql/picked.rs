@@ -53,7 +53,7 @@ pub(crate) fn encode(batches: &[RecordBatch], schema: &Arc<Schema>) -> Result<Ve
 }
 
 /// Reads what [`encode`] gave, where its columns are these.
-fn decode(bytes: &[u8], schema: &Arc<Schema>) -> Option<Vec<RecordBatch>> {
+pub(super) fn decode(bytes: &[u8], schema: &Arc<Schema>) -> Option<Vec<RecordBatch>> {
     let reader = StreamReader::try_new(bytes, None).ok()?;
     if reader.schema().fields() != schema.fields() {
         return None;

@@ -7,7 +7,7 @@ use crate::{
     answer::Stats,
     elsewhere::Picking,
     filter::{Filter, FilterCache},
-    parallel,
+    guard, parallel,
     question::Order,
     relation::{Origin, Relation},
     target::Out,
@@ -68,12 +68,11 @@ impl Plain {
 
     /// The same, in the words in which it was asked.
     pub(super) fn asked_by(self, db: &str, text: &str) -> Plain {
-        let lower = text.to_ascii_lowercase();
         // Each node has a present, and chances, of its own.
-        let is_lasting =
-            !["now", "current", "today", "random", "uuid"].iter().any(|word| lower.contains(word));
-        // Without a condition on fields, all that is read has to travel anyway.
-        let is_worth_it = !self.filter.is_of_series() && self.order.is_none();
+        let is_lasting = guard::is_lasting(text);
+        // Without a condition on fields or a limit, all that is read has to travel anyway.
+        let leaves_some = !self.filter.is_of_series() || self.limit.is_some();
+        let is_worth_it = leaves_some && self.order.is_none();
         let (table, schema) = (self.table.id.0, self.table.schema.version);
         let picking = Picking { table, schema, db: db.to_owned(), text: text.to_owned() };
         Plain { picking: (is_lasting && is_worth_it).then_some(picking), ..self }

@@ -13,56 +13,142 @@ use datafusion::{
     },
 };
 use futures::TryStreamExt;
-use oribi_model::{BlockIter, ColumnRead, ScanSpec};
+use oribi_model::{BlockIter, ColumnRead, ReadPath, ScanSpec, Table, TabletId};
 use parking_lot::Mutex;
 use std::{fmt, sync::Arc};
 
-/// Opens the parts of a scan anew.
-pub(crate) type Reopen = Arc<dyn Fn() -> crate::Result<Vec<BlockIter>> + Send + Sync>;
+/// A table where its rows can be read.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) read: Arc<dyn ReadPath>,
+    pub(super) table: Arc<Table>,
+    pub(super) threads: usize,
+}
+
+/// Which tablets of a table are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Tablets {
+    /// Wherever they are.
+    All,
+    /// Those of this node.
+    Here,
+    /// Those of a place.
+    These(Vec<TabletId>),
+}
+
+impl Source {
+    /// Blocks.
+    fn open(&self, spec: &ScanSpec, tablets: &Tablets) -> crate::Result<Vec<BlockIter>> {
+        if spec.time.is_empty() {
+            return Ok(Vec::new());
+        }
+        let here = match tablets {
+            Tablets::Here => self.read.without_places(),
+            Tablets::All | Tablets::These(_) => None,
+        };
+        let read = here.as_ref().unwrap_or(&self.read);
+        let mut scans = read.scan(self.table.id, spec, self.threads)?;
+        if let Tablets::These(these) = tablets {
+            scans.retain(|scan| these.contains(&scan.tablet));
+        }
+        Ok(scans.into_iter().flat_map(|scan| scan.parts).collect())
+    }
+}
 
 /// Parts of tablets, dealt out over a few partitions.
-pub(crate) struct Scan {
-    relation: Relation,
-    spec: ScanSpec,
-    partitions: Vec<Mutex<Option<Vec<BlockIter>>>>,
-    /// For plans that read a partition twice.
-    reopen: Reopen,
+pub(super) struct Scan {
+    pub(super) source: Source,
+    pub(super) relation: Relation,
+    pub(super) spec: ScanSpec,
+    parts: Arc<Parts>,
     limit: Option<usize>,
-    watch: Arc<Watch>,
+    pub(super) watch: Arc<Watch>,
     properties: Arc<PlanProperties>,
 }
 
+/// The parts of a scan.
+struct Parts {
+    source: Source,
+    spec: ScanSpec,
+    tablets: Tablets,
+    count: usize,
+    /// What no partition has read yet; `None` as long as nothing is open.
+    dealt: Mutex<Option<Vec<Option<Vec<BlockIter>>>>>,
+}
+
+impl Parts {
+    /// Those of a partition. Blocks where they are not open, or a plan reads them twice.
+    fn take(&self, partition: usize) -> crate::Result<Vec<BlockIter>> {
+        let open =
+            || Ok::<_, Error>(deal(self.source.open(&self.spec, &self.tablets)?, self.count));
+        let mut dealt = self.dealt.lock();
+        if dealt.is_none() {
+            *dealt = Some(open()?);
+        }
+        let waiting = dealt.as_mut().and_then(|dealt| dealt[partition].take());
+        drop(dealt);
+        match waiting {
+            Some(parts) => Ok(parts),
+            None => Ok(open()?.swap_remove(partition).unwrap_or_default()),
+        }
+    }
+}
+
+fn deal(parts: Vec<BlockIter>, count: usize) -> Vec<Option<Vec<BlockIter>>> {
+    let mut dealt: Vec<Vec<BlockIter>> = (0..count).map(|_| Vec::new()).collect();
+    for (at, part) in parts.into_iter().enumerate() {
+        dealt[at % count].push(part);
+    }
+    dealt.into_iter().map(Some).collect()
+}
+
 impl Scan {
-    /// A scan over `parts` in at most `partitions_max` partitions.
-    pub(crate) fn new(
-        relation: Relation,
-        spec: ScanSpec,
-        parts: Vec<BlockIter>,
-        reopen: Reopen,
-        partitions_max: usize,
+    /// A scan that opens its parts at once, for at most as many partitions as there are threads.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// As [`ReadPath::scan`].
+    pub(super) fn open(
+        source: Source,
+        (relation, spec): (Relation, ScanSpec),
+        tablets: Tablets,
+        limit: Option<usize>,
+        watch: Arc<Watch>,
+    ) -> crate::Result<Scan> {
+        let parts = source.open(&spec, &tablets)?;
+        let count = parts.len().clamp(1, source.threads.max(1));
+        let dealt = Mutex::new(Some(deal(parts, count)));
+        let parts = Parts { source, spec, tablets, count, dealt };
+        Ok(Scan::new(parts, relation, limit, watch))
+    }
+
+    /// A scan that opens its parts when the first of so many partitions is read.
+    pub(super) fn closed(
+        source: Source,
+        (relation, spec): (Relation, ScanSpec),
+        (tablets, count): (Tablets, usize),
         limit: Option<usize>,
         watch: Arc<Watch>,
     ) -> Scan {
-        let count = parts.len().clamp(1, partitions_max.max(1));
-        let mut partitions: Vec<Vec<BlockIter>> = (0..count).map(|_| Vec::new()).collect();
-        for (at, part) in parts.into_iter().enumerate() {
-            partitions[at % count].push(part);
-        }
+        let parts = Parts { source, spec, tablets, count, dealt: Mutex::default() };
+        Scan::new(parts, relation, limit, watch)
+    }
+
+    fn new(parts: Parts, relation: Relation, limit: Option<usize>, watch: Arc<Watch>) -> Scan {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(relation.schema.clone()),
-            Partitioning::UnknownPartitioning(count),
+            Partitioning::UnknownPartitioning(parts.count),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Scan {
-            relation,
-            spec,
-            partitions: partitions.into_iter().map(|parts| Mutex::new(Some(parts))).collect(),
-            reopen,
-            limit,
-            watch,
-            properties: Arc::new(properties),
-        }
+        let (source, spec) = (parts.source.clone(), parts.spec.clone());
+        let (parts, properties) = (Arc::new(parts), Arc::new(properties));
+        Scan { source, relation, spec, parts, limit, watch, properties }
+    }
+
+    /// Whether it may end before the last row.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit.is_some()
     }
 }
 
@@ -111,11 +197,9 @@ impl ExecutionPlan for Scan {
         partition: usize,
         _: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream, DataFusionError> {
-        let opened = self.partitions[partition].lock().take();
         let reading = Reading {
-            opened,
-            reopen: self.reopen.clone(),
-            partition: (partition, self.partitions.len()),
+            parts: self.parts.clone(),
+            partition,
             blocks: None,
             relation: self.relation.clone(),
             columns: self.spec.columns.clone(),
@@ -144,10 +228,8 @@ fn external(error: crate::Error) -> DataFusionError {
 
 /// Where the reading of a partition stands. It holds a thread only while blocks are read.
 struct Reading {
-    opened: Option<Vec<BlockIter>>,
-    reopen: Reopen,
-    /// Which of how many.
-    partition: (usize, usize),
+    parts: Arc<Parts>,
+    partition: usize,
     blocks: Option<std::iter::Flatten<std::vec::IntoIter<BlockIter>>>,
     relation: Relation,
     columns: Vec<ColumnRead>,
@@ -162,14 +244,7 @@ impl Reading {
         /// Rows that are worth a change of threads.
         const ROWS_AT_ONCE: usize = 8_192;
         if self.blocks.is_none() {
-            let parts = match self.opened.take() {
-                Some(parts) => parts,
-                None => {
-                    let (partition, count) = self.partition;
-                    (self.reopen)()?.into_iter().skip(partition).step_by(count).collect()
-                }
-            };
-            self.blocks = Some(parts.into_iter().flatten());
+            self.blocks = Some(self.parts.take(self.partition)?.into_iter().flatten());
         }
         let (mut batches, mut rows) = (Vec::new(), 0);
         while self.left > 0 && rows < ROWS_AT_ONCE {

@@ -143,7 +143,9 @@ async fn a_node_with_an_old_catalog_is_not_alone_where_its_log_names_others() {
     }
     let disk = loop {
         log.submit(CATALOG_GROUP, Op::Committed(before_joining.clone()), Box::new(|_| {}));
-        node.try_disk(|| {}).await;
+        let (synced, is_synced) = tokio::sync::oneshot::channel();
+        node.try_disk(move || synced.send(()).unwrap());
+        is_synced.await.unwrap();
         if committed().as_ref() == Some(&before_joining) {
             break disk.reboot(0);
         }

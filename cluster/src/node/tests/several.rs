@@ -149,7 +149,7 @@ impl Three {
                 let node = hall.nodes.lock().get(&NodeId(id)).cloned();
                 node.map(|node| node.awake()).unwrap_or_default()
             };
-            running.run(here, |look| look(&*said)).await;
+            running.run(Duration::from_secs(1), here, |look| look(&*said)).await;
         });
         self.supervisors.insert(id, supervisor);
         self.supervisors.values().for_each(|supervisor| supervisor.restarted(NodeId(id)));

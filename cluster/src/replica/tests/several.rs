@@ -394,7 +394,7 @@ impl Supervisors {
             let (hall, said, running) = (hall.clone(), said.clone(), supervisor.clone());
             tasks.spawn(async move {
                 let here = || hall.replicas.lock().get(&NodeId(id)).cloned().into_iter().collect();
-                running.run(here, |look| look(&*said)).await;
+                running.run(Duration::from_secs(1), here, |look| look(&*said)).await;
             });
             all.push(supervisor);
         }

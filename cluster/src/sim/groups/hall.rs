@@ -4,6 +4,7 @@
 use crate::{
     Replica,
     elections::Lives,
+    node::CatalogMachine,
     replica::vote_given,
     tasks::{
         self,
@@ -47,6 +48,7 @@ pub(super) struct Place {
     pub(super) arrivals: mpsc::UnboundedSender<Arrival>,
     pub(super) replicas: BTreeMap<GroupId, Arc<Replica>>,
     pub(super) tablets: BTreeMap<GroupId, Arc<Tablet>>,
+    pub(super) catalog: Option<Arc<CatalogMachine>>,
     pub(super) arrival: ArrivalClock,
 }
 
@@ -152,6 +154,10 @@ impl Hall {
 
     pub(super) fn tablet(&self, node: NodeId, group: GroupId) -> Option<Arc<Tablet>> {
         self.0.lock().places.get(&node)?.tablets.get(&group).cloned()
+    }
+
+    pub(super) fn catalog(&self, node: NodeId) -> Option<Arc<CatalogMachine>> {
+        self.0.lock().places.get(&node)?.catalog.clone()
     }
 
     /// What gives times of arrival to rows that come to a node.

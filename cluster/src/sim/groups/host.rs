@@ -4,7 +4,8 @@ use super::hall::{Door, Hall, Place};
 use crate::{
     Assignment, CopyOptions, MemberId, Replica,
     elections::{Lives, Supervisor},
-    node::{Memtables, TabletMachine},
+    machine::Machine,
+    node::{CATALOG_GROUP, CatalogMachine, Memtables, TabletMachine},
     planted::{Fault, is_planted},
     replica::Instances,
     tasks::{
@@ -36,9 +37,21 @@ use tokio::{
 
 pub(super) const GROUPS: [GroupId; 2] = [GroupId(1), GroupId(2)];
 
+/// Between two looks at elections while nobody tells of a change: nobody tells here that a node is
+/// suspected.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whose groups nodes have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    Tablets,
+    Catalog,
+}
+
 pub(super) struct Host {
     id: NodeId,
     nodes: Vec<NodeId>,
+    content: Content,
     pub(super) boot: u64,
     pub(super) disk: SimDisk,
     /// How far the clock of the node is ahead of time, ns.
@@ -50,6 +63,7 @@ pub(super) struct Host {
 
 pub(super) struct Run {
     pub(super) tablets: BTreeMap<GroupId, Arc<Tablet>>,
+    pub(super) catalog: Option<Arc<CatalogMachine>>,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) instances: Arc<Instances>,
 }
@@ -78,10 +92,10 @@ pub(super) fn owner_of(node: NodeId) -> Owner {
 }
 
 impl Host {
-    pub(super) fn new(id: NodeId, nodes: &[NodeId]) -> Host {
+    pub(super) fn new(id: NodeId, nodes: &[NodeId], content: Content) -> Host {
         let (nodes, disk) = (nodes.to_vec(), SimDisk::new());
         let (ahead_ns, stalled) = (Arc::default(), Arc::default());
-        Host { id, nodes, boot: 0, disk, ahead_ns, stalled, run: None }
+        Host { id, nodes, content, boot: 0, disk, ahead_ns, stalled, run: None }
     }
 
     pub(super) fn stall(&self, duration: Duration) {
@@ -107,23 +121,37 @@ impl Host {
         let door: Arc<dyn Network> = Arc::new(Door(self.id, hall.clone()));
         let instances = Arc::new(Instances::new(copies.clone()));
         let around = (instances.clone(), door);
-        let mut hosted = Vec::new();
-        for group in GROUPS {
-            hosted.push(Arc::new(self.open(group, &log, around.clone())?));
+        let (mut hosted, mut catalog) = (Vec::new(), None);
+        match self.content {
+            Content::Tablets => {
+                for group in GROUPS {
+                    hosted.push(Arc::new(self.open(group, &log, around.clone())?));
+                }
+            }
+            Content::Catalog => catalog = Some(self.open_catalog(&log, around)?),
         }
-        for one in &hosted {
-            self.look_at_vote(hall, one)?;
-        }
-        let replicas: BTreeMap<_, _> =
+        let mut replicas: BTreeMap<_, _> =
             hosted.iter().map(|one| (one.group, one.replica.clone())).collect();
+        replicas.extend(catalog.iter().map(|(_, replica)| (CATALOG_GROUP, replica.clone())));
+        for replica in replicas.values() {
+            self.look_at_vote(hall, replica)?;
+        }
         let (arrivals, arriving) = mpsc::unbounded_channel();
         let (owner, supervisor) = (owner_of(self.id), Arc::<Supervisor>::default());
         let tablets: BTreeMap<_, _> =
             hosted.iter().map(|one| (one.group, one.tablet.clone())).collect();
         let (looks, here) = (supervisor.clone(), instances.clone());
-        self.run = Some(Run { tablets: tablets.clone(), supervisor: looks, instances: here });
+        let machine = catalog.as_ref().map(|(machine, _)| machine.clone());
         let (replicas_here, arrival) = (replicas.clone(), self.arrival());
-        hall.open(self.id, Place { arrivals, replicas: replicas_here, tablets, arrival });
+        let place = Place {
+            arrivals,
+            replicas: replicas_here,
+            tablets: tablets.clone(),
+            catalog: machine.clone(),
+            arrival,
+        };
+        self.run = Some(Run { tablets, catalog: machine, supervisor: looks, instances: here });
+        hall.open(self.id, place);
         simulated::spawn_of(owner, step_log(log, due, self.stalled.clone()));
         simulated::spawn_of(owner, serve(replicas.clone(), arriving));
         let lives = Door(self.id, hall.clone());
@@ -135,12 +163,15 @@ impl Host {
             }
         });
         simulated::spawn_of(owner, async move {
-            supervisor.run(|| instances.running(), |look| look(&lives)).await;
+            supervisor.run(LOOK_PAUSE, || instances.running(), |look| look(&lives)).await;
         });
         for one in hosted {
             let lives = Door(self.id, hall.clone());
             simulated::spawn_of(owner, sleep_and_wake(one.replica.clone(), lives));
             simulated::spawn_of(owner, maintain(one));
+        }
+        if let Some((machine, replica)) = catalog {
+            simulated::spawn_of(owner, maintain_catalog(machine, replica));
         }
         Ok(())
     }
@@ -155,15 +186,16 @@ impl Host {
     }
 
     /// What it has given before, it knows.
-    fn look_at_vote(&self, hall: &Hall, hosted: &Hosted) -> Result<(), String> {
-        let given = hall.vote_of(self.id, hosted.group);
-        let standing = hosted.replica.standing();
+    fn look_at_vote(&self, hall: &Hall, replica: &Replica) -> Result<(), String> {
+        let given = hall.vote_of(self.id, replica.group());
+        let standing = replica.standing();
         let known = standing.vote.map(|vote| (vote.term, vote.member.to_u64()));
         match known >= given {
             true => Ok(()),
             false => Err(format!(
                 "{:?}: node {} knows of its vote {known:?}, it has given {given:?}",
-                hosted.group, self.id
+                replica.group(),
+                self.id
             )),
         }
     }
@@ -198,13 +230,39 @@ impl Host {
         let tablet = Arc::new(tablet.map_err(text)?);
         let memtables = Arc::new(Memtables::new(usize::MAX / 2));
         let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtables });
+        let replica = self.recover(group, log, machine, around)?;
+        Ok(Hosted { group, tablet, replica })
+    }
+
+    fn open_catalog(
+        &self,
+        log: &Arc<Log>,
+        around: (Arc<Instances>, Arc<dyn Network>),
+    ) -> Result<(Arc<CatalogMachine>, Arc<Replica>), String> {
+        let found = CatalogMachine::open(Arc::new(self.disk.clone()), "/data".into());
+        let found = found.map_err(|error| format!("node {}, catalog: {error}", self.id))?;
+        // What a power cut leaves is never both files, nor a file that is no catalog.
+        if let Some((path, reason)) = found.damaged.first() {
+            return Err(format!("node {}: {}: {reason}", self.id, path.display()));
+        }
+        let machine = Arc::new(found.machine);
+        let replica = self.recover(CATALOG_GROUP, log, machine.clone(), around)?;
+        Ok((machine, replica))
+    }
+
+    fn recover(
+        &self,
+        group: GroupId,
+        log: &Arc<Log>,
+        machine: Arc<dyn Machine>,
+        around: (Arc<Instances>, Arc<dyn Network>),
+    ) -> Result<Arc<Replica>, String> {
         let [founder, others @ ..] = &self.nodes[..] else { return Err("no nodes".into()) };
         let others = others.iter().copied().map(MemberId::first).collect();
         let assignment = Assignment::new(MemberId::first(*founder), others);
         let (member, of) = (MemberId::first(self.id), (group, &assignment));
         let replica = Replica::recover(member, of, log.clone(), machine, around);
-        let replica = replica.map_err(|error| format!("node {}: {error}", self.id))?;
-        Ok(Hosted { group, tablet, replica })
+        replica.map_err(|error| format!("node {}: {error}", self.id))
     }
 }
 
@@ -273,5 +331,19 @@ async fn maintain(hosted: Arc<Hosted>) {
         if simulated::below(4) == 0 {
             let _ = tablet.compact();
         }
+    }
+}
+
+/// Makes the catalog durable and purges the log before it now and then.
+async fn maintain_catalog(machine: Arc<CatalogMachine>, replica: Arc<Replica>) {
+    loop {
+        tasks::sleep(Duration::from_millis(100 + simulated::below(2_000))).await;
+        let mut sealed = None;
+        replica.seal(|index, state| sealed = Some((index, state, machine.current())));
+        if let Some((index, state, catalog)) = sealed {
+            // What fails does so since the disk has lost its power.
+            let _ = machine.flush(&catalog, index, state);
+        }
+        let _ = replica.purge(Duration::ZERO).await;
     }
 }

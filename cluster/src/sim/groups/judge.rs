@@ -1,11 +1,12 @@
 //! What must hold at any time, and what must in the end.
 
 use super::{
+    changes,
     clients::{Became, RowKey, VALUE},
-    host::GROUPS,
+    host::{GROUPS, Run},
     scene::Scene,
 };
-use crate::MemberId;
+use crate::{Catalog, MemberId, node::CATALOG_GROUP};
 use oribi_model::{
     ColumnRead, ColumnType, LogIndex, NodeId, RowsWanted, ScanSpec, SeriesFilter, TimeRange, Value,
 };
@@ -31,11 +32,18 @@ pub(super) struct Judge {
 impl Judge {
     pub(super) fn look(&mut self, scene: &Scene) -> Result<(), String> {
         self.looks += 1;
-        if let Some(wrong) = scene.ledger.wrong.lock().take() {
-            return Err(wrong);
+        for wrong in [&scene.ledger.wrong, &scene.book.wrong] {
+            if let Some(wrong) = wrong.lock().take() {
+                return Err(wrong);
+            }
         }
         for (node, host) in &scene.hosts {
             let Some(run) = &host.run else { continue };
+            if run.catalog.is_some() {
+                self.look_at_leader(scene, *node, host.boot, CATALOG_GROUP)?;
+                look_at_copies(scene, *node, CATALOG_GROUP)?;
+                self.look_at_catalog(scene, (*node, host.boot), run)?;
+            }
             for (group, tablet) in &run.tablets {
                 self.look_at_leader(scene, *node, host.boot, *group)?;
                 look_at_copies(scene, *node, *group)?;
@@ -89,6 +97,54 @@ impl Judge {
         Ok(())
     }
 
+    /// Catalogs that have applied as much are the same, and keep what all catalogs keep.
+    fn look_at_catalog(
+        &mut self,
+        scene: &Scene,
+        (node, boot): (NodeId, u64),
+        run: &Run,
+    ) -> Result<(), String> {
+        let replica = scene.hall.replica(node, CATALOG_GROUP);
+        let applied = replica.and_then(|replica| replica.applied_index());
+        let (Some(applied), Some(machine)) = (applied, &run.catalog) else { return Ok(()) };
+        let catalog = machine.current();
+        let told = |what: String| format!("the catalog of node {node} at {applied:?}: {what}");
+        changes::look_at_form(&catalog).map_err(told)?;
+        let source = "connector".to_owned();
+        let now = changes::place_of(&catalog);
+        let before = self.marks.insert((node, boot, CATALOG_GROUP, source), now).unwrap_or(0);
+        if now < before {
+            return Err(told(format!("the connector went from {before} to {now}")));
+        }
+        let mut hasher = DefaultHasher::new();
+        form_of(&catalog)?.hash(&mut hasher);
+        let held = hasher.finish();
+        let known = *self.held.entry((CATALOG_GROUP, applied)).or_insert(held);
+        match known == held {
+            true => Ok(()),
+            false => Err(told("another one was there with as much".into())),
+        }
+    }
+
+    /// All catalogs are the same, and have what was acked. Gives one in short.
+    fn look_at_catalogs_at_end(scene: &Scene) -> Result<u64, String> {
+        let mut first = None;
+        for (node, host) in &scene.hosts {
+            let run = host.run.as_ref().ok_or("a node does not run in the end")?;
+            let Some(machine) = &run.catalog else { return Ok(0) };
+            let replica = scene.hall.replica(*node, CATALOG_GROUP);
+            let applied = replica.and_then(|replica| replica.applied_index());
+            let found = (applied, form_of(&machine.current())?);
+            scene.book.look_at(&machine.current())?;
+            if *first.get_or_insert_with(|| found.clone()) != found {
+                return Err(format!("node {node} has another catalog in the end, at {applied:?}"));
+            }
+        }
+        let mut hasher = DefaultHasher::new();
+        first.hash(&mut hasher);
+        Ok(hasher.finish())
+    }
+
     /// Replicas that have applied as much hold the same.
     fn look_at_rows(
         &mut self,
@@ -108,8 +164,12 @@ impl Judge {
     /// All replicas hold the same, all of what was acked, and nothing that nobody wrote. Gives it
     /// in short.
     pub(super) fn look_at_end(&mut self, scene: &Scene) -> Result<u64, String> {
-        let mut digest = 0_u64;
+        let mut digest = Judge::look_at_catalogs_at_end(scene)?;
+        let runs = || scene.hosts.values().filter_map(|host| host.run.as_ref());
         for group in GROUPS {
+            if runs().all(|run| !run.tablets.contains_key(&group)) {
+                continue;
+            }
             let mut all: Vec<(NodeId, Option<LogIndex>, Held)> = Vec::new();
             for (node, host) in &scene.hosts {
                 let run = host.run.as_ref().ok_or("a node does not run in the end")?;
@@ -174,6 +234,11 @@ fn look_at_ledger(scene: &Scene, group: GroupId, held: &Held) -> Result<(), Stri
         Some(key) => Err(format!("{group:?}: nobody wrote {key:?}")),
         None => Ok(()),
     }
+}
+
+/// All that a catalog holds; not what is computed from it for look-ups.
+fn form_of(catalog: &Catalog) -> Result<String, String> {
+    serde_json::to_string(catalog).map_err(|error| error.to_string())
 }
 
 fn digest_of(held: &Held) -> u64 {

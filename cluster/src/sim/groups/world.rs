@@ -1,22 +1,20 @@
 //! What happens to whom.
 
 use super::{
-    clients,
-    host::{Host, owner_of},
+    changes, clients,
+    host::{Content, Host, owner_of},
     judge::Judge,
     readers,
     scene::Scene,
 };
 use crate::{CopyOptions, sim::timeline::Random, tasks::simulated::Simulation};
 use oribi_model::NodeId;
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 const CLIENTS: u64 = 4;
 const ARRIVAL_CLIENTS: u64 = 2;
+/// Those that take a connector from each other.
+const RUNNERS: u64 = 3;
 /// How long faults befall the cluster.
 const FAULTS_MS: u64 = 6_000;
 /// Within this all is well after the last of them.
@@ -27,6 +25,7 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 pub(super) struct World {
     simulation: Simulation,
     random: Random,
+    content: Content,
     scene: Scene,
     nodes: Vec<NodeId>,
     now_ms: u64,
@@ -55,14 +54,13 @@ pub(super) struct Outcome {
 }
 
 /// Runs a seed.
-pub(super) fn run(seed: u64) -> Result<Outcome, String> {
-    let mut world = World::new(seed);
+pub(super) fn run(content: Content, seed: u64) -> Result<Outcome, String> {
+    let mut world = World::new(content, seed);
     let mut judge = Judge::default();
     let outcome = world.live(&mut judge);
     let told = outcome.map_err(|what| format!("seed {seed}, at {} ms: {what}", world.now_ms));
     let digest = told?;
-    let (stored, faults) = (world.scene.ledger.stored_count(), world.faults);
-    let reads = world.scene.ledger.reads.load(Ordering::Relaxed);
+    let (stored, faults, reads) = (world.scene.stored_count(), world.faults, world.scene.reads());
     let runs = world.scene.hosts.values().filter_map(|host| host.run.as_ref());
     let sleeps = runs.map(|run| run.instances.wakes_and_sleeps().1).sum();
     let segments = world.scene.hall.segments();
@@ -70,7 +68,7 @@ pub(super) fn run(seed: u64) -> Result<Outcome, String> {
 }
 
 impl World {
-    fn new(seed: u64) -> World {
+    fn new(content: Content, seed: u64) -> World {
         let simulation = Simulation::new(seed);
         let mut random = Random::new(seed);
         let count = if random.one_in(4) { 5 } else { 3 };
@@ -78,16 +76,18 @@ impl World {
         let kept_bytes_max = if random.one_in(2) { 0 } else { 1 << 20 };
         let copies = CopyOptions { kept_bytes_max, ..CopyOptions::default() };
         let hosts: BTreeMap<NodeId, Host> =
-            nodes.iter().map(|node| (*node, Host::new(*node, &nodes))).collect();
+            nodes.iter().map(|node| (*node, Host::new(*node, &nodes, content))).collect();
         for host in hosts.values() {
             // Half of the clusters have clocks that are apart.
             let ahead_ns = random.below(2) * random.below(2 * HOUR_NS);
             host.ahead_ns.store(ahead_ns as i64, Ordering::Relaxed);
         }
+        let (hall, ledger, book) = Default::default();
         World {
             simulation,
             random,
-            scene: Scene { hall: Arc::default(), hosts, ledger: Arc::default(), copies },
+            content,
+            scene: Scene { hall, hosts, ledger, book, copies },
             nodes,
             now_ms: 0,
             resumes_ms: BTreeMap::new(),
@@ -103,13 +103,10 @@ impl World {
             self.start(node)?;
         }
         self.scene.hall.weather(2_000, 0);
-        for client in 1..=CLIENTS {
-            clients::start(client, &self.nodes, &self.scene.hall, &self.scene.ledger);
+        match self.content {
+            Content::Tablets => self.start_writers(),
+            Content::Catalog => self.start_changers(),
         }
-        for client in CLIENTS + 1..=CLIENTS + ARRIVAL_CLIENTS {
-            clients::start_arrivals(client, &self.nodes, &self.scene.hall, &self.scene.ledger);
-        }
-        readers::start(&self.nodes, &self.scene.hall, &self.scene.ledger);
         let mut next_ms = 500;
         while self.now_ms < FAULTS_MS {
             self.pass(judge)?;
@@ -119,16 +116,16 @@ impl World {
             }
         }
         self.heal()?;
-        let stored = self.scene.ledger.stored_count();
+        let stored = self.scene.stored_count();
         let peace_ms = self.now_ms + PEACE_MS;
         // All groups take writes again before it is over.
-        while self.scene.ledger.stored_count() < stored + 40 {
+        while self.scene.stored_count() < stored + 40 {
             self.pass(judge)?;
             if self.now_ms > peace_ms {
                 return Err("nobody writes after a minute of peace".into());
             }
         }
-        self.scene.ledger.is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.scene.end();
         loop {
             for _ in 0..10 {
                 self.pass(judge)?;
@@ -138,6 +135,25 @@ impl World {
                 Err(what) if self.now_ms > peace_ms + PEACE_MS => return Err(what),
                 Err(_) => {}
             }
+        }
+    }
+
+    fn start_writers(&self) {
+        for client in 1..=CLIENTS {
+            clients::start(client, &self.nodes, &self.scene.hall, &self.scene.ledger);
+        }
+        for client in CLIENTS + 1..=CLIENTS + ARRIVAL_CLIENTS {
+            clients::start_arrivals(client, &self.nodes, &self.scene.hall, &self.scene.ledger);
+        }
+        readers::start(&self.nodes, &self.scene.hall, &self.scene.ledger);
+    }
+
+    fn start_changers(&self) {
+        for client in 1..=CLIENTS {
+            changes::start_tables(client, &self.nodes, &self.scene.hall, &self.scene.book);
+        }
+        for client in 1..=RUNNERS {
+            changes::start_runner(client, &self.nodes, &self.scene.hall, &self.scene.book);
         }
     }
 
