@@ -177,18 +177,19 @@ impl RaftNetworkV2<Config> for Peer {
     {
         let (peer, wait) = (self.clone(), option.soft_ttl());
         let sent = appends.then(move |append| {
-            let ((prev, last), peer) = (range_of(&append), peer.clone());
+            let (range, peer) = (range_of(&append), peer.clone());
             async move {
                 let body = wire::encode_append(&append);
                 drop(append);
                 let underway = peer.window.room(body.len(), wait).await;
                 let answer = underway.map(|underway| (peer.append(body, wait), underway));
-                async move {
-                    let crowded = || failed(format!("member {} has enough to do", peer.member));
-                    let (answer, _underway) = answer.ok_or_else(crowded)?;
-                    answer.await.map(|answer| (answer, prev, last))
-                }
+                let crowded = || failed(format!("member {} has enough to do", peer.member));
+                (range, answer.ok_or_else(crowded))
             }
+        });
+        let sent = sent.map(|((prev, last), answer)| async move {
+            let (answer, _underway) = answer?;
+            answer.await.map(|answer| (answer, prev, last))
         });
         let answers = sent.buffered(APPENDS_MAX).scan(false, |ended, answer| {
             if std::mem::replace(ended, is_last(&answer)) {
