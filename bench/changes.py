@@ -3,6 +3,7 @@
 import base64
 import http.client
 import random
+import subprocess
 import threading
 import time
 
@@ -94,20 +95,55 @@ def rolling(cluster, say):
         say(f"  failed: {said}")
 
 
-def incompressible(mib, node):
-    """Writes about so many MiB that do not get smaller, a row of 1 KB each."""
-    rows = 2_000
-    for turn in range(mib * 1024 * 4 // (3 * rows)):
-        texts = (base64.b64encode(random.randbytes(768)).decode() for _ in range(rows))
-        body = "\n".join(f'bulk,h=h{at % 10} t="{text}" {1_700_000_000_000 + turn * rows + at}' for at, text in enumerate(texts))
-        while (answer := node.write(body, precision="ms")).status_code == 503:
+def incompressible(mib, node, first=0, step=1):
+    """Writes about so many MiB that do not get smaller, a row of 1 KB each, or of these one of `step`; gives how many rows all are."""
+    at_once, count = 2_000, int(mib * 1024 * 4 / 3)
+    for begin in range(0, count, at_once * step):
+        lines = []
+        for at in range(begin, min(begin + at_once * step, count), step):
+            text = base64.b64encode(random.randbytes(768)).decode()
+            lines.append(f'bulk,h=h{at % 7} t="{text}" {1_700_000_000_000 + first + at}')
+        while (answer := node.write("\n".join(lines), precision="ms")).status_code == 503:
             time.sleep(0.1)
         assert answer.status_code == 204, answer.text
+    return count
 
 
 def folder_mib(node):
     files = (path for path in (node.data_dir / "tablets").rglob("*") if path.is_file())
     return sum(path.stat().st_size for path in files) / (1 << 20)
+
+
+def backup(cluster, mib, oribi, say):
+    """Backups of one node: of all, after a hundredth of the rows was written anew all over, and after as many were added; then of that a node."""
+    node = cluster.nodes[0]
+    rows = incompressible(mib, node)
+    vault, took = cluster.folder / "vault", []
+
+    def back_up(what):
+        before, began = bytes_of(vault), time.perf_counter()
+        subprocess.run([oribi, "backup", "--url", node.url, "--to", vault], check=True, capture_output=True)
+        took.append(bytes_of(vault) - before)
+        say(f"backup {what}: {took[-1] / (1 << 20):,.1f} MiB new in {time.perf_counter() - began:.1f} s, {took[-1] / took[0]:.2%} of the first")
+
+    back_up(f"of {rows:,} rows of 1 KB")
+    incompressible(mib, node, step=100)
+    back_up("after each hundredth row was written anew (goal <= 3 %)")
+    incompressible(mib / 100, node, first=rows)
+    back_up("after a hundredth was added")
+    asked = "SELECT count(*), min(t), max(t), min(time), max(time) FROM bulk"
+    expected, restored = node.sql(asked), cluster.folder / "restored"
+    began = time.perf_counter()
+    subprocess.run([oribi, "restore", "--from", vault, "--data-dir", restored], check=True, capture_output=True)
+    say(f"restored in {time.perf_counter() - began:.1f} s")
+    node.stop()
+    node.data_dir = restored
+    node.start()
+    assert node.sql(asked) == expected, f"{node.sql(asked)}, expected {expected}"
+
+
+def bytes_of(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def replacement(cluster, mib, add, say):

@@ -268,7 +268,8 @@ async fn turn_away(stream: TcpStream, tls: Arc<NodeTls>, own: JoinNonce) {
             (Ok(Ask { who: Who::New { nonce }, .. }), _) if nonce == own => {
                 Answer::Refused { reason: "it is this node itself".into() }
             }
-            (Ok(_), Standing::Unproven(reason)) => Answer::Refused { reason: reason.into() },
+            (Ok(_), Standing::Unproven(reason)) => Answer::Refused { reason: reason.into_owned() },
+            (Ok(_), Standing::Undecided(reason)) => Answer::Later { reason: reason.into() },
             (Ok(_), Standing::Proven) => {
                 Answer::Later { reason: "it waits for a cluster itself".into() }
             }
@@ -301,7 +302,8 @@ impl JoinOptions {
 
     /// How the connections of this node are secured, as whom it is now.
     pub(crate) fn tls(&self, identity: Option<NodeIdentity>) -> Result<NodeTls> {
-        Ok(NodeTls::new(&self.key, identity, self.admission.clone())?)
+        let tls = NodeTls::new(&self.key, identity, self.admission.clone())?;
+        Ok(tls.admitting_by(self.cluster_key.clone()))
     }
 }
 
@@ -317,8 +319,12 @@ pub(crate) fn other_cluster(theirs: ClusterId, ours: ClusterId) -> Answer {
 /// Whatever bytes come must be read or refused.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz(bytes: &[u8]) {
-    let sealed = bytes.split_first_chunk::<{ crate::secured::SEAL_BYTES }>();
+    use crate::secured::{PassName, SEAL_BYTES};
+
+    let sealed = bytes.split_first_chunk::<SEAL_BYTES>();
     for said in sealed.map(|(_, said)| said).into_iter().chain([bytes]) {
-        let _ = (Ask::decode(said).is_ok(), Answer::decode(said));
+        let mut said = bytes::Bytes::copy_from_slice(said);
+        let _ = PassName::take(&mut said);
+        let _ = (Ask::decode(&said).is_ok(), Answer::decode(&said));
     }
 }

@@ -10,6 +10,11 @@ pub(crate) trait Machine: Send + Sync + 'static {
     /// Applies a command; indexes ascend. A text says why it changed nothing.
     fn apply(&self, index: LogIndex, command: &Command) -> Result<(), String>;
 
+    /// Whether there is memory for more of what other members send. It never waits for them.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// What is durable without the log: an index, and what the replica gave to be stored with it.
     fn flushed(&self) -> Option<Flushed>;
 

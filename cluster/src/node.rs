@@ -49,7 +49,7 @@ pub(crate) use life::Leaving;
 pub use options::{NodeOptions, NodeStats};
 pub use soundings::Election;
 #[cfg(test)]
-pub(crate) use tablet_machine::TabletMachine;
+pub(crate) use tablet_machine::{Memtables, TabletMachine};
 pub use troubles::Trouble;
 pub use vacant::RestoredCatalog;
 pub(crate) use vacant::Vacant;
@@ -118,7 +118,6 @@ pub struct Node {
     /// It wants to lead nothing that others can lead.
     leaving_lead: AtomicBool,
     stop: Notify,
-    flush_due: Notify,
     compact_due: Notify,
     to_compact: Mutex<BTreeSet<TabletId>>,
     /// Tablets whose flushed entries the log still has.
@@ -228,7 +227,6 @@ impl Node {
             stopping: AtomicBool::new(false),
             leaving_lead: AtomicBool::new(false),
             stop: Notify::new(),
-            flush_due: Notify::new(),
             compact_due: Notify::new(),
             to_compact: Mutex::default(),
             late_purges: Mutex::default(),

@@ -33,7 +33,6 @@ use crate::{
     join::JoinOptions,
     liveness::Watch,
     node::Leaving,
-    secured::NodeTls,
     transport::{Channel, Service, Tcp},
 };
 use book::Book;
@@ -76,8 +75,7 @@ impl Peering {
     ) -> io::Result<Peering> {
         let door = Arc::<Door>::default();
         let channels = BTreeSet::from([Channel::Raft, Channel::Bulk]);
-        let tls = NodeTls::new(&options.key, Some(node.identity()), options.admission.clone());
-        let tls = Arc::new(tls.map_err(io::Error::other)?);
+        let tls = Arc::new(options.tls(Some(node.identity())).map_err(io::Error::other)?);
         let service = door.clone() as Arc<dyn Service>;
         let tcp = Arc::new(Tcp::new(node.identity(), channels, service, tls.clone()));
         let supervisor = Arc::<Supervisor>::default();

@@ -8,6 +8,7 @@ mod applied;
 mod config;
 mod copies;
 mod forms;
+mod in_flight;
 mod inbox;
 mod instance;
 mod instances;

@@ -2,7 +2,7 @@
 
 mod cache;
 
-use crate::agent::{agent, check_url};
+use crate::agent::{agent, check_url, in_path};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use cache::SchemaCache;
 use oribi_decode::{
@@ -242,7 +242,7 @@ impl Asker {
                 Err(Fault::syntax(format!("schemas of the type {kind:?} are not known")))
             }
         };
-        Ok((schema.map_err(|fault| unusable(fault.detail))?, bytes))
+        Ok((schema.map_err(|fault| unusable(fault.detail.to_string()))?, bytes))
     }
 
     /// Fetches what a schema refers to, what that refers to first.
@@ -263,7 +263,7 @@ impl Asker {
             if found.seen.len() > REFERENCES_MAX {
                 return Err(unusable(format!("it refers to more than {REFERENCES_MAX} others")));
             }
-            let path = format!("/subjects/{}/versions/{version}", escape(subject));
+            let path = format!("/subjects/{}/versions/{version}", in_path(subject));
             let asked = format!("version {version} of {:?}", excerpt(subject, 64));
             let inner: Answer = self.ask(&path, &asked)?;
             found.bytes += inner.schema.len();
@@ -281,7 +281,7 @@ impl Asker {
         struct Registered {
             id: u32,
         }
-        let path = format!("/subjects/{}/versions", escape(subject));
+        let path = format!("/subjects/{}/versions", in_path(subject));
         let body = serde_json::json!({ "schema": schema }).to_string();
         let request = self.headed(self.agent.post(format!("{}{path}", self.url)));
         let request = request.header("Content-Type", "application/vnd.schemaregistry.v1+json");
@@ -338,20 +338,6 @@ struct References {
     imports: Vec<Import>,
     seen: Vec<(String, i64)>,
     bytes: usize,
-}
-
-/// A name as one part of a path.
-fn escape(name: &str) -> String {
-    let mut path = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                path.push(char::from(byte));
-            }
-            _ => path.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    path
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub enum Replayed {
     /// Its rows are stored.
     Stored,
     /// It has none as before; why.
-    Refused(String),
+    Refused(Arc<str>),
 }
 
 /// Reads letters as their sources do now, and stores their rows. Gives an outcome for each.
@@ -86,7 +86,7 @@ pub async fn replay(
         let intake = intakes.get_mut(letter.source.as_str());
         let trial = match intake {
             Some(intake) => rows_of(letter, intake, Batch::from(number, origin), arrival).await?,
-            None => Err(format!("there is no source {:?}", letter.source)),
+            None => Err(format!("there is no source {:?}", letter.source).into()),
         };
         if let Ok(rows) = &trial {
             origin = rows.next_origin;
@@ -109,7 +109,7 @@ async fn rows_of(
     intake: &mut Intake,
     mut batch: Batch,
     arrival: &ArrivalClock,
-) -> Result<Result<Rows, String>> {
+) -> Result<Result<Rows, Arc<str>>> {
     if letter.payload_bytes > letter.payload.len() as u64 {
         return Ok(Err("only the head of its payload was kept".into()));
     }
@@ -138,7 +138,7 @@ async fn rows_of(
 
 /// Writes the rows of all letters at once, unless some would be refused: then letter by letter, each
 /// only if all of its rows are taken.
-async fn write(read: Vec<Result<Rows, String>>, ingest: &dyn Ingest) -> Result<Vec<Replayed>> {
+async fn write(read: Vec<Result<Rows, Arc<str>>>, ingest: &dyn Ingest) -> Result<Vec<Replayed>> {
     let all: Vec<Points> = read.iter().flatten().flat_map(|rows| rows.points.clone()).collect();
     if ingest.refused(&all).is_empty() {
         let rejected = write_points(all, ingest).await?;
@@ -146,7 +146,7 @@ async fn write(read: Vec<Result<Rows, String>>, ingest: &dyn Ingest) -> Result<V
             let of_letter = rejected.iter().find(|one| rows.origins.contains(&one.origin));
             of_letter.map(|one| one.detail.clone())
         };
-        let outcome = |read: Result<Rows, String>| match read {
+        let outcome = |read: Result<Rows, Arc<str>>| match read {
             Ok(rows) => refusal(&rows).map_or(Replayed::Stored, Replayed::Refused),
             Err(reason) => Replayed::Refused(reason),
         };
@@ -180,11 +180,9 @@ async fn write_points(points: Vec<Points>, ingest: &dyn Ingest) -> Result<Vec<Re
         Ok(receipt) => Ok(receipt.rejected),
         Err(wrong) if wrong.is_retryable() => Err(crate::Error::Store(wrong.to_string())),
         Err(wrong) => {
-            let rejection = |origin| Rejection {
-                origin,
-                reason: RejectReason::Name,
-                detail: wrong.to_string(),
-            };
+            let detail: Arc<str> = wrong.to_string().into();
+            let rejection =
+                |origin| Rejection { origin, reason: RejectReason::Name, detail: detail.clone() };
             Ok(origins.into_iter().map(rejection).collect())
         }
     }

@@ -54,7 +54,7 @@ impl EdgeNodes {
             let loading = tokio::task::spawn_blocking(move || {
                 for birth in kept(&*read, &source)? {
                     if let Err(wrong) = nodes.nodes.restore(&birth) {
-                        tracing::warn!(source, edge = ?birth.edge, detail = wrong.detail, "a kept birth cannot be used");
+                        tracing::warn!(source, edge = ?birth.edge, detail = &*wrong.detail, "a kept birth cannot be used");
                     }
                 }
                 Ok(())

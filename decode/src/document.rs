@@ -188,7 +188,7 @@ mod tests {
             assert!(Document::map(members.clone()).is_ok(), "{count}");
             members[count - 1].0 = "m0".into();
             let fault = Document::map(members).unwrap_err();
-            assert_eq!(fault.detail, r#"the member "m0" stands twice"#, "{count}");
+            assert_eq!(*fault.detail, *r#"the member "m0" stands twice"#, "{count}");
         }
     }
 

@@ -39,6 +39,7 @@ pub use message_decoder::{MessageDecoder, OpenRows, TOPIC_BYTES_MAX};
 pub use schema_files::{FileError, SchemaFiles};
 
 use oribi_model::{Points, RejectReason, Rejection};
+use std::sync::Arc;
 
 /// Longest text cell or tag value, bytes.
 pub const CELL_BYTES_MAX: usize = 64 * 1024;
@@ -48,6 +49,8 @@ pub const ROW_BYTES_MAX: usize = 1024 * 1024;
 pub const TAGS_MAX: usize = 1024;
 /// Most fields of one table in one batch.
 pub const FIELDS_MAX: usize = 1024;
+/// Most tables of one batch: each takes about a KiB before its rows.
+pub const TABLES_MAX: usize = 16_384;
 /// Most cells, nulls included, of one batch: a bound on memory for sparse rows.
 pub const CELLS_MAX: usize = 4 << 20;
 /// Most rows of one body whose faults are kept one by one; the others are counted.
@@ -81,17 +84,17 @@ pub struct Fault {
     /// The kind of reason.
     pub reason: RejectReason,
     /// What was wrong and what was expected.
-    pub detail: String,
+    pub detail: Arc<str>,
 }
 
 impl Fault {
     /// A fault of this kind.
-    pub fn new(reason: RejectReason, detail: impl Into<String>) -> Fault {
+    pub fn new(reason: RejectReason, detail: impl Into<Arc<str>>) -> Fault {
         Fault { reason, detail: detail.into() }
     }
 
     /// A fault of form.
-    pub fn syntax(detail: impl Into<String>) -> Fault {
+    pub fn syntax(detail: impl Into<Arc<str>>) -> Fault {
         Fault::new(RejectReason::Syntax, detail)
     }
 

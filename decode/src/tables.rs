@@ -1,7 +1,7 @@
 //! Rows of several tables under construction.
 
 use super::{
-    CELLS_MAX, Fault,
+    CELLS_MAX, Fault, TABLES_MAX,
     points::{CellBudget, PointsBuilder},
 };
 use hashbrown::HashMap;
@@ -26,7 +26,7 @@ impl Tables {
     /// The place of a user's table, made where it is new.
     ///
     /// # Errors
-    /// A name that cannot be a table.
+    /// A name that cannot be a table; more tables than a batch may have.
     pub fn table_in(&mut self, db: &Name, name: &str) -> Result<usize, Fault> {
         let place = match self.databases.iter().position(|(known, _)| known == db) {
             Some(place) => place,
@@ -38,6 +38,10 @@ impl Tables {
         let tables = &mut self.databases[place].1;
         if let Some(at) = tables.get(name) {
             return Ok(*at);
+        }
+        if self.builders.len() >= TABLES_MAX {
+            let detail = format!("more than {TABLES_MAX} tables in one batch; send smaller ones");
+            return Err(Fault::new(RejectReason::Limit, detail));
         }
         let name = Name::user_table(name)
             .map_err(|wrong| Fault::new(RejectReason::Name, wrong.to_string()))?;
@@ -70,10 +74,10 @@ impl Tables {
         self.builders.iter().map(PointsBuilder::bytes).sum()
     }
 
-    /// Whether so many cells are taken that further messages belong into another batch.
+    /// Whether so many cells or tables are taken that further messages belong into another batch.
     #[inline]
     pub fn hold_enough(&self) -> bool {
-        self.cells.taken() > CELLS_MAX / 2
+        self.cells.taken() > CELLS_MAX / 2 || self.builders.len() > TABLES_MAX / 2
     }
 
     /// The rows of tables that have some.

@@ -52,7 +52,8 @@ impl Granted {
 }
 
 fn rejections(points: &Points) -> impl Iterator<Item = Rejection> {
-    let detail = format!("the token may not write to table {:?}", points.table.as_str());
+    let detail: Arc<str> =
+        format!("the token may not write to table {:?}", points.table.as_str()).into();
     points.origins.iter().map(move |origin| Rejection {
         origin: *origin,
         reason: RejectReason::Forbidden,

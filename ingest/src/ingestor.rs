@@ -7,11 +7,7 @@ use crate::{
     Error, Ingest, Receipt, Result, admission::Admission, budget::Budget, fit, part::Part,
     reject::Rejects,
 };
-use futures::{
-    StreamExt,
-    future::{BoxFuture, join_all},
-    stream,
-};
+use futures::{StreamExt, future::BoxFuture, stream};
 use making::{Making, Missing};
 use oribi_cluster::{Change, ColumnSpec, Node};
 use oribi_model::{
@@ -24,6 +20,8 @@ use std::sync::Arc;
 /// Tables of one write for which ranges are made at once: writes take turns, so that one with
 /// thousands of new tables does not make another with a single one wait for all of them.
 const MAKING_MAX: usize = 16;
+/// Tables of one write that are written at once, so that they share syncs; each takes some KiB meanwhile.
+const WRITING_MAX: usize = 1_024;
 
 /// Bounds of the write path, `[ingest]` in the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -137,11 +135,12 @@ impl Ingestor {
         self.write_admitted(points).await.acked()
     }
 
-    /// All tables side by side, and each to its end: what became of one says nothing of another.
+    /// Many tables side by side, and each to its end: what became of one says nothing of another.
     async fn write_admitted(&self, points: Vec<Points>) -> Part {
         let written = points.into_iter().map(|points| self.write_table(points, Missing::Defer));
+        let mut written = stream::iter(written).buffered(WRITING_MAX);
         let mut all = Part::default();
-        for part in join_all(written).await {
+        while let Some(part) = written.next().await {
             all.add(part);
         }
         all

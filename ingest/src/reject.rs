@@ -1,11 +1,13 @@
 //! Rows of one batch that are refused, each with the first reason that was found.
 
 use oribi_model::{Points, RejectReason, Rejection};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Default)]
 pub(crate) struct Rejects {
-    rows: BTreeMap<usize, (RejectReason, String)>,
+    rows: BTreeMap<usize, (RejectReason, Arc<str>)>,
+    /// The detail of the row that was refused last, which is often that of the next one too.
+    last: Option<Arc<str>>,
 }
 
 impl Rejects {
@@ -15,7 +17,14 @@ impl Rejects {
         reason: RejectReason,
         detail: impl FnOnce() -> String,
     ) {
-        self.rows.entry(row).or_insert_with(|| (reason, detail()));
+        let last = &mut self.last;
+        self.rows.entry(row).or_insert_with(|| {
+            let detail = detail();
+            match last {
+                Some(known) if **known == *detail => (reason, known.clone()),
+                _ => (reason, last.insert(detail.into()).clone()),
+            }
+        });
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -6,6 +6,7 @@
 mod take;
 
 use crate::{ColumnValues, Cursor, Name, SeriesKeys, Value};
+use std::sync::Arc;
 
 /// Why a row was not stored, in a form that programs can count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,8 +56,8 @@ pub struct Rejection {
     pub origin: u32,
     /// The kind of reason.
     pub reason: RejectReason,
-    /// What was wrong and what was expected, for a person.
-    pub detail: String,
+    /// What was wrong and what was expected, for a person; rows by the thousand share one.
+    pub detail: Arc<str>,
 }
 
 /// The values of one field over the rows of a batch.

@@ -7,7 +7,7 @@ use std::sync::{
 
 /// Looks in a row at which writes wait, from which on questions give way: a single write waits now
 /// and then.
-const LOOKS_BEHIND: usize = 2;
+const LOOKS_BEHIND: usize = 4;
 /// Part of the memory from which on questions give way, so that they end before writes have to wait.
 const TIGHT: (u64, u64) = (7, 8);
 
@@ -101,7 +101,7 @@ mod tests {
             pressure.look(0, 800);
             pressure.is_high() && pressure.is_behind()
         });
-        assert_eq!((looks, pressure.waiting_writes()), ([false, true], 1));
+        assert_eq!((looks, pressure.waiting_writes()), ([false, false, false, true], 1));
         drop(waiting);
         pressure.look(0, 800);
         assert!(!pressure.is_high());

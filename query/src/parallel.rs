@@ -21,15 +21,19 @@ pub(crate) struct Sharing {
 /// As large as that of the threads that plan: predicates are as deep here.
 const STACK_BYTES: usize = 32 << 20;
 
-/// Tells the others when a thread panics.
+/// Tells the others, and the asker, when a thread panics.
 struct StopOnPanic<'a>(&'a Watch);
 
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.cancel();
+            self.0.fail(panicked());
         }
     }
+}
+
+fn panicked() -> Error {
+    Error::Internal { detail: "a reading thread panicked".into() }
 }
 
 /// Folds all blocks of `parts` into states made by `make`, one a thread. `take` gets the number of
@@ -68,12 +72,13 @@ pub(crate) fn fold<S: Send>(
     let Some(rest) = worker(&mut first, sharing.rows_alone_max)? else { return Ok(vec![first]) };
     let helpers = sharing.threads.saturating_sub(1).min(queue.lock().len());
     queue.lock().push_front(rest);
+    // Whoever waits for the answer wakes at once, and is to see why.
+    let tell = |error: &Error| watch.fail(error.clone());
     std::thread::scope(|scope| {
         let help = || {
             let _stop = StopOnPanic(watch);
             let mut state = make();
-            let done = worker(&mut state, usize::MAX).inspect_err(|_| watch.cancel());
-            done.map(|_| state)
+            worker(&mut state, usize::MAX).inspect_err(tell).map(|_| state)
         };
         let start = || {
             let thread = std::thread::Builder::new().name("oribi-fold".into());
@@ -82,13 +87,11 @@ pub(crate) fn fold<S: Send>(
         // Where the system gives no more threads, those that there are do the work.
         let helpers: Vec<_> = (0..helpers).map_while(|_| start().ok()).collect();
         let _stop = StopOnPanic(watch);
-        let own = worker(&mut first, usize::MAX).inspect_err(|_| watch.cancel());
+        let own = worker(&mut first, usize::MAX).inspect_err(tell);
         let mut first_error = own.err();
         let mut states = vec![first];
         for helper in helpers {
-            let theirs = helper
-                .join()
-                .map_err(|_| Error::Internal { detail: "a reading thread panicked".into() });
+            let theirs = helper.join().map_err(|_| panicked());
             match theirs.and_then(|state| state) {
                 Ok(state) => states.push(state),
                 // A thread that failed stops the others, whose own error is then the echo.

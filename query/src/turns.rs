@@ -30,14 +30,15 @@ impl Turns {
         self.pressure.is_high()
     }
 
-    /// How many go on then.
+    /// How many go on then: none where the process holds all that it may, as writes would wait for what a
+    /// question holds.
     pub(crate) fn most(&self) -> usize {
-        self.most
+        if self.pressure.is_full() { 0 } else { self.most }
     }
 
     /// Takes a turn, if one is left.
     pub(crate) fn take(&self) -> bool {
-        let more = |taken: usize| (taken < self.most).then_some(taken + 1);
+        let more = |taken: usize| (taken < self.most()).then_some(taken + 1);
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 

@@ -167,7 +167,13 @@ impl Watch {
 
     /// Ends the query where questions are to give way and others go on.
     fn give_way(&self) -> Result<()> {
-        if !self.turns.are_needed() || self.has_turn.swap(true, Ordering::Relaxed) {
+        if !self.turns.are_needed() {
+            return Ok(());
+        }
+        if self.turns.most() == 0 {
+            return Err(Error::Shed);
+        }
+        if self.has_turn.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
         if self.turns.take() {
@@ -279,12 +285,14 @@ mod tests {
         let watch = || Watch::new(&options).in_turn(turns.clone());
         let (first, second) = (watch(), watch());
         assert!(first.check().is_ok() && second.check().is_ok());
-        pressure.look(800, 800);
+        pressure.look(750, 800);
         assert!(first.check().is_ok() && first.check().is_ok());
         assert!(matches!(second.check(), Err(Error::Shed)));
         drop(first);
         assert!(second.check().is_ok());
+        pressure.look(800, 800);
+        assert!(matches!(second.check(), Err(Error::Shed)));
         pressure.look(0, 800);
-        assert!(watch().check().is_ok());
+        assert!(second.check().is_ok() && watch().check().is_ok());
     }
 }

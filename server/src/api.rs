@@ -12,6 +12,7 @@ mod drain;
 mod gate;
 mod guard;
 mod health;
+mod join_secrets;
 mod kept_open;
 mod node;
 mod nodes;
@@ -131,6 +132,7 @@ fn admin_router(admin: Arc<Admin>) -> Router {
         .route("/api/v1/tokens/{name}/rotate", post(tokens::rotate))
         .route("/api/v1/audit", get(audited::list))
         .route("/api/v1/cluster", get(cluster::cluster))
+        .route("/api/v1/cluster/join-secret", post(join_secrets::create))
         .route("/api/v1/tablets", get(cluster::tablets))
         .route("/api/v1/nodes/{id}", axum::routing::delete(nodes::remove))
         .route("/api/v1/nodes/{id}/{order}", post(nodes::order))

@@ -3,6 +3,7 @@
 mod accept;
 mod connection;
 mod entry;
+mod pieces;
 mod progress;
 mod socket;
 mod stream;

@@ -177,7 +177,7 @@ impl Server {
             parts: memory_parts(&config).collect(),
             pressure: Pressure::default(),
         };
-        tokio::spawn(memory.clone().watch(stop.clone()));
+        tokio::spawn(memory.clone().watch(node.clone(), stop.clone()));
         let pressure = memory.pressure.clone();
         let ingestor = Ingestor::under(pressure.clone(), node.clone(), config.ingest.clone());
         let ingest: Arc<dyn Ingest> = Arc::new(CountedIngest::new(ingestor, counters.clone()));
@@ -195,6 +195,7 @@ impl Server {
             .on(node.identity().node)
             .under(pressure);
         node.answer_by(Arc::new(engine.clone()));
+        let vault = Arc::new(ClusterVault::new(node.clone(), cluster_key));
         let connectors = Connectors::start(
             config.connectors.clone(),
             ConnectorParts {
@@ -203,7 +204,7 @@ impl Server {
                 windows: Arc::new(engine.clone()),
                 arrival: arrival.clone(),
                 store: Arc::new(CatalogStore::new(node.clone(), peering.view())),
-                vault: Arc::new(ClusterVault::new(node.clone(), cluster_key)),
+                vault: vault.clone(),
                 ahead_ns_max: config.mqtt.ahead_ns_max,
                 files: config.connector_files(),
             },
@@ -226,6 +227,7 @@ impl Server {
             node: node.clone(),
             peers: peering.view(),
             keyring: keyring.clone(),
+            vault,
             audit: audit.clone(),
             tls: http_tls,
             query: config.query.clone(),

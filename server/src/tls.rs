@@ -3,6 +3,7 @@
 mod clients;
 mod made;
 mod pair;
+mod rsa;
 
 use crate::{
     audit::{Audit, Record},
@@ -30,7 +31,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     signal::unix::{SignalKind, signal},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -183,7 +184,10 @@ impl TlsState {
     ///
     /// # Errors
     /// What the client does wrong, or the socket.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        socket: S,
+    ) -> std::io::Result<TlsStream<S>> {
         let shown = self.shown.load_full().ok_or(std::io::ErrorKind::NotConnected)?;
         let done = TlsAcceptor::from(shown.http.clone()).accept(socket).await;
         let counter = if done.is_ok() { &self.counters.done } else { &self.counters.failed };

@@ -1,11 +1,13 @@
 """What becomes of nodes for good, and of files under them: wiped disks, nodes that are emptied and forgotten, flipped bits,
 and tables that get more or fewer replicas. Each begins when all is well, so that the others have what is lost."""
 
+import os
 import shutil
+import subprocess
 
 import requests
 from cluster import put_table
-from conftest import wait_for
+from conftest import BINARY, wait_for
 
 MENDED_S = 120
 """Within this others have made good what was lost for good."""
@@ -15,7 +17,8 @@ class Changes:
     """Faults of this kind; a part of `Faults`."""
 
     def kinds_of_changes(self):
-        kinds = [self.wipe_one, self.flip_one, self.flip_one, self.damage_log, self.change_replication]
+        kinds = [self.wipe_one, self.flip_one, self.flip_one, self.cut_one, self.swap_two, self.damage_log]
+        kinds += [self.change_replication, self.back_up]
         return [*kinds, self.empty_one] if len(self.nodes) > 3 else kinds
 
     def alone(self, change):
@@ -94,6 +97,34 @@ class Changes:
 
         self.alone(change)
 
+    def cut_one(self):
+        """The end of a segment of a node that is down is gone."""
+        self.alone(lambda: self.harm(1, lambda paths: os.truncate(paths[0], paths[0].stat().st_size // 2)))
+
+    def swap_two(self):
+        """Two segments of a node that is down have each other's names."""
+
+        def swap(paths):
+            one, other = paths
+            one.rename(aside := one.with_suffix(".aside"))
+            other.rename(one)
+            aside.rename(other)
+
+        self.alone(lambda: self.harm(2, swap))
+
+    def harm(self, count, harm):
+        node = self.one()
+        node.kill()
+        known = set(node.data_dir.glob("tablets/*.damaged-*"))
+        segments = [path for path in node.data_dir.glob("tablets/*/*.seg") if path.parent.name.isdigit()]
+        is_done = len(segments) >= count
+        if is_done:
+            harm(self.chance.sample(sorted(segments), count))
+        node.start()
+        if is_done:
+            found = lambda: set(node.data_dir.glob("tablets/*.damaged-*")) - known
+            wait_for(found, f"damaged segments of {node.url} to be found", MENDED_S)
+
     def damage_log(self):
         """The log of a node that is down, in the middle: it begins anew as another one."""
 
@@ -114,6 +145,17 @@ class Changes:
         self.alone(change)
 
     # -- tables -------------------------------------------------------------------------------
+
+    def back_up(self):
+        """All is backed up while it is written to; later ones bring what is new to the same folder."""
+
+        def change():
+            node = self.one()
+            command = [BINARY, "backup", "--url", node.url, "--to", node.folder.parent / "vault"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=MENDED_S)
+            assert done.returncode == 0, f"no backup: {done.stderr}"
+
+        self.alone(change)
 
     def change_replication(self):
         """A table has fewer replicas for a while, or more where there are nodes for that, and then three again."""

@@ -4,12 +4,14 @@ import collections
 import json
 import random
 import signal
+import threading
 import time
 
 import requests
 from changes import Changes
 from conftest import wait_for
 
+BURST, BURST_TABLE = 32, "burst"
 CALM_S = 90
 """Within this all is well after a fault; else the cluster does not come back by itself."""
 
@@ -29,6 +31,9 @@ class Faults(Changes):
             kinds += [self.kill_while_slow, self.freeze_while_cut]
         if all(hasattr(node.disk, "fill") for node in nodes):
             kinds += [self.fill_one, self.fill_all, self.power_one, self.power_one, self.power_all]
+        if all(node.orders for node in nodes):
+            kinds += [self.slow_syncs, self.stalled_syncs, self.failed_syncs, self.failed_writes, self.short_writes, self.clock_jump]
+        kinds += [self.overload]
         if tables:
             kinds = self.kinds_of_changes() + ([] if only_changes else kinds)
         self.kinds = kinds
@@ -212,6 +217,66 @@ class Faults(Changes):
 
     def power_all(self):
         self.power(self.nodes)
+
+
+    # -- orders -------------------------------------------------------------------------------
+
+    def ordered(self, node, **orders):
+        node.orders.give(**orders)
+        self.hold(1)
+        node.orders.give()
+
+    def slow_syncs(self):
+        self.ordered(self.one(), sync_ms=self.chance.choice([20, 100, 500]))
+
+    def stalled_syncs(self):
+        self.ordered(self.leader(), sync_ms=3_000)
+
+    def failed(self, **orders):
+        """A node whose disk gives errors acknowledges nothing more, and is started anew once that is over."""
+        node = self.chance.choice([self.one(), self.leader()])
+        before = node.orders.done()
+        node.orders.give(**orders)
+        wait_for(lambda: node.orders.done() > before, "an error of a disk", CALM_S)
+        self.hold(0)
+        node.kill()
+        node.orders.give()
+        node.start(wait=False)
+
+    def failed_syncs(self):
+        self.failed(syncs_fail=1)
+
+    def failed_writes(self):
+        self.failed(writes_fail=1)
+
+    def short_writes(self):
+        self.ordered(self.one(), writes_are_short=1)
+
+    def clock_jump(self):
+        """Ahead or back, and then as it was."""
+        self.ordered(self.one(), clock_s=self.chance.choice([-3_600, -60, 60, 3_600]))
+
+    # -- load ---------------------------------------------------------------------------------
+
+    def overload(self):
+        """Many write to one node at once, a table of their own, and may be refused."""
+        node, over = self.one(), threading.Event()
+        rows = "\n".join(f"{BURST_TABLE},w=w{at % 50} v={at}i {1_700_000_000 + at}" for at in range(2_000))
+
+        def burst():
+            while not over.is_set():
+                try:
+                    requests.post(f"{node.url}/write?precision=s", data=rows, timeout=60)
+                except requests.RequestException:
+                    over.wait(0.1)
+
+        threads = [threading.Thread(target=burst) for _ in range(BURST)]
+        for thread in threads:
+            thread.start()
+        self.hold(1)
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def until_calm(node, count):

@@ -7,6 +7,7 @@ import requests
 from cluster import Member, put_table, until_together
 from conftest import wait_for
 from disks import Folder, Image, why_no_images
+from faulty import Orders, library
 from faults import CALM_S, Faults, until_calm
 from judge import judge
 from ledger import Acks, Ledger
@@ -32,7 +33,7 @@ class Node(Member):
     def __init__(self, folder, number, disk_of):
         super().__init__(folder)
         self.number, self.id, self.disk = number, number, disk_of(folder)
-        self.data_dir = self.disk.path / "data"
+        self.data_dir, self.orders = self.disk.path / "data", None
 
     def is_told(self, advertise, join, more):
         text = f'{more}[cluster]\nreplace_after_s = {REPLACE_AFTER_S}\nadvertise = "127.0.0.1:{advertise}"\n'
@@ -100,8 +101,15 @@ class Scene:
             assert options.disks != "images", why
         elif options.disks != "plain":
             disk_of = lambda folder: Image(folder, options.disk_mib)
+        made, why = library(self.folder)
+        if why:
+            self.say(f"SKIPPED slow and failed syncs, short writes, and clocks that jump: {why}")
         for number in range(1, options.nodes + 1):
-            self.nodes.append(Node(self.folder / f"node{number}", number, disk_of))
+            node = Node(self.folder / f"node{number}", number, disk_of)
+            if made:
+                node.orders = Orders(node.folder, made)
+                node.env = node.orders.env
+            self.nodes.append(node)
         if options.links == "proxies":
             self.links = Links({node.number: node.node_port for node in self.nodes})
         else:

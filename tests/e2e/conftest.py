@@ -42,7 +42,7 @@ class Oribi:
         self.config = self.folder / "oribi.toml"
         self.config.write_text(config)
         self.log = self.folder / "oribi.log"
-        self.process = None
+        self.process, self.env = None, {}
 
     def start(self, wait=True):
         command = [str(BINARY), "serve", "--data-dir", str(self.data_dir), "--config", str(self.config)]
@@ -50,7 +50,7 @@ class Oribi:
         command += ["--mqtt-listen", f"127.0.0.1:{self.mqtt_port}"]
         command += ["--node-listen", f"127.0.0.1:{self.node_port}"]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self.env})
         if wait:
             wait_for(self.healthy, "the node to be healthy", START_TIMEOUT_S)
         return self

@@ -236,7 +236,7 @@ def delayed_wills(node, held):
 def long_client_ids(node, held):
     for n in range(5_000):
         sender = Wire.raw(node)
-        sender.send(0x10, Wire.text("MQTT") + b"\x04\0\0\0" + Wire.text(f"{n:05}" * (LONG // 5)))
+        sender.send(0x10, Wire.text("MQTT") + b"\x04\0\0\0" + Wire.text(f"{n:05}" * 10_000))
         sender.receive()
         sender.socket.close()
 

@@ -68,7 +68,7 @@ PATHS = [
     ("PUT", "/api/v1/tables/TABLE", "admin"), ("POST", "/api/v1/tables/TABLE/delete?end=1970-01-01T00:00:00Z", "admin"),
     ("GET", "/metrics", "ops"), ("POST", "/api/v1/compact", "ops"), ("GET", "/api/v1/connectors", "ops"),
     ("POST", "/api/v1/dead-letters/replay", "ops"), ("GET", "/api/v1/tokens", "all"), ("GET", "/api/v1/cluster", "all"),
-    ("GET", "/api/v1/tablets", "all"), ("POST", "/api/v1/connectors", "all"),
+    ("GET", "/api/v1/tablets", "all"), ("POST", "/api/v1/connectors", "all"), ("POST", "/api/v1/cluster/join-secret", "all"),
 ]
 MAY = {"nobody": set(), "read": {"token", "read"}, "write": {"token", "write"}, "admin": {"token", "read", "write", "admin"},
        "other": {"token"}, "ops": {"token", "ops"}, "all": {"token", "read", "write", "admin", "ops", "all"}}

@@ -44,11 +44,11 @@ class Authority:
         self.openssl("ca", "-config", "conf", "-gencrl", "-keyfile", "ca.key", "-cert", "ca.pem", "-out", "new.pem")
         (self.folder / "new.pem").rename(self.list)
 
-    def give(self, name, alternative=None):
-        """A certificate with a common name, and an alternative one such as DNS:x where there is one."""
+    def give(self, name, alternative=None, *dates):
+        """A certificate with a common name, and an alternative one such as DNS:x where there is one; as of now unless it has dates."""
         extension = ["-addext", f"subjectAltName={alternative}"] if alternative else []
         self.openssl("req", *self.key(name), "-subj", f"/CN={name}", *extension, "-out", f"{name}.csr")
-        self.openssl("ca", "-config", "conf", "-batch", "-rand_serial", "-keyfile", "ca.key", "-cert", "ca.pem", "-in", f"{name}.csr", "-out", f"{name}.pem", "-notext")
+        self.openssl("ca", "-config", "conf", "-batch", "-rand_serial", "-keyfile", "ca.key", "-cert", "ca.pem", "-in", f"{name}.csr", "-out", f"{name}.pem", "-notext", *dates)
         return self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
     def revoke(self, pair):

@@ -1,6 +1,7 @@
 """The MQTT listener as devices see it: acks, sessions, odd packets, dead letters."""
 
 import json
+import socket
 import struct
 
 import paho.mqtt.client as paho

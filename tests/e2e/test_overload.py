@@ -1,6 +1,8 @@
 """More is asked of a node than it can do: it says so, takes what it can, loses nothing, and is well again by itself."""
 
+import json
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -9,7 +11,11 @@ import uuid
 import paho.mqtt.client as paho
 import pytest
 import requests
+from cluster import Member, all_well, put_table, until_together
 from conftest import BINARY, wait_for
+from parts import kafka  # noqa: F401  fixture
+from test_kafka_source import ROWS as ROUTE
+from test_kafka_source import source, status, total, values
 
 WRITERS = 6
 ROWS = 4_000
@@ -173,3 +179,106 @@ def test_devices_are_slowed_and_none_of_their_messages_is_lost(crowded):
     client.loop_stop()
     assert crowded.count("sensors") == 2_000
     assert crowded.count("crowd") == crowd.acked
+
+
+SMALL = "memory_bytes_max = 134217728\n"
+
+
+def held(node):
+    """Memory of a node that is not of a file, bytes."""
+    with open(f"/proc/{node.process.pid}/status") as file:
+        return int(re.search(r"RssAnon:\s+(\d+)", file.read()).group(1)) * 1024
+
+
+class Most(threading.Thread):
+    """The most that any of several nodes has held, and the most in the memtables of one of them."""
+
+    def __init__(self, nodes, of):
+        super().__init__()
+        self.nodes, self.of, self.over, self.held, self.memtables = nodes, of, threading.Event(), 0, 0
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join()
+
+    def run(self):
+        while not self.over.wait(0.05):
+            self.held = max([self.held, *(held(node) for node in self.nodes)])
+            if self.of:
+                self.memtables = max(self.memtables, metric(self.of, "oribi_memtable_bytes"))
+
+
+@pytest.fixture
+def three(tmp_path):
+    """Makes three nodes, the last of which has more to its configuration."""
+    nodes = []
+
+    def make(last=""):
+        for number in range(3):
+            node = Member(tmp_path / str(number), [one.address for one in nodes[:1]])
+            text = SMALL + node.config.read_text()
+            node.config.write_text(text + (last if number == 2 else ""))
+            nodes.append(node.start())
+        until_together(nodes)
+        put_table(nodes[0], "crowd")
+        assert nodes[0].write("crowd,w=all v=0i,t=\"\" 1", precision="ms").status_code == 204
+        wait_for(lambda: all_well(nodes[0], "crowd", 3), "three voters of the table", 60)
+        return nodes
+
+    yield make
+    for node in nodes:
+        node.close()
+
+
+def until_each_has(nodes, rows):
+    for node in nodes:
+        wait_for(lambda node=node: node.count("crowd") == rows, f"{rows} rows at {node.url}", 120)
+
+
+def test_a_follower_with_little_memory_holds_no_more_than_that_and_stops_nobody(three):
+    nodes = three("[storage]\nmemtable_bytes_max = 1048576\n")
+    with Most(nodes, nodes[2]) as most, Crowd(nodes[0]) as crowd:
+        wait_for(lambda: crowd.acked >= 60 * ROWS or crowd.wrong, "writes that are acknowledged", 240)
+    assert not crowd.wrong
+    # A quarter more than it may hold, what was on its way when that was reached, and one write.
+    assert 0 < most.memtables <= (1 << 20) * 5 / 4 + (4 << 20) + (1 << 20)
+    until_each_has(nodes, crowd.acked + 1)
+
+
+def test_a_follower_that_stands_still_costs_the_others_no_memory(three):
+    nodes = three()
+    nodes[2].process.send_signal(signal.SIGSTOP)
+    try:
+        with Most(nodes[:2], None) as most, Crowd(nodes[0]) as crowd:
+            wait_for(lambda: crowd.acked >= 60 * ROWS, "writes that are acknowledged", 240)
+    finally:
+        nodes[2].process.send_signal(signal.SIGCONT)
+    assert most.held <= 1.1 * (128 << 20)
+    rows = nodes[0].count("crowd")
+    assert rows > crowd.acked, "all that was acknowledged is there, and the first row"
+    until_each_has(nodes, rows)
+
+
+def test_a_topic_with_more_than_a_node_can_take_waits_in_its_broker(kafka, make_oribi):  # noqa: F811
+    count = 100_000
+    topic = kafka.topic(partitions=4)
+    pad = "p" * 500
+    kafka.send(topic, [json.dumps({**json.loads(text), "pad": pad}) for text in values(count)])
+    tight = "[ingest]\ninflight_bytes_max = 1048576\nwait_ms_max = 1000\n"
+    node = make_oribi(SMALL + tight + source(kafka, [topic], ROUTE)).start()
+    with Most([node], None) as most, Crowd(node) as crowd:
+        wait_for(lambda: metric(node, "oribi_waiting_writes") > 0, "writes to wait", 120)
+        before = status(node)["rows"]
+        wait_for(lambda: status(node)["rows"] > before, "the topic to get its turn", 120)
+        acked = crowd.acked
+        wait_for(lambda: crowd.acked > acked, "the others to get theirs", 120)
+    assert not crowd.wrong, crowd.wrong[:3]
+    wait_for(lambda: status(node)["lag"] == 0 and node.count("rows") == count, f"all records, {status(node)}", 240)
+    assert total(node) == (count, sum(range(count))) and node.count("crowd") == crowd.acked
+    assert status(node)["dead_letters"] == 0 and status(node)["restarts"] == 0
+    assert most.held <= 1.1 * (128 << 20)
+    wait_for(lambda: metric(node, "oribi_overloaded") == 0, "the node to be well again", 60)

@@ -55,7 +55,8 @@ pub(crate) async fn ask(
         Ok((body, standing, pin)) => match (Answer::decode(&body), standing) {
             (Some(answer), Standing::Proven) => Asked::Answered(answer),
             (Some(answer), _) if answer.is_harmless() || trusts(pin) => Asked::Answered(answer),
-            (Some(_), Standing::Unproven(reason)) => Asked::Stranger(reason.into()),
+            (Some(_), Standing::Unproven(reason)) => Asked::Stranger(reason.into_owned()),
+            (Some(_), Standing::Undecided(reason)) => Asked::Nobody(reason.into()),
             (None, _) => Asked::Stranger("its answer cannot be read".into()),
         },
         Err(_) if speaks_http(address).await => {

@@ -5,8 +5,12 @@ mod moved;
 pub(super) use moved::{Broken, Moved};
 
 use super::{
-    CATALOG_GROUP, around::Around, catalog_assignment, catalog_machine::CatalogMachine,
-    data_dir::DataDir, tablet_machine::TabletMachine,
+    CATALOG_GROUP,
+    around::Around,
+    catalog_assignment,
+    catalog_machine::CatalogMachine,
+    data_dir::DataDir,
+    tablet_machine::{Memtables, TabletMachine},
 };
 use crate::{
     Assignment, Catalog, Error, MemberId, NodeRecord, Result,
@@ -22,10 +26,7 @@ use oribi_store::{
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
 };
 
 /// A tablet and its replica.
@@ -98,7 +99,7 @@ pub(super) struct Hosting {
     pub(super) dir: Arc<DataDir>,
     pub(super) log: Arc<Log>,
     pub(super) options: TabletOptions,
-    pub(super) memtable_bytes: Arc<AtomicUsize>,
+    pub(super) memtables: Arc<Memtables>,
     pub(super) flushes: AtomicU64,
     pub(super) compactions: AtomicU64,
     pub(super) instances: Arc<Instances>,
@@ -122,7 +123,7 @@ impl Hosting {
         disk: Arc<dyn Disk>,
         dir: Arc<DataDir>,
         log: Arc<Log>,
-        options: TabletOptions,
+        (options, memtables): (TabletOptions, Memtables),
         (around, catalog): (Around, Arc<CatalogMachine>),
     ) -> Hosting {
         Hosting {
@@ -131,7 +132,7 @@ impl Hosting {
             dir,
             log,
             options,
-            memtable_bytes: Arc::default(),
+            memtables: Arc::new(memtables),
             flushes: AtomicU64::new(0),
             compactions: AtomicU64::new(0),
             instances: Arc::default(),
@@ -230,8 +231,8 @@ impl Hosting {
             false => Tablet::create(disk, dir, spec, options)?,
         };
         let tablet = Arc::new(tablet);
-        let memtable_bytes = self.memtable_bytes.clone();
-        let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
+        let memtables = self.memtables.clone();
+        let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtables });
         let network = self.around.links.clone();
         let (log, around) = (self.log.clone(), (self.instances.clone(), network as _));
         let replica = Replica::recover(*member, (group, assignment), log, machine, around)?;
@@ -418,7 +419,7 @@ impl Hosting {
 
     pub(super) fn count_memtables(&self) -> usize {
         let bytes = self.all().iter().map(|hosted| hosted.tablet.memtable_bytes()).sum();
-        self.memtable_bytes.store(bytes, Ordering::Relaxed);
+        self.memtables.count(bytes);
         bytes
     }
 }

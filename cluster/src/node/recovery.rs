@@ -4,7 +4,7 @@
 use super::{
     CATALOG_GROUP, Node, NodeOptions, around::Around, catalog_assignment,
     catalog_machine::CatalogMachine, damage::Damage, data_dir::DataDir, hosting::Hosting,
-    troubles::Troubles,
+    tablet_machine::Memtables, troubles::Troubles,
 };
 use crate::{
     Catalog, Error, MemberId, Result,
@@ -57,7 +57,8 @@ pub(super) fn recover(
         files: Arc::new(OpenFiles::new(options.open_files_max)),
         trash,
     };
-    let mut hosting = Hosting::new(this, disk, dir, log, tablet_options, (around, catalog.clone()));
+    let held = (tablet_options, Memtables::new(options.memtable_bytes_max));
+    let mut hosting = Hosting::new(this, disk, dir, log, held, (around, catalog.clone()));
     hosting.had_others = catalog_replica.is_of_several();
     hosting.instances = Arc::new(Instances::new(options.copies()));
     let unowned = put_away(&hosting, &current, &troubles)?;

@@ -307,8 +307,6 @@ impl Node {
         let outcome = self.unless_stalled(replica.commit(&command, patience)).await;
         if group == CATALOG_GROUP {
             self.take_dropped().await;
-        } else if self.memtable_bytes() > self.options.memtable_bytes_max / 2 {
-            self.flush_due.notify_one();
         }
         match outcome {
             Ok(index) => Ok(Done { new_rows, index }),

@@ -12,13 +12,83 @@ use oribi_model::LogIndex;
 use oribi_store::{FileSum, Flushed, Tablet};
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
+use tokio::sync::Notify;
+
+/// Of the bound on memtables, what others send goes on up to so many more parts: who leads slows down first.
+const SPARE_PARTS: usize = 4;
 
 pub(crate) struct TabletMachine {
     pub(crate) tablet: Arc<Tablet>,
-    /// Bytes of all memtables of the node: grows here, and is counted anew after each flush and drop.
-    pub(crate) memtable_bytes: Arc<AtomicUsize>,
+    pub(crate) memtables: Arc<Memtables>,
+}
+
+/// What all memtables of a node hold: grows with each command, and is counted anew after each flush and
+/// drop.
+#[derive(Debug)]
+pub(crate) struct Memtables {
+    held_bytes: AtomicUsize,
+    bytes_max: usize,
+    /// The process holds too much, of whatever kind.
+    is_memory_short: AtomicBool,
+    /// Told where some are to be flushed.
+    pub(crate) flush_due: Notify,
+}
+
+impl Memtables {
+    /// None yet, which may hold so much.
+    pub(crate) fn new(bytes_max: usize) -> Memtables {
+        Memtables {
+            held_bytes: AtomicUsize::new(0),
+            bytes_max,
+            is_memory_short: AtomicBool::new(false),
+            flush_due: Notify::new(),
+        }
+    }
+
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// They were counted.
+    pub(crate) fn count(&self, bytes: usize) {
+        self.held_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether writes that come in at this node, or are led here, go on.
+    pub(crate) fn have_room(&self) -> bool {
+        self.held_bytes() <= self.bytes_max
+    }
+
+    /// What they may hold before the largest is flushed, bytes.
+    pub(crate) fn flushed_beyond(&self) -> usize {
+        if self.is_memory_short.load(Ordering::Relaxed) { 0 } else { self.bytes_max / 2 }
+    }
+
+    /// Notes whether the process holds too much; while it does, all are flushed.
+    pub(crate) fn memory_is_short(&self, is_short: bool) {
+        self.is_memory_short.store(is_short, Ordering::Relaxed);
+        if is_short {
+            self.flush_due.notify_one();
+        }
+    }
+
+    fn grow(&self, bytes: usize) {
+        let held_bytes = self.held_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held_bytes > self.flushed_beyond() {
+            self.flush_due.notify_one();
+        }
+    }
+
+    fn have_room_for_others(&self) -> bool {
+        self.held_bytes() <= self.bytes_max + self.bytes_max / SPARE_PARTS
+    }
+
+    fn shrink(&self, bytes: usize) {
+        let less = |held: usize| Some(held.saturating_sub(bytes));
+        let _ = self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+    }
 }
 
 impl Machine for TabletMachine {
@@ -28,12 +98,16 @@ impl Machine for TabletMachine {
                 let before = self.tablet.memtable_bytes();
                 self.tablet.apply(index, batch.clone());
                 let grown = self.tablet.memtable_bytes().saturating_sub(before);
-                self.memtable_bytes.fetch_add(grown, Ordering::Relaxed);
+                self.memtables.grow(grown);
             }
             Body::Delete(Delete { time, tags }) => self.tablet.delete(index, *time, tags.clone()),
             Body::Change(_) => return Err(format!("a tablet has no use for {command}")),
         }
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.memtables.have_room_for_others()
     }
 
     fn flushed(&self) -> Option<Flushed> {

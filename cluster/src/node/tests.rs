@@ -190,6 +190,7 @@ async fn a_power_cut_at_any_moment_loses_nothing_acked() {
     }
     let calm = SimDisk::new();
     run(&calm, &mut Vec::new()).await.unwrap();
+    println!("a node: the power went at {} operations", calm.operations().div_ceil(2));
     for at in (1..=calm.operations()).step_by(2) {
         let disk = SimDisk::new();
         disk.crash_at(at);
@@ -204,6 +205,21 @@ async fn a_power_cut_at_any_moment_loses_nothing_acked() {
             node.stop().await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memtables_are_flushed_however_small_while_memory_is_short() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let node = open(&disk, &clock).await.unwrap();
+    let table = table(&node).await.unwrap();
+    write(&node, table, &[NOW], 1).await.unwrap();
+    assert!(node.stats().memtable_bytes > 0);
+    node.memory_is_short(true);
+    while node.stats().memtable_bytes > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(rows(&node, table).len(), 1);
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

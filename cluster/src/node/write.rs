@@ -3,7 +3,7 @@
 use super::{CATALOG_GROUP, Node, hosting::group_of, route::Errand};
 use crate::{Error, Result, command::Command, replica::Missed};
 use oribi_model::{RowBatch, TableId, TabletId, TagPredicate, TimeRange};
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 impl Node {
     /// Commits rows of one tablet. Resolves once they are synced and visible. Gives the number of
@@ -59,16 +59,22 @@ impl Node {
     pub async fn room(&self) {
         loop {
             let freed = self.room.notified();
-            if self.memtable_bytes() <= self.options.memtable_bytes_max || self.check().is_err() {
+            if self.hosting.memtables.have_room() || self.check().is_err() {
                 return;
             }
-            self.flush_due.notify_one();
+            self.hosting.memtables.flush_due.notify_one();
             freed.await;
         }
     }
 
+    /// Notes whether the process holds all the memory that it may: while it does, memtables are flushed however
+    /// small they are, as nothing else may come that would have them flushed.
+    pub fn memory_is_short(&self, is_short: bool) {
+        self.hosting.memtables.memory_is_short(is_short);
+    }
+
     pub(super) fn memtable_bytes(&self) -> usize {
-        self.hosting.memtable_bytes.load(Ordering::Relaxed)
+        self.hosting.memtables.held_bytes()
     }
 
     /// Removes the matching rows of a table as of now.

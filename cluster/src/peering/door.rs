@@ -92,7 +92,10 @@ impl State {
         match ask.who {
             Who::New { nonce } => match &asker.standing {
                 Standing::Unproven(reason) if !self.is_key_of_any(asker.pin) => {
-                    Answer::Refused { reason: (*reason).to_owned() }
+                    Answer::Refused { reason: reason.to_string() }
+                }
+                Standing::Undecided(reason) if !self.is_key_of_any(asker.pin) => {
+                    Answer::Later { reason: (*reason).to_owned() }
                 }
                 _ => self.take_in(nonce, ask.presence).await,
             },
@@ -123,7 +126,10 @@ impl State {
                  and let it join anew"
             )),
             (None, Standing::Proven) => None,
-            (None, Standing::Unproven(reason)) => refused((*reason).to_owned()),
+            (None, Standing::Unproven(reason)) => refused(reason.to_string()),
+            (None, Standing::Undecided(reason)) => {
+                Some(Answer::Later { reason: (*reason).to_owned() })
+            }
         }
     }
 

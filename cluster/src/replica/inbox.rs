@@ -11,15 +11,16 @@ use super::{
 use crate::{
     MemberId,
     planted::{Fault, is_planted},
-    tasks,
+    tasks::{self, now, sleep},
     transport::{Frame, Kind, Pending, Refusal},
 };
 use bytes::Bytes;
 use futures::{StreamExt, future::BoxFuture, poll, stream::FuturesOrdered};
-use openraft::errors::RaftError;
+use openraft::{EntryPayload, errors::RaftError};
 use std::{
     sync::{Arc, Weak},
     task::Poll,
+    time::Duration,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,6 +28,10 @@ use tokio::sync::{mpsc, oneshot};
 const WAITING_MAX: usize = 256;
 /// Appends that wait for the log at once.
 const APPENDING_MAX: usize = 64;
+/// How long an append waits where memory is short, before its sender is told to wait.
+const ROOM_WAIT: Duration = Duration::from_millis(500);
+/// Between two looks at how much there is.
+const ROOM_LOOK: Duration = Duration::from_millis(20);
 /// When a sender that was too fast may try again, ms.
 const BUSY_MS: u32 = 20;
 
@@ -130,10 +135,39 @@ async fn take_all(replica: Weak<Replica>, mut waiting: mpsc::Receiver<(Append, A
                 let (Some((append, answer)), Some(replica)) = (next, replica.upgrade()) else {
                     return;
                 };
-                take_one(&replica, append, answer, &mut appending).await;
+                match has_room(&replica, &append, &mut appending).await {
+                    true => take_one(&replica, append, answer, &mut appending).await,
+                    false => answer_busy(answer),
+                }
             }
         }
     }
+}
+
+/// Waits, not for long, until there is memory for what an append brings; meanwhile those before it are
+/// answered.
+async fn has_room(replica: &Replica, append: &Append, appending: &mut Appending) -> bool {
+    let brings_none =
+        append.entries.iter().all(|entry| !matches!(entry.payload, EntryPayload::Normal(_)));
+    if brings_none || replica.machine.has_room() {
+        return true;
+    }
+    let deadline = now() + ROOM_WAIT;
+    while now() < deadline {
+        tokio::select! {
+            biased;
+            Some((outcome, answer)) = appending.next() => answer_with(outcome, answer),
+            () = sleep(ROOM_LOOK) => {}
+        }
+        if replica.machine.has_room() {
+            return true;
+        }
+    }
+    false
+}
+
+fn answer_busy(answer: Answer) {
+    let _ = answer.send(Err(Refusal::Busy { retry_after_ms: BUSY_MS }));
 }
 
 async fn take_one(

@@ -143,7 +143,8 @@ impl Replica {
         let machine =
             MachineAdapter::new(self.machine.clone(), self.applied.clone(), log.clone(), lease);
         let (group, network) = (self.group, self.network.clone());
-        let peers = Peers { group, network, origin: self.origin.clone() };
+        let (origin, instances) = (self.origin.clone(), self.instances.clone());
+        let peers = Peers { group, network, origin, instances };
         let raft = Raft::new(self.member.to_u64(), config, peers, log, machine)
             .await
             .map_err(|error| self.unavailable(error))?;

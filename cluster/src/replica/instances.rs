@@ -4,7 +4,7 @@
 //! (1.4 MiB), which become resident as writes walk through them; a new instance begins with fresh
 //! ones.
 
-use super::Replica;
+use super::{Replica, in_flight::InFlight};
 use crate::{
     copy::{Copies, CopyOptions},
     tasks,
@@ -48,6 +48,7 @@ pub(crate) struct Instances {
     waiting: AtomicUsize,
     crowded: Notify,
     copies: Arc<Copies>,
+    in_flight: InFlight,
 }
 
 /// What an instance holds while it runs.
@@ -72,6 +73,7 @@ impl Instances {
             waiting,
             crowded: Notify::new(),
             copies,
+            in_flight: InFlight::default(),
         }
     }
 
@@ -105,6 +107,11 @@ impl Instances {
 
     pub(super) fn count_sleep(&self) {
         self.sleeps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What is on its way to other nodes.
+    pub(super) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     /// What copies of other nodes' replicas share.

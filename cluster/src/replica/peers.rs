@@ -1,6 +1,8 @@
 //! The other members of a group, over the network between nodes.
 
 use super::{
+    Instances,
+    in_flight::Window,
     machine::FlushedRows,
     types::{LogId, TypeConfig, Vote},
     wire::{self, Append, Appended, AskVote, Transfer, VoteAnswer},
@@ -41,6 +43,7 @@ pub(super) struct Peers {
     pub(super) group: GroupId,
     pub(super) network: Arc<dyn Network>,
     pub(super) origin: Arc<Origin>,
+    pub(super) instances: Arc<Instances>,
 }
 
 /// The way to one member.
@@ -50,14 +53,17 @@ pub(super) struct Peer {
     member: MemberId,
     network: Arc<dyn Network>,
     origin: Arc<Origin>,
+    window: Window,
 }
 
 impl RaftNetworkFactory<Config> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _: &EmptyNode) -> Peer {
-        let (group, network) = (self.group, self.network.clone());
-        Peer { group, member: MemberId::from_u64(target), network, origin: self.origin.clone() }
+        let (group, network, origin) = (self.group, self.network.clone(), self.origin.clone());
+        let member = MemberId::from_u64(target);
+        let window = self.instances.in_flight().window(member.node);
+        Peer { group, member, network, origin, window }
     }
 }
 
@@ -85,9 +91,8 @@ impl Peer {
         wire::decode_vote_answer(&body).ok_or_else(|| self.malformed())
     }
 
-    fn append(&self, append: &Append, wait: Duration) -> Pending<Result<Appended, Failure>> {
-        let (answer, peer) =
-            (self.ask(Kind::Append, wire::encode_append(append), wait), self.clone());
+    fn append(&self, append: Bytes, wait: Duration) -> Pending<Result<Appended, Failure>> {
+        let (answer, peer) = (self.ask(Kind::Append, append, wait), self.clone());
         Box::pin(
             async move { wire::decode_appended(&answer.await?).ok_or_else(|| peer.malformed()) },
         )
@@ -157,10 +162,11 @@ impl RaftNetworkV2<Config> for Peer {
         append: Append,
         option: RPCOption,
     ) -> Result<Appended, Failure> {
-        self.append(&append, option.soft_ttl()).await
+        self.append(wire::encode_append(&append), option.soft_ttl()).await
     }
 
-    /// Sends each append when it comes, without waiting for the answers to those before.
+    /// Sends each append when it comes and there is room for it, without waiting for the answers to those
+    /// before.
     fn stream_append<'s, S>(
         &'s mut self,
         appends: S,
@@ -170,10 +176,19 @@ impl RaftNetworkV2<Config> for Peer {
         S: stream::Stream<Item = Append> + OptionalSend + Unpin + 'static,
     {
         let (peer, wait) = (self.clone(), option.soft_ttl());
-        let sent = appends.map(move |append| {
-            let (prev, last) = range_of(&append);
-            let answer = peer.append(&append, wait);
-            async move { answer.await.map(|answer| (answer, prev, last)) }
+        let sent = appends.then(move |append| {
+            let ((prev, last), peer) = (range_of(&append), peer.clone());
+            async move {
+                let body = wire::encode_append(&append);
+                drop(append);
+                let underway = peer.window.room(body.len(), wait).await;
+                let answer = underway.map(|underway| (peer.append(body, wait), underway));
+                async move {
+                    let crowded = || failed(format!("member {} has enough to do", peer.member));
+                    let (answer, _underway) = answer.ok_or_else(crowded)?;
+                    answer.await.map(|answer| (answer, prev, last))
+                }
+            }
         });
         let answers = sent.buffered(APPENDS_MAX).scan(false, |ended, answer| {
             if std::mem::replace(ended, is_last(&answer)) {

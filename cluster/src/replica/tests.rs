@@ -4,6 +4,7 @@ mod copies;
 mod handing;
 mod members;
 mod outcomes;
+mod room;
 mod several;
 mod shelf;
 
@@ -32,7 +33,12 @@ use oribi_store::{
     disk::{Disk, create_dir_durably, sim::SimDisk},
     log::LogOptions,
 };
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 /// Remembers what was applied; a flush is a copy in memory, or on a disk where it has one.
 #[derive(Default)]
@@ -40,9 +46,14 @@ struct Memory {
     disk: Option<SimDisk>,
     applied: Mutex<Vec<(u64, String)>>,
     flushed: Mutex<Option<Flushed>>,
+    is_full: AtomicBool,
 }
 
 impl Machine for Memory {
+    fn has_room(&self) -> bool {
+        !self.is_full.load(Ordering::Relaxed)
+    }
+
     fn pin(&self) -> Result<Option<Arc<dyn Pinned>>> {
         Ok(self.shelved())
     }

@@ -5,16 +5,19 @@
 //! connection know. So a seal that is seen says nothing about the secret, none can be used again, and
 //! somebody in the middle, who has two connections, can pass none on.
 
-use super::Peer;
+use super::{
+    Peer,
+    pass::{JoinPass, PassName},
+};
 use parking_lot::Mutex;
 use ring::hmac::{HMAC_SHA256, Key, sign, verify};
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr};
 use tokio::time::{Duration, Instant};
 
 /// Bytes of a seal.
 pub(crate) const SEAL_BYTES: usize = 32;
 /// What is said without one.
-const UNSEALED: [u8; SEAL_BYTES] = [0; SEAL_BYTES];
+pub(super) const UNSEALED: [u8; SEAL_BYTES] = [0; SEAL_BYTES];
 /// A secret must take as long to guess as one of so many random bits.
 const SECRET_BITS_MIN: u32 = 128;
 const SECRET_BYTES_MAX: usize = 4_096;
@@ -24,9 +27,13 @@ const FAILURES_TIME: Duration = Duration::from_secs(60);
 /// Addresses whose wrong seals are counted.
 const FAILING_MAX: usize = 1_024;
 
-/// The secret that all nodes of a cluster are started with.
+/// The secret that all nodes of a cluster are started with, or one that ends by itself ([`JoinPass`]).
 #[derive(Clone)]
-pub struct JoinSecret(Key);
+pub struct JoinSecret {
+    key: Key,
+    /// Which one it is, where it ends by itself.
+    pass: Option<PassName>,
+}
 
 impl fmt::Debug for JoinSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,17 +57,23 @@ pub enum BadSecret {
     /// It goes on and on.
     #[error("it has more than {SECRET_BYTES_MAX} bytes")]
     Long,
+    /// It is not what `oribi cluster join-secret` has printed.
+    #[error("it is not the whole of what oribi cluster join-secret has printed")]
+    Cut,
 }
 
 impl JoinSecret {
     /// The secret that a text is, without white space around it.
     ///
     /// # Errors
-    /// It could be guessed.
+    /// It could be guessed, or is not whole.
     pub fn new(text: &str) -> Result<JoinSecret, BadSecret> {
         let text = text.trim();
         if text.len() > SECRET_BYTES_MAX {
             return Err(BadSecret::Long);
+        }
+        if let Some(pass) = JoinPass::read(text).map_err(|_| BadSecret::Cut)? {
+            return Ok(JoinSecret { key: pass.key(), pass: Some(pass.name()) });
         }
         let is_all = |is: fn(&char) -> bool| text.chars().all(|char| is(&char));
         let of: u32 = match () {
@@ -72,7 +85,7 @@ impl JoinSecret {
         let expected = (bits / f64::from(of).log2()).ceil() as usize;
         match chars < expected {
             true => Err(BadSecret::Short { chars, expected }),
-            false => Ok(JoinSecret(Key::new(HMAC_SHA256, text.as_bytes()))),
+            false => Ok(JoinSecret { key: Key::new(HMAC_SHA256, text.as_bytes()), pass: None }),
         }
     }
 }
@@ -91,7 +104,7 @@ pub enum Admission {
 }
 
 pub(super) const WRONG_SECRET: Standing =
-    Standing::Unproven("the secret to join is not the same as there");
+    Standing::Unproven(Cow::Borrowed("the secret to join is not the same as there"));
 
 /// Who says something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,16 +121,30 @@ pub enum Standing {
     /// It may join, by what is asked of it.
     Proven,
     /// It may not, and why.
-    Unproven(&'static str),
+    Unproven(Cow<'static, str>),
+    /// That cannot be told yet, and why.
+    Undecided(&'static str),
+}
+
+impl Standing {
+    pub(super) fn unproven(why: &'static str) -> Standing {
+        Standing::Unproven(Cow::Borrowed(why))
+    }
 }
 
 impl Admission {
+    /// Which of the secrets that end is the one of this node, if it is one.
+    pub(super) fn pass(&self) -> Option<PassName> {
+        match self {
+            Admission::Secret(secret) => secret.pass,
+            Admission::Loopback | Admission::Anybody | Admission::Nobody => None,
+        }
+    }
+
     /// What goes before something that is said over a connection.
     pub(crate) fn seal(&self, peer: &Peer, direction: Direction, said: &[u8]) -> [u8; SEAL_BYTES] {
         let Admission::Secret(secret) = self else { return UNSEALED };
-        let mut seal = UNSEALED;
-        seal.copy_from_slice(sign(&secret.0, &sealed(peer, direction, said)).as_ref());
-        seal
+        seal(&secret.key, peer, direction, said)
     }
 
     /// What is to be made of the seal of something that was said.
@@ -131,27 +158,52 @@ impl Admission {
         let is_unsealed = *seal == UNSEALED;
         match self {
             Admission::Secret(_) if is_unsealed && direction == Direction::Answered => {
-                Standing::Unproven("the node there was not started with the same secret")
+                Standing::unproven("the node there was not started with the same secret")
             }
-            Admission::Secret(_) if is_unsealed => Standing::Unproven(
+            Admission::Secret(_) if is_unsealed => Standing::unproven(
                 "a secret is asked for; start the node with --join-secret-file, the same as others",
             ),
-            Admission::Secret(secret) => {
-                match verify(&secret.0, &sealed(peer, direction, said), seal) {
-                    Ok(()) => Standing::Proven,
-                    Err(_) => WRONG_SECRET,
-                }
+            Admission::Secret(JoinSecret { pass: Some(_), .. })
+                if direction == Direction::Asked =>
+            {
+                Standing::unproven(
+                    "the node there was let in by a secret of its own and does not know that of the \
+                     others; ask one of them, or take a secret from oribi cluster join-secret",
+                )
             }
+            Admission::Secret(secret) => proven(&secret.key, peer, direction, seal, said),
             // It would not believe what it is answered.
-            _ if !is_unsealed && direction == Direction::Asked => Standing::Unproven(
+            _ if !is_unsealed && direction == Direction::Asked => Standing::unproven(
                 "a secret was given, and the other side has none; start it with --join-secret-file",
             ),
             Admission::Anybody => Standing::Proven,
             Admission::Loopback if peer.is_of_this_machine() => Standing::Proven,
-            Admission::Loopback | Admission::Nobody => Standing::Unproven(
-                "joining needs a secret; start all nodes with the same --join-secret-file",
+            Admission::Loopback | Admission::Nobody => Standing::unproven(
+                "joining needs a secret; start all nodes with the same --join-secret-file, or the new one \
+                 with what oribi cluster join-secret prints",
             ),
         }
+    }
+}
+
+/// The seal that a key makes.
+pub(super) fn seal(key: &Key, peer: &Peer, direction: Direction, said: &[u8]) -> [u8; SEAL_BYTES] {
+    let mut seal = UNSEALED;
+    seal.copy_from_slice(sign(key, &sealed(peer, direction, said)).as_ref());
+    seal
+}
+
+/// Whether a seal is that of a key.
+pub(super) fn proven(
+    key: &Key,
+    peer: &Peer,
+    direction: Direction,
+    seal: &[u8; SEAL_BYTES],
+    said: &[u8],
+) -> Standing {
+    match verify(key, &sealed(peer, direction, said), seal) {
+        Ok(()) => Standing::Proven,
+        Err(_) => WRONG_SECRET,
     }
 }
 

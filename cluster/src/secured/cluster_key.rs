@@ -85,6 +85,10 @@ impl ClusterKey {
         hex::encode(&self.0)
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// By what it is known. It says nothing of the key.
     pub fn id(&self) -> ClusterKeyId {
         let mut context = Context::new(&SHA256);

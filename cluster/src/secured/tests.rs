@@ -92,8 +92,8 @@ async fn a_connection_goes_on_in_another_runtime() {
 async fn a_seal_holds_for_what_was_said_over_one_connection_in_one_direction() {
     let (one, two) = (tls(1, secret('k')), tls(2, secret('k')));
     let ((_, of_two), (_, of_one)) = met(&one, &two).await;
-    let seal = one.seal(&of_two, Direction::Asked, b"let me in");
-    let judge = |peer: &Peer, direction, said: &[u8]| two.judge(peer, direction, &seal, said);
+    let seal = one.seal(&of_two, Direction::Asked, None, b"let me in");
+    let judge = |peer: &Peer, direction, said: &[u8]| two.judge(peer, direction, None, &seal, said);
     assert_eq!(judge(&of_one, Direction::Asked, b"let me in"), Standing::Proven);
     let wrong = |standing: Standing| matches!(standing, Standing::Unproven(why) if why.contains("not the same"));
     assert!(wrong(judge(&of_one, Direction::Asked, b"let him in")));
@@ -108,10 +108,10 @@ async fn who_has_another_secret_or_none_is_told_what_to_do() {
     let standing = async |calling: Admission, called: Admission| {
         let (one, two) = (tls(1, calling), tls(2, called));
         let ((_, of_two), (_, of_one)) = met(&one, &two).await;
-        let said = one.seal(&of_two, Direction::Asked, b"said");
-        let asked = two.judge(&of_one, Direction::Asked, &said, b"said");
-        let answered = two.seal(&of_one, Direction::Answered, b"said");
-        (asked, one.judge(&of_two, Direction::Answered, &answered, b"said"))
+        let said = one.seal(&of_two, Direction::Asked, None, b"said");
+        let asked = two.judge(&of_one, Direction::Asked, None, &said, b"said");
+        let answered = two.seal(&of_one, Direction::Answered, None, b"said");
+        (asked, one.judge(&of_two, Direction::Answered, None, &answered, b"said"))
     };
     let proven = (Standing::Proven, Standing::Proven);
     assert_eq!(standing(secret('k'), secret('k')).await, proven);
@@ -131,21 +131,63 @@ async fn who_has_another_secret_or_none_is_told_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_pass_holds_until_its_time_at_whoever_has_the_key_that_it_was_made_of() {
+    const AGES: u64 = 1 << 33;
+    let (key, other) = (ClusterKey::generate().unwrap(), ClusterKey::generate().unwrap());
+    let of = |pass: JoinPass| Admission::Secret(JoinSecret::new(&pass.to_text()).unwrap());
+    let standing = async |pass: JoinPass, called: NodeTls| {
+        let one = tls(1, of(pass));
+        let ((_, of_two), (_, of_one)) = met(&one, &called).await;
+        let seal = one.seal(&of_two, Direction::Asked, one.pass(), b"said");
+        let asked = called.judge(&of_one, Direction::Asked, one.pass(), &seal, b"said");
+        let answered = called.seal(&of_one, Direction::Answered, one.pass(), b"answer");
+        (asked, one.judge(&of_two, Direction::Answered, None, &answered, b"answer"))
+    };
+    let has = |key: &ClusterKey, admission| {
+        tls(2, admission).admitting_by(Arc::new(KeyHolder::given(key.clone())))
+    };
+    let proven = (Standing::Proven, Standing::Proven);
+    for admission in [secret('k'), Admission::Nobody, of(JoinPass::new(&key, 1))] {
+        assert_eq!(standing(JoinPass::new(&key, AGES), has(&key, admission)).await, proven);
+    }
+    let refused = async |pass: JoinPass, called: NodeTls, word: &str| {
+        let (asked, answered) = standing(pass, called).await;
+        assert!(matches!(&asked, Standing::Unproven(why) if why.contains(word)), "{asked:?}");
+        answered
+    };
+    let late = refused(JoinPass::new(&key, 1_000_000_000), has(&key, secret('k')), "2001-09-09");
+    // Whoever has that says so to be believed.
+    assert_eq!(late.await, Standing::Proven);
+    let elsewhere = refused(JoinPass::new(&other, AGES), has(&key, secret('k')), "cluster key");
+    assert_ne!(elsewhere.await, Standing::Proven);
+    let early = standing(JoinPass::new(&key, AGES), tls(2, secret('k'))).await;
+    assert!(matches!(early.0, Standing::Undecided(_)), "{early:?}");
+    // A name that was changed on the way, so that it holds for longer.
+    let (one, two) = (tls(1, of(JoinPass::new(&key, 1))), has(&key, secret('k')));
+    let ((_, of_two), (_, of_one)) = met(&one, &two).await;
+    let seal = one.seal(&of_two, Direction::Asked, one.pass(), b"said");
+    let longer = tls(3, of(JoinPass::new(&key, AGES))).pass();
+    let told = two.judge(&of_one, Direction::Asked, longer, &seal, b"said");
+    assert!(matches!(&told, Standing::Unproven(why) if why.contains("not the same")), "{told:?}");
+}
+
+#[tokio::test]
 async fn whoever_guesses_has_to_wait() {
     let (guessing, right, asked) = (tls(1, secret('a')), tls(2, secret('k')), tls(3, secret('k')));
     let ((_, of_asked), (_, of_guessing)) = met(&guessing, &asked).await;
-    let guess = guessing.seal(&of_asked, Direction::Asked, b"said");
+    let guess = guessing.seal(&of_asked, Direction::Asked, None, b"said");
     for _ in 0..5 {
-        let Standing::Unproven(why) = asked.judge(&of_guessing, Direction::Asked, &guess, b"said")
+        let Standing::Unproven(why) =
+            asked.judge(&of_guessing, Direction::Asked, None, &guess, b"said")
         else {
             panic!("it is let in")
         };
         assert!(why.contains("not the same"), "{why}");
     }
     let ((_, of_asked), (_, of_right)) = met(&right, &asked).await;
-    let seal = right.seal(&of_asked, Direction::Asked, b"said");
-    let told = asked.judge(&of_right, Direction::Asked, &seal, b"said");
-    assert!(matches!(told, Standing::Unproven(why) if why.contains("too many")), "{told:?}");
+    let seal = right.seal(&of_asked, Direction::Asked, None, b"said");
+    let told = asked.judge(&of_right, Direction::Asked, None, &seal, b"said");
+    assert!(matches!(&told, Standing::Unproven(why) if why.contains("too many")), "{told:?}");
 }
 
 /// Neither a clock that is wrong nor a machine that was off for years keeps a node out.

@@ -1,12 +1,12 @@
 //! The handshake between two nodes, and what it tells each of the other.
 
 use super::{
-    Admission, KeyError, NodeKey, SEAL_BYTES, Socket, Standing,
-    admission::{Direction, Failures, WRONG_SECRET},
+    Admission, ClusterKey, KeyError, KeyHolder, NodeKey, PassName, SEAL_BYTES, Socket, Standing,
+    admission::{self, Direction, Failures, UNSEALED, WRONG_SECRET},
     key::{NAMELESS, pin_of},
 };
 use crate::{ClusterId, KeyPin, NodeIdentity};
-use oribi_model::NodeId;
+use oribi_model::{Clock, NodeId, SystemClock};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
     SignatureScheme,
@@ -41,6 +41,8 @@ pub struct NodeTls {
     admission: Admission,
     failures: Failures,
     pin: KeyPin,
+    /// Of which passes are made.
+    cluster_key: Option<Arc<KeyHolder>>,
 }
 
 /// What the handshake has told of the other side. That it has the key is proven; whose key that is,
@@ -80,7 +82,13 @@ impl NodeTls {
         let calling = calling(&provider, shown.clone()).map_err(KeyError::Unsuited)?;
         let called = called(&provider, shown).map_err(KeyError::Unsuited)?;
         let (calling, called) = (Arc::new(calling), Arc::new(called));
-        Ok(NodeTls { calling, called, admission, failures: Failures::default(), pin })
+        let failures = Failures::default();
+        Ok(NodeTls { calling, called, admission, failures, pin, cluster_key: None })
+    }
+
+    /// The same, and whoever has a pass that was made of this key may join.
+    pub(crate) fn admitting_by(self, cluster_key: Arc<KeyHolder>) -> NodeTls {
+        NodeTls { cluster_key: Some(cluster_key), ..self }
     }
 
     /// The key of this node.
@@ -113,28 +121,82 @@ impl NodeTls {
         Ok((stream, peer))
     }
 
-    /// What goes before something that is said over a connection.
-    pub(crate) fn seal(&self, peer: &Peer, direction: Direction, said: &[u8]) -> [u8; SEAL_BYTES] {
-        self.admission.seal(peer, direction, said)
+    /// The pass that this node shows when it asks.
+    pub(crate) fn pass(&self) -> Option<PassName> {
+        self.admission.pass()
     }
 
-    /// What is to be made of something that was said, by its seal. An address that has called with too
-    /// many wrong ones waits for a minute.
+    /// What goes before something that is said over a connection; in an answer it depends on the pass that
+    /// was shown.
+    pub(crate) fn seal(
+        &self,
+        peer: &Peer,
+        direction: Direction,
+        pass: Option<PassName>,
+        said: &[u8],
+    ) -> [u8; SEAL_BYTES] {
+        match pass.filter(|_| direction == Direction::Answered) {
+            Some(pass) => match self.held().and_then(|held| pass.key(&held)) {
+                Some(key) => admission::seal(&key, peer, direction, said),
+                None => UNSEALED,
+            },
+            None => self.admission.seal(peer, direction, said),
+        }
+    }
+
+    /// What is to be made of something that was said, by its seal and the pass that is shown with it. An
+    /// address that has called with too many wrong ones waits for a minute.
     pub(crate) fn judge(
         &self,
         peer: &Peer,
         direction: Direction,
+        pass: Option<PassName>,
         seal: &[u8; SEAL_BYTES],
         said: &[u8],
     ) -> Standing {
         if direction == Direction::Asked && self.failures.must_wait(peer.address) {
-            return Standing::Unproven("too many wrong secrets from this address; wait a minute");
+            return Standing::unproven("too many wrong secrets from this address; wait a minute");
         }
-        let standing = self.admission.judge(peer, direction, seal, said);
+        let standing = match pass.filter(|_| direction == Direction::Asked) {
+            Some(pass) => self.judge_pass(peer, pass, seal, said),
+            None => self.admission.judge(peer, direction, seal, said),
+        };
         if standing == WRONG_SECRET {
             self.failures.note(peer.address);
         }
         standing
+    }
+
+    fn judge_pass(
+        &self,
+        peer: &Peer,
+        pass: PassName,
+        seal: &[u8; SEAL_BYTES],
+        said: &[u8],
+    ) -> Standing {
+        let Some(held) = self.held() else {
+            return Standing::Undecided("it waits for the key of the cluster");
+        };
+        let Some(key) = pass.key(&held) else {
+            return Standing::unproven(
+                "the secret to join was made by another cluster, or before this one had its present \
+                 cluster key; oribi cluster join-secret makes another one",
+            );
+        };
+        match admission::proven(&key, peer, Direction::Asked, seal, said) {
+            Standing::Proven if pass.has_ended(SystemClock.now_ns()) => Standing::Unproven(
+                format!(
+                    "the secret to join has expired at {}; oribi cluster join-secret makes another one",
+                    pass.until()
+                )
+                .into(),
+            ),
+            standing => standing,
+        }
+    }
+
+    fn held(&self) -> Option<ClusterKey> {
+        self.cluster_key.as_ref().and_then(|holder| holder.held())
     }
 }
 

@@ -22,7 +22,7 @@ const ASKED_MAX: usize = 16_384;
 fn queue_bytes_max(channel: Channel) -> usize {
     match channel {
         Channel::Liveness => 1 << 20,
-        Channel::Raft => 128 << 20,
+        Channel::Raft => 64 << 20,
         Channel::Bulk => 32 << 20,
     }
 }

@@ -1,6 +1,7 @@
 //! The first bytes of a connection: preface and hello in each direction, or one question and its
 //! answer from somebody who wants to be known. Either is sealed by what admits strangers
-//! (`secured::Admission`): the body of such a frame is the seal, then what is said.
+//! (`secured::Admission`): the body of such a frame is the seal, then what is said. Whoever asks by a
+//! secret that ends by itself names it in between.
 
 use super::{
     Agreed, Asker, Channel, Decoder, Frame, FrameError, Hello, HelloError, Kind, PREFACE, Pending,
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::{
     NodeIdentity,
-    secured::{Direction, NodeTls, Peer, SEAL_BYTES, Standing},
+    secured::{Direction, NodeTls, PassName, Peer, SEAL_BYTES, Standing},
 };
 use bytes::{Bytes, BytesMut};
 use oribi_model::NodeId;
@@ -83,10 +84,11 @@ pub async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     body: Bytes,
 ) -> Result<(Bytes, Standing), GreetingError> {
     let asking = async {
-        send(stream, sealed(tls, peer, Direction::Asked, &body)).await?;
+        send(stream, sealed(tls, peer, Direction::Asked, tls.pass(), &body)).await?;
         match receive(stream, ANSWER_BYTES_MAX).await?.0 {
             Frame { kind: Kind::Join, body, .. } => {
-                Ok(unseal(tls, peer, Direction::Answered, body)?)
+                let heard = unseal(tls, peer, Direction::Answered, body)?;
+                Ok((heard.said, heard.standing))
             }
             _ => Err(HelloError::Malformed.into()),
         }
@@ -123,18 +125,34 @@ pub(super) async fn reply<S: AsyncWrite + Unpin>(
     asked: Bytes,
     answer: impl FnOnce(Asker, Bytes) -> Pending<Option<Bytes>>,
 ) -> Result<(), GreetingError> {
-    let (asked, standing) = unseal(tls, peer, Direction::Asked, asked)?;
-    let answer = answer(Asker { pin: peer.pin(), standing }, asked);
+    let heard = unseal(tls, peer, Direction::Asked, asked)?;
+    let (pin, standing, pass) = (peer.pin(), heard.standing, heard.pass);
+    let answer = answer(Asker { pin, standing }, heard.said);
     let replying = async {
         let Some(body) = answer.await else { return Err(GreetingError::Late) };
-        Ok(send(stream, sealed(tls, peer, Direction::Answered, &body)).await?)
+        Ok(send(stream, sealed(tls, peer, Direction::Answered, pass, &body)).await?)
     };
     timeout(ASKING_WAIT, replying).await.unwrap_or(Err(GreetingError::Late))
 }
 
-fn sealed(tls: &NodeTls, peer: &Peer, direction: Direction, said: &[u8]) -> Frame {
-    let seal = tls.seal(peer, direction, said);
-    Frame::notice(Kind::Join, [&seal, said].concat().into())
+/// What was said, and what is to be made of it.
+struct Heard {
+    said: Bytes,
+    standing: Standing,
+    /// The pass that was shown.
+    pass: Option<PassName>,
+}
+
+fn sealed(
+    tls: &NodeTls,
+    peer: &Peer,
+    direction: Direction,
+    pass: Option<PassName>,
+    said: &[u8],
+) -> Frame {
+    let seal = tls.seal(peer, direction, pass, said);
+    let named = PassName::before(pass.filter(|_| direction == Direction::Asked), said);
+    Frame::notice(Kind::Join, [&seal[..], &named].concat().into())
 }
 
 fn unseal(
@@ -142,11 +160,12 @@ fn unseal(
     peer: &Peer,
     direction: Direction,
     mut said: Bytes,
-) -> Result<(Bytes, Standing), HelloError> {
+) -> Result<Heard, HelloError> {
     let seal = said.split_to(SEAL_BYTES.min(said.len()));
     let seal = seal[..].try_into().map_err(|_| HelloError::Malformed)?;
-    let standing = tls.judge(peer, direction, &seal, &said);
-    Ok((said, standing))
+    let pass = PassName::take(&mut said).map_err(|_| HelloError::Malformed)?;
+    let standing = tls.judge(peer, direction, pass, &seal, &said);
+    Ok(Heard { said, standing, pass })
 }
 
 /// Answers the greeting of a side that calls. It is told who this node is also where the two do not

@@ -120,7 +120,7 @@ fn partial(body: &[u8], rejected: &[Rejection], more: usize, stored: u64) -> Res
                 RejectReason::Syntax | RejectReason::Number => {
                     format!("unable to parse '{line}': {}", one.detail)
                 }
-                _ => one.detail.clone(),
+                _ => one.detail.to_string(),
             };
             (line, text)
         })

@@ -210,7 +210,9 @@ fn partial(rejected: &[Rejection], more: usize, stored: u64) -> Response {
     let listed: Vec<Value> = rejected
         .iter()
         .take(LISTED_MAX)
-        .map(|one| json!({"row": one.origin, "reason": one.reason.as_str(), "detail": one.detail}))
+        .map(
+            |one| json!({"row": one.origin, "reason": one.reason.as_str(), "detail": &*one.detail}),
+        )
         .collect();
     let extra = json!({"rows_written": stored, "rows_rejected": count, "rejected": listed});
     problem_with(StatusCode::BAD_REQUEST, &detail, extra)

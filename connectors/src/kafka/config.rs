@@ -42,6 +42,9 @@ pub(crate) fn consumer(common: &Common, options: &Options) -> Result<ClientConfi
         ("check.crcs", "true"),
         // librdkafka's own second would stop a fast reader again and again.
         ("fetch.queue.backoff.ms", "10"),
+        // What was read ahead lies in memory for as long as rows have to wait; KiB and bytes.
+        ("queued.max.messages.kbytes", "16384"),
+        ("fetch.max.bytes", "16777216"),
         // A new topic of a regular expression, or a new partition, would wait for five minutes.
         ("topic.metadata.refresh.interval.ms", "10000"),
     ];
@@ -143,7 +146,9 @@ mod tests {
         let config = config.unwrap();
         assert_eq!(config.get("bootstrap.servers"), Some("a:9092,b:1"));
         assert_eq!(config.get("group.id"), Some("mine"));
-        assert_eq!(configured("").unwrap().get("group.id"), Some("oribi-s"));
+        let usual = configured("").unwrap();
+        assert_eq!(usual.get("group.id"), Some("oribi-s"));
+        assert_eq!(usual.get("queued.max.messages.kbytes"), Some("16384"));
         for (options, part) in [
             ("\"enable.auto.commit\" = \"true\"", "options.enable.auto.commit"),
             (

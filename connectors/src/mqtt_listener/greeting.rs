@@ -18,8 +18,9 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// Bytes of a CONNECT at most, its will and its password included.
-const CONNECT_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a CONNECT at most, its will and its password included: with all else that a connection takes
+/// before it is let in no more than 64 KiB.
+const CONNECT_BYTES_MAX: usize = 56 * 1024;
 /// What guessing a token costs.
 const REFUSAL_WAIT: Duration = Duration::from_millis(250);
 /// Refusals that wait at once; further ones are told at once.

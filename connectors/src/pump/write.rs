@@ -99,10 +99,11 @@ impl BatchWriter<'_> {
 
 fn refuse_all(points: &[Points], wrong: &oribi_ingest::Error) -> Receipt {
     let origins = points.iter().flat_map(|points| points.origins.iter());
+    let detail: Arc<str> = wrong.to_string().into();
     let rejected = origins.map(|origin| Rejection {
         origin: *origin,
         reason: RejectReason::Name,
-        detail: wrong.to_string(),
+        detail: detail.clone(),
     });
     let mut rejected: Vec<Rejection> = rejected.collect();
     rejected.sort_by_key(|rejection| rejection.origin);

@@ -23,7 +23,8 @@ pub(super) fn prefix(common: &Common, topic: &str, runtime: &Handle) -> Result<V
         }
         None => {
             let schema = AvroSchema::parse(SCHEMA);
-            let schema = schema.map_err(|fault| Error::config("connector.feeds", fault.detail))?;
+            let schema = schema
+                .map_err(|fault| Error::config("connector.feeds", fault.detail.to_string()))?;
             Ok([&[0xc3, 0x01][..], &schema.fingerprint().to_le_bytes()].concat())
         }
     }

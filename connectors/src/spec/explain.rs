@@ -49,7 +49,7 @@ pub async fn explain(
     let rows = batch.take_points().iter().flat_map(rows_of).collect();
     let fault = batch.take_faults().into_iter().next().map(|(_, fault)| fault);
     let reason = fault.as_ref().map(|fault| fault.reason.as_str());
-    Ok(Explained { rows, reason, detail: fault.map(|fault| fault.detail) })
+    Ok(Explained { rows, reason, detail: fault.map(|fault| fault.detail.to_string()) })
 }
 
 fn rows_of(points: &Points) -> Vec<Json> {

@@ -229,3 +229,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_batch_has_so_many_tables_and_the_lines_of_others_are_refused() {
+    let body: String = (0..crate::TABLES_MAX + 3).map(|at| format!("m{at} v=1\n")).collect();
+    let decoded = read(body.as_bytes());
+    assert_eq!((decoded.points.len(), decoded.rejected.len()), (crate::TABLES_MAX, 3));
+    assert_eq!(decoded.rejected[0].reason, RejectReason::Limit);
+    let again = format!("{body}m0 v=2\nm1 v=\n");
+    assert_eq!(read(again.as_bytes()).rows(), crate::TABLES_MAX + 1);
+}

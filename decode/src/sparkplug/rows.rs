@@ -154,7 +154,7 @@ impl Faults {
         let Faults { first, more } = self;
         first.map(|mut fault| {
             if more > 0 {
-                fault.detail.push_str(&format!(" (and {more} more like it)"));
+                fault.detail = format!("{} (and {more} more like it)", fault.detail).into();
             }
             fault
         })

@@ -1,6 +1,6 @@
 //! Reads parts on several threads and takes their blocks in the order of one.
 
-use super::{STACK_BYTES, Sharing, StopOnPanic};
+use super::{STACK_BYTES, Sharing, StopOnPanic, panicked};
 use crate::{Error, Result, watch::Watch};
 use oribi_model::{Block, BlockIter};
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -94,9 +94,7 @@ pub(crate) fn in_order<T: Send>(
         };
         reader.end(None);
         for helper in helpers {
-            helper
-                .join()
-                .map_err(|_| Error::Internal { detail: "a reading thread panicked".into() })?;
+            helper.join().map_err(|_| panicked())?;
         }
         taken
     })

@@ -76,3 +76,18 @@ fn the_first_failure_ends_the_reading() {
         }
     }
 }
+
+#[test]
+fn the_asker_is_told_the_first_failure_by_whichever_thread() {
+    for threads in [2, 5] {
+        let (parts, _) = parts(&[30; 10]);
+        let watch = Watch::new(&QueryOptions::default());
+        let take = |_: &mut (), _, block: Block| match block.times[0] {
+            57 => Err(Error::Shed),
+            _ => Ok(ControlFlow::Continue(())),
+        };
+        let failed = fold(parts, sharing(threads), &watch, || (), take);
+        assert!(matches!(failed, Err(Error::Shed)), "{failed:?}");
+        assert!(matches!(watch.failure(), Some(Error::Shed)), "{:?}", watch.failure());
+    }
+}

@@ -3,7 +3,7 @@
 use super::problem::{ApiError, Result};
 use crate::{
     audit::Audit,
-    auth::Keyring,
+    auth::{ClusterVault, Keyring},
     front::FrontCounters,
     telemetry::{IngestCounters, Memory, Metrics},
     tls::TlsState,
@@ -36,6 +36,8 @@ pub(crate) struct Admin {
     pub(crate) peers: PeersView,
     /// The tokens.
     pub(crate) keyring: Arc<Keyring>,
+    /// The key of the cluster.
+    pub(crate) vault: Arc<ClusterVault>,
     /// What was changed.
     pub(crate) audit: Arc<Audit>,
     /// TLS of HTTP, where it is spoken.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// What routes do that change something.
-const EVENTS: [(&str, &str, &str); 18] = [
+const EVENTS: [(&str, &str, &str); 19] = [
     ("PUT", "/api/v1/tables/{table}", "table_altered"),
     ("DELETE", "/api/v1/tables/{table}", "table_dropped"),
     ("POST", "/api/v1/tables/{table}/delete", "rows_deleted"),
@@ -35,6 +35,7 @@ const EVENTS: [(&str, &str, &str); 18] = [
     ("DELETE", "/api/v1/connectors/{name}", "connector_dropped"),
     ("POST", "/api/v1/connectors/{name}/{steering}", "connector_steered"),
     ("POST", "/api/v1/dead-letters/replay", "dead_letters_replayed"),
+    ("POST", "/api/v1/cluster/join-secret", "join_secret_made"),
     ("POST", "/api/v1/nodes/{id}/{order}", "node_ordered"),
     ("DELETE", "/api/v1/nodes/{id}", "node_removed"),
     ("GET", "/api/v1/backups/{backup}/catalog", "backup_begun"),

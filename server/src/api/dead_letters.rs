@@ -108,7 +108,7 @@ pub(super) async fn put_through(
             }
             Replayed::Refused(reason) => {
                 view.refused += 1;
-                let known = view.reasons.iter().any(|known| known.ends_with(&reason));
+                let known = view.reasons.iter().any(|known| known.ends_with(&*reason));
                 if !known && view.reasons.len() < 20 {
                     view.reasons.push(format!("{}: {reason}", row.letter.topic));
                 }

@@ -27,7 +27,7 @@ const STRANGER_BYTES_MAX: usize = 1 << 20;
 const STRANGER_TIME_MAX: Duration = Duration::from_secs(1);
 /// Bodies of such that are read at once, since a connection that is read holds more; of further ones
 /// nothing is.
-const STRANGERS_MAX: usize = 64;
+const STRANGERS_MAX: usize = 32;
 static STRANGERS: Semaphore = Semaphore::const_new(STRANGERS_MAX);
 
 /// Answers, and where the answer is an error reads what the handler left of the body.

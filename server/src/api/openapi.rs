@@ -3,8 +3,8 @@
 mod refusals;
 
 use super::{
-    audited, backups, cluster, connectors, dead_letters, delete, health, node, nodes, tables,
-    tokens,
+    audited, backups, cluster, connectors, dead_letters, delete, health, join_secrets, node, nodes,
+    tables, tokens,
 };
 use axum::{
     http::header,
@@ -26,6 +26,7 @@ use utoipa::OpenApi;
         node::node,
         cluster::cluster,
         cluster::tablets,
+        join_secrets::create,
         nodes::order,
         backups::hold,
         backups::file,

@@ -17,7 +17,7 @@ pub(super) enum Right {
 
 use Right::{All, Nothing, Ops, Token};
 
-const RIGHTS: [(&str, &str, Right); 47] = [
+const RIGHTS: [(&str, &str, Right); 48] = [
     ("GET", "/", Nothing),
     ("GET", "/cluster", Nothing),
     ("GET", "/health", Nothing),
@@ -52,6 +52,7 @@ const RIGHTS: [(&str, &str, Right); 47] = [
     ("POST", "/api/v1/connectors", All),
     ("DELETE", "/api/v1/connectors/{name}", All),
     ("GET", "/api/v1/cluster", All),
+    ("POST", "/api/v1/cluster/join-secret", All),
     ("GET", "/api/v1/tablets", All),
     // To drain and to resume; whatever else may be ordered is for who may do all.
     ("POST", "/api/v1/nodes/{id}/{order}", Ops),

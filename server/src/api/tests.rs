@@ -67,6 +67,10 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
             Audit::none(clock.clone()),
             None,
         )),
+        vault: Arc::new(ClusterVault::new(
+            node.clone(),
+            Arc::new(KeyHolder::keeping(None, |_| Ok(()))),
+        )),
         audit: Audit::none(clock.clone()),
         tls: None,
         query: QueryOptions::default(),

@@ -6,13 +6,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use futures::future::BoxFuture;
 use oribi_cluster::{
     Change, Node,
-    secured::{ClusterKey, KeyHolder, Unopened},
+    secured::{ClusterKey, JoinPass, KeyHolder, Unopened},
 };
 use oribi_connectors::connector::{Closed, Vault};
 use std::{io::ErrorKind, path::Path, sync::Arc, time::Duration};
 
 /// How long somebody who brings a secret waits for the key.
 const KEY_WAIT: Duration = Duration::from_secs(5);
+const NO_KEY_YET: &str = "the cluster key is not here yet; it comes from the other nodes";
 
 /// The key as far as this node has it: that of the file which the configuration names, or one that comes
 /// from the cluster and is kept in the data directory.
@@ -63,6 +64,17 @@ impl ClusterVault {
         self.holder.held().filter(|held| named.is_none_or(|named| named == held.id()))
     }
 
+    /// A secret by which nodes may join until a time, s since the Unix epoch; every node will know it.
+    ///
+    /// # Errors
+    /// The cluster agrees on no key now, or the one that was given to this node is another one.
+    pub(crate) async fn join_pass(&self, until_s: u64) -> Result<JoinPass> {
+        let agreed = tokio::time::timeout(KEY_WAIT, self.agree()).await;
+        agreed.map_err(|_| anyhow!(NO_KEY_YET))??;
+        let key = self.key().ok_or_else(|| anyhow!(NO_KEY_YET))?;
+        Ok(JoinPass::new(&key, until_s))
+    }
+
     /// Has the cluster agree on a key, and waits for it.
     async fn agree(&self) -> Result<()> {
         let mut held = self.holder.watch();
@@ -101,11 +113,7 @@ impl Vault for ClusterVault {
                 Ok(agreed) => {
                     agreed.map_err(|wrong| format!("its secrets cannot be sealed: {wrong:#}"))
                 }
-                Err(_) => {
-                    Err("its secrets cannot be sealed: the cluster key is not here yet; it comes \
-                               from the other nodes"
-                        .into())
-                }
+                Err(_) => Err(format!("its secrets cannot be sealed: {NO_KEY_YET}")),
             }
         })
     }

@@ -59,6 +59,12 @@ enum Action {
         #[arg(long, required = true)]
         accept_loss: bool,
     },
+    /// Print a secret by which new nodes may join for a while: what --join-secret-file names on each of them.
+    JoinSecret {
+        /// How long it holds.
+        #[arg(long, value_name = "TIME", default_value = "24h")]
+        expires: String,
+    },
     /// Says how a node gets another key: nodes have keys, and no authority whose certificates would have to
     /// be made anew.
     #[command(hide = true)]
@@ -117,6 +123,15 @@ pub(crate) fn run(args: &ClusterArgs) -> Result<ExitCode> {
         Action::Remove { id } => {
             client::accepted(client.delete(&format!("/api/v1/nodes/{id}"))?)?;
             print(format!("node {id} is forgotten\n").as_bytes())?;
+        }
+        Action::JoinSecret { ref expires } => {
+            let body = json!({"expires": expires}).to_string();
+            let answer = client.post("/api/v1/cluster/join-secret", &[], body.as_bytes())?;
+            let made = client::json(client::accepted(answer)?)?;
+            let Some(secret) = made["secret"].as_str() else {
+                bail!("the answer holds no secret; is this an Oribi node?")
+            };
+            print(format!("{secret}\n").as_bytes())?;
         }
         Action::Resume { id } => {
             order(&client, id, "resume", b"")?;

@@ -1,6 +1,6 @@
 //! One port for TLS and for clear text: the first byte tells which.
 
-use super::socket::Socket;
+use super::{pieces::Pieces, socket::Socket};
 use crate::{posture::Plain, tls::TlsState};
 use std::{io, sync::Arc};
 use tokio::{
@@ -34,7 +34,7 @@ impl Entry {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if first[0] == HANDSHAKE {
-            let secured = tls.accept(socket).await?;
+            let secured = tls.accept(Pieces::of(socket)).await?;
             return Ok(Some(Socket::Tls(Box::new(secured))));
         }
         let is_here = socket.peer_addr()?.ip().to_canonical().is_loopback();

@@ -1,5 +1,6 @@
 //! A client's socket, with TLS or without.
 
+use super::pieces::Pieces;
 use std::{
     io,
     pin::Pin,
@@ -16,7 +17,28 @@ pub(super) enum Socket {
     /// In clear text.
     Plain(TcpStream),
     /// Over TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Pieces>>),
+}
+
+/// Reads one record after the other until there is no room or none is here: what is above learns by a
+/// buffer that is full that a larger one pays.
+fn poll_records(
+    mut socket: Pin<&mut TlsStream<Pieces>>,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = buffer.filled().len();
+    loop {
+        let had = buffer.filled().len();
+        let read = socket.as_mut().poll_read(context, buffer);
+        let is_more = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() > had;
+        match read {
+            _ if is_more && buffer.remaining() > 0 => {}
+            // An error comes again with the next call, once what came before it is taken.
+            Poll::Pending | Poll::Ready(Err(_)) if had > before => return Poll::Ready(Ok(())),
+            read => return read,
+        }
+    }
 }
 
 impl AsyncRead for Socket {
@@ -27,7 +49,7 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Socket::Plain(socket) => Pin::new(socket).poll_read(context, buffer),
-            Socket::Tls(socket) => Pin::new(socket).poll_read(context, buffer),
+            Socket::Tls(socket) => poll_records(Pin::new(socket), context, buffer),
         }
     }
 }

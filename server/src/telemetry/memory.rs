@@ -1,14 +1,20 @@
 //! How much memory the process holds, of how much it may.
 
-use super::{allocated_bytes, page::Page};
+use super::{allocated_bytes, page::Page, process::give_back_freed};
+use oribi_cluster::Node;
 use oribi_model::Pressure;
 use oribi_query::QueryEngine;
 use prometheus_client::encoding::EncodeLabelSet;
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(50);
+/// Looks in a row at which none is left, from which on memtables give some up.
+const LOOKS_FULL: u32 = 10;
+/// From this part of the bound on memory that was freed is given back before it is counted: where there is
+/// plenty, it is quicker to keep it for what comes next.
+const KEPT_PART: u64 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PartLabels {
@@ -27,23 +33,35 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// Looks again and again, until `stop`.
-    pub(crate) async fn watch(self, stop: CancellationToken) {
-        let mut was_full = false;
+    /// Looks again and again, until `stop`, and has `node` give up memory where none is left.
+    pub(crate) async fn watch(self, node: Arc<Node>, stop: CancellationToken) {
+        let (mut was_full, mut looks_full) = (false, 0);
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 () = stop.cancelled() => return,
             }
-            let Some(held_bytes) = allocated_bytes() else { return };
+            let Some(held_bytes) = self.held_bytes().await else { return };
             self.pressure.look(held_bytes, self.bytes_max);
             let is_full = self.pressure.is_full();
+            looks_full = if is_full { looks_full + 1 } else { 0 };
+            node.memory_is_short(looks_full >= LOOKS_FULL);
             if is_full && !was_full {
                 let bytes_max = self.bytes_max;
                 tracing::warn!(held_bytes, bytes_max, "writes wait: memory_bytes_max is reached");
             }
             was_full = is_full;
         }
+    }
+
+    /// What is held, without what was freed where that is needed.
+    async fn held_bytes(&self) -> Option<u64> {
+        let held_bytes = allocated_bytes()?;
+        if held_bytes < self.bytes_max / KEPT_PART {
+            return Some(held_bytes);
+        }
+        tokio::task::spawn_blocking(give_back_freed).await.ok()?;
+        allocated_bytes()
     }
 
     pub(super) fn encode(&self, engine: &QueryEngine, page: &mut Page<'_>) -> fmt::Result {

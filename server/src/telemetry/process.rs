@@ -15,6 +15,23 @@ pub(crate) fn allocated_bytes() -> Option<u64> {
     of_status("RssAnon:")
 }
 
+/// Has the allocators give what was freed back to the system at once; that of this program does so by itself
+/// after a second, that of C, which librdkafka uses, may never do. Takes some milliseconds where there is much.
+pub(crate) fn give_back_freed() {
+    unsafe extern "C" {
+        fn mi_collect(force: bool);
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        fn malloc_trim(kept_bytes: usize) -> i32;
+    }
+    // SAFETY: it is a function of the allocator that this binary has, which any thread may call at any time.
+    unsafe { mi_collect(true) };
+    // SAFETY: as of glibc's own.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        malloc_trim(0)
+    };
+}
+
 fn of_status(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;

@@ -1,5 +1,6 @@
 //! A certificate with its key, and which of several a client is shown.
 
+use super::rsa::RsaKey;
 use anyhow::{Context, Result, bail};
 use openssl::{
     asn1::Asn1Time,
@@ -76,7 +77,13 @@ pub(super) fn leaf(
     let Some(first) = chain.first() else { bail!("there is no certificate in it") };
     let read = X509::from_der(first).context("it is no certificate")?;
     let (expires_s, fingerprint) = (expires_s(&read)?, fingerprint(&read)?);
-    let key = CertifiedKey::from_der(chain, key, &ring::default_provider());
+    let key = match RsaKey::of(&key) {
+        Some(rsa) => {
+            let certified = CertifiedKey::new(chain, Arc::new(rsa));
+            certified.keys_match().map(|()| certified)
+        }
+        None => CertifiedKey::from_der(chain, key, &ring::default_provider()),
+    };
     let key = key.context("the certificate and the key do not belong together")?;
     Ok(Leaf { key: Arc::new(key), expires_s, fingerprint })
 }

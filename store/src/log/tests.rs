@@ -280,6 +280,7 @@ fn a_file_that_is_being_read_is_not_written_on() {
 fn crash_everywhere(script: &[(GroupId, Op)]) -> u64 {
     let calm = SimDisk::new();
     assert_eq!(run(&calm, script).unwrap(), script.len());
+    println!("a log: the power went at {} operations", calm.operations());
     for at in 1..=calm.operations() {
         let disk = SimDisk::new();
         disk.crash_at(at);

@@ -37,9 +37,11 @@ pub(super) fn pick(segments: &[Candidate], bytes_max: u64) -> Option<Range<usize
         });
         let found = start..start + alike.count();
         let sizes = segments[found.clone()].iter().map(|one| one.bytes);
-        let even = sizes.clone().max().unwrap_or(0) <= sizes.sum::<u64>() / 2;
+        let even = sizes.clone().max().unwrap_or(0) <= sizes.clone().sum::<u64>() / 2;
+        // Much is not written anew, and backed up again, for a little that came to it.
+        let worth = sizes.filter(|bytes| self::class(*bytes) + 1 >= class).count();
         let longer = best.as_ref().is_none_or(|best| found.len() > best.len());
-        if found.len() >= MERGE_COUNT_MIN && even && longer {
+        if worth >= MERGE_COUNT_MIN && even && longer {
             best = Some(found);
         }
     }
@@ -84,6 +86,14 @@ mod tests {
         assert_eq!(pick(&sizes(&[100, 1, 1, 1, 1]), u64::MAX), Some(1..5));
         assert_eq!(pick(&sizes(&[1, 1, 100, 1, 1]), u64::MAX), None);
         assert_eq!(pick(&sizes(&[100, 1, 1, 1, 1]), 3 << 20), None);
+    }
+
+    #[test]
+    fn large_ones_do_not_merge_for_a_small_one_that_came_to_them() {
+        assert_eq!(pick(&sizes(&[64, 64, 64, 10]), u64::MAX), None);
+        assert_eq!(pick(&sizes(&[64, 64, 64, 10, 10, 10]), u64::MAX), None);
+        assert_eq!(pick(&sizes(&[64, 64, 64, 10, 10, 10, 10]), u64::MAX), Some(3..7));
+        assert_eq!(pick(&sizes(&[64, 64, 64, 40]), u64::MAX), Some(0..4));
     }
 
     #[test]

@@ -232,6 +232,7 @@ fn a_crash_at_any_operation_loses_nothing_that_was_flushed() {
     log.iter().for_each(|entry| apply_model(&mut model, entry));
     let calm = SimDisk::new();
     run(&calm, &log).unwrap();
+    println!("a tablet: the power went at {} operations", calm.operations());
     assert!(calm.operations() > 100, "{}", calm.operations());
     for at in 1..=calm.operations() {
         let disk = SimDisk::new();

@@ -136,6 +136,7 @@ mod tests {
         let flushed = copy(&source, &target).unwrap();
         assert_eq!((flushed.index, target.purgeable()), (LogIndex(9), Some(flushed)));
         assert_eq!(*target.current(), *source.current());
+        println!("a catalog's copy: the power went at {} operations", calm.operations() - begun);
         for at in begun + 1..=calm.operations() {
             let disk = SimDisk::new();
             let target = filled(&disk, 3);

@@ -62,7 +62,7 @@ fn pick(candidates: &[Candidate], pressure: Pressure) -> Option<TabletId> {
 }
 
 pub(super) async fn run(node: Arc<Node>) {
-    while node.until(&node.flush_due, PAUSE).await {
+    while node.until(&node.hosting.memtables.flush_due, PAUSE).await {
         while let Some(hosted) = next(&node) {
             // What went wrong was reported; others are flushed meanwhile.
             let _ = flush(&node, hosted).await;
@@ -100,7 +100,7 @@ fn next(node: &Node) -> Option<Arc<Hosted>> {
     };
     let candidates: Vec<Candidate> = node.hosting.all().iter().filter_map(candidate).collect();
     let pressure = Pressure {
-        memtable_bytes: node.options.memtable_bytes_max / 2,
+        memtable_bytes: node.hosting.memtables.flushed_beyond(),
         memtables: MEMTABLES_MAX,
         log_is_long,
         idle_s: node.options.idle_flush_s,

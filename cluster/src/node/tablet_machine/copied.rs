@@ -6,10 +6,7 @@ use crate::{
     machine::{Pinned, Staged},
 };
 use oribi_store::{FileSum, Flushed, Gap, Pin, Staging};
-use std::{
-    ops::Range,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{ops::Range, sync::Arc};
 
 impl Pinned for Pin {
     fn flushed(&self) -> &Flushed {
@@ -50,9 +47,7 @@ impl Staged for TabletCopy {
         let TabletCopy { machine, staging } = *self;
         let before = machine.tablet.memtable_bytes();
         let flushed = machine.tablet.install(staging)?;
-        let freed = before.saturating_sub(machine.tablet.memtable_bytes());
-        let less = |bytes: usize| Some(bytes.saturating_sub(freed));
-        let _ = machine.memtable_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        machine.memtables.shrink(before.saturating_sub(machine.tablet.memtable_bytes()));
         Ok(flushed)
     }
 }

@@ -64,6 +64,7 @@ async fn a_replica_begins_with_nothing_of_the_one_before_wherever_power_goes() {
             assert!(!node.hosting.has_misplaced(&node.catalog()));
             node.stop().await;
             if done {
+                println!("a removal: the power went at {operation} operations");
                 assert!(operation > 2);
                 return;
             }

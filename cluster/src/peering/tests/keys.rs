@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
-    Boot, ClusterKeyId, JoinNonce, NodeIdentity, Presence,
+    Boot, Change, ClusterKeyId, JoinNonce, NodeIdentity, Presence,
     node::leave,
-    secured::ClusterKey,
+    secured::{ClusterKey, JoinPass, NodeTls},
     transport::{Channel, Frame, Hello, Kind, PREFACE},
 };
 use bytes::BytesMut;
@@ -52,6 +52,40 @@ async fn only_who_has_the_secret_joins_and_needs_it_no_more_afterwards() {
         record.is_some_and(|record| record.presence.addresses.node == two.address)
     })
     .await;
+    stop(vec![one, two, three]).await;
+}
+
+/// Members who came by a secret that ends know no other, and take in whoever comes by another such.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_came_by_a_secret_that_ends_is_a_member_like_any_other() {
+    const AGES: u64 = 1 << 33;
+    let disks = [disk(0), disk(1), disk(2)];
+    let holders = [(); 3].map(|()| Arc::new(KeyHolder::keeping(None, |_| Ok(()))));
+    let start = async |at: usize, join_to: &[&str], admission: Admission| {
+        let (listener, address) = bind();
+        let (key, cluster_key) = (key_on(&disks[at]), holders[at].clone());
+        let options = JoinOptions { key, admission, cluster_key, ..options(&address, join_to) };
+        start_with(Arc::new(disks[at].clone()), listener, options).await
+    };
+    let one = start(0, &[], Admission::Nobody).await.unwrap();
+    until("the cluster has a key", || holders[0].held().is_some()).await;
+    let key = holders[0].held().unwrap();
+    one.node.change(Change::NameClusterKey { id: key.id(), instead_of: None }).await.unwrap();
+    let by = |until_s| {
+        let text = JoinPass::new(&key, until_s).to_text();
+        Admission::Secret(JoinSecret::new(&text).unwrap())
+    };
+    let ended = start(1, &[&one.address], by(1_000_000_000)).await;
+    let ended = ended.err().unwrap().to_string();
+    assert!(ended.contains("expired at 2001-09-09"), "{ended}");
+    let two = start(1, &[&one.address], by(AGES)).await.unwrap();
+    until("it has the key too", || holders[1].held().as_ref() == Some(&key)).await;
+    let three = start(2, &[&two.address], by(AGES + 1)).await.unwrap();
+    until_together(&[&one, &two, &three]).await;
+    two.peering.stop().await;
+    // Its key is known by now, and the secret that it came by may have ended.
+    let two = start(1, &[&one.address], by(1)).await.unwrap();
+    until_together(&[&one, &two, &three]).await;
     stop(vec![one, two, three]).await;
 }
 

@@ -195,6 +195,7 @@ async fn a_member_that_ends_at_any_step_of_a_copy_gets_it_in_the_end() {
     copied(&group).await;
     let operations = group.nodes[&3].disk.operations() - begun;
     group.end().await;
+    println!("a copy: the power went at {operations} operations");
     for at in 1..=operations {
         let mut group = with_one_away(12).await;
         let disk = group.nodes[&3].disk.clone();

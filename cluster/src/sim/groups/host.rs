@@ -5,7 +5,7 @@ use crate::{
     Assignment, CopyOptions, MemberId, Replica,
     elections::{Lives, Supervisor},
     machine::Machine,
-    node::{CATALOG_GROUP, CatalogMachine, TabletMachine},
+    node::{CATALOG_GROUP, CatalogMachine, Memtables, TabletMachine},
     planted::{Fault, is_planted},
     replica::Instances,
     tasks::{
@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -228,8 +228,8 @@ impl Host {
             false => Tablet::create(disk, dir, spec, options),
         };
         let tablet = Arc::new(tablet.map_err(text)?);
-        let memtable_bytes = Arc::new(AtomicUsize::new(0));
-        let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtable_bytes });
+        let memtables = Arc::new(Memtables::new(usize::MAX / 2));
+        let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtables });
         let replica = self.recover(group, log, machine, around)?;
         Ok(Hosted { group, tablet, replica })
     }

@@ -288,6 +288,7 @@ fn a_crash_at_any_operation_leaves_the_old_rows_or_the_new_ones() {
         let target = filled(&calm, &log[..own]);
         let begin = calm.operations();
         copy(&pin, &target).unwrap();
+        println!("a copy: the power went at {} operations", calm.operations() - begin);
         assert!(calm.operations() - begin > 30);
         for at in begin + 1..=calm.operations() {
             let disk = SimDisk::new();

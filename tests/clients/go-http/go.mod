@@ -1,0 +1,3 @@
+module oribi/go-http
+
+go 1.24
