@@ -2,7 +2,7 @@
 //! that it leads.
 //!
 //! `state` is what is shared, `book` where the others are, `door` what they ask, `tasks` and `members`
-//! what is done all the time, `plan` which step a group takes next.
+//! what is done all the time, `disk` what has a thread for that, `plan` which step a group takes next.
 
 mod absences;
 mod book;

@@ -3,7 +3,7 @@
 use crate::Question;
 use serde::{Deserialize, Serialize};
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 2;
 
 /// A question as it travels.
 #[derive(Debug, Serialize, Deserialize)]

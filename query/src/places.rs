@@ -10,8 +10,8 @@ use crate::{
     watch::Watch,
 };
 use axum::body::Bytes;
-use oribi_model::{Answerer, ReadPath};
-use std::{sync::Arc, thread};
+use oribi_model::{Answerer, Place, ReadPath, TabletId};
+use std::{collections::BTreeSet, sync::Arc, thread};
 
 /// The figures of all places that have rows of a table, this one among them. `None`: all of them
 /// can be read by way of `read`, or have to be.
@@ -49,7 +49,14 @@ pub(crate) fn figures(
             Err(_) => return Ok(None),
         }
     }
-    Ok(Some(parts))
+    // A tablet that moved meanwhile may be in two figures, or in none.
+    let is_same = tablets_of(&read.places(plan.table.id, plan.range)) == tablets_of(&places);
+    Ok(is_same.then_some(parts))
+}
+
+/// The tablets of places.
+pub(crate) fn tablets_of(places: &[Place]) -> BTreeSet<TabletId> {
+    places.iter().flat_map(|place| place.tablets.iter().copied()).collect()
 }
 
 impl Answerer for QueryEngine {

@@ -309,6 +309,7 @@ fn aggregates_are_made_where_the_rows_are() {
         "SELECT host, count(*) FILTER (WHERE i > 100) FROM m WHERE f < 300.0 GROUP BY host HAVING count(*) > 3",
         "SELECT host, last_value(i ORDER BY time) FROM m WHERE i IS NOT NULL GROUP BY host",
         "SELECT DISTINCT room FROM m",
+        "SELECT count(*) FROM (SELECT DISTINCT host FROM m LIMIT 2)",
         "SELECT host, room, sum(i) FROM m GROUP BY ROLLUP (host, room)",
         "SELECT median(f) FROM m WHERE host <> 'h1'",
         "SELECT sum(i) / count(*) FROM m WHERE host LIKE '%2' \

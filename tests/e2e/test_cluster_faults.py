@@ -3,6 +3,7 @@
 import random
 import signal
 import threading
+import time
 
 import pytest
 import requests
@@ -11,6 +12,8 @@ from test_cluster import members, until_together  # noqa: F401  fixture
 
 ROWS = 20
 SERIES = 8
+# For so long a question waits for a leader.
+LEADER_WAIT_S = 2
 
 
 class Ledger(threading.Thread):
@@ -58,6 +61,29 @@ class Ledger(threading.Thread):
             assert {row["low"], row["high"]} <= may_be, f"{self.name} {key}: {row}, acked {self.acked.get(key)}"
 
 
+class Asker(threading.Thread):
+    """Asks those nodes that are to answer, one question after the other. One that is refused was not given up before its time."""
+
+    def __init__(self, nodes):
+        super().__init__(daemon=True)
+        self.nodes, self.ending = list(nodes), threading.Event()
+        self.answered, self.refused_soon = 0, []
+
+    def run(self):
+        while not self.ending.is_set():
+            node = random.choice(self.nodes)
+            began = time.monotonic()
+            try:
+                answer = node.query(table="led", select="count(*)")
+            except requests.RequestException:
+                # Asked before it was ended.
+                continue
+            if answer.status_code == 200:
+                self.answered += 1
+            elif time.monotonic() - began < LEADER_WAIT_S:
+                self.refused_soon.append(f"{answer.status_code}: {answer.text}")
+
+
 def leading_most(nodes):
     seen = {node["id"]: node["leaders"] for node in nodes[0].cluster()["nodes"]}
     return max(nodes, key=lambda node: seen.get(node.cluster()["self"], 0))
@@ -77,8 +103,12 @@ def test_nothing_acked_is_lost_while_leaders_go(members, fault):
         wait_for(lambda: sum(writer.acks for writer in writers) >= goal, f"{count} more acks", 60)
 
     more(50)
+    asker = Asker(nodes)
+    asker.start()
     for _ in range(4):
         victim = leading_most(nodes)
+        asker.nodes = [node for node in nodes if node is not victim]
+        answered = asker.answered
         if fault == "kill":
             victim.kill()
             more(30)
@@ -89,10 +119,12 @@ def test_nothing_acked_is_lost_while_leaders_go(members, fault):
             victim.process.send_signal(signal.SIGCONT)
         until_together(nodes)
         more(30)
-    for writer in writers:
-        writer.ending.set()
-    for writer in writers:
-        writer.join(30)
+        wait_for(lambda: asker.answered > answered, "a question to be answered")
+    for thread in [*writers, asker]:
+        thread.ending.set()
+    for thread in [*writers, asker]:
+        thread.join(30)
+    assert not asker.refused_soon, asker.refused_soon
     for node in nodes:
         for writer in writers:
             writer.judge(node)

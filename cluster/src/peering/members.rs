@@ -51,9 +51,15 @@ pub(super) async fn run(state: Arc<State>) {
             Found::Settled if is_calm => CALM_PAUSE,
             Found::Waiting | Found::Settled => PAUSE_MAX,
         };
+        let news = async {
+            tokio::select! {
+                _ = catalog.changed() => {}
+                _ = lives.changed() => {}
+            }
+        };
         let is_on = tokio::select! {
             is_on = state.pause(pause) => is_on,
-            _ = async { tokio::select! { _ = catalog.changed() => {}, _ = lives.changed() => {} } }, if pause > PAUSE_MAX => {
+            () = news, if pause > PAUSE_MAX => {
                 told = Instant::now();
                 state.pause(PAUSE_MIN).await
             }

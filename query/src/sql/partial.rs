@@ -8,6 +8,7 @@ use crate::{
     Error, Result,
     elsewhere::{Elsewhere, Reducing},
     guard,
+    places::tablets_of,
     watch::Watch,
 };
 use arrow_array::RecordBatch;
@@ -36,8 +37,8 @@ use datafusion::{
     },
 };
 use futures::{StreamExt, TryStreamExt};
-use oribi_model::{Place, ReadPath, TabletId};
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use oribi_model::{Place, ReadPath};
+use std::{fmt, sync::Arc};
 
 /// Makes `plan` aggregate where the rows are, as far as it can; it stays as it is where not. Blocks.
 ///
@@ -167,7 +168,7 @@ impl Aggregate {
             exec.input().clone(),
             exec.input_schema(),
         )?;
-        Ok(Arc::new(partial))
+        Ok(Arc::new(partial.with_limit_options(exec.limit_options())))
     }
 
     /// The same, made where the rows are; `None` where that cannot be, or all of them are here.
@@ -213,10 +214,6 @@ impl Aggregate {
         let here = over(&self.node, Arc::new(here))?;
         Ok(Some(Arc::new(Spread::new(here, asks, scan.watch.clone()))))
     }
-}
-
-fn tablets_of(places: &[Place]) -> BTreeSet<TabletId> {
-    places.iter().flat_map(|place| place.tablets.iter().copied()).collect()
 }
 
 /// The same plan over another scan.
