@@ -85,7 +85,7 @@ impl Memtables {
         self.held_bytes() <= self.bytes_max + self.bytes_max / SPARE_PARTS
     }
 
-    fn shrink(&self, bytes: usize) {
+    pub(crate) fn shrink(&self, bytes: usize) {
         let less = |held: usize| Some(held.saturating_sub(bytes));
         let _ = self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }

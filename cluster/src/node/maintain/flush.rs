@@ -8,6 +8,7 @@ use crate::{
 };
 use oribi_model::TabletId;
 use std::{
+    cmp::Reverse,
     collections::HashSet,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -15,6 +16,8 @@ use std::{
 
 /// How often there is a look at what is due without anybody asking.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Flushed between two looks at all tablets, of which there may be ten thousand.
+const AT_ONCE_MAX: usize = 64;
 /// When a flush that failed is tried again, ms.
 const AGAIN_MS: u64 = 5_000;
 
@@ -42,32 +45,42 @@ struct Pressure {
     idle_s: u64,
 }
 
-/// The tablet to flush next: one that pins a log that is too long, or else the largest where
-/// memory is short, or else one with many memtables, or else one that has been idle for long.
-fn pick(candidates: &[Candidate], pressure: Pressure) -> Option<TabletId> {
-    let pinning = candidates.iter().filter(|one| pressure.log_is_long && one.pins);
-    if let Some(found) = pinning.max_by_key(|one| one.memtable_bytes) {
-        return Some(found.tablet);
+/// The tablets to flush next, in order: those that pin a log that is too long, or else the largest until
+/// memory is no longer short, or else those with many memtables and those that have been idle for long.
+fn pick(mut candidates: Vec<Candidate>, pressure: Pressure) -> Vec<TabletId> {
+    let mut held: usize = candidates.iter().map(|one| one.memtable_bytes).sum();
+    if pressure.log_is_long && candidates.iter().any(|one| one.pins) {
+        candidates.retain(|one| one.pins);
+        candidates.sort_unstable_by_key(|one| Reverse(one.memtable_bytes));
+    } else if held > pressure.memtable_bytes {
+        candidates.sort_unstable_by_key(|one| Reverse(one.memtable_bytes));
+        candidates.retain(|one| {
+            let is_short = held > pressure.memtable_bytes;
+            held -= one.memtable_bytes;
+            is_short
+        });
+    } else {
+        candidates.retain(|one| {
+            let idle = one.memtable_bytes > 0 && one.idle_s >= pressure.idle_s;
+            idle || one.memtables > pressure.memtables
+        });
     }
-    let held: usize = candidates.iter().map(|one| one.memtable_bytes).sum();
-    if held > pressure.memtable_bytes {
-        let largest = candidates.iter().max_by_key(|one| one.memtable_bytes);
-        return largest.map(|one| one.tablet);
-    }
-    let due = |one: &&Candidate| {
-        let idle = one.memtable_bytes > 0 && one.idle_s >= pressure.idle_s;
-        idle || one.memtables > pressure.memtables
-    };
-    candidates.iter().find(due).map(|one| one.tablet)
+    candidates.into_iter().take(AT_ONCE_MAX).map(|one| one.tablet).collect()
 }
 
 pub(super) async fn run(node: Arc<Node>) {
     while node.until(&node.hosting.memtables.flush_due, PAUSE).await {
-        while let Some(hosted) = next(&node) {
-            // What went wrong was reported; others are flushed meanwhile.
-            let _ = flush(&node, hosted).await;
-            if node.is_stopping() {
-                return;
+        loop {
+            let due = next(&node);
+            if due.is_empty() {
+                break;
+            }
+            for hosted in due.into_iter().filter_map(|tablet| node.hosting.get(tablet)) {
+                // What went wrong was reported; others are flushed meanwhile.
+                let _ = flush(&node, hosted).await;
+                if node.is_stopping() {
+                    return;
+                }
             }
         }
         purge_late(&node).await;
@@ -77,7 +90,7 @@ pub(super) async fn run(node: Arc<Node>) {
     }
 }
 
-fn next(node: &Node) -> Option<Arc<Hosted>> {
+fn next(node: &Node) -> Vec<TabletId> {
     const MEMTABLES_MAX: usize = 16;
     let log_is_long = node.log_is_long();
     let pinning: HashSet<u64> = match log_is_long {
@@ -98,6 +111,7 @@ fn next(node: &Node) -> Option<Arc<Hosted>> {
             idle_s: idle_ms / 1_000,
         })
     };
+    node.hosting.count_memtables();
     let candidates: Vec<Candidate> = node.hosting.all().iter().filter_map(candidate).collect();
     let pressure = Pressure {
         memtable_bytes: node.hosting.memtables.flushed_beyond(),
@@ -105,14 +119,14 @@ fn next(node: &Node) -> Option<Arc<Hosted>> {
         log_is_long,
         idle_s: node.options.idle_flush_s,
     };
-    node.hosting.get(pick(&candidates, pressure)?)
+    pick(candidates, pressure)
 }
 
 /// Flushes a tablet and lets the log forget what was flushed. A failure is noted as a trouble of
 /// the tablet, and tried again after a while unless it stopped the tablet for good.
 pub(in crate::node) async fn flush(node: &Arc<Node>, hosted: Arc<Hosted>) -> Result<()> {
     let name = format!("tablet {}, flush", hosted.id());
-    let flushing = hosted.clone();
+    let (flushing, held_bytes) = (hosted.clone(), hosted.tablet.memtable_bytes());
     match blocking(move || flushing.flush()).await {
         Ok(flushed) => {
             if flushed {
@@ -129,7 +143,9 @@ pub(in crate::node) async fn flush(node: &Arc<Node>, hosted: Arc<Hosted>) -> Res
             return Err(error);
         }
     }
-    node.hosting.count_memtables();
+    // What came meanwhile is not taken for what went: all are counted anew before the next choice.
+    let left_bytes = hosted.tablet.memtable_bytes();
+    node.hosting.memtables.shrink(held_bytes.saturating_sub(left_bytes));
     node.room.notify_waiters();
     purge(node, &hosted, Duration::ZERO).await;
     node.compact_soon(hosted.id());
@@ -182,10 +198,14 @@ mod tests {
         let tablets = [one(1, 10, true, 0), one(2, 50, false, 0), one(3, 5, false, 100)];
         let calm =
             Pressure { memtable_bytes: 100, memtables: 9, log_is_long: false, idle_s: 1_000 };
-        assert_eq!(pick(&tablets, calm), None);
-        assert_eq!(pick(&tablets, Pressure { memtable_bytes: 60, ..calm }), Some(TabletId(2)));
-        assert_eq!(pick(&tablets, Pressure { log_is_long: true, ..calm }), Some(TabletId(1)));
-        assert_eq!(pick(&tablets, Pressure { idle_s: 100, ..calm }), Some(TabletId(3)));
-        assert_eq!(pick(&tablets, Pressure { memtables: 2, ..calm }), Some(TabletId(3)));
+        let picked = |pressure| pick(tablets.to_vec(), pressure);
+        assert_eq!(picked(calm), []);
+        assert_eq!(picked(Pressure { memtable_bytes: 60, ..calm }), [TabletId(2)]);
+        assert_eq!(picked(Pressure { memtable_bytes: 12, ..calm }), [TabletId(2), TabletId(1)]);
+        assert_eq!(picked(Pressure { log_is_long: true, ..calm }), [TabletId(1)]);
+        assert_eq!(picked(Pressure { idle_s: 100, ..calm }), [TabletId(3)]);
+        assert_eq!(picked(Pressure { memtables: 2, ..calm }), [TabletId(3)]);
+        let many: Vec<Candidate> = (1..10_000).map(|id| one(id, 1, false, 0)).collect();
+        assert_eq!(pick(many, Pressure { memtable_bytes: 9, ..calm }).len(), AT_ONCE_MAX);
     }
 }
