@@ -7,6 +7,8 @@ import subprocess
 import threading
 import time
 
+import requests
+
 TABLES = 8
 
 
@@ -118,6 +120,8 @@ def backup(cluster, mib, oribi, say):
     """Backups of one node: of all, after a hundredth of the rows was written anew all over, and after as many were added; then of that a node."""
     node = cluster.nodes[0]
     rows = incompressible(mib, node)
+    # Merges of what was loaded are over before the first backup, and are none of the second's.
+    assert requests.post(f"{node.url}/api/v1/compact", timeout=120).status_code == 200
     vault, took = cluster.folder / "vault", []
 
     def back_up(what):
