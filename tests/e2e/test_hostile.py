@@ -7,7 +7,7 @@ import pytest
 import hostile
 
 GROWN_MIB_MAX = 192
-"""Twice what was seen where the bounds hold, so that no allocator decides; without any of them each of these took more."""
+"""Well above what is seen where the bounds hold, so that no allocator decides."""
 
 
 @pytest.mark.parametrize("case", hostile.FELLING + hostile.LEAVING, ids=lambda case: case.__name__)

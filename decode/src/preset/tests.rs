@@ -283,6 +283,17 @@ const ALL: [Preset; 11] = [
 ];
 
 #[test]
+fn more_tags_than_a_row_may_have_are_refused_before_each_is_looked_for() {
+    let message = |tags: usize| {
+        let tags: Vec<String> = (0..tags).map(|at| format!("\"t{at}\":\"x\"")).collect();
+        format!("{{\"name\":\"m\",\"fields\":{{\"v\":1}},\"tags\":{{{}}}}}", tags.join(","))
+    };
+    let read = |tags| rows(Preset::Telegraf, "t/h", message(tags).as_bytes(), &Nulls::default());
+    assert_eq!(read(TAGS_MAX).unwrap()[0].tags.len(), TAGS_MAX);
+    assert_eq!(read(TAGS_MAX + 1).unwrap_err().reason, oribi_model::RejectReason::Limit);
+}
+
+#[test]
 fn names_in_configuration() {
     let name = |preset: &Preset| serde_json::to_string(preset).unwrap().replace('"', "");
     let names: Vec<String> = ALL.iter().map(name).collect();
