@@ -77,7 +77,7 @@ def test_the_judge_sees_what_is_wrong(oribi, tmp_path):
         may_be={key: may_be for key, _, _, may_be in registers},
     )
     writer = types.SimpleNamespace(number=0, ledger=ledger)
-    load = types.SimpleNamespace(tables=1, rows=[writer], mqtt=[], mqtt_rows=1, registers=[register])
+    load = types.SimpleNamespace(tables=1, rows=[writer], mqtt=[], kafka=[], broker=[], mqtt_rows=1, registers=[register])
     verdict = judge([oribi], load, BATCH_ROWS)
     assert not verdict.is_good()
     assert (verdict.acked, verdict.refused, verdict.unknown) == (30, 10, 20)

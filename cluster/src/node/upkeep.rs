@@ -37,7 +37,8 @@ impl Node {
         let (free, reserve) = (self.disk_free_bytes(), self.options.disk_reserve_bytes);
         let full = (free < reserve).then(|| {
             format!(
-                "writes are refused: {free} bytes are free, below storage.disk_reserve_bytes                  ({reserve}); they resume by themselves"
+                "writes are refused: {free} bytes are free, below storage.disk_reserve_bytes ({reserve}); \
+                 they resume by themselves"
             )
         });
         self.troubles.update("disk", full);
