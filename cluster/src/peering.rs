@@ -99,6 +99,7 @@ impl Peering {
             book,
             heard: Notify::new(),
             absences: Mutex::default(),
+            planned: Mutex::default(),
             stopped: watch::Sender::new(false),
         });
         let eyes = Arc::downgrade(&state);

@@ -26,11 +26,13 @@ class Changes:
         return [*kinds, self.empty_one] if len(self.nodes) > 3 else kinds
 
     def alone(self, change):
-        """Nothing else is wrong before, and all is well afterwards."""
+        """Nothing else is wrong before, and all is well afterwards. Whether that came to be."""
         self.until_calm()
-        if self.is_calm_now():
+        is_calm = self.is_calm_now()
+        if is_calm:
             change()
             self.until_calm()
+        return is_calm
 
     def another(self, node):
         return self.chance.choice([other for other in self.nodes if other is not node])
@@ -39,7 +41,7 @@ class Changes:
 
     def wipe_one(self):
         """A disk is lost; the node that comes back is a new one, and the old one is replaced or forgotten by hand."""
-        self.alone(lambda: self.replace(self.one()))
+        return self.alone(lambda: self.replace(self.one()))
 
     def replace(self, node):
         before, helper = node.id, self.another(node)
@@ -69,7 +71,7 @@ class Changes:
             node.start()
             self.is_new(node)
 
-        self.alone(change)
+        return self.alone(change)
 
     def is_new(self, node):
         node.id = node.cluster()["self"]
@@ -99,11 +101,11 @@ class Changes:
                 found = lambda: not path.exists() or set(node.data_dir.glob("tablets/*.damaged-*")) - known
                 wait_for(found, f"damage in {path} to be found", MENDED_S)
 
-        self.alone(change)
+        return self.alone(change)
 
     def cut_one(self):
         """The end of a segment of a node that is down is gone."""
-        self.alone(lambda: self.harm(self.any_one, lambda path: os.truncate(path, path.stat().st_size // 2)))
+        return self.alone(lambda: self.harm(self.any_one, lambda path: os.truncate(path, path.stat().st_size // 2)))
 
     def swap_two(self):
         """Two segments of a node that is down have each other's names."""
@@ -113,7 +115,7 @@ class Changes:
             other.rename(one)
             aside.rename(other)
 
-        self.alone(lambda: self.harm(self.any_two, swap))
+        return self.alone(lambda: self.harm(self.any_two, swap))
 
     def any_one(self, segments):
         return self.chance.sample(segments, min(1, len(segments)))
@@ -158,7 +160,7 @@ class Changes:
             if node.id != before:
                 self.until_forgotten(node, before)
 
-        self.alone(change)
+        return self.alone(change)
 
     def until_forgotten(self, node, before):
         """The others have let go of what a node was before its log was found damaged."""
@@ -180,11 +182,11 @@ class Changes:
                 path.write_bytes(before[path])
             node.start()
 
-        self.alone(change)
+        return self.alone(change)
 
     def stale_segment(self):
         """The newest segment of a tablet of a node that is down is an older one."""
-        self.alone(lambda: self.harm(self.two_of_one_tablet, shutil.copyfile))
+        return self.alone(lambda: self.harm(self.two_of_one_tablet, shutil.copyfile))
 
     def lying_disk(self):
         """Syncs of a node say that they are done and are not, and then its power goes."""
@@ -201,7 +203,7 @@ class Changes:
             if node.id != before:
                 self.until_forgotten(node, before)
 
-        self.alone(change)
+        return self.alone(change)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -214,7 +216,7 @@ class Changes:
             done = subprocess.run(command, capture_output=True, text=True, timeout=MENDED_S)
             assert done.returncode == 0, f"no backup: {done.stderr}"
 
-        self.alone(change)
+        return self.alone(change)
 
     def change_replication(self):
         """A table has fewer replicas for a while, or more where there are nodes for that, and then three again."""
@@ -226,7 +228,7 @@ class Changes:
                 self.until_acked()
                 self.until_calm()
 
-        self.alone(change)
+        return self.alone(change)
 
 
 def wipe(path):

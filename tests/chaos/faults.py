@@ -56,7 +56,9 @@ class Faults(Changes, BrokerFaults):
         pause_s = self.acks.longest_since_asked_s()
         self.pauses_s["none"] = max(self.pauses_s["none"], pause_s)
         began = time.monotonic()
-        kind()
+        if kind() is False:
+            self.note(json.dumps({"left out": name}))
+            return
         self.until_acked()
         self.counts[name] += 1
         pause_s = self.acks.longest_since_asked_s()

@@ -7,6 +7,7 @@ mod outcomes;
 mod room;
 mod several;
 mod shelf;
+mod window;
 
 use super::{
     log_store::GroupLog,
