@@ -56,7 +56,13 @@ class Faults(Changes, BrokerFaults):
         pause_s = self.acks.longest_since_asked_s()
         self.pauses_s["none"] = max(self.pauses_s["none"], pause_s)
         began = time.monotonic()
-        if kind() is False:
+        try:
+            is_left_out = kind() is False
+        except AssertionError as error:
+            self.tell_trouble(f"{name}: {error}")
+            self.as_before()
+            is_left_out = False
+        if is_left_out:
             self.note(json.dumps({"left out": name}))
             return
         self.until_acked()
@@ -78,10 +84,27 @@ class Faults(Changes, BrokerFaults):
             try:
                 until_calm(node, len(self.nodes))
             except AssertionError as error:
-                # It is told in the end; what comes after it is tried all the same.
-                self.troubles.append(str(error))
-                self.note(json.dumps({"trouble": str(error)}))
+                self.tell_trouble(str(error))
                 return
+
+    def tell_trouble(self, text):
+        """It is told in the end; what comes after it is tried all the same."""
+        self.troubles.append(text)
+        self.note(json.dumps({"trouble": text}))
+
+    def as_before(self):
+        """Ends what a fault has left half done."""
+        for node in self.nodes:
+            if node.orders:
+                node.orders.give()
+            if hasattr(node.disk, "free"):
+                node.disk.free()
+            if node.process.poll() is None:
+                node.process.send_signal(signal.SIGCONT)
+            else:
+                node.start(wait=False)
+        if self.links:
+            self.links.open_all()
 
     def is_calm_now(self):
         return all(is_calm(node, len(self.nodes)) for node in self.nodes)
