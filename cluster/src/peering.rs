@@ -14,6 +14,7 @@ mod moves;
 mod plan;
 mod proving;
 mod removal;
+mod scenery;
 mod sleep;
 mod spread;
 mod state;

@@ -18,8 +18,8 @@ use crate::{
         sounding::{Report, Sounding},
     },
 };
-use futures::future::join_all;
 use elections::Elections;
+use futures::future::join_all;
 use heard::Said;
 use oribi_model::{LogIndex, NodeId, TabletId};
 use oribi_store::log::GroupId;

@@ -1,10 +1,6 @@
 //! Replicas that move: who is gone, what is begun by the leader of the catalog, and how far it is.
 
-use super::{
-    state::{Scenery, State},
-    tablets::Told,
-    view::PeersView,
-};
+use super::{state::State, tablets::Told, view::PeersView};
 use crate::{
     Catalog, Change, MemberId, NodeState, Reach, Result,
     placement::{Host, Limits, Move, Placed, Scene, moves},
@@ -157,15 +153,6 @@ pub(super) async fn note_reach(state: &State, catalog: &Catalog) -> Result<bool>
         changed = true;
     }
     Ok(changed)
-}
-
-/// When it was last looked for moves that are due.
-#[derive(Default)]
-pub(super) struct Planned {
-    /// Not before is it looked again.
-    again: Option<Instant>,
-    /// As of what there were none.
-    without: Option<(Scenery, BTreeMap<NodeId, Host>)>,
 }
 
 impl State {

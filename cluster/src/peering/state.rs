@@ -1,6 +1,10 @@
 //! What the tasks of a node among others share.
 
-use super::{absences::Absences, book::Book, moves::Planned};
+use super::{
+    absences::Absences,
+    book::Book,
+    scenery::{Planned, Scenery},
+};
 use crate::{
     KeyPin, Node, Replica,
     elections::Supervisor,
@@ -81,16 +85,6 @@ impl State {
         let stops = stopped.wait_for(|stopped| *stopped);
         tokio::time::timeout(pause, stops).await.is_err()
     }
-}
-
-/// What decides about groups of which no replica is awake: as long as it stays the same, nothing new is to be
-/// done in any of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Scenery {
-    catalog: u64,
-    heard: u64,
-    /// Whether each of the other nodes is trusted, and whether it is dead.
-    lives: BTreeMap<NodeId, (bool, bool)>,
 }
 
 impl State {

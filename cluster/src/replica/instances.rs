@@ -262,6 +262,16 @@ mod tests {
         assert!(instances.place().await.is_none());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_sleeps_is_not_looked_at_once_others_have_heard_of_it() {
+        let instances = Instances::default();
+        (0..10_000).for_each(|group| instances.note_change(GroupId(group)));
+        assert_eq!(instances.awake_or_changed().len(), 10_000);
+        tokio::time::advance(CHANGED_KEPT).await;
+        instances.note_change(GroupId(7));
+        assert_eq!(instances.awake_or_changed(), BTreeSet::from([GroupId(7)]));
+    }
+
     #[test]
     fn idle_and_worn_ones_rest() {
         let (now, nobody) = (tasks::now() + IDLE_MAX, Instances::default());

@@ -55,7 +55,12 @@ fn append(at: u64) -> Append {
     let id = |index| forms::LogIdForm::new(1, 1, index).to_id();
     let entry = types::Entry::new(id(at), EntryPayload::Normal(command));
     let prev_log_id = Some(id(at - 1));
-    Append { vote: Vote::new_committed(1, 1), prev_log_id, entries: vec![entry], leader_commit: None }
+    Append {
+        vote: Vote::new_committed(1, 1),
+        prev_log_id,
+        entries: vec![entry],
+        leader_commit: None,
+    }
 }
 
 #[tokio::test]
@@ -69,7 +74,8 @@ async fn what_finds_no_room_on_its_way_waits_and_goes_on_with_the_answers() {
     };
     let mut peer = peers.new_client(2, &EmptyNode::default()).await;
     let appends = stream::iter(1..=APPENDS).map(append);
-    let mut answers = peer.stream_append(appends, RPCOption::new(Duration::from_secs(100))).await.unwrap();
+    let mut answers =
+        peer.stream_append(appends, RPCOption::new(Duration::from_secs(100))).await.unwrap();
     let mut sent = 0;
     for answered in 0..APPENDS {
         assert!(answers.next().now_or_never().is_none(), "nobody has answered");
