@@ -26,6 +26,8 @@ pub(super) struct Remembered {
     /// The batch for which `slot` holds.
     pub(super) number: u64,
     pub(super) slot: BatchSlot,
+    /// Whether the tags of the route were found to be such.
+    pub(super) has_checked_tags: bool,
     /// Since the hand last came by.
     is_used: bool,
 }
@@ -64,7 +66,15 @@ impl Topics {
             self.last = self.find(digest).unwrap_or_else(|| {
                 let slot = BatchSlot { table: 0, series: 0 };
                 let (topic, route) = (topic.into(), route());
-                self.insert(Remembered { topic, digest, route, number: 0, slot, is_used: false })
+                self.insert(Remembered {
+                    topic,
+                    digest,
+                    route,
+                    number: 0,
+                    slot,
+                    has_checked_tags: false,
+                    is_used: false,
+                })
             });
         }
         self.slots[self.last].as_mut().expect("the slot was found or filled")
