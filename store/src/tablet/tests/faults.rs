@@ -91,7 +91,7 @@ fn files_that_nobody_knows_go_to_the_trash() {
 fn a_flush_that_runs_out_of_something_leaves_no_file_and_may_be_tried_again() {
     for errno in [ENOSPC, EIO, EMFILE] {
         for operation in ["make", "create", "write", "open"] {
-            for name in ["5.new", "MANIFEST.tmp", "00000001.seg"] {
+            for name in ["5.new", "MANIFEST.tmp", "00000001.seg", "5", "data"] {
                 let disk = SimDisk::new();
                 let faults = FaultyDisk::new(&disk);
                 let tablet = faulty(&faults, &disk);
