@@ -1,6 +1,6 @@
 //! A disk whose syncs can be held back.
 
-use oribi_store::disk::{Disk, DiskFile, DiskLock, sim::SimDisk};
+use oribi_store::disk::{Disk, DiskDir, DiskFile, DiskLock, sim::SimDisk};
 use parking_lot::{Condvar, Mutex};
 use std::{io, path::Path, sync::Arc};
 
@@ -65,8 +65,8 @@ impl Disk for HeldDisk {
         self.0.list(path)
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.0.sync_dir(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
+        self.0.open_dir(path)
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {

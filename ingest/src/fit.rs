@@ -9,55 +9,58 @@ use oribi_model::{
 };
 use std::collections::HashSet;
 
-/// The columns that `points` need and `schema` does not have as needed. Those that can never be
-/// are left out; [`tags`] and [`fields`] refuse their rows.
+/// Tags that a table gets by being written to. A client that puts values into names of tags cannot
+/// take the columns that fields need.
+const TAGS_MAX: usize = 256;
+
+/// The columns that `points` need and `schema` does not have as needed, tags first. Those that can
+/// never be are left out, of more than there is room for tags before fields; [`tags`] and
+/// [`fields`] refuse their rows.
 pub(crate) fn wanted(points: &Points, schema: &Schema) -> Vec<ColumnSpec> {
-    let mut wanted: Vec<ColumnSpec> = Vec::new();
-    let mut room = COLUMNS_MAX.saturating_sub(schema.columns.len());
     let tag_names: HashSet<&str> = points.tags.iter().map(String::as_str).collect();
-    let mut want = |name: &str, kind, column_type, ints| {
-        let new = schema.column(name).is_none();
-        if name == TIME_COLUMN || (new && room == 0) {
-            return;
+    let mut room = COLUMNS_MAX.saturating_sub(schema.columns.len());
+    let changed = |field: &FieldColumn| {
+        let column = schema.column(&field.name);
+        let (column_type, ints) = match column {
+            Some(column) => changed_type(column, field)?,
+            None if tag_names.contains(field.name.as_str()) => return None,
+            None => (written_type(field), ints_of(field).max(Ints::Exact)),
+        };
+        let spec = column_spec(&field.name, ColumnKind::Field, column_type, ints)?;
+        if column.is_none() {
+            room = room.checked_sub(1)?;
         }
-        if let Ok(name) = Name::new(name) {
-            room -= usize::from(new);
-            wanted.push(ColumnSpec { name, kind, column_type, ints });
-        }
+        Some(spec)
     };
-    for tag in &points.tags {
-        if schema.column(tag).is_none() {
-            want(tag, ColumnKind::Tag, ColumnType::Text, Ints::Unknown);
-        }
+    let fields: Vec<ColumnSpec> = points.fields.iter().filter_map(changed).collect();
+    let tags_max = TAGS_MAX.saturating_sub(schema.tags().count()).min(room);
+    let new = points.tags.iter().filter(|tag| schema.column(tag).is_none());
+    let tags =
+        new.filter_map(|tag| column_spec(tag, ColumnKind::Tag, ColumnType::Text, Ints::Unknown));
+    tags.take(tags_max).chain(fields).collect()
+}
+
+/// What a field's column has to become for its values.
+fn changed_type(column: &Column, field: &FieldColumn) -> Option<(ColumnType, Ints)> {
+    if column.kind != ColumnKind::Field || column.column_type != ColumnType::Int {
+        return None;
     }
-    for field in &points.fields {
-        let written = written_type(field);
-        match schema.column(&field.name) {
-            None if !tag_names.contains(field.name.as_str()) => {
-                let ints = ints_of(field).max(Ints::Exact);
-                want(&field.name, ColumnKind::Field, written, ints);
-            }
-            Some(column)
-                if column.kind == ColumnKind::Field
-                    && column.column_type == ColumnType::Int
-                    && column.ints == Ints::Exact
-                    && has_float(field) =>
-            {
-                want(&field.name, ColumnKind::Field, ColumnType::Float, Ints::Unknown);
-            }
-            // Noted before such an integer is stored, so that no float can change it.
-            Some(column)
-                if column.kind == ColumnKind::Field
-                    && column.column_type == ColumnType::Int
-                    && column.ints < Ints::Wide
-                    && ints_of(field) == Ints::Wide =>
-            {
-                want(&field.name, ColumnKind::Field, ColumnType::Int, Ints::Wide);
-            }
-            _ => {}
-        }
+    if column.ints == Ints::Exact && has_float(field) {
+        return Some((ColumnType::Float, Ints::Unknown));
     }
-    wanted
+    // Noted before such an integer is stored, so that no float can change it.
+    let is_first_wide = column.ints < Ints::Wide && ints_of(field) == Ints::Wide;
+    is_first_wide.then_some((ColumnType::Int, Ints::Wide))
+}
+
+fn column_spec(
+    name: &str,
+    kind: ColumnKind,
+    column_type: ColumnType,
+    ints: Ints,
+) -> Option<ColumnSpec> {
+    let name = Name::new(name).ok().filter(|name| name.as_str() != TIME_COLUMN)?;
+    Some(ColumnSpec { name, kind, column_type, ints })
 }
 
 /// Integer columns of which nobody knows whether floats may come into them, and into which some
@@ -159,7 +162,8 @@ fn missing_column(kind: &str, name: &str) -> (RejectReason, String) {
         Err(error) => (RejectReason::Name, error.to_string()),
         Ok(_) => {
             let detail = format!(
-                "the {kind} {name:?} is one too many: a table has at most {COLUMNS_MAX} columns"
+                "the {kind} {name:?} is one too many: a table has at most {COLUMNS_MAX} columns, \
+                 of which {TAGS_MAX} are tags"
             );
             (RejectReason::Limit, detail)
         }

@@ -1,7 +1,7 @@
 //! The write path into a node on a simulated disk.
 
 use super::*;
-use oribi_cluster::{Node, NodeOptions};
+use oribi_cluster::{COLUMNS_MAX, Node, NodeOptions};
 use oribi_decode::points::PointsBuilder;
 use oribi_model::{
     ColumnRead, ColumnType, Cursor, Name, Points, ReadPath, RejectReason, RowsWanted, ScanSpec,
@@ -197,6 +197,30 @@ async fn tags_and_fields_never_trade_places_and_names_are_checked() {
     assert_eq!(reasons(&receipt), expected);
     assert_eq!(stored(&node).len(), 1);
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_tags_that_are_values_leave_room_for_fields() {
+    let node = node().await;
+    let ingestor = Ingestor::new(node.clone(), IngestOptions::default());
+    let names: Vec<String> = (0..2_000).map(|at| format!("tag{at}")).collect();
+    let tags: Vec<[(&str, &str); 1]> = names.iter().map(|name| [(name.as_str(), "1")]).collect();
+    let fields = [("v", Value::Float(0.5))];
+    let rows: Vec<Row<'_>> = tags.iter().map(|tags| (&tags[..], &fields[..])).collect();
+    let receipt = ingestor.write(vec![points(&rows)]).await.unwrap();
+    assert_eq!(receipt.rows, 256);
+    assert!(receipt.rejected.iter().all(|one| one.reason == RejectReason::Limit));
+    assert!(receipt.rejected[0].detail.contains("\"tag256\" is one too many"));
+
+    let names: Vec<String> = (0..800).map(|at| format!("field{at}")).collect();
+    let fields: Vec<_> = names.iter().map(|name| (name.as_str(), Value::Int(1))).collect();
+    let rows: Vec<Row<'_>> =
+        fields.iter().map(|field| (&[][..], std::slice::from_ref(field))).collect();
+    let receipt = ingestor.write(vec![points(&rows)]).await.unwrap();
+    assert_eq!(receipt.rows, 1_024 - 256 - 1);
+    assert!(receipt.rejected[0].detail.contains("\"field767\" is one too many"));
+    let table = node.catalog().table("default", "m").unwrap().clone();
+    assert_eq!(table.schema.columns.len(), COLUMNS_MAX);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,7 +139,6 @@ fn serve(args: &NodeArgs) -> Result<ExitCode> {
         eprintln!("oribi: {}", describe(&wrong));
         return Ok(ExitCode::from(2));
     }
-    telemetry::raise_file_limit();
     let listeners = Listeners::bind(&config, Taken::Refuse)?;
     runtime()?.block_on(async {
         let stop = stop_on_signals()?;

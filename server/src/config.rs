@@ -3,6 +3,7 @@
 mod audit;
 mod auth;
 mod cluster;
+mod files;
 mod http;
 mod keys;
 mod layers;

@@ -102,8 +102,9 @@ impl NodeArgs {
     }
 
     fn load(&self, defaults: Vec<(&'static str, String)>) -> Result<Config> {
-        let (config, warnings) = self.read(defaults)?;
+        let (mut config, mut warnings) = self.read(defaults)?;
         telemetry::start_log(&config.log)?;
+        warnings.extend(config.fit_files(telemetry::raise_file_limit()));
         for warning in warnings {
             tracing::warn!("{warning}");
         }

@@ -26,9 +26,9 @@ pub(crate) fn free_path(disk: &dyn Disk, path: &Path) -> PathBuf {
 /// [`Error::Io`]; then it stays where it was, or its move is not durable.
 pub fn set_aside(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     let aside = free_path(disk, path);
+    let above = path.parent().unwrap_or(path);
+    let folder = disk.open_dir(above).map_err(Error::io("open", above))?;
     disk.rename(path, &aside).map_err(Error::io("set aside", path))?;
-    if let Some(above) = path.parent() {
-        disk.sync_dir(above).map_err(Error::io("sync", above))?;
-    }
+    folder.sync().map_err(Error::io("sync", above))?;
     Ok(aside)
 }

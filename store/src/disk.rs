@@ -20,6 +20,8 @@ use std::{
 /// - Bytes written are durable only after [`DiskFile::sync`]; a file's existence or name only
 ///   after [`Disk::sync_dir`] of its folder.
 /// - A failed sync leaves unknown what is durable: the caller stops using the file.
+/// - What a change cannot do without is opened before it: a lack of descriptors then leaves
+///   everything as it was.
 pub trait Disk: Send + Sync + 'static {
     /// Makes a new file for reading and writing; fails where the path exists.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
@@ -35,8 +37,12 @@ pub trait Disk: Send + Sync + 'static {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// The names in a folder, sorted.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    /// Opens a folder, for the sake of its names.
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>>;
     /// Makes the names in a folder durable.
-    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.open_dir(path)?.sync()
+    }
     /// Bytes that may still be written to the file system of `path`.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
     /// Takes the lock file at `path`, made where it is missing, for as long as the answer lives;
@@ -95,6 +101,12 @@ pub trait DiskFile: Send + Sync {
     }
 }
 
+/// An open folder.
+pub trait DiskDir: Send + Sync {
+    /// Makes the names in it durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
 /// The machine's own file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
@@ -136,8 +148,8 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
+        Ok(Box::new(RealDir(File::open(path)?)))
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
@@ -152,6 +164,14 @@ impl Disk for RealDisk {
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(error)) => Err(error),
         }
+    }
+}
+
+struct RealDir(File);
+
+impl DiskDir for RealDir {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
     }
 }
 

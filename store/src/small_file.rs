@@ -6,7 +6,7 @@
 
 use crate::{
     Error, Result, checksum,
-    disk::{Disk, DiskFile},
+    disk::{Disk, DiskDir, DiskFile},
 };
 use std::{io, path::Path};
 
@@ -35,6 +35,7 @@ pub fn replace(disk: &dyn Disk, dir: &Path, name: &str, kind: Kind, body: &[u8])
 pub struct Staged<'a> {
     disk: &'a dyn Disk,
     file: Box<dyn DiskFile>,
+    folder: Box<dyn DiskDir>,
     dir: &'a Path,
     name: &'a str,
 }
@@ -56,6 +57,7 @@ impl<'a> Staged<'a> {
         bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&crc32c::crc32c(body).to_le_bytes());
         bytes.extend_from_slice(body);
+        let folder = disk.open_dir(dir).map_err(Error::io("open", dir))?;
         let temporary = dir.join(format!("{name}{TEMPORARY}"));
         match disk.remove(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -68,7 +70,7 @@ impl<'a> Staged<'a> {
             let _ = disk.remove(&temporary);
             return Err(Error::io("write", temporary)(error));
         }
-        Ok(Staged { disk, file, dir, name })
+        Ok(Staged { disk, file, folder, dir, name })
     }
 
     /// Makes it durable and puts it in the place of the old file.
@@ -76,11 +78,11 @@ impl<'a> Staged<'a> {
     /// # Errors
     /// [`Error::Io`]; then nobody knows which of the two a restart would find.
     pub fn commit(self) -> Result<()> {
-        let Staged { disk, file, dir, name } = self;
+        let Staged { disk, file, folder, dir, name } = self;
         let (temporary, path) = (dir.join(format!("{name}{TEMPORARY}")), dir.join(name));
         file.sync().map_err(Error::io("sync", &temporary))?;
         disk.rename(&temporary, &path).map_err(Error::io("rename", &temporary))?;
-        disk.sync_dir(dir).map_err(Error::io("sync", dir))
+        folder.sync().map_err(Error::io("sync", dir))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Random rows and failing disks for this crate's tests.
 
-use crate::disk::{Disk, DiskFile, DiskLock, sim::SimDisk};
+use crate::disk::{Disk, DiskDir, DiskFile, DiskLock, sim::SimDisk};
 use arrow_array::{BooleanArray, Float64Array, Int64Array, StringArray};
 use oribi_model::{ColumnId, ColumnValues, Cursor, RowBatch, SeriesKey, SeriesKeys, TableId};
 use parking_lot::Mutex;
@@ -93,6 +93,12 @@ struct FaultyFile {
     rule: Arc<Mutex<Rule>>,
 }
 
+struct FaultyDir {
+    dir: Box<dyn DiskDir>,
+    path: PathBuf,
+    rule: Arc<Mutex<Rule>>,
+}
+
 fn judge(rule: &Mutex<Rule>, operation: &'static str, path: &Path) -> io::Result<()> {
     match rule.lock()(operation, path) {
         Some(errno) => Err(io::Error::from_raw_os_error(errno)),
@@ -151,9 +157,10 @@ impl Disk for FaultyDisk {
         self.disk.list(path)
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        judge(&self.rule, "sync", path)?;
-        self.disk.sync_dir(path)
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
+        judge(&self.rule, "open", path)?;
+        let (rule, path, dir) = (self.rule.clone(), path.to_owned(), self.disk.open_dir(path)?);
+        Ok(Box::new(FaultyDir { rule, path, dir }))
     }
 
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
@@ -162,6 +169,13 @@ impl Disk for FaultyDisk {
 
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
         self.disk.lock(path)
+    }
+}
+
+impl DiskDir for FaultyDir {
+    fn sync(&self) -> io::Result<()> {
+        judge(&self.rule, "sync", &self.path)?;
+        self.dir.sync()
     }
 }
 

@@ -47,6 +47,7 @@ impl Trash {
             None => self.make()?,
         };
         state.next = Some(number + 1);
+        let folder = self.disk.open_dir(&self.dir).map_err(Error::io("open", &self.dir))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let place = self.dir.join(format!("{number}-{label}-{name}"));
         match self.disk.rename(path, &place) {
@@ -61,7 +62,7 @@ impl Trash {
             }
             Ok(()) => {}
         }
-        self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir))
+        folder.sync().map_err(Error::io("sync", &self.dir))
     }
 
     /// Deletes what was first seen here, by a call of this process, at least `age` before `now_ms`

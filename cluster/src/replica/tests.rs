@@ -4,6 +4,7 @@ mod copies;
 mod handing;
 mod members;
 mod outcomes;
+mod recoveries;
 mod room;
 mod several;
 mod shelf;

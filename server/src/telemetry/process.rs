@@ -39,15 +39,21 @@ fn of_status(name: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Lets the process open as many files as the system allows, up to what a node may need.
-pub(crate) fn raise_file_limit() {
+/// Lets the process open as many files as the system allows, up to what a node may need, and gives
+/// how many that are.
+pub(crate) fn raise_file_limit() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     let allowed = limit.maximum.unwrap_or(u64::MAX).min(FILES_WANTED);
-    if limit.current.is_none_or(|current| current >= allowed) {
-        return;
+    let current = limit.current.unwrap_or(u64::MAX);
+    if current >= allowed {
+        return current;
     }
     limit.current = Some(allowed);
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!(%error, allowed, "cannot raise the limit of open files");
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => allowed,
+        Err(error) => {
+            tracing::warn!(%error, allowed, "cannot raise the limit of open files");
+            current
+        }
     }
 }

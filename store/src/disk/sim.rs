@@ -1,6 +1,6 @@
 //! A disk in memory that loses power on command, for tests of everything above [`Disk`].
 
-use super::{Disk, DiskFile, DiskLock};
+use super::{Disk, DiskDir, DiskFile, DiskLock};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -294,6 +294,11 @@ struct SimFile {
     inode: usize,
 }
 
+struct SimDir {
+    disk: SimDisk,
+    path: PathBuf,
+}
+
 impl Disk for SimDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.0.lock();
@@ -369,8 +374,35 @@ impl Disk for SimDisk {
         Ok(sorted.into_iter().collect())
     }
 
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut guard = self.0.lock();
+    fn open_dir(&self, path: &Path) -> io::Result<Box<dyn DiskDir>> {
+        let state = self.0.lock();
+        state.alive()?;
+        if !state.dirs.contains(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        Ok(Box::new(SimDir { disk: self.clone(), path: path.to_owned() }))
+    }
+
+    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
+        let state = self.0.lock();
+        state.alive().map(|()| state.free())
+    }
+
+    fn lock(&self, _path: &Path) -> io::Result<Option<DiskLock>> {
+        Ok(Some(Box::new(())))
+    }
+
+    fn salt(&self) -> u64 {
+        let mut state = self.0.lock();
+        state.salts += 1;
+        Random(state.salts).below(u64::MAX)
+    }
+}
+
+impl DiskDir for SimDir {
+    fn sync(&self) -> io::Result<()> {
+        let path = self.path.as_path();
+        let mut guard = self.disk.0.lock();
         guard.step()?;
         let state = &mut *guard;
         if !state.dirs.contains(path) {
@@ -396,21 +428,6 @@ impl Disk for SimDisk {
         let inside = state.names.iter().filter(|(name, _)| name.parent() == Some(path));
         state.names_durable.extend(inside.map(|(name, inode)| (name.clone(), *inode)));
         Ok(())
-    }
-
-    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
-        let state = self.0.lock();
-        state.alive().map(|()| state.free())
-    }
-
-    fn lock(&self, _path: &Path) -> io::Result<Option<DiskLock>> {
-        Ok(Some(Box::new(())))
-    }
-
-    fn salt(&self) -> u64 {
-        let mut state = self.0.lock();
-        state.salts += 1;
-        Random(state.salts).below(u64::MAX)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A disk that shows what is there and keeps every change to itself, for those who only look.
 
-use super::{Disk, DiskFile, DiskLock};
+use super::{Disk, DiskDir, DiskFile, DiskLock};
 use parking_lot::Mutex;
 use std::{io, path::Path, sync::Arc};
 
@@ -48,8 +48,8 @@ impl Disk for ReadOnly {
         }
     }
 
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
+    fn open_dir(&self, _: &Path) -> io::Result<Box<dyn DiskDir>> {
+        Ok(Box::new(Scratch::default()))
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
@@ -58,6 +58,12 @@ impl Disk for ReadOnly {
 
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
         self.0.lock(path)
+    }
+}
+
+impl DiskDir for Scratch {
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
     }
 }
 

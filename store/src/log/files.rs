@@ -64,6 +64,7 @@ pub(super) fn begin_file(
         let reason = "a file that is not part of the log is in its place";
         return Err(Failure::Final(corrupt(&path, 0, reason)));
     }
+    let folder = disk.open_dir(dir).map_err(|error| Failure::of("open", dir, error))?;
     let (making, file, length) = match take_spare(disk, spares) {
         Some(spare) => spare,
         None => {
@@ -81,7 +82,7 @@ pub(super) fn begin_file(
     if let Err(error) = disk.rename(&making, &path) {
         return Err(given_up(disk, &making, Failure::of("rename", &making, error)));
     }
-    disk.sync_dir(dir).map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
+    folder.sync().map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
     let end = bytes.len() as u64;
     let file = Arc::new(LogFile { number, path, format: header.format, file });
     Ok(Begun { file, end, allocated: length.max(end) })

@@ -4,11 +4,14 @@ mod formats;
 
 use super::*;
 use crate::{
-    disk::{DiskFile, DiskLock, sim::SimDisk},
-    testing::Random,
+    disk::{DiskDir, DiskFile, DiskLock, sim::SimDisk},
+    testing::{FaultyDisk, Random},
 };
 use frame::Header;
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 const DIR: &str = "/data/log";
 
@@ -394,6 +397,33 @@ fn a_write_that_fails_once_is_done_again_and_nobody_notices() {
 }
 
 #[test]
+fn a_lack_of_descriptors_ends_no_log() {
+    let disk = SimDisk::new();
+    let faults = FaultyDisk::new(&disk);
+    let options = LogOptions { file_bytes: 4096, ..LogOptions::default() };
+    let log = Log::open(Arc::new(faults.clone()), DIR.into(), options).unwrap();
+    let append = |first| Op::Append { first, entries: vec![vec![1; 1500].into()] };
+    let refusals = Arc::new(AtomicU64::new(0));
+    let counted = refusals.clone();
+    faults.set(move |what, path| {
+        let hit = what == "open" && path.ends_with("log");
+        (hit && !counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(3)).then_some(24)
+    });
+    for first in 0..20 {
+        while log.submit_and_wait(GroupId(1), append(first)).is_err() {
+            assert_eq!(log.failure(), None);
+        }
+        let purge = Op::Purge { upto: first, mark: b"m"[..].into() };
+        while log.submit_and_wait(GroupId(1), purge.clone()).is_err() {}
+        let _ = log.trim();
+    }
+    assert_eq!(log.failure(), None);
+    assert!(refusals.load(Ordering::Relaxed) > 10);
+    drop(log);
+    assert_eq!(open(&disk.reboot(0)).unwrap().group(GroupId(1)).unwrap().entries.end, 20);
+}
+
+#[test]
 fn a_log_that_cannot_be_written_closes_all_the_same() {
     let disk = SimDisk::new();
     let log = open(&disk).unwrap();
@@ -539,8 +569,8 @@ fn a_read_sees_what_is_still_waiting() {
         fn list(&self, path: &Path) -> std::io::Result<Vec<String>> {
             self.0.list(path)
         }
-        fn sync_dir(&self, path: &Path) -> std::io::Result<()> {
-            self.0.sync_dir(path)
+        fn open_dir(&self, path: &Path) -> std::io::Result<Box<dyn DiskDir>> {
+            self.0.open_dir(path)
         }
         fn free_bytes(&self, path: &Path) -> std::io::Result<u64> {
             self.0.free_bytes(path)

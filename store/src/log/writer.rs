@@ -273,8 +273,9 @@ impl Writer {
     /// Removes the spare files, and cuts off what is allocated behind the last frame.
     fn trim(&mut self) -> Outcome {
         let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
+        let folder = disk.open_dir(dir).map_err(|error| Failure::of("open", dir, error))?;
         files::remove_spares(disk, &mut self.spares)?;
-        disk.sync_dir(dir).map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
+        folder.sync().map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
         let path = &self.file.path;
         let cut = self.file.file.set_len(self.end);
         cut.map_err(|error| Failure::of("cut", path, error))?;
@@ -285,8 +286,19 @@ impl Writer {
     /// Takes out the oldest files that no group needs. What freed them is durable by now.
     fn remove_unused(&mut self) -> Outcome {
         let unused = self.shared.index.write().take_unused();
+        if unused.is_empty() {
+            return Ok(());
+        }
+        let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
+        let folder = match disk.open_dir(dir) {
+            Ok(folder) => folder,
+            Err(error) => {
+                self.shared.index.write().put_back(&unused);
+                tracing::warn!(path = %dir.display(), %error, "cannot remove log files yet");
+                return Ok(());
+            }
+        };
         for (at, file) in unused.iter().enumerate() {
-            let (disk, dir) = (&*self.shared.disk, &self.shared.dir);
             let file_bytes_max = self.shared.options.file_bytes;
             match files::let_go(disk, &mut self.spares, file, file_bytes_max) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -298,7 +310,7 @@ impl Writer {
                 }
                 _ => {}
             }
-            disk.sync_dir(dir).map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
+            folder.sync().map_err(Error::io("sync", dir)).map_err(Failure::Final)?;
         }
         Ok(())
     }

@@ -125,7 +125,8 @@ impl Tablet {
         change(&mut planned);
         planned.forget_deletes();
         let manifest = planned.manifest(self.spec.id);
-        self.or_poison(self.disk.sync_dir(&self.dir).map_err(Error::io("sync", &self.dir)))?;
+        let folder = self.disk.open_dir(&self.dir).map_err(Error::io("open", &self.dir))?;
+        self.or_poison(folder.sync().map_err(Error::io("sync", &self.dir)))?;
         let staged = manifest.stage(&*self.disk, &self.dir)?;
         // From here on a manifest may name them.
         new.into_iter().for_each(NewFile::keep);

@@ -183,8 +183,9 @@ impl Tablet {
         let (segments, deletes) = (Vec::new(), Vec::new());
         let empty = Manifest { tablet: self.spec.id, flushed: None, segments, deletes };
         empty.stage(&*self.disk, &beside)?.commit()?;
+        let folder = self.disk.open_dir(above).map_err(Error::io("open", above))?;
         self.disk.rename(&beside, &self.dir).map_err(Error::io("rename", &beside))?;
-        self.or_poison(self.disk.sync_dir(above).map_err(Error::io("sync", above)))
+        self.or_poison(folder.sync().map_err(Error::io("sync", above)))
     }
 
     fn put_away_leftovers(&self, names: &[String]) {
