@@ -25,7 +25,7 @@ mod view;
 
 pub use moves::{MovePhase, MoveView};
 pub use tablets::{ReplicaState, ReplicaView, TabletView};
-pub use view::{NodeView, PeersView};
+pub use view::{Awaited, NodeView, PeersView};
 
 use crate::{
     Node,
