@@ -11,6 +11,7 @@ mod disk;
 mod door;
 mod members;
 mod moves;
+mod never_begun;
 mod plan;
 mod proving;
 mod removal;

@@ -90,6 +90,11 @@ impl Replica {
     ///
     /// # Errors
     /// [`Error::Closed`], or why it cannot start.
+    /// Whether it was closed, and takes nothing any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(*self.instance.lock(), Instance::Closed)
+    }
+
     pub(super) async fn running(self: &Arc<Replica>) -> Result<Arc<Running>> {
         match &*self.instance.lock() {
             Instance::Running(running) if running.is_able() => return Ok(running.clone()),
