@@ -32,7 +32,7 @@ use crate::{
     Node,
     elections::Supervisor,
     join::JoinOptions,
-    liveness::Watch,
+    liveness::{Event, Watch},
     node::Leaving,
     transport::{Channel, Service, Tcp},
 };
@@ -124,7 +124,9 @@ impl Peering {
         tasks.spawn(removal::replace(state.clone()));
         tasks.spawn(sleep::run(state.clone()));
         tasks.spawn(sleep::follow_wakes(state.clone()));
-        let disk = disk::Trial::begin(state.node.clone(), state.watch.teller())?;
+        let teller = state.watch.teller();
+        let proved = move || teller.tell(Event::DiskProved);
+        let disk = disk::Trial::begin(state.node.clone(), proved)?;
         Ok(Peering { state, disk, tasks })
     }
 
