@@ -119,8 +119,11 @@ pub(crate) async fn plan(
     let now = timestamp_ns_to_datetime(*now_ns).map(|now| now.and_utc());
     state.execution_props_mut().query_execution_start_time = now;
     let plan = state.create_physical_plan(&logical).await.map_err(refuse)?;
+    let batch_rows = scan::batch_rows(&plan);
     let plan = partial::spread(plan, (&db, text, *now_ns)).map_err(refuse)?;
-    Ok(Planned::Plan(Box::new(Run { schema, plan, context: context.task_ctx(), db })))
+    let config = state.config_mut().clone().with_batch_size(batch_rows);
+    let context = Arc::new(TaskContext::from(&context.state()).with_session_config(config));
+    Ok(Planned::Plan(Box::new(Run { schema, plan, context, db })))
 }
 
 impl Planned {

@@ -1,6 +1,7 @@
 """One damaged file costs what it held, and nothing else; the real process, frozen, dropped upon and out of space."""
 
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -166,18 +167,49 @@ def test_a_frozen_process_goes_on(make_oribi):
     assert checks(node) == (200, {})
 
 
-def test_a_file_size_limit_is_an_error_and_no_end(make_oribi, tmp_path):
-    node = make_oribi()
-    command = [str(BINARY), "serve", "--data-dir", str(node.data_dir), "--http-listen", f"127.0.0.1:{node.http_port}"]
-    command += ["--mqtt-listen", f"127.0.0.1:{node.mqtt_port}", "--node-listen", f"127.0.0.1:{node.node_port}"]
+def start_limited(node, *limit):
+    """Starts a node under a limit of the shell's `ulimit`."""
+    command = [str(BINARY), "serve", "--data-dir", str(node.data_dir), "--config", str(node.config)]
+    command += ["--http-listen", f"127.0.0.1:{node.http_port}", "--mqtt-listen", f"127.0.0.1:{node.mqtt_port}"]
+    command += ["--node-listen", f"127.0.0.1:{node.node_port}"]
+    shell = ["sh", "-c", f'ulimit {" ".join(limit)}; exec "$@"', "x"]
     with node.log.open("ab") as log:
-        node.process = subprocess.Popen(
-            ["sh", "-c", 'ulimit -f 2048; exec "$@"', "x", *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL
-        )
+        node.process = subprocess.Popen([*shell, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     wait_for(node.healthy, "the node to be healthy", 60)
+    return node
+
+
+def test_a_file_size_limit_is_an_error_and_no_end(make_oribi):
+    node = start_limited(make_oribi(), "-f", "2048")
     answer = node.write("m v=1")
     assert answer.status_code in (204, 503)
     if answer.status_code == 503:
         assert any("log" in name for name in checks(node)[1])
     assert node.process.poll() is None
     node.stop()
+
+
+def test_few_descriptors_and_many_clients_stop_no_tablet(make_oribi):
+    node = start_limited(make_oribi("[storage]\nidle_flush_s = 1\n"), "-n", "256")
+    assert "the process may open 256 files" in node.log.read_text()
+    tables = [f"t{at}" for at in range(160)]
+    held = []
+    try:
+        for _ in range(400):
+            try:
+                held.append(socket.create_connection(("127.0.0.1", node.mqtt_port), 5))
+            except OSError:
+                break
+        for round in range(2):
+            for at in range(0, 160, 40):
+                rows = "\n".join(f"{table} v={round}i {1700000000 + round}" for table in tables[at : at + 40])
+                wait_for(lambda: node.write(rows, precision="s").status_code == 204, "rows to be taken", 60)
+            assert compact(node) == 200
+        assert checks(node) == (200, {})
+    finally:
+        for connection in held:
+            connection.close()
+    assert node.stop() == 0
+    start_limited(node, "-n", "256")
+    assert checks(node) == (200, {})
+    assert all(node.count(table) == 2 for table in tables[::40])

@@ -13,9 +13,14 @@ use datafusion::{
     },
 };
 use futures::TryStreamExt;
-use oribi_model::{BlockIter, ColumnRead, ReadPath, ScanSpec, Table, TabletId};
+use oribi_model::{
+    BlockIter, ColumnRead, ColumnType, ColumnValues, ReadPath, ScanSpec, Table, TabletId,
+};
 use parking_lot::Mutex;
 use std::{fmt, sync::Arc};
+
+/// Rows that are worth a change of threads.
+const ROWS_AT_ONCE: usize = 8_192;
 
 /// A table where its rows can be read.
 #[derive(Clone)]
@@ -62,6 +67,8 @@ pub(super) struct Scan {
     pub(super) spec: ScanSpec,
     parts: Arc<Parts>,
     limit: Option<usize>,
+    /// Rows that whoever reads it holds together.
+    pub(super) batch_rows: usize,
     pub(super) watch: Arc<Watch>,
     properties: Arc<PlanProperties>,
 }
@@ -92,6 +99,33 @@ impl Parts {
             None => Ok(open()?.swap_remove(partition).unwrap_or_default()),
         }
     }
+
+    /// How many rows are held together where they are, by what the texts of one take in the first
+    /// block that is open. Blocks.
+    fn batch_rows(&self) -> crate::Result<usize> {
+        const BYTES_MAX: usize = 4 << 20;
+        if self.spec.columns.iter().all(|read| read.column_type != ColumnType::Text) {
+            return Ok(ROWS_AT_ONCE);
+        }
+        let mut dealt = self.dealt.lock();
+        for part in dealt.iter_mut().flatten().flatten().flatten() {
+            let Some(block) = part.next().transpose()? else { continue };
+            let bytes: usize = block.columns.iter().map(bytes_of_texts).sum();
+            let bytes = bytes / block.rows().max(1);
+            let rest = std::mem::replace(part, Box::new(std::iter::empty()));
+            *part = Box::new(std::iter::once(Ok(block)).chain(rest));
+            return Ok((BYTES_MAX / bytes.max(1)).clamp(64, ROWS_AT_ONCE));
+        }
+        Ok(ROWS_AT_ONCE)
+    }
+}
+
+fn bytes_of_texts(column: &ColumnValues) -> usize {
+    let ColumnValues::Text(texts) = column else { return 0 };
+    match texts.value_offsets() {
+        [first, .., last] => (last - first) as usize,
+        _ => 0,
+    }
 }
 
 fn deal(parts: Vec<BlockIter>, count: usize) -> Vec<Option<Vec<BlockIter>>> {
@@ -119,7 +153,8 @@ impl Scan {
         let count = parts.len().clamp(1, source.threads.max(1));
         let dealt = Mutex::new(Some(deal(parts, count)));
         let parts = Parts { source, spec, tablets, count, dealt };
-        Ok(Scan::new(parts, relation, limit, watch))
+        let batch_rows = parts.batch_rows()?;
+        Ok(Scan { batch_rows, ..Scan::new(parts, relation, limit, watch) })
     }
 
     /// A scan that opens its parts when the first of so many partitions is read.
@@ -143,7 +178,8 @@ impl Scan {
         );
         let (source, spec) = (parts.source.clone(), parts.spec.clone());
         let (parts, properties) = (Arc::new(parts), Arc::new(properties));
-        Scan { source, relation, spec, parts, limit, watch, properties }
+        let batch_rows = ROWS_AT_ONCE;
+        Scan { source, relation, spec, parts, limit, batch_rows, watch, properties }
     }
 
     /// Whether it may end before the last row.
@@ -222,6 +258,12 @@ impl ExecutionPlan for Scan {
     }
 }
 
+/// How many rows the steps of a plan hold together: as few as any of its scans asks for.
+pub(super) fn batch_rows(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    let own = plan.downcast_ref::<Scan>().map_or(ROWS_AT_ONCE, |scan| scan.batch_rows);
+    plan.children().into_iter().map(batch_rows).fold(own, usize::min)
+}
+
 fn external(error: crate::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
@@ -241,18 +283,19 @@ struct Reading {
 impl Reading {
     /// Some more rows; none at the end.
     fn next(&mut self) -> crate::Result<Vec<RecordBatch>> {
-        /// Rows that are worth a change of threads.
-        const ROWS_AT_ONCE: usize = 8_192;
+        /// Bytes that are worth a change of threads, too: they are held together.
+        const BYTES_AT_ONCE: usize = 4 << 20;
         if self.blocks.is_none() {
             self.blocks = Some(self.parts.take(self.partition)?.into_iter().flatten());
         }
-        let (mut batches, mut rows) = (Vec::new(), 0);
-        while self.left > 0 && rows < ROWS_AT_ONCE {
+        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        while self.left > 0 && rows < ROWS_AT_ONCE && bytes < BYTES_AT_ONCE {
             self.watch.check_between()?;
             let Some(block) = self.blocks.as_mut().and_then(Iterator::next) else { break };
             let batch = self.relation.batch(&block?, &self.columns);
             let batch = batch.map_err(|error| Error::Internal { detail: error.to_string() })?;
             rows += batch.num_rows();
+            bytes += batch.get_array_memory_size();
             self.left = self.left.saturating_sub(batch.num_rows());
             batches.push(batch);
         }

@@ -74,3 +74,20 @@ async fn a_full_house_answers_429_and_a_gone_client_makes_room() {
         assert!(start.elapsed() < Duration::from_secs(1));
     }
 }
+
+/// What steps of a plan gather is bounded by bytes as well as by rows.
+#[tokio::test]
+async fn long_texts_are_read_within_little_memory() {
+    let mut letters = MemoryTable::new(1, "default", "letters", &[], &[("body", ColumnType::Text)]);
+    letters.block_rows = 100;
+    for time in 0..2_000 {
+        letters.put(&[], time, &[Some(Value::Text("x".repeat(40_000)))]);
+    }
+    let options = QueryOptions { memory_bytes_max: 32 << 20, ..QueryOptions::default() };
+    let engine = QueryEngine::new(Arc::new(Memory(vec![letters])), options);
+    for (figure, expected) in [("count(body)", 2_000), ("max(length(body))", 40_000)] {
+        let filtered = format!("SELECT {figure} FROM letters WHERE length(body) > 5");
+        check_sql(&engine, &filtered, json!([[expected]])).await;
+        check_sql(&engine, &format!("SELECT {figure} FROM letters"), json!([[expected]])).await;
+    }
+}
