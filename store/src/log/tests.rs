@@ -407,7 +407,7 @@ fn a_lack_of_descriptors_ends_no_log() {
     let counted = refusals.clone();
     faults.set(move |what, path| {
         let hit = what == "open" && path.ends_with("log");
-        (hit && counted.fetch_add(1, Ordering::Relaxed) % 3 != 0).then_some(24)
+        (hit && !counted.fetch_add(1, Ordering::Relaxed).is_multiple_of(3)).then_some(24)
     });
     for first in 0..20 {
         while log.submit_and_wait(GroupId(1), append(first)).is_err() {
