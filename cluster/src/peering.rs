@@ -15,6 +15,7 @@ mod never_begun;
 mod plan;
 mod proving;
 mod removal;
+mod scenery;
 mod sleep;
 mod spread;
 mod state;
@@ -100,6 +101,7 @@ impl Peering {
             book,
             heard: Notify::new(),
             absences: Mutex::default(),
+            planned: Mutex::default(),
             stopped: watch::Sender::new(false),
         });
         let eyes = Arc::downgrade(&state);

@@ -9,6 +9,7 @@ mod binary;
 pub mod cbor;
 pub mod confluent;
 pub mod csv;
+mod digest;
 pub mod document;
 pub mod envelope;
 pub mod json;

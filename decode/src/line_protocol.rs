@@ -15,8 +15,7 @@ use super::{
     AHEAD_NS_MAX, Decoded, Fault, REJECTED_MAX, ROW_BYTES_MAX, excerpt, points::no_room,
     tables::Tables, time,
 };
-use crate::{time::Precision, untimed::MessageTime};
-use heads::Seed;
+use crate::{digest::Digest, time::Precision, untimed::MessageTime};
 use memchr::{memchr, memchr2};
 use oribi_model::{ArrivalClock, Name, RejectReason};
 
@@ -106,7 +105,6 @@ struct Decoder<'a, 'o, 't> {
     now_ns: i64,
     tables: &'t mut Tables,
     heads: &'t mut Heads,
-    seed: Seed,
     rejected: Vec<oribi_model::Rejection>,
     rejected_more: usize,
     /// The body as a whole is UTF-8.
@@ -131,7 +129,6 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
             now_ns: options.arrival.now_ns(),
             tables,
             heads,
-            seed: Seed::of(&options.db),
             rejected: Vec::new(),
             rejected_more: 0,
             is_utf8: std::str::from_utf8(body).is_ok(),
@@ -245,7 +242,8 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         let tags: Vec<_> = line.tags.iter().map(|(k, v)| (&**k, &**v)).collect();
         let series = builder.checked_series(&tags)?;
         if !text.is_empty() {
-            self.heads.add(self.seed, db, text, &line.measurement, &tags, (place, series));
+            let digest = Digest::of(text);
+            self.heads.add(db, digest, &line.measurement, &tags, (place, series));
         }
         Ok((place, series))
     }
@@ -287,7 +285,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         if line[blank] == b'\n' || !self.is_utf8 {
             return None;
         }
-        Some((self.heads.find(self.seed, &self.options.db, &line[..blank])?, blank))
+        Some((self.heads.find(&self.options.db, Digest::of(&line[..blank]))?, blank))
     }
 
     fn check_time(&self, time: Option<i64>) -> Result<i64, Fault> {

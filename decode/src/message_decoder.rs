@@ -136,9 +136,14 @@ impl MessageDecoder {
             let table = tables.table_in(&route.db, &route.table)?;
             let mut series = 0;
             if route.has_one_series(message) {
-                let tags = route.tags_of(message);
-                let tags: Vec<_> = tags.iter().map(|(k, v)| (&**k, &**v)).collect();
-                series = tables.at(table).checked_series(&tags)?;
+                let (tags, builder) = (route.tags_of(message), tables.at(table));
+                let tags = tags.iter().map(|(name, value)| (&**name, &**value));
+                series = match remembered.has_checked_tags {
+                    true => builder.counted_series(tags)?,
+                    false => builder.checked_series(&tags.collect::<Vec<_>>())?,
+                };
+                // They are the topic's own.
+                remembered.has_checked_tags = true;
             }
             remembered.slot = BatchSlot { table, series };
             remembered.number = rows.number;

@@ -3,11 +3,11 @@
 
 use crate::{
     Fault,
+    digest::Digest,
     mapping::{BatchSlot, Route},
 };
 use hashbrown::HashTable;
 use std::sync::Arc;
-use xxhash_rust::xxh3::xxh3_64;
 
 /// Topics that are remembered.
 const TOPICS_MAX: usize = 131_072;
@@ -21,11 +21,13 @@ const COPIES: usize = 3;
 /// A topic and what it means.
 pub(super) struct Remembered {
     topic: Box<str>,
-    hash: u64,
+    digest: Digest,
     pub(super) route: Result<Arc<Route>, Fault>,
     /// The batch for which `slot` holds.
     pub(super) number: u64,
     pub(super) slot: BatchSlot,
+    /// Whether the tags of the route were found to be such.
+    pub(super) has_checked_tags: bool,
     /// Since the hand last came by.
     is_used: bool,
 }
@@ -60,28 +62,36 @@ impl Topics {
     ) -> &mut Remembered {
         let last = self.slots.get(self.last).and_then(Option::as_ref);
         if last.is_none_or(|known| *known.topic != *topic) {
-            let hash = xxh3_64(topic.as_bytes());
-            self.last = self.find(topic, hash).unwrap_or_else(|| {
+            let digest = Digest::of(topic.as_bytes());
+            self.last = self.find(digest).unwrap_or_else(|| {
                 let slot = BatchSlot { table: 0, series: 0 };
                 let (topic, route) = (topic.into(), route());
-                self.insert(Remembered { topic, hash, route, number: 0, slot, is_used: false })
+                self.insert(Remembered {
+                    topic,
+                    digest,
+                    route,
+                    number: 0,
+                    slot,
+                    has_checked_tags: false,
+                    is_used: false,
+                })
             });
         }
         self.slots[self.last].as_mut().expect("the slot was found or filled")
     }
 
-    fn find(&mut self, topic: &str, hash: u64) -> Option<usize> {
+    fn find(&mut self, digest: Digest) -> Option<usize> {
         let is = |at: &u32| {
             let known = self.slots[*at as usize].as_ref();
-            known.is_some_and(|known| known.hash == hash && *known.topic == *topic)
+            known.is_some_and(|known| known.digest == digest)
         };
-        let at = *self.places.find(hash, is)? as usize;
+        let at = *self.places.find(digest.hash64(), is)? as usize;
         self.slots[at].as_mut()?.is_used = true;
         Some(at)
     }
 
     fn insert(&mut self, remembered: Remembered) -> usize {
-        let (bytes, hash) = (remembered.bytes(), remembered.hash);
+        let (bytes, hash) = (remembered.bytes(), remembered.digest.hash64());
         while !self.places.is_empty()
             && (self.places.len() >= TOPICS_MAX || self.bytes + bytes > BYTES_MAX)
         {
@@ -94,7 +104,8 @@ impl Topics {
         });
         self.slots[at as usize] = Some(remembered);
         let slots = &self.slots;
-        let hash_of = |at: &u32| slots[*at as usize].as_ref().map_or(0, |known| known.hash);
+        let hash_of =
+            |at: &u32| slots[*at as usize].as_ref().map_or(0, |known| known.digest.hash64());
         self.places.insert_unique(hash, at, hash_of);
         at as usize
     }
@@ -109,7 +120,7 @@ impl Topics {
                 continue;
             }
             let hand = self.hand as u32;
-            if let Ok(place) = self.places.find_entry(known.hash, |at| *at == hand) {
+            if let Ok(place) = self.places.find_entry(known.digest.hash64(), |at| *at == hand) {
                 place.remove();
             }
             self.bytes -= known.bytes();

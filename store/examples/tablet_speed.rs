@@ -1,14 +1,13 @@
-//! Prints how fast rows go through a tablet and how small they become: 100 hosts with ten
-//! integer columns that walk at random between 0 and 100.
+//! Prints how fast rows go through a tablet and how small they become: hosts with ten integer
+//! columns that walk at random between 0 and 100, 100 hosts unless the first argument says how many.
 
 use arrow_array::Int64Array;
 use oribi_model::*;
 use oribi_store::{Tablet, TabletOptions, Trash, codec, disk::sim::SimDisk};
 use std::{hint::black_box, sync::Arc, time::Instant};
 
-const HOSTS: u32 = 100;
-const STEPS: usize = 25_920;
-const STEPS_A_BATCH: usize = 100;
+const ROWS: usize = 2_592_000;
+const ROWS_A_BATCH: usize = 10_000;
 const COLUMNS: usize = 10;
 
 struct Random(u64);
@@ -26,18 +25,18 @@ impl Random {
     }
 }
 
-fn batches() -> Vec<Arc<RowBatch>> {
+fn batches(hosts: u32) -> Vec<Arc<RowBatch>> {
     let mut random = Random(1);
     let mut series = SeriesKeys::default();
-    for host in 0..HOSTS {
+    for host in 0..hosts {
         let key = SeriesKey::from_tags([(ColumnId(1), format!("host_{host}").as_str())]);
         series.push_bytes(key.as_bytes());
     }
     let mut state: Vec<f64> =
-        (0..HOSTS as usize * COLUMNS).map(|_| random.unit() * 100.0).collect();
+        (0..hosts as usize * COLUMNS).map(|_| random.unit() * 100.0).collect();
     let batch = |from: usize| {
-        let rows =
-            (from..STEPS.min(from + STEPS_A_BATCH)).flat_map(|at| (0..HOSTS).map(move |h| (at, h)));
+        let rows = (from..ROWS.min(from + ROWS_A_BATCH))
+            .map(|row| (row / hosts as usize, row as u32 % hosts));
         let (mut times, mut row_series, mut cells) =
             (Vec::new(), Vec::new(), vec![Vec::new(); COLUMNS]);
         for (at, host) in rows {
@@ -64,7 +63,7 @@ fn batches() -> Vec<Arc<RowBatch>> {
             cursor: None,
         })
     };
-    (0..STEPS).step_by(STEPS_A_BATCH).map(batch).collect()
+    (0..ROWS).step_by(ROWS_A_BATCH).map(batch).collect()
 }
 
 fn report(what: &str, rows: usize, started: Instant) {
@@ -74,8 +73,8 @@ fn report(what: &str, rows: usize, started: Instant) {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let batches = batches();
-    let rows = HOSTS as usize * STEPS;
+    let hosts = std::env::args().nth(1).map_or(Ok(100), |hosts| hosts.parse())?;
+    let (batches, rows) = (batches(hosts), ROWS);
     let mut bytes = Vec::new();
     let started = Instant::now();
     for batch in &batches {

@@ -21,6 +21,20 @@ impl Picks {
         self.ends.as_ref().map_or(self.cells.len(), Vec::len)
     }
 
+    /// Adds the rows of others.
+    pub(crate) fn append(&mut self, others: Picks) {
+        let known = self.cells.len() as u32;
+        if self.ends.is_some() || others.ends.is_some() {
+            let rows = others.cells.len() as u32;
+            let ends = self.ends.get_or_insert_with(|| (1..=known).collect());
+            match others.ends {
+                Some(others) => ends.extend(others.iter().map(|end| known + end)),
+                None => ends.extend(known + 1..=known + rows),
+            }
+        }
+        self.cells.extend(others.cells);
+    }
+
     /// The cells of each result row.
     pub(crate) fn of_rows(&self) -> impl Iterator<Item = &[(u32, u32)]> {
         let mut start = 0;
@@ -126,17 +140,15 @@ pub(crate) fn concat(column_type: ColumnType, parts: &[ColumnValues]) -> ColumnV
         return one.clone();
     }
     macro_rules! numbers {
-        ($kind:ident, $array:ty) => {
-            if parts.iter().all(|part| part.null_count() == 0) {
-                let mut values = Vec::with_capacity(parts.iter().map(ColumnValues::len).sum());
-                for part in parts {
-                    if let ColumnValues::$kind(array) = part {
-                        values.extend_from_slice(array.values());
-                    }
+        ($kind:ident, $array:ty) => {{
+            let mut values = Vec::with_capacity(parts.iter().map(ColumnValues::len).sum());
+            for part in parts {
+                if let ColumnValues::$kind(array) = part {
+                    values.extend_from_slice(array.values());
                 }
-                return ColumnValues::$kind(<$array>::new(values.into(), None));
             }
-        };
+            return ColumnValues::$kind(<$array>::new(values.into(), nulls_of(parts)));
+        }};
     }
     match column_type {
         ColumnType::Int => numbers!(Int, arrow_array::Int64Array),
@@ -148,4 +160,19 @@ pub(crate) fn concat(column_type: ColumnType, parts: &[ColumnValues]) -> ColumnV
         cells.flat_map(|(at, part)| (0..part.len() as u32).map(move |row| (at as u32, row)));
     let picks = Picks { cells: cells.collect(), ends: None };
     gather(column_type, &parts.iter().cloned().map(Some).collect::<Vec<_>>(), &picks)
+}
+
+/// The nulls of parts that follow one another.
+fn nulls_of(parts: &[ColumnValues]) -> Option<NullBuffer> {
+    if parts.iter().all(|part| part.null_count() == 0) {
+        return None;
+    }
+    let mut valid = BooleanBufferBuilder::new(parts.iter().map(ColumnValues::len).sum());
+    for part in parts {
+        match part.as_array().nulls() {
+            Some(nulls) => valid.append_buffer(nulls.inner()),
+            None => valid.append_n(part.len(), true),
+        }
+    }
+    Some(NullBuffer::new(valid.finish()))
 }

@@ -6,10 +6,12 @@
 
 mod block;
 mod cells;
+mod gather;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use block::{Block, gather, rows_within};
+use block::Block;
+pub(crate) use gather::{Gather, rows_within};
 
 use hashbrown::HashTable;
 use oribi_model::{ColumnId, ColumnType, LogIndex, RowBatch, SeriesFilter, SeriesKey, TimeRange};

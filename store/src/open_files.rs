@@ -128,6 +128,11 @@ impl FileOnDemand {
         Ok(file)
     }
 
+    /// Has the next read open whatever file has the name then, unless the file is pinned.
+    pub(crate) fn reopen(&self) {
+        self.files.forget(self.number);
+    }
+
     /// Keeps the file open from now on: it may lose its name afterwards.
     ///
     /// # Errors

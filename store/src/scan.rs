@@ -2,6 +2,7 @@
 
 mod cursor;
 mod last;
+mod memory;
 mod merge;
 mod piece;
 mod plan;
@@ -10,8 +11,9 @@ mod window;
 use crate::{
     Error, Result, manifest::Delete, memtable::MemoryView, page_cache::PageCache, segment::Segment,
 };
-use cursor::{Cursor, MemoryCursor, SegmentCursor};
+use cursor::{Cursor, SegmentCursor};
 use last::LastRows;
+use memory::{MemoryCursor, MemoryRows};
 use merge::Merge;
 use oribi_model::{
     BlockIter, ColumnId, ColumnRead, ColumnType, RowsWanted, ScanSpec, TabletId, TimeRange,
@@ -85,6 +87,13 @@ pub(crate) fn parts(
     let mut parts: Vec<BlockIter> = Vec::new();
     let (mut part, mut rows) = (Vec::new(), 0);
     let mut cut = |part: Vec<PlanSeries>| {
+        if let [Source { rows: Rows::Memory(view), deletes }] = sources
+            && deletes.is_empty()
+        {
+            let cursor = MemoryCursor::new(view.clone(), spec, wanted_rows);
+            parts.push(Box::new(MemoryRows::new(cursor, part)));
+            return;
+        }
         let cursors = sources.iter().enumerate().map(|(at, source)| {
             let rows = match (&source.rows, &last[at]) {
                 (Rows::Memory(view), _) => {

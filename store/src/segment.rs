@@ -1,6 +1,7 @@
 //! Immutable columnar files, sorted by (series key, time). The byte layout stands in
 //! docs/formats/segment.md.
 
+mod damage;
 mod index;
 mod layout;
 mod page;

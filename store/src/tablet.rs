@@ -257,18 +257,23 @@ impl Tablet {
     }
 
     /// Reads every block of every segment and compares its checksum. `pace` is told how many bytes
-    /// were read, may take its time, and says whether to go on.
+    /// were read, may take its time, and says whether to go on. A segment that is as it should be
+    /// counts as damaged no more.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] at the first block that is not what was written, [`Error::Io`].
+    /// Of the first segment that is not what was written [`Error::Corrupt`], or [`Error::Io`]; the
+    /// others are read all the same.
     pub fn scrub(&self, mut pace: impl FnMut(usize) -> bool) -> Result<()> {
         let segments: Vec<OpenSegment> = self.state.read().segments.clone();
+        let mut outcome = Ok(());
         for open in segments {
-            if !open.segment.scrub(&mut pace)? {
-                break;
+            match open.segment.scrub(&mut pace) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => outcome = outcome.and(Err(error)),
             }
         }
-        Ok(())
+        outcome
     }
 
     /// Why the tablet takes no flushes any more, if a failed one left unknown what is on disk.

@@ -12,6 +12,7 @@ use oribi_store::{
     Flushed,
     log::{GroupId, GroupState, Log, Op},
 };
+use std::{ops::Range, sync::Arc};
 
 /// Bytes of entries read at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -39,42 +40,72 @@ pub(super) fn recover(
             state.entries.start - 1
         )));
     }
-    let membership = newest_membership(group, log, &state, &applied)?;
-    let voters: Vec<u64> = membership.voter_ids().collect();
-    let end = match (voters == [member.to_u64()], &state.committed) {
-        _ if is_planted(Fault::AppliedBeyondCommit) => state.entries.end,
-        (true, _) => state.entries.end,
-        // What a member knows to be committed may outlive a power cut that its own copy does not: it
-        // had not said that it has it, and gets it again.
-        (false, Some(bytes)) => {
-            let committed = forms::decode_log_id(bytes).map_err(fail)?.index + 1;
-            committed.min(state.entries.end)
-        }
-        (false, None) => start,
+    // What a member knows to be committed may outlive a power cut that its own copy does not: it
+    // had not said that it has it, and gets it again.
+    let committed = match &state.committed {
+        Some(bytes) => forms::decode_log_id(bytes).map_err(fail)?.index + 1,
+        None => start,
     };
-    let mut next = start;
-    while next < end {
-        let chunk = log.read_some(group, next..end, CHUNK_BYTES)?;
-        if chunk.is_empty() {
-            return Err(fail(format!("entry {next} was committed but is not in the log")));
+    let is_alone = |membership: &StoredMembership| {
+        membership.voter_ids().eq([member.to_u64()]) || is_planted(Fault::AppliedBeyondCommit)
+    };
+    let mut membership = applied.membership.clone();
+    let (mut next, mut behind) = (start, None);
+    while next < state.entries.end {
+        for (index, bytes) in read(log, group, next..state.entries.end)? {
+            if let Some(newest) = forms::decode_membership_entry(index, &bytes) {
+                membership = newest;
+            }
+            // What a group's only voter has appended is committed.
+            if behind.is_none() && (index < committed || is_alone(&membership)) {
+                apply(machine, &mut applied, index, &bytes).map_err(fail)?;
+            } else {
+                behind.get_or_insert(index);
+            }
+            next = index + 1;
         }
-        for (index, bytes) in chunk {
-            let entry = forms::decode_entry(index, &bytes)
-                .map_err(|reason| fail(format!("entry {index} cannot be read: {reason}")))?;
-            let membership = match entry.payload {
-                EntryPayload::Blank => None,
-                EntryPayload::Membership(membership) => Some(membership),
-                EntryPayload::Normal(command) => {
-                    // A refusal was the answer then, and is again.
-                    drop(machine.apply(LogIndex(index), &command));
-                    None
-                }
-            };
-            applied.advance(entry.log_id, membership);
+    }
+    // The other voters have left it since.
+    let mut next = behind.filter(|_| is_alone(&membership)).unwrap_or(state.entries.end);
+    while next < state.entries.end {
+        for (index, bytes) in read(log, group, next..state.entries.end)? {
+            apply(machine, &mut applied, index, &bytes).map_err(fail)?;
             next = index + 1;
         }
     }
     Ok((applied, membership))
+}
+
+/// The next entries of a range; at least one.
+fn read(log: &Log, group: GroupId, entries: Range<u64>) -> Result<Vec<(u64, Arc<[u8]>)>> {
+    let first = entries.start;
+    let chunk = log.read_some(group, entries, CHUNK_BYTES)?;
+    if chunk.is_empty() {
+        let reason = format!("entry {first} was appended but is not in the log");
+        return Err(Error::Unavailable { group: group.0, reason });
+    }
+    Ok(chunk)
+}
+
+fn apply(
+    machine: &dyn Machine,
+    applied: &mut Applied,
+    index: u64,
+    bytes: &[u8],
+) -> std::result::Result<(), String> {
+    let entry = forms::decode_entry(index, bytes)
+        .map_err(|reason| format!("entry {index} cannot be read: {reason}"))?;
+    let membership = match entry.payload {
+        EntryPayload::Blank => None,
+        EntryPayload::Membership(membership) => Some(membership),
+        EntryPayload::Normal(command) => {
+            // A refusal was the answer then, and is again.
+            drop(machine.apply(LogIndex(index), &command));
+            None
+        }
+    };
+    applied.advance(entry.log_id, membership);
+    Ok(())
 }
 
 /// Has the log begin behind what the machine has taken over of another replica, where it ends

@@ -4,9 +4,11 @@ mod copies;
 mod handing;
 mod members;
 mod outcomes;
+mod recoveries;
 mod room;
 mod several;
 mod shelf;
+mod window;
 
 use super::{
     log_store::GroupLog,

@@ -1,9 +1,8 @@
 //! Measurements with their tags as written, remembered over batches.
 
-use crate::memo::Memo;
+use crate::{digest::Digest, memo::Memo};
 use oribi_model::Name;
 use parking_lot::Mutex;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// Bytes of the heads that one decoder remembers.
 const HEADS_BYTES_MAX: usize = 24 << 20;
@@ -25,7 +24,8 @@ pub struct Heads {
 #[derive(Debug)]
 pub(super) struct Head {
     db: Name,
-    text: Box<[u8]>,
+    /// Of its text.
+    digest: Digest,
     pub(super) measurement: Box<str>,
     tags: Tags,
     /// The batch for which `place` and `series` hold.
@@ -40,16 +40,6 @@ struct Tags {
     text: Box<str>,
     /// Ends of names and of values in `text`, by turns.
     ends: Box<[u32]>,
-}
-
-/// The hash of heads depends on their database.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seed(u64);
-
-impl Seed {
-    pub(super) fn of(db: &Name) -> Seed {
-        Seed(xxh3_64(db.as_bytes()))
-    }
 }
 
 impl Heads {
@@ -75,9 +65,8 @@ impl Heads {
 
     /// The place of a head that was seen before.
     #[inline]
-    pub(super) fn find(&self, seed: Seed, db: &Name, text: &[u8]) -> Option<usize> {
-        let hash = xxh3_64_with_seed(text, seed.0);
-        self.memo.find(hash, |head| *head.text == *text && head.db == *db)
+    pub(super) fn find(&self, db: &Name, digest: Digest) -> Option<usize> {
+        self.memo.find(digest.hash64(), |head| head.digest == digest && head.db == *db)
     }
 
     pub(super) fn get(&mut self, at: usize) -> &mut Head {
@@ -102,23 +91,18 @@ impl Heads {
     /// Remembers a head, which is met at `place` and `series` in the present batch.
     pub(super) fn add(
         &mut self,
-        seed: Seed,
         db: &Name,
-        text: &[u8],
+        digest: Digest,
         measurement: &str,
         tags: &[(&str, &str)],
         (place, series): (usize, u32),
     ) {
-        let hash = xxh3_64_with_seed(text, seed.0);
         let tags = Tags::new(tags);
-        let bytes = size_of::<Head>()
-            + text.len()
-            + measurement.len()
-            + tags.text.len()
-            + size_of_val(&*tags.ends);
-        let (db, text, measurement) = (db.clone(), text.into(), measurement.into());
-        let head = Head { db, text, measurement, tags, batch: self.batch, place, series };
-        self.memo.insert(hash, head, bytes);
+        let bytes =
+            size_of::<Head>() + measurement.len() + tags.text.len() + size_of_val(&*tags.ends);
+        let (db, measurement) = (db.clone(), measurement.into());
+        let head = Head { db, digest, measurement, tags, batch: self.batch, place, series };
+        self.memo.insert(digest.hash64(), head, bytes);
     }
 }
 

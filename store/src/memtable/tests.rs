@@ -38,7 +38,8 @@ fn read(view: &MemoryView, id: u32, column_type: ColumnType) -> Vec<Option<Value
             true
         });
         let read = ColumnRead { id: ColumnId(id), column_type };
-        let values = gather(&view.blocks, read, &Picks { cells, ends: None });
+        let picks = Picks { cells, ends: None };
+        let values = Gather::new(&view.blocks, &picks).column(read);
         found.extend((0..values.len()).map(|at| values.get(at)));
     }
     found

@@ -1,10 +1,8 @@
 //! The rows of one series in one source, piece by piece in order of time.
 
-use super::{last::LastCursor, piece::Piece, plan::Place, window::Window};
+use super::{last::LastCursor, memory::MemoryCursor, piece::Piece, plan::Place, window::Window};
 use crate::{
     Result,
-    gather::Picks,
-    memtable::{self, MemoryView},
     page_cache::{Cells, Numbers, Page, PageCache},
     segment::{PAGE_ROWS, Segment},
 };
@@ -13,9 +11,8 @@ use std::{ops::Range, sync::Arc};
 
 /// Pages that are read and decoded at once, at most.
 const WINDOW_PAGES: usize = 8;
-/// Bytes of cells that are decoded at once, unless a page has more.
-const WINDOW_BYTES: usize = 16 << 20;
-const MEMORY_PIECE_ROWS: usize = 8_192;
+/// Bytes of cells that are decoded or gathered at once, unless a page or a row has more.
+pub(super) const WINDOW_BYTES: usize = 16 << 20;
 
 pub(super) enum Cursor {
     Segment(SegmentCursor),
@@ -182,94 +179,4 @@ fn window_pages(segment: &Segment, columns: &[(Option<usize>, ColumnRead)]) -> u
     }
     let page_bytes = PAGE_ROWS * CELL_BYTES * (columns.len() + 1);
     (WINDOW_BYTES / page_bytes).clamp(1, WINDOW_PAGES)
-}
-
-pub(super) struct MemoryCursor {
-    view: Arc<MemoryView>,
-    columns: Vec<ColumnRead>,
-    time: TimeRange,
-    rows_wanted: RowsWanted,
-    times: Vec<i64>,
-    cells: Vec<(u32, u32)>,
-    ends: Option<Vec<u32>>,
-    next: usize,
-}
-
-impl MemoryCursor {
-    pub(super) fn new(
-        view: Arc<MemoryView>,
-        spec: &ScanSpec,
-        rows_wanted: RowsWanted,
-    ) -> MemoryCursor {
-        let (columns, time) = (spec.columns.clone(), spec.time);
-        let (times, cells, ends, next) = (Vec::new(), Vec::new(), None, 0);
-        MemoryCursor { view, columns, time, rows_wanted, times, cells, ends, next }
-    }
-
-    fn open(&mut self, place: usize) {
-        let series = &self.view.series[place];
-        self.times.clear();
-        self.cells.clear();
-        self.next = 0;
-        self.ends = None;
-        let inside = |at: i64| self.time == TimeRange::ALL || self.time.contains(at);
-        if series.in_order {
-            // From the newest row back, so that none before the range is looked at.
-            self.view.walk(series, |block, row, at| {
-                if inside(at) {
-                    self.times.push(at);
-                    self.cells.push((block, row));
-                }
-                at > self.time.start
-                    && (self.rows_wanted == RowsWanted::All || self.times.is_empty())
-            });
-            self.times.reverse();
-            self.cells.reverse();
-            return;
-        }
-        let mut rows = Vec::with_capacity(series.rows());
-        self.view.walk(series, |block, row, at| {
-            if inside(at) {
-                rows.push((at, (block, row)));
-            }
-            true
-        });
-        // Stable, so that of rows with one time the newest stays first.
-        rows.sort_by_key(|(at, _)| *at);
-        let mut ends = Vec::new();
-        for same in rows.chunk_by(|a, b| a.0 == b.0) {
-            self.times.push(same[0].0);
-            self.cells.extend(same.iter().map(|(_, cell)| *cell));
-            ends.push(self.cells.len() as u32);
-        }
-        // Rows that only came late are one cell each, as others are.
-        self.ends = (self.cells.len() > self.times.len()).then_some(ends);
-    }
-
-    fn next(&mut self) -> Option<Piece> {
-        let end = self.times.len().min(self.next + MEMORY_PIECE_ROWS);
-        if self.next == end {
-            return None;
-        }
-        let mut picks = self.picks(self.next..end);
-        let fit = memtable::rows_within(&self.view.blocks, &self.columns, &picks, WINDOW_BYTES);
-        if fit < picks.rows() {
-            picks = self.picks(self.next..self.next + fit);
-        }
-        let column = |read: &ColumnRead| memtable::gather(&self.view.blocks, *read, &picks);
-        let columns = self.columns.iter().map(column).collect();
-        let times = self.times[self.next..self.next + fit].to_vec().into();
-        self.next += fit;
-        Some(Piece { columns, times })
-    }
-
-    fn picks(&self, rows: Range<usize>) -> Picks {
-        let Some(ends) = &self.ends else {
-            return Picks { cells: self.cells[rows].to_vec(), ends: None };
-        };
-        let first = if rows.start == 0 { 0 } else { ends[rows.start - 1] };
-        let cells = self.cells[first as usize..ends[rows.end - 1] as usize].to_vec();
-        let ends = ends[rows].iter().map(|end| end - first).collect();
-        Picks { cells, ends: Some(ends) }
-    }
 }

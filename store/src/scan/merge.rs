@@ -9,7 +9,8 @@ use crate::{
 };
 use oribi_model::{Block, ColumnRead, Run, SeriesKey, TabletId, TimeRange};
 
-const BLOCK_ROWS_MAX: usize = 65_536;
+/// Rows of a block, at most.
+pub(super) const BLOCK_ROWS_MAX: usize = 65_536;
 /// Bytes of cells at which a block ends.
 const BLOCK_BYTES: usize = 16 << 20;
 /// Pieces of at least this many rows stay a block of their own, without a copy.

@@ -2,6 +2,7 @@
 
 use super::{
     END_MAGIC, FORMAT_VERSION, HEADER_BYTES, MAGIC, PAGE_ROWS, TRAILER_BYTES,
+    damage::Damage,
     index::{Chunk, Extent, Index, SECTION_DIRECTORY, SECTION_PAGES, SECTION_SERIES_V1},
     page,
     series::{self, Directory},
@@ -21,10 +22,7 @@ use oribi_model::{
 use std::{
     ops::Range,
     path::Path,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 /// An open segment: its index and the directory of its series in memory, the rest on disk.
@@ -39,8 +37,7 @@ pub(crate) struct Segment {
     blocks: SeriesBlocks,
     /// The checksum of the whole file, once it was computed.
     pub(super) whole: OnceLock<u32>,
-    /// Whether a read found bytes that are not what was written, or none.
-    damaged: AtomicBool,
+    pub(super) damage: Damage,
 }
 
 /// Where the blocks of series are.
@@ -62,7 +59,6 @@ impl Segment {
     ) -> Result<Segment> {
         let file = FileOnDemand::new(disk, files, path.to_owned(), number);
         let length = file.get()?.len().map_err(Error::io("measure", path))?;
-        let damaged = AtomicBool::new(false);
         let mut segment = Segment {
             number,
             file,
@@ -72,7 +68,7 @@ impl Segment {
             series: Directory::default(),
             blocks: SeriesBlocks::File(0),
             whole: OnceLock::new(),
-            damaged,
+            damage: Damage::default(),
         };
         if length < (HEADER_BYTES + TRAILER_BYTES) as u64 {
             return Err(segment.corrupt(0, "the file is too short for a segment"));
@@ -153,7 +149,7 @@ impl Segment {
 
     /// Whether a read has met damage: no merge need try again.
     pub(crate) fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
+        self.damage.is_there()
     }
 
     /// Lets those who read the segment go on after its file has lost its name.
@@ -376,7 +372,7 @@ impl Segment {
         let mut bytes = vec![0; length];
         if length > 0 {
             self.file.get()?.read_at(&mut bytes, offset).map_err(|error| {
-                self.damaged.store(true, Ordering::Relaxed);
+                self.damage.note();
                 Error::io("read", self.path())(error)
             })?;
         }
@@ -440,7 +436,7 @@ impl Segment {
     }
 
     fn corrupt(&self, offset: u64, reason: &str) -> Error {
-        self.damaged.store(true, Ordering::Relaxed);
+        self.damage.note();
         Error::Corrupt { path: self.path().to_owned(), offset, reason: reason.to_owned() }
     }
 }

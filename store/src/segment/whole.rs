@@ -47,11 +47,17 @@ impl Segment {
     /// As a reader that believes nothing: reads each block and index, compares its checksum and decodes
     /// none.
     /// `pace` is told how many bytes were read, may take its time, and says whether to go on. Whether
-    /// it came to the end.
+    /// it came to the end. Then the segment counts as damaged no more, since its file was put back,
+    /// or a read went wrong that does so no longer.
     ///
     /// # Errors
     /// A block that is damaged, or what the disk answers.
     pub(crate) fn scrub(&self, pace: &mut dyn FnMut(usize) -> bool) -> Result<bool> {
+        let met = self.damage.met();
+        if self.is_damaged() {
+            // Another file may have its name by now.
+            self.file.reopen();
+        }
         for chunk in self.index.chunks.iter().flatten() {
             let head = self.read(chunk.offset, chunk.head.bytes as usize)?;
             self.check(&head, chunk.head, chunk.offset)?;
@@ -68,6 +74,7 @@ impl Segment {
             }
         }
         self.check_frame()?;
+        self.damage.refute(met);
         Ok(true)
     }
 }

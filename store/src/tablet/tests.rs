@@ -2,6 +2,7 @@
 
 mod copies;
 mod faults;
+mod memory;
 mod repairs;
 
 use super::*;

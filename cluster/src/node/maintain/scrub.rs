@@ -27,7 +27,7 @@ pub(super) async fn run(node: Arc<Node>) {
             if node.is_stopping() {
                 return;
             }
-            if let Some(hosted) = node.hosting.get(tablet).filter(|one| !one.tablet.is_damaged()) {
+            if let Some(hosted) = node.hosting.get(tablet) {
                 scrub(&node, hosted).await;
             }
         }

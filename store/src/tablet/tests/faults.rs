@@ -268,8 +268,40 @@ fn whatever_byte_of_a_segment_differs_is_found_by_a_scrub() {
         assert!(tablet.scrub(|_| true).is_err(), "byte {at} of {}", bytes.len());
         file.write_at(&[*byte], at as u64).unwrap();
     }
-    assert!(tablet.is_damaged());
     tablet.scrub(|_| false).unwrap();
+    assert!(tablet.is_damaged(), "it was not read to its end");
+    tablet.scrub(|_| true).unwrap();
+    assert!(!tablet.is_damaged());
+}
+
+/// Where an operator has put the file back, the tablet is read and merged as before.
+#[test]
+fn a_scrub_finds_that_a_file_was_put_back_whatever_the_others_are() {
+    let disk = SimDisk::new();
+    let tablet = open(&disk).unwrap();
+    for index in 1..=3 {
+        fill(&tablet, index);
+        tablet.flush().unwrap();
+    }
+    let paths: Vec<_> = [1, 3].map(|at| Path::new(DIR).join(format!("0000000{at}.seg"))).into();
+    let whole: Vec<Vec<u8>> = paths.iter().map(|path| disk.bytes(path).unwrap()).collect();
+    for (path, bytes) in paths.iter().zip(&whole) {
+        let middle = bytes.len() / 2;
+        disk.open(path).unwrap().write_at(&[!bytes[middle]], middle as u64).unwrap();
+    }
+    assert!(tablet.scrub(|_| true).is_err());
+    assert_eq!(tablet.stats().damaged_segments, 2);
+    // Another file under the name, as of a copy that was moved there.
+    disk.remove(&paths[1]).unwrap();
+    disk.put(&paths[1], whole[1].clone());
+    assert!(tablet.scrub(|_| true).is_err());
+    assert_eq!(tablet.stats().damaged_segments, 1);
+    disk.remove(&paths[0]).unwrap();
+    disk.put(&paths[0], whole[0].clone());
+    tablet.scrub(|_| true).unwrap();
+    assert_eq!(tablet.stats().damaged_segments, 0);
+    tablet.compact_fully().unwrap();
+    assert_eq!(tablet.stats().segments, 1);
 }
 
 #[test]
