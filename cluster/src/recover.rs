@@ -1,7 +1,7 @@
 //! A cluster whose majority is gone for good, begun anew from the directory of one stopped node.
 
 use crate::{
-    Change, ClusterId, NodeOptions, Result, catalog::FIRST_NODE, check::require_data_dir,
+    Change, ClusterId, Error, NodeOptions, Result, catalog::FIRST_NODE, check::require_data_dir,
     command::Command, node::Node,
 };
 use oribi_model::{Clock, TabletId};
@@ -13,8 +13,6 @@ use std::{path::Path, sync::Arc};
 pub struct Recovered {
     /// Which cluster it is now.
     pub cluster: ClusterId,
-    /// Whether it knew what there was: a node to which no catalog had come has nothing of the cluster.
-    pub knew_catalog: bool,
     /// Tablets that the node has.
     pub tablets: usize,
     /// Tablets of which it had no replica, or a damaged one: their rows are lost.
@@ -27,13 +25,18 @@ pub struct Recovered {
 /// Blocks.
 ///
 /// # Errors
-/// [`crate::Error::InUse`] while a node runs on it, [`crate::Error::DataDir`] where it is none of a
-/// node's; where it breaks off it may be begun again.
+/// [`Error::InUse`] while a node runs on it, [`Error::DataDir`] where it is none of a node's, or no catalog has
+/// ever come to that one; where it breaks off it may be begun again.
 pub fn recover(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Recovered> {
     require_data_dir(&*disk, dir)?;
     let node = Node::look(dir.to_owned(), NodeOptions::default(), disk.clone(), clock)?;
     let own = node.identity().node;
-    let knew_catalog = own == FIRST_NODE || node.catalog().node(own).is_some();
+    if own != FIRST_NODE && node.catalog().node(own).is_none() {
+        // It would be a node that its own catalog does not know, and give its id to another.
+        let reason =
+            "nothing of its cluster had come to it: empty it, and have it join another one";
+        return Err(Error::DataDir { path: dir.to_owned(), reason: reason.to_owned() });
+    }
     let takes_over = Command::change(Change::TakeOver { node: own });
     node.leave_alone(takes_over)?;
     let catalog = node.catalog();
@@ -42,5 +45,5 @@ pub fn recover(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result
         catalog.tablets().map(|spec| spec.id).partition(|tablet| is_here(*tablet));
     // Last: until then it is a node of the cluster that was.
     let cluster = node.begin_cluster(&disk)?;
-    Ok(Recovered { cluster, knew_catalog, tablets: here.len(), lost })
+    Ok(Recovered { cluster, tablets: here.len(), lost })
 }
