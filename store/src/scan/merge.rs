@@ -12,9 +12,11 @@ use oribi_model::{Block, ColumnRead, Run, SeriesKey, TabletId, TimeRange};
 /// Rows of a block, at most.
 pub(super) const BLOCK_ROWS_MAX: usize = 65_536;
 /// Bytes of cells at which a block ends.
-const BLOCK_BYTES: usize = 16 << 20;
+pub(super) const BLOCK_BYTES: usize = 16 << 20;
+/// Of a cell that is no text, and of a time.
+pub(super) const CELL_BYTES: usize = 8;
 /// Pieces of at least this many rows stay a block of their own, without a copy.
-const WHOLE_ROWS_MIN: usize = 4_096;
+pub(super) const WHOLE_ROWS_MIN: usize = 4_096;
 
 pub(super) struct Merge {
     tablet: TabletId,
@@ -180,7 +182,6 @@ impl Merge {
 }
 
 fn bytes_of(piece: &Piece) -> usize {
-    const CELL_BYTES: usize = 8;
     let rows = piece.rows();
     rows * CELL_BYTES * (piece.columns.len() + 1) + text::text_bytes(&piece.columns, 0..rows)
 }
