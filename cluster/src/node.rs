@@ -239,6 +239,7 @@ impl Node {
         };
         node.look_at_disk();
         node.look_at_troubles();
+        node.look_at_tablets();
         node
     }
 

@@ -14,6 +14,7 @@ mod moves;
 mod plan;
 mod proving;
 mod removal;
+mod scenery;
 mod sleep;
 mod spread;
 mod state;
@@ -99,6 +100,7 @@ impl Peering {
             book,
             heard: Notify::new(),
             absences: Mutex::default(),
+            planned: Mutex::default(),
             stopped: watch::Sender::new(false),
         });
         let eyes = Arc::downgrade(&state);

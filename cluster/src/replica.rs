@@ -40,7 +40,7 @@ pub(crate) use applied::alone;
 use copies::Incoming;
 use inbox::Inbox;
 use instance::{Instance, Running};
-pub(crate) use instances::{Instances, Usage, to_rest};
+pub(crate) use instances::{CHANGED_KEPT, Instances, Usage, to_rest};
 use leading::Deserted;
 use machine::MachineAdapter;
 pub use members::Members;

@@ -18,6 +18,7 @@ mod node;
 mod nodes;
 mod openapi;
 mod params;
+mod places;
 mod problem;
 mod rights;
 mod schema;
@@ -27,6 +28,7 @@ mod tokens;
 pub(crate) use admin::{Addresses, Admin};
 pub(crate) use bodies::Bodies;
 pub(crate) use health::Waiting;
+pub(crate) use places::Places;
 
 use gate::{Gate, MetricsDoor};
 use guard::Doors;
@@ -74,11 +76,13 @@ pub(crate) struct Parts {
     pub(crate) reach: Reach,
     /// Who is asked for a token.
     pub(crate) auth: AuthOptions,
+    /// What answers do not tell.
+    pub(crate) places: Places,
 }
 
 /// All routes of a node that is open.
 pub(crate) fn router(parts: Parts) -> Router {
-    let Parts { admin, ingest, arrival, engine, metrics, options, reach, auth } = parts;
+    let Parts { admin, ingest, arrival, engine, metrics, options, reach, auth, places } = parts;
     let metrics_door = if auth.metrics_open { MetricsDoor::Open } else { MetricsDoor::Ops };
     let keyring = admin.keyring.clone();
     let mode = keyring.mode();
@@ -96,7 +100,8 @@ pub(crate) fn router(parts: Parts) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(from_fn_with_state(audit, audited::audited))
-        .layer(from_fn_with_state(gate, gate::gate));
+        .layer(from_fn_with_state(gate, gate::gate))
+        .layer(from_fn_with_state(places, places::leave_out));
     finish(routes, metrics, &options, Doors::new(&options, reach, mode))
 }
 

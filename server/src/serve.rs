@@ -1,7 +1,7 @@
 //! A running server: what is started in which order, and stopped in which.
 
 use crate::{
-    api::{self, Addresses, Admin, Parts, Waiting},
+    api::{self, Addresses, Admin, Parts, Places, Waiting},
     audit::{Audit, Record, members},
     auth::{
         AdminFile, ClusterVault, Keyring, open_cluster_key, open_node_key, read_join_secret,
@@ -249,7 +249,8 @@ impl Server {
         });
         let options = config.http.clone();
         let (reach, auth) = (config.reach(), config.auth.clone());
-        let parts = Parts { admin, ingest, arrival, engine, metrics, options, reach, auth };
+        let places = Places::within(&config.data_dir);
+        let parts = Parts { admin, ingest, arrival, engine, metrics, options, reach, auth, places };
         front.serve(api::router(parts));
         let (data_dir, open_ms) = (config.data_dir.display(), started.elapsed().as_millis());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %data_dir, open_ms, "serving");

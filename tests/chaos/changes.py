@@ -1,6 +1,8 @@
 """What becomes of nodes for good, and of files under them: wiped disks, nodes that are emptied and forgotten, flipped bits,
 and tables that get more or fewer replicas. Each begins when all is well, so that the others have what is lost."""
 
+import collections
+import contextlib
 import os
 import shutil
 import subprocess
@@ -18,15 +20,19 @@ class Changes:
 
     def kinds_of_changes(self):
         kinds = [self.wipe_one, self.flip_one, self.flip_one, self.cut_one, self.swap_two, self.damage_log]
-        kinds += [self.change_replication, self.back_up]
+        kinds += [self.change_replication, self.back_up, self.stale_manifests, self.stale_segment]
+        if all(node.orders and hasattr(node.disk, "cut_power") for node in self.nodes):
+            kinds += [self.lying_disk]
         return [*kinds, self.empty_one] if len(self.nodes) > 3 else kinds
 
     def alone(self, change):
-        """Nothing else is wrong before, and all is well afterwards."""
+        """Nothing else is wrong before, and all is well afterwards. Whether that came to be."""
         self.until_calm()
-        if self.is_calm_now():
+        is_calm = self.is_calm_now()
+        if is_calm:
             change()
             self.until_calm()
+        return is_calm
 
     def another(self, node):
         return self.chance.choice([other for other in self.nodes if other is not node])
@@ -35,7 +41,7 @@ class Changes:
 
     def wipe_one(self):
         """A disk is lost; the node that comes back is a new one, and the old one is replaced or forgotten by hand."""
-        self.alone(lambda: self.replace(self.one()))
+        return self.alone(lambda: self.replace(self.one()))
 
     def replace(self, node):
         before, helper = node.id, self.another(node)
@@ -65,7 +71,7 @@ class Changes:
             node.start()
             self.is_new(node)
 
-        self.alone(change)
+        return self.alone(change)
 
     def is_new(self, node):
         node.id = node.cluster()["self"]
@@ -95,33 +101,47 @@ class Changes:
                 found = lambda: not path.exists() or set(node.data_dir.glob("tablets/*.damaged-*")) - known
                 wait_for(found, f"damage in {path} to be found", MENDED_S)
 
-        self.alone(change)
+        return self.alone(change)
 
     def cut_one(self):
         """The end of a segment of a node that is down is gone."""
-        self.alone(lambda: self.harm(1, lambda paths: os.truncate(paths[0], paths[0].stat().st_size // 2)))
+        return self.alone(lambda: self.harm(self.any_one, lambda path: os.truncate(path, path.stat().st_size // 2)))
 
     def swap_two(self):
         """Two segments of a node that is down have each other's names."""
 
-        def swap(paths):
-            one, other = paths
+        def swap(one, other):
             one.rename(aside := one.with_suffix(".aside"))
             other.rename(one)
             aside.rename(other)
 
-        self.alone(lambda: self.harm(2, swap))
+        return self.alone(lambda: self.harm(self.any_two, swap))
 
-    def harm(self, count, harm):
+    def any_one(self, segments):
+        return self.chance.sample(segments, min(1, len(segments)))
+
+    def any_two(self, segments):
+        return self.chance.sample(segments, 2) if len(segments) > 1 else []
+
+    def two_of_one_tablet(self, segments):
+        """The two newest ones, the older first."""
+        of_tablets = collections.defaultdict(list)
+        for path in segments:
+            of_tablets[path.parent].append(path)
+        several = [paths[-2:] for paths in of_tablets.values() if len(paths) > 1]
+        return self.chance.choice(several) if several else []
+
+    def harm(self, choose, harm):
+        """What is done to some segments of a node that is down is found, where there are any."""
         node = self.one()
         node.kill()
         known = set(node.data_dir.glob("tablets/*.damaged-*"))
         segments = [path for path in node.data_dir.glob("tablets/*/*.seg") if path.parent.name.isdigit()]
-        is_done = len(segments) >= count
-        if is_done:
-            harm(self.chance.sample(sorted(segments), count))
+        chosen = choose(sorted(segments))
+        if chosen:
+            harm(*chosen)
         node.start()
-        if is_done:
+        if chosen:
             found = lambda: set(node.data_dir.glob("tablets/*.damaged-*")) - known
             wait_for(found, f"damaged segments of {node.url} to be found", MENDED_S)
 
@@ -130,7 +150,7 @@ class Changes:
 
         def change():
             node = self.one()
-            before, helper = node.id, self.another(node)
+            before = node.id
             node.kill()
             logs = sorted(node.data_dir.glob("log/*.log"))
             written = len(logs[-1].read_bytes().rstrip(b"\0"))
@@ -138,11 +158,52 @@ class Changes:
             node.start()
             self.is_new(node)
             if node.id != before:
-                wait_for(lambda: state_of(helper, before) is None, f"node {before} to be forgotten", MENDED_S)
-                for folder in node.data_dir.glob("ORIBI.damaged-*"):
-                    shutil.rmtree(folder)
+                self.until_forgotten(node, before)
 
-        self.alone(change)
+        return self.alone(change)
+
+    def until_forgotten(self, node, before):
+        """The others have let go of what a node was before its log was found damaged."""
+        helper = self.another(node)
+        wait_for(lambda: state_of(helper, before) is None, f"node {before} to be forgotten", MENDED_S)
+        for folder in node.data_dir.glob("ORIBI.damaged-*"):
+            shutil.rmtree(folder)
+
+    def stale_manifests(self):
+        """A node that is down has manifests of before, where there are newer ones."""
+
+        def change():
+            node = self.one()
+            before = contents_of(node.data_dir.glob("tablets/*/MANIFEST"))
+            newer = lambda: [path for path, content in before.items() if contents_of([path]).get(path, content) != content]
+            wait_for(newer, f"a flush at {node.url}", MENDED_S)
+            node.kill()
+            for path in newer():
+                path.write_bytes(before[path])
+            node.start()
+
+        return self.alone(change)
+
+    def stale_segment(self):
+        """The newest segment of a tablet of a node that is down is an older one."""
+        return self.alone(lambda: self.harm(self.two_of_one_tablet, shutil.copyfile))
+
+    def lying_disk(self):
+        """Syncs of a node say that they are done and are not, and then its power goes."""
+
+        def change():
+            node = self.one()
+            before = node.id
+            node.orders.give(syncs_lie=1)
+            self.until_acked()
+            self.hold(0.5)
+            self.power([node])
+            wait_for(node.healthy, f"{node.url} to be back", MENDED_S)
+            self.is_new(node)
+            if node.id != before:
+                self.until_forgotten(node, before)
+
+        return self.alone(change)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -155,7 +216,7 @@ class Changes:
             done = subprocess.run(command, capture_output=True, text=True, timeout=MENDED_S)
             assert done.returncode == 0, f"no backup: {done.stderr}"
 
-        self.alone(change)
+        return self.alone(change)
 
     def change_replication(self):
         """A table has fewer replicas for a while, or more where there are nodes for that, and then three again."""
@@ -167,12 +228,21 @@ class Changes:
                 self.until_acked()
                 self.until_calm()
 
-        self.alone(change)
+        return self.alone(change)
 
 
 def wipe(path):
     for one in path.iterdir():
         shutil.rmtree(one) if one.is_dir() else one.unlink()
+
+
+def contents_of(paths):
+    """What is in those files that are there."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = path.read_bytes()
+    return found
 
 
 def flip(path, where, bit, length=None):

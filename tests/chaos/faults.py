@@ -8,6 +8,7 @@ import threading
 import time
 
 import requests
+from brokers import BrokerFaults
 from changes import Changes
 from conftest import wait_for
 
@@ -16,27 +17,34 @@ CALM_S = 90
 """Within this all is well after a fault; else the cluster does not come back by itself."""
 
 
-class Faults(Changes):
+class Faults(Changes, BrokerFaults):
     """Does one fault after the other, each until it is over, and counts them by kind."""
 
-    def __init__(self, seed, nodes, acks, hold_s_max, links=None, tables=(), only_changes=False, note=print):
-        self.chance, self.nodes, self.acks = random.Random(f"faults {seed}"), nodes, acks
-        self.hold_s_max, self.links, self.tables, self.note = hold_s_max, links, tables, note
-        self.troubles = []
+    def __init__(self, options, nodes, acks, links, brokers, tables, note):
+        self.chance, self.nodes, self.acks = random.Random(f"faults {options.seed}"), nodes, acks
+        self.hold_s_max, self.links, self.brokers = options.hold_s_max, links, brokers
+        self.tables, self.note, self.troubles = tables, note, []
         self.counts, self.pauses_s = collections.Counter(), collections.defaultdict(float)
+        kinds = self.kinds_of_all()
+        if tables:
+            kinds = self.kinds_of_changes() + ([] if options.changes == "only" else kinds)
+        self.kinds = [kind for kind in kinds if not options.only or kind.__name__ in options.only]
+        names = {kind.__name__ for kind in kinds}
+        assert set(options.only) <= names, f"there are these faults here: {', '.join(sorted(names))}"
+
+    def kinds_of_all(self):
+        """Faults after which nothing is gone for good; those of which there are more stand here more often."""
+        nodes = self.nodes
         kinds = [self.kill_one, self.kill_leader, self.kill_leader, self.kill_two, self.kill_all, self.kill_again]
         kinds += [self.freeze_one, self.freeze_leader, self.freeze_leader, self.stop_one]
-        if links:
+        if self.links:
             kinds += [self.cut_pair, self.isolate, self.one_way, self.deaf, self.slow, self.lose, self.reset]
             kinds += [self.kill_while_slow, self.freeze_while_cut]
         if all(hasattr(node.disk, "fill") for node in nodes):
             kinds += [self.fill_one, self.fill_all, self.power_one, self.power_one, self.power_all]
         if all(node.orders for node in nodes):
             kinds += [self.slow_syncs, self.stalled_syncs, self.failed_syncs, self.failed_writes, self.short_writes, self.clock_jump]
-        kinds += [self.overload]
-        if tables:
-            kinds = self.kinds_of_changes() + ([] if only_changes else kinds)
-        self.kinds = kinds
+        return [*kinds, self.overload, *self.kinds_of_brokers()]
 
     def next(self):
         """One fault, from its beginning until all is as before but for what the nodes have to make good."""
@@ -48,7 +56,15 @@ class Faults(Changes):
         pause_s = self.acks.longest_since_asked_s()
         self.pauses_s["none"] = max(self.pauses_s["none"], pause_s)
         began = time.monotonic()
-        kind()
+        try:
+            is_left_out = kind() is False
+        except AssertionError as error:
+            self.tell_trouble(f"{name}: {error}")
+            self.as_before()
+            is_left_out = False
+        if is_left_out:
+            self.note(json.dumps({"left out": name}))
+            return
         self.until_acked()
         self.counts[name] += 1
         pause_s = self.acks.longest_since_asked_s()
@@ -68,10 +84,27 @@ class Faults(Changes):
             try:
                 until_calm(node, len(self.nodes))
             except AssertionError as error:
-                # It is told in the end; what comes after it is tried all the same.
-                self.troubles.append(str(error))
-                self.note(json.dumps({"trouble": str(error)}))
+                self.tell_trouble(str(error))
                 return
+
+    def tell_trouble(self, text):
+        """It is told in the end; what comes after it is tried all the same."""
+        self.troubles.append(text)
+        self.note(json.dumps({"trouble": text}))
+
+    def as_before(self):
+        """Ends what a fault has left half done."""
+        for node in self.nodes:
+            if node.orders:
+                node.orders.give()
+            if hasattr(node.disk, "free"):
+                node.disk.free()
+            if node.process.poll() is None:
+                node.process.send_signal(signal.SIGCONT)
+            else:
+                node.start(wait=False)
+        if self.links:
+            self.links.open_all()
 
     def is_calm_now(self):
         return all(is_calm(node, len(self.nodes)) for node in self.nodes)
@@ -206,6 +239,8 @@ class Faults(Changes):
         for node in nodes:
             node.disk.cut_power()
             node.kill()
+            if node.orders:
+                node.orders.give()
         for node in nodes:
             node.disk.power_again()
         self.hold(0)
@@ -217,7 +252,6 @@ class Faults(Changes):
 
     def power_all(self):
         self.power(self.nodes)
-
 
     # -- orders -------------------------------------------------------------------------------
 

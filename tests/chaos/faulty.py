@@ -1,4 +1,4 @@
-"""Disks that are slow or fail, writes that are cut short, and clocks that jump: a library between a node and its system, made by
+"""Disks that are slow, fail or lie, writes that are cut short, and clocks that jump: a library between a node and its system, made by
 the C compiler of this machine."""
 
 import pathlib
@@ -7,8 +7,8 @@ import struct
 import subprocess
 
 SOURCE = pathlib.Path(__file__).with_name("faulty.c")
-FORM = struct.Struct("<IIIIiI")
-ORDERS = ("sync_ms", "syncs_fail", "writes_fail", "writes_are_short", "clock_s")
+FORM = struct.Struct("<IIIIIiI")
+ORDERS = ("sync_ms", "syncs_fail", "syncs_lie", "writes_fail", "writes_are_short", "clock_s")
 
 
 def library(folder):

@@ -4,7 +4,7 @@ import dataclasses
 
 import requests
 from ledger import ACKED, NOT_STORED, outcomes
-from load import KEYS, MQTT_TABLE, REGISTER_TABLE, ROWS_TABLE, START_MS
+from load import BROKER_TABLE, KAFKA_TABLE, KEYS, MQTT_TABLE, REGISTER_TABLE, ROWS_TABLE, START_MS
 
 CHUNK_BATCHES = 100
 ANSWER_S = 120
@@ -136,13 +136,17 @@ def value_of(node, writer, key):
 
 
 def judge(nodes, load, batch_rows):
-    """Judges all of a load: rows by HTTP, rows by MQTT, registers."""
+    """Judges all of a load: rows by HTTP, by MQTT and by brokers, registers."""
     verdict = Verdict()
     for table in range(load.tables):
         of_table = f"{ROWS_TABLE}{table}"
         judge_rows(verdict, nodes, [OfTable(writer, table, load.tables) for writer in load.rows], of_table, "w", batch_rows)
     if load.mqtt:
         judge_rows(verdict, nodes, load.mqtt, MQTT_TABLE, "site", load.mqtt_rows)
+    for writers, table in ((load.kafka, KAFKA_TABLE), (load.broker, BROKER_TABLE)):
+        if writers:
+            judge_rows(verdict, nodes, writers, table, "w", load.mqtt_rows)
+        count_outcomes(verdict, writers, load.mqtt_rows)
     judge_registers(verdict, nodes, load.registers)
     count_outcomes(verdict, load.rows, batch_rows)
     count_outcomes(verdict, load.mqtt, load.mqtt_rows)

@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.parse
 
+import confluent_kafka
 import paho.mqtt.client as paho
 from ledger import ACKED, INTENT, NOT_STORED
 
@@ -16,6 +17,8 @@ KEYS = 6
 WAITS_S = (1, 6, 2)
 """How long clients wait; some give up before a node says that it does not know, some do not."""
 ROWS_TABLE, MQTT_TABLE, REGISTER_TABLE = "chaos", "sensors", "registers"
+KAFKA_TABLE, BROKER_TABLE = "streamed", "brokered"
+"""What comes through Kafka, and through Mosquitto."""
 
 
 def check_of(writer, value):
@@ -207,13 +210,19 @@ class MqttWriter(Writer):
 
     def publish_row(self, at):
         text = json.dumps({"time": START_MS + at, "v": at, "c": check_of(self.number, at)})
-        return self.client.publish(f"sensors/{self.number}/{at % SERIES}", text, qos=1)
+        return self.client.publish(f"{self.first_level()}/{self.number}/{at % SERIES}", text, qos=1)
+
+    def first_level(self):
+        return MQTT_TABLE
+
+    def port(self):
+        return self.node().mqtt_port
 
     def connect(self):
         client = paho.Client(paho.CallbackAPIVersion.VERSION2)
         client.max_inflight_messages_set(self.batch_rows)
         try:
-            client.connect("127.0.0.1", self.node().mqtt_port)
+            client.connect("127.0.0.1", self.port())
         except OSError:
             return False
         client.loop_start()
@@ -226,3 +235,49 @@ class MqttWriter(Writer):
             self.client.disconnect()
             self.client.loop_stop()
             self.client = None
+
+
+class BrokerWriter(MqttWriter):
+    """Messages to an outside broker, which a connector drains."""
+
+    def __init__(self, *arguments, batch_rows, mosquitto):
+        super().__init__(*arguments, batch_rows=batch_rows)
+        self.mosquitto = mosquitto
+
+    def first_level(self):
+        return BROKER_TABLE
+
+    def port(self):
+        return self.mosquitto.port
+
+
+class KafkaWriter(Writer):
+    """Records to a topic of several partitions, which a connector drains."""
+
+    PARTITIONS = 4
+
+    def __init__(self, *arguments, batch_rows, kafka, topic):
+        super().__init__(*arguments)
+        self.batch_rows, self.batch, self.topic = batch_rows, 0, topic
+        settings = {"enable.idempotence": True, "message.timeout.ms": 10_000, "linger.ms": 5}
+        self.producer = confluent_kafka.Producer({**kafka.settings, **settings})
+
+    def write(self):
+        self.ledger.acks.pace(self.ending)
+        batch = self.batch
+        self.batch += 1
+        rows = range(batch * self.batch_rows, (batch + 1) * self.batch_rows)
+        self.try_on(batch, len(rows), lambda: self.produce(rows))
+
+    def produce(self, rows):
+        """What is not delivered in time may be later."""
+        delivered = []
+        report = lambda error, _: error or delivered.append(1)
+        for at in rows:
+            row = {"w": str(self.number), "s": str(at % SERIES), "time": START_MS + at, "v": at, "c": check_of(self.number, at)}
+            try:
+                self.producer.produce(self.topic, json.dumps(row), partition=at % self.PARTITIONS, on_delivery=report)
+            except BufferError:
+                break
+        self.producer.flush(self.wait_s)
+        return ACKED if len(delivered) == len(rows) else INTENT

@@ -30,6 +30,8 @@ def arguments(given):
     parser.add_argument("--links", choices=["proxies", "plain"], default="proxies", help="plain: no fault of the network")
     parser.add_argument("--disks", choices=["auto", "images", "plain"], default="auto", help="plain: no fault of the disks")
     parser.add_argument("--changes", choices=["all", "none", "only"], default="all", help="nodes that are lost for good, damaged files, other numbers of replicas (all)")
+    parser.add_argument("--brokers", choices=["auto", "none"], default="auto", help="Kafka and Mosquitto, whose messages connectors take")
+    parser.add_argument("--only", type=lambda text: text.split(","), default=[], help="faults of these names, such as lying_disk,stale_manifests")
     parser.add_argument("--disk-mib", type=int, default=2048)
     parser.add_argument("--flush", choices=["often", "usual"], default="often", help="often: small logs and memtables, many copies")
     parser.add_argument("--alone", action="store_true", help="the others join a node that has lived alone, under load")

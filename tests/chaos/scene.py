@@ -1,20 +1,26 @@
 """A cluster, those who write to it, what befalls it, and what is said in the end."""
 
 import collections
+import contextlib
 import time
 
 import requests
+from brokers import Brokers
 from cluster import Member, put_table, until_together
 from conftest import wait_for
 from disks import Folder, Image, why_no_images
 from faulty import Orders, library
 from faults import CALM_S, Faults, until_calm
 from judge import judge
-from ledger import Acks, Ledger
+from ledger import ACKED, Acks, Ledger, outcomes
 from links import Links
-from load import MQTT_TABLE, REGISTER_TABLE, ROWS_TABLE, MqttWriter, RegisterWriter, RowWriter
+from load import BROKER_TABLE, KAFKA_TABLE, MQTT_TABLE, REGISTER_TABLE, ROWS_TABLE
+from load import BrokerWriter, KafkaWriter, MqttWriter, RegisterWriter, RowWriter
 
 MQTT_ROWS = 100
+BROKERS_SHARE = 10
+"""Through brokers come at most so many times fewer rows than otherwise."""
+DRAINED_S = 120
 FLUSH_OFTEN = """[storage]
 memtable_bytes_max = 8388608
 log_bytes_max = 4194304
@@ -52,11 +58,13 @@ class Node(Member):
 class Load:
     """Those who write."""
 
-    def __init__(self, options, nodes, folder, acks):
+    def __init__(self, options, nodes, folder, acks, brokers):
         self.tables, self.mqtt_rows = options.tables, MQTT_ROWS
+        # That a broker has a message says nothing of the nodes.
+        apart = Acks(options.rows_per_s_max // BROKERS_SHARE)
         numbers = iter(range(1_000))
 
-        def make(kind, count, **more):
+        def make(kind, count, acks=acks, **more):
             made = []
             for number, _ in zip(numbers, range(count)):
                 ledger = Ledger(folder, f"{kind.__name__}-{number}", acks)
@@ -66,7 +74,10 @@ class Load:
         self.rows = make(RowWriter, options.writers, tables=options.tables, batch_rows=options.batch_rows)
         self.mqtt = make(MqttWriter, options.mqtt, batch_rows=MQTT_ROWS)
         self.registers = make(RegisterWriter, options.registers)
-        self.all = [*self.rows, *self.mqtt, *self.registers]
+        kafka, mosquitto = brokers.kafka, brokers.mosquitto
+        self.kafka = make(KafkaWriter, 1, apart, batch_rows=MQTT_ROWS, kafka=kafka, topic=brokers.topic) if kafka else []
+        self.broker = make(BrokerWriter, 1, apart, batch_rows=MQTT_ROWS, mosquitto=mosquitto) if mosquitto else []
+        self.all = [*self.rows, *self.mqtt, *self.registers, *self.kafka, *self.broker]
 
     def start(self):
         for writer in self.all:
@@ -84,11 +95,18 @@ class Load:
             assert not writer.is_alive(), f"{writer.name} does not end"
         self.look()
 
+    def until_drained(self, node):
+        """All that brokers have acknowledged is stored, or the judge says what is not."""
+        for writers, table in ((self.kafka, KAFKA_TABLE), (self.broker, BROKER_TABLE)):
+            acked = sum(what == ACKED for writer in writers for what in outcomes(writer.ledger).values()) * MQTT_ROWS
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: node.count(table) >= acked, f"{acked} rows of {table}", DRAINED_S)
+
 
 class Scene:
     def __init__(self, options, folder, say):
         self.options, self.folder, self.say = options, folder, say
-        self.acks, self.nodes, self.links = Acks(options.rows_per_s_max), [], None
+        self.acks, self.nodes, self.links, self.brokers = Acks(options.rows_per_s_max), [], None, Brokers()
         self.log = (folder / "faults.jsonl").open("a")
 
     # -- setting ------------------------------------------------------------------------------
@@ -138,6 +156,8 @@ class Scene:
             put_table(first, f"{ROWS_TABLE}{table}", buckets=options.buckets, tags=["w", "s"], columns=integers)
         put_table(first, MQTT_TABLE, buckets=options.buckets, tags=["site", "device"], columns=integers)
         put_table(first, REGISTER_TABLE, tags=["w", "k"], columns={"v": "integer"})
+        for table in self.brokers.connectors():
+            put_table(first, table, buckets=options.buckets, tags=["w", "s"], columns=integers)
 
     # -- playing ------------------------------------------------------------------------------
 
@@ -148,13 +168,16 @@ class Scene:
         self.start_nodes(self.nodes[:1] if options.alone else self.nodes)
         if not options.alone:
             until_together(self.nodes)
+        if options.brokers == "auto":
+            self.brokers.start(self.folder, self.say)
         self.make_tables()
-        load = Load(options, self.nodes, self.folder, self.acks)
+        self.brokers.connect(self.nodes[0])
+        load = Load(options, self.nodes, self.folder, self.acks, self.brokers)
         load.start()
         if options.alone:
             self.let_others_join(load)
         self.tell_all_of_each_other()
-        faults = Faults(options.seed, self.nodes, self.acks, options.hold_s_max, self.links, self.changing(), options.changes == "only", self.note)
+        faults = Faults(options, self.nodes, self.acks, self.links, self.brokers, self.changing(), self.note)
         until = time.monotonic() + options.minutes_max * 60
         while self.is_more_to_do(faults) and time.monotonic() < until:
             load.look()
@@ -164,6 +187,7 @@ class Scene:
                 time.sleep(0.1)
         faults.until_calm()
         load.end()
+        load.until_drained(self.nodes[0])
         self.write_fresh()
         verdict = judge(self.nodes, load, options.batch_rows)
         self.check_directories()
@@ -256,4 +280,5 @@ class Scene:
             node.disk.close()
         if self.links:
             self.links.close()
+        self.brokers.close()
         self.log.close()

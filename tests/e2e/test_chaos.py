@@ -21,25 +21,33 @@ def chaos(*arguments):
 
 
 SMALL = ["--hold-s-max", 1, "--disks", "plain", "--rows-per-s-max", 5_000, "--batch-rows", 100, "--buckets", 2]
+ALONE = ["--brokers", "none"]
 
 
 @pytest.mark.parametrize("seed", [11])
 def test_what_was_acked_is_there_whatever_befalls_three_nodes(seed, tmp_path):
-    done = chaos("--seed", seed, "--faults", 8, "--rows", 20_000, "--minutes-max", 2, "--dir", tmp_path / "run", *SMALL)
+    done = chaos("--seed", seed, "--faults", 8, "--rows", 20_000, "--minutes-max", 2, "--dir", tmp_path / "run", *SMALL, *ALONE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "are on each of 3 nodes" in done.stdout
 
 
 def test_a_node_that_lived_alone_gets_company_under_load(tmp_path):
     few = ["--faults", 1, "--rows", 20_000, "--links", "plain", "--alone"]
-    done = chaos("--seed", 5, "--dir", tmp_path / "run", *few, *SMALL)
+    done = chaos("--seed", 5, "--dir", tmp_path / "run", *few, *SMALL, *ALONE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 nodes joined under load" in done.stdout
 
 
 def test_a_run_in_which_nothing_happens_fails(tmp_path):
-    done = chaos("--faults", 0, "--rows", 1, "--dir", tmp_path / "run", *SMALL)
+    done = chaos("--faults", 0, "--rows", 1, "--dir", tmp_path / "run", *SMALL, *ALONE)
     assert done.returncode == 1 and "nothing was tried" in done.stdout, done.stdout + done.stderr
+
+
+def test_files_of_before_are_found_and_brokers_come_back(tmp_path):
+    kinds = "stale_manifests,stale_segment,restart_mosquitto,restart_kafka,kill_connector"
+    few = ["--only", kinds, "--faults", 4, "--rows", 10_000, "--links", "plain"]
+    done = chaos("--seed", 3, "--minutes-max", 3, "--dir", tmp_path / "run", *few, *SMALL)
+    assert "SKIPPED a broker" in done.stdout or done.returncode == 0, done.stdout + done.stderr
 
 
 def lines_of(batch, check=check_of):
@@ -77,7 +85,7 @@ def test_the_judge_sees_what_is_wrong(oribi, tmp_path):
         may_be={key: may_be for key, _, _, may_be in registers},
     )
     writer = types.SimpleNamespace(number=0, ledger=ledger)
-    load = types.SimpleNamespace(tables=1, rows=[writer], mqtt=[], mqtt_rows=1, registers=[register])
+    load = types.SimpleNamespace(tables=1, rows=[writer], mqtt=[], kafka=[], broker=[], mqtt_rows=1, registers=[register])
     verdict = judge([oribi], load, BATCH_ROWS)
     assert not verdict.is_good()
     assert (verdict.acked, verdict.refused, verdict.unknown) == (30, 10, 20)

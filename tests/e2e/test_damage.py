@@ -1,5 +1,7 @@
 """Files of one node of three are damaged: nothing of that is ever answered, and the others mend it by themselves."""
 
+import re
+
 import pytest
 import requests
 from cluster import all_well, put_table, until_together
@@ -174,4 +176,43 @@ def test_a_node_whose_log_is_damaged_begins_anew_and_loses_nothing(three, where)
     finally:
         load.end()
     for node in three:
+        load.judge(node)
+
+
+def leader_of_tablets(nodes):
+    """The node that leads a tablet of the table, as another one sees it."""
+    answer = requests.get(f"{nodes[0].url}/api/v1/tablets?table={TABLE}", timeout=10).json()
+    leader = answer["tablets"][0].get("leader")
+    return next((node for node in nodes if node.cluster()["self"] == leader), None)
+
+
+def asleep(node):
+    text = requests.get(f"{node.url}/metrics", timeout=10).text
+    return float(re.search(r"^oribi_sleeping_replicas (\S+)", text, re.MULTILINE).group(1))
+
+
+def test_what_led_a_group_that_sleeps_and_comes_back_damaged_is_mended(members):
+    nodes = []
+    for number in (1, 2, 3):
+        node = members(number, [nodes[0].address] if nodes else [])
+        node.config.write_text(node.config.read_text().replace("[cluster]", "[cluster]\nsleep_after_s = 1"))
+        nodes.append(node.start())
+    until_together(nodes)
+    put_table(nodes[0], TABLE, tags=["host"])
+    load = Load(nodes)
+    try:
+        load.more(100)
+        settled(nodes)
+    finally:
+        load.end()
+    compact(nodes)
+    victim = wait_for(lambda: leader_of_tablets(nodes), "a leader of the tablet")
+    wait_for(lambda: all(asleep(node) for node in nodes), "the group to sleep")
+    # The others still name it as their leader when it is back, and nobody asks them anything.
+    victim.kill()
+    truncate_segment(victim, None)
+    victim.start()
+    wait_for(lambda: aside(victim), "what is damaged to be set aside", MENDED_S)
+    wait_for(lambda: all_well(nodes[0], TABLE, 3) and is_whole(victim), "the node to be mended", MENDED_S)
+    for node in nodes:
         load.judge(node)

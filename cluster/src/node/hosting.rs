@@ -54,6 +54,11 @@ impl Hosted {
         now_ms - seen.1
     }
 
+    /// Whether anything of it is only in memory and in the log.
+    fn holds_any(&self) -> bool {
+        self.tablet.memtable_bytes() > 0 || self.tablet.stats().memtables > 0
+    }
+
     /// Whether it has all that its group has committed, or soon will, and all of it can be read.
     fn is_whole(&self) -> bool {
         self.replica.is_voter() && !self.tablet.is_damaged()
@@ -232,7 +237,7 @@ impl Hosting {
         };
         let tablet = Arc::new(tablet);
         let memtables = self.memtables.clone();
-        let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtables });
+        let machine = Arc::new(TabletMachine::new(tablet.clone(), memtables));
         let network = self.around.links.clone();
         let (log, around) = (self.log.clone(), (self.instances.clone(), network as _));
         let replica = Replica::recover(*member, (group, assignment), log, machine, around)?;
@@ -285,6 +290,7 @@ impl Hosting {
                         let slot = self.open_slot(part).unwrap_or(Slot::Leaving);
                         if !matches!(slot, Slot::Leaving) {
                             tablets.insert(id, slot.clone());
+                            self.instances.note_change(group_of(id));
                         }
                         slot
                     }
@@ -418,7 +424,10 @@ impl Hosting {
     }
 
     pub(super) fn count_memtables(&self) -> usize {
-        let bytes = self.all().iter().map(|hosted| hosted.tablet.memtable_bytes()).sum();
+        let get = |tablet: TabletId| self.get(tablet);
+        self.memtables.forget_empty(|tablet| get(tablet).is_some_and(|one| one.holds_any()));
+        let holding = self.memtables.holding().into_iter().filter_map(get);
+        let bytes = holding.map(|hosted| hosted.tablet.memtable_bytes()).sum();
         self.memtables.count(bytes);
         bytes
     }

@@ -128,6 +128,11 @@ impl Node {
         tablets.into_iter().chain([self.catalog_replica.clone()]).collect()
     }
 
+    /// Whether no replica of a tablet is awake.
+    pub(crate) fn sleeps(&self) -> bool {
+        self.awake().iter().all(|replica| replica.group() == CATALOG_GROUP)
+    }
+
     /// Told of every change of the catalog but how far connectors have got.
     pub(crate) fn watch_catalog(&self) -> watch::Receiver<u64> {
         self.catalog.watch()

@@ -285,7 +285,12 @@ impl Node {
         patience: Patience,
     ) -> Result<Done, Missed> {
         self.check()?;
-        let replica = self.able(group)?;
+        let replica = match self.able(group) {
+            Ok(replica) => replica,
+            // It may be named as the leader still, for as long as nobody stands for it: others are asked.
+            Err(_) if self.is_out(group) => return Err(Missed::Elsewhere(None)),
+            Err(error) => return Err(error.into()),
+        };
         let command = match errand {
             Errand::Read => {
                 let index = replica.read_index(patience.whole.min(SEEK_WAIT)).await?;
@@ -315,6 +320,13 @@ impl Node {
             }
             Err(missed) => Err(missed),
         }
+    }
+
+    /// Whether what is here of a group takes no part, and others may.
+    fn is_out(&self, group: GroupId) -> bool {
+        let voters = || self.assignment(group).voters();
+        self.hosting.is_out(TabletId(group.0))
+            && voters().iter().any(|voter| voter.node != self.hosting.node)
     }
 
     fn hears_majority(&self, group: GroupId) -> bool {

@@ -110,6 +110,11 @@ impl Node {
                 let report = blocking(move || Ok(node.report().encode())).await;
                 report.map_or_else(failed, |report| whole(vec![report]))
             }
+            Wish::SoundNews(tablets) => {
+                let node = self.clone();
+                let report = blocking(move || Ok(node.news(&tablets).encode())).await;
+                report.map_or_else(failed, |report| whole(vec![report]))
+            }
             Wish::SoundOf(tablets) => whole(vec![self.report_of(&tablets).encode()]),
             Wish::Follow(catalog) => match self.let_go_of_dropped(catalog).await {
                 Ok(()) => whole(Vec::new()),

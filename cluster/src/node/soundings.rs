@@ -1,7 +1,14 @@
 //! What nodes tell each other of themselves, about once a second: so each knows how the others'
 //! replicas are, and until when its own ones lack nothing.
 
-use super::{CATALOG_GROUP, Node, hosting::group_of};
+mod elections;
+mod heard;
+mod report;
+
+pub use elections::Election;
+pub(crate) use heard::Heard;
+
+use super::{CATALOG_GROUP, Node};
 use crate::{
     MemberId, NodeState,
     elections::Vote,
@@ -11,13 +18,18 @@ use crate::{
         sounding::{Report, Sounding},
     },
 };
+use elections::Elections;
 use futures::future::join_all;
+use heard::Said;
 use oribi_model::{LogIndex, NodeId, TabletId};
 use oribi_store::log::GroupId;
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -37,65 +49,48 @@ const FOLLOW_WAIT: Duration = Duration::from_secs(1);
 /// What a node said of its clock longer ago counts no more.
 const CLOCK_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// What a node said of itself last.
-pub(crate) struct Heard {
-    pub(crate) at: Instant,
-    pub(crate) report: Report,
-    /// By how much its clock is ahead of the one here, as far as the way there and back lets tell.
-    pub(crate) clock_ahead_ns: i64,
-}
-
 /// What is known of the other nodes, and of how current this one is.
 #[derive(Default)]
 pub(super) struct Soundings {
     moments: Mutex<HashMap<GroupId, Moments>>,
     /// Leaders that a majority of their voters has named, and when these were asked.
     led: Mutex<HashMap<GroupId, (Instant, Vote)>>,
-    heard: Mutex<BTreeMap<NodeId, Arc<Heard>>>,
+    heard: Mutex<BTreeMap<NodeId, Heard>>,
+    /// Grows whenever a node says anything else of its replicas than before.
+    changes: AtomicU64,
     elections: Mutex<Elections>,
-}
-
-/// Tablets that one node has come to lead at about the same time, of those that have a replica here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Election {
-    /// About when, by the clock of this node, ns since 1970.
-    pub at_ns: i64,
-    /// Who leads them.
-    pub leader: NodeId,
-    /// How many.
-    pub tablets: usize,
-}
-
-/// Who leads which tablet, and how that changed last.
-#[derive(Default)]
-struct Elections {
-    leaders: HashMap<GroupId, MemberId>,
-    last: VecDeque<Election>,
-}
-
-impl Elections {
-    const KEPT_MAX: usize = 20;
-
-    /// Notes who leads these groups now; whoever is seen for the first time was not elected now.
-    fn look(&mut self, leaders: HashMap<GroupId, MemberId>, at_ns: i64) {
-        let mut new = BTreeMap::<NodeId, usize>::new();
-        for (group, leader) in &leaders {
-            let known = self.leaders.get(group);
-            if known.is_some_and(|known| known != leader) {
-                *new.entry(leader.node).or_default() += 1;
-            }
-        }
-        self.leaders = leaders;
-        let new = new.into_iter().map(|(leader, tablets)| Election { at_ns, leader, tablets });
-        self.last.extend(new);
-        self.last.drain(..self.last.len().saturating_sub(Self::KEPT_MAX));
-    }
 }
 
 impl Soundings {
     /// Notes that all that was acked before `at` lies up to `index`.
     pub(super) fn note(&self, group: GroupId, at: Instant, index: LogIndex) {
         self.moments.lock().entry(group).or_default().note(at, index);
+    }
+
+    /// What a node is asked: all, or what is new since it was asked last and of groups that are awake here.
+    fn wish(&self, of: NodeId, now: Instant, awake: &BTreeSet<GroupId>) -> Wish {
+        let tablets = || awake.iter().map(|group| TabletId(group.0)).collect();
+        match self.heard.lock().get(&of) {
+            Some(heard) if heard.may_tell_news(now) => Wish::SoundNews(tablets()),
+            Some(_) | None => Wish::Sound,
+        }
+    }
+
+    fn hear(&self, from: NodeId, said: Said) {
+        let mut heard = self.heard.lock();
+        let is_new = match heard.get_mut(&from) {
+            Some(heard) => heard.hear(said),
+            None => heard.insert(from, Heard::new(said)).is_none(),
+        };
+        if is_new {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn ask_all_of(&self, node: NodeId) {
+        if let Some(heard) = self.heard.lock().get_mut(&node) {
+            heard.forget_whole();
+        }
     }
 
     /// By how much the clocks of nodes that were heard lately are ahead of the one here, ns.
@@ -132,30 +127,36 @@ impl Node {
     /// last round. Gives how many have answered.
     async fn sound(&self, behind: &mut HashMap<GroupId, Option<LogIndex>>) -> usize {
         let began = Instant::now();
-        let asked = self.other_nodes().into_iter();
-        let asked = asked.map(|other| async move { Some((other, self.hear(other).await?)) });
-        let heard: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
-        let mut answers = HashMap::<GroupId, Vec<(NodeId, &Sounding)>>::new();
-        for (other, heard) in &heard {
-            for said in &heard.report.replicas {
-                answers.entry(said.group).or_default().push((*other, said));
+        let awake = self.hosting.instances.awake_or_changed();
+        let asked = self.other_nodes().into_iter().map(|other| {
+            let wish = self.soundings.wish(other, began, &awake);
+            async move { Some((other, self.hear(other, wish).await?)) }
+        });
+        let said: Vec<(NodeId, Said)> = join_all(asked).await.into_iter().flatten().collect();
+        let mut answers: HashMap<GroupId, Vec<(NodeId, &Sounding)>> =
+            awake.iter().chain([&CATALOG_GROUP]).map(|group| (*group, Vec::new())).collect();
+        for (other, said) in &said {
+            for one in said.report.replicas.iter().filter(|one| !one.is_gone) {
+                answers.entry(one.group).or_default().push((*other, one));
             }
         }
         let (mut stuck, mut now_behind) = (Vec::new(), HashMap::new());
         let mut leaders = HashMap::new();
-        for replica in self.replicas() {
-            let group = replica.group();
+        // Of those of which nobody has said anything nothing is proved either.
+        for (group, answers) in &answers {
+            let Some(replica) = self.replica(*group) else { continue };
+            let group = *group;
             // Asked last: a vote that it gives meanwhile counts.
             let own = replica.sounding();
             if let Some(vote) = own.vote.filter(|vote| vote.is_elected && group != CATALOG_GROUP) {
                 leaders.insert(group, vote.member);
             }
-            let answers = answers.get(&group).into_iter().flatten();
             let member = |(node, said): &(NodeId, &Sounding)| {
                 let incarnation = said.incarnation;
                 MemberId { node: *node, incarnation }
             };
-            let mut said: Vec<_> = answers.map(|answer| (member(answer), answer.1)).collect();
+            let mut said: Vec<_> =
+                answers.iter().map(|answer| (member(answer), answer.1)).collect();
             said.push((replica.member(), &own));
             let electors = replica.electors();
             let proof =
@@ -173,10 +174,12 @@ impl Node {
         }
         *behind = now_behind;
         self.soundings.elections.lock().look(leaders, self.clock.now_ns());
-        let count = heard.len();
-        let heard = heard.into_iter().map(|(other, heard)| (other, Arc::new(heard)));
-        self.soundings.heard.lock().extend(heard);
-        self.forget_soundings();
+        let (count, is_whole) = (said.len(), said.iter().any(|(_, said)| said.is_whole));
+        said.into_iter().for_each(|(other, said)| self.soundings.hear(other, said));
+        self.forget_nodes();
+        if is_whole {
+            self.forget_groups();
+        }
         if !stuck.is_empty() {
             // What was committed before a restart is told with the next entry, or to who asks.
             let _ = timeout(FOLLOW_WAIT, self.follow(stuck)).await;
@@ -207,37 +210,18 @@ impl Node {
     }
 
     /// What each other node said of itself and its replicas last, by id.
-    pub(crate) fn heard(&self) -> BTreeMap<NodeId, Arc<Heard>> {
+    pub(crate) fn heard(&self) -> BTreeMap<NodeId, Heard> {
         self.soundings.heard.lock().clone()
+    }
+
+    /// Grows whenever another node has said anything else of its replicas than before.
+    pub(crate) fn heard_changes(&self) -> u64 {
+        self.soundings.changes.load(Ordering::Relaxed)
     }
 
     /// The last changes of who leads tablets that have a replica here, the newest last.
     pub fn elections(&self) -> Vec<Election> {
         self.soundings.elections.lock().last.iter().copied().collect()
-    }
-
-    /// How this node is.
-    pub(crate) fn report(&self) -> Report {
-        let mut replicas = vec![self.catalog_replica.sounding()];
-        for hosted in self.hosting.all() {
-            let stats = hosted.tablet.stats();
-            let flushed = hosted.tablet.flushed().map(|flushed| flushed.index);
-            let (rows, bytes) = (stats.rows, stats.bytes.max(hosted.replica.copied_bytes()));
-            replicas.push(Sounding { flushed, rows, bytes, ..hosted.replica.sounding() });
-        }
-        for (tablet, _) in self.hosting.damaged() {
-            let group = group_of(tablet);
-            replicas.push(Sounding { group, is_damaged: true, ..Sounding::default() });
-        }
-        let (disk_free_bytes, clock_ns) = (self.disk_free_bytes(), self.clock.now_ns());
-        Report { disk_free_bytes, clock_ns, replicas }
-    }
-
-    /// How the replicas of these tablets are, as far as they are here.
-    pub(super) fn report_of(&self, tablets: &[TabletId]) -> Report {
-        let of = |tablet: &TabletId| Some(self.hosting.get(*tablet)?.replica.sounding());
-        let replicas = tablets.iter().filter_map(of).collect();
-        Report { disk_free_bytes: 0, clock_ns: 0, replicas }
     }
 
     /// As [`Node::report_of`], of another node; `None` where it does not say so in time.
@@ -248,16 +232,20 @@ impl Node {
         Report::decode(blocks.first()?)
     }
 
-    async fn hear(&self, from: NodeId) -> Option<Heard> {
+    async fn hear(&self, from: NodeId, wish: Wish) -> Option<Said> {
         let (before, before_ns) = (Instant::now(), self.clock.now_ns());
-        let answer = timeout(ANSWER_WAIT, self.ask(from, &Wish::Sound, AsOf::default())).await;
-        let Ok(Ok(Piece::Blocks { blocks, .. })) = answer else { return None };
+        let answer = timeout(ANSWER_WAIT, self.ask(from, &wish, AsOf::default())).await;
+        let Ok(Ok(Piece::Blocks { blocks, .. })) = answer else {
+            // One of an older version knows nothing of news.
+            self.soundings.ask_all_of(from);
+            return None;
+        };
         let report = Report::decode(blocks.first()?)?;
         // Half of the way there and back.
         let way_ns = i64::try_from(before.elapsed().as_nanos() / 2).unwrap_or(0);
         let here_ns = before_ns.saturating_add(way_ns);
         let clock_ahead_ns = report.clock_ns.saturating_sub(here_ns);
-        Some(Heard { at: before, report, clock_ahead_ns })
+        Some(Said { at: before, is_whole: wish == Wish::Sound, report, clock_ahead_ns })
     }
 
     /// All nodes but this one, as far as the catalog or its group knows them.
@@ -270,40 +258,17 @@ impl Node {
         nodes
     }
 
-    /// Forgets what is gone.
-    fn forget_soundings(&self) {
+    fn forget_nodes(&self) {
         let nodes = self.other_nodes();
         self.soundings.heard.lock().retain(|node, _| nodes.contains(node));
+    }
+
+    fn forget_groups(&self) {
         let is_here = |group: &GroupId| {
             *group == CATALOG_GROUP || self.hosting.get(TabletId(group.0)).is_some()
         };
         self.soundings.moments.lock().retain(|group, _| is_here(group));
         self.soundings.led.lock().retain(|group, _| is_here(group));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tablets_that_change_hands_together_are_one_election() {
-        let of = |pairs: &[(u64, u32)]| {
-            let leader =
-                |(group, node): &(u64, u32)| (GroupId(*group), MemberId::first(NodeId(*node)));
-            pairs.iter().map(leader).collect::<HashMap<_, _>>()
-        };
-        let mut elections = Elections::default();
-        elections.look(of(&[(1, 1), (2, 1), (3, 2)]), 5);
-        assert!(elections.last.is_empty(), "nobody was elected since");
-        elections.look(of(&[(1, 3), (2, 3), (3, 2), (4, 1)]), 6);
-        elections.look(of(&[(1, 3), (2, 3), (3, 2), (4, 1)]), 7);
-        let seen = Election { at_ns: 6, leader: NodeId(3), tablets: 2 };
-        assert_eq!(elections.last, [seen]);
-        for at in 0..50 {
-            elections.look(of(&[(1, at % 2)]), i64::from(at));
-        }
-        assert_eq!(elections.last.len(), Elections::KEPT_MAX);
-        assert_eq!(elections.last.back().unwrap().at_ns, 49);
+        self.soundings.elections.lock().retain(is_here);
     }
 }

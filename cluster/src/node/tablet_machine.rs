@@ -8,11 +8,15 @@ use crate::{
     machine::{Machine, Pinned, Staged},
 };
 use copied::TabletCopy;
-use oribi_model::LogIndex;
+use oribi_model::{LogIndex, TabletId};
 use oribi_store::{FileSum, Flushed, Tablet};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 use tokio::sync::Notify;
 
@@ -22,6 +26,14 @@ const SPARE_PARTS: usize = 4;
 pub(crate) struct TabletMachine {
     pub(crate) tablet: Arc<Tablet>,
     pub(crate) memtables: Arc<Memtables>,
+    /// Whether the tablet is known to hold something that is not flushed.
+    holds: Arc<AtomicBool>,
+}
+
+impl TabletMachine {
+    pub(crate) fn new(tablet: Arc<Tablet>, memtables: Arc<Memtables>) -> TabletMachine {
+        TabletMachine { tablet, memtables, holds: Arc::default() }
+    }
 }
 
 /// What all memtables of a node hold: grows with each command, and is counted anew after each flush and
@@ -30,6 +42,8 @@ pub(crate) struct TabletMachine {
 pub(crate) struct Memtables {
     held_bytes: AtomicUsize,
     bytes_max: usize,
+    /// Tablets that hold any, and what each is told when it holds none any more.
+    holding: Mutex<BTreeMap<TabletId, Arc<AtomicBool>>>,
     /// The process holds too much, of whatever kind.
     is_memory_short: AtomicBool,
     /// Told where some are to be flushed.
@@ -42,6 +56,7 @@ impl Memtables {
         Memtables {
             held_bytes: AtomicUsize::new(0),
             bytes_max,
+            holding: Mutex::default(),
             is_memory_short: AtomicBool::new(false),
             flush_due: Notify::new(),
         }
@@ -49,6 +64,36 @@ impl Memtables {
 
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Tablets that may hold some: all others need not be looked at.
+    pub(crate) fn holding(&self) -> BTreeSet<TabletId> {
+        self.holding.lock().keys().copied().collect()
+    }
+
+    /// Notes that a tablet holds some, where that is not known.
+    fn hold(&self, tablet: TabletId, holds: &Arc<AtomicBool>) {
+        if !holds.swap(true, Ordering::AcqRel) {
+            self.holding.lock().insert(tablet, holds.clone());
+        }
+    }
+
+    /// Forgets those of which `holds_any` says that they hold none. What is applied meanwhile is noted again.
+    pub(crate) fn forget_empty(&self, holds_any: impl Fn(TabletId) -> bool) {
+        // Whoever opens tablets applies to them under a lock that `holds_any` may take.
+        let known = self.holding.lock().clone();
+        for (tablet, holds) in known {
+            holds.swap(false, Ordering::AcqRel);
+            if holds_any(tablet) {
+                self.hold(tablet, &holds);
+                continue;
+            }
+            let mut holding = self.holding.lock();
+            let is_same = holding.get(&tablet).is_some_and(|known| Arc::ptr_eq(known, &holds));
+            if is_same && !holds.load(Ordering::Acquire) {
+                holding.remove(&tablet);
+            }
+        }
     }
 
     /// They were counted.
@@ -103,6 +148,7 @@ impl Machine for TabletMachine {
             Body::Delete(Delete { time, tags }) => self.tablet.delete(index, *time, tags.clone()),
             Body::Change(_) => return Err(format!("a tablet has no use for {command}")),
         }
+        self.memtables.hold(self.tablet.spec().id, &self.holds);
         Ok(())
     }
 
@@ -121,5 +167,33 @@ impl Machine for TabletMachine {
     fn stage(self: Arc<Self>, sums: &[FileSum]) -> Result<Box<dyn Staged>> {
         let staging = self.tablet.stage(sums, None)?;
         Ok(Box::new(TabletCopy { machine: self, staging }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tablets_that_hold_anything_are_looked_at() {
+        let memtables = Memtables::new(1);
+        let flags: Vec<Arc<AtomicBool>> = (0..10_000).map(|_| Arc::default()).collect();
+        for at in [7, 9, 7] {
+            memtables.hold(TabletId(at), &flags[at as usize]);
+        }
+        assert_eq!(memtables.holding(), BTreeSet::from([TabletId(7), TabletId(9)]));
+        // It takes more while it is looked at, and another one holds nothing any more.
+        memtables.forget_empty(|tablet| {
+            if tablet == TabletId(7) {
+                memtables.hold(tablet, &flags[7]);
+            }
+            false
+        });
+        assert_eq!(memtables.holding(), BTreeSet::from([TabletId(7)]));
+        memtables.forget_empty(|_| true);
+        memtables.forget_empty(|_| false);
+        assert!(memtables.holding().is_empty());
+        memtables.hold(TabletId(9), &flags[9]);
+        assert_eq!(memtables.holding(), BTreeSet::from([TabletId(9)]));
     }
 }

@@ -37,20 +37,25 @@ impl Node {
         let (free, reserve) = (self.disk_free_bytes(), self.options.disk_reserve_bytes);
         let full = (free < reserve).then(|| {
             format!(
-                "writes are refused: {free} bytes are free, below storage.disk_reserve_bytes                  ({reserve}); they resume by themselves"
+                "writes are refused: {free} bytes are free, below storage.disk_reserve_bytes ({reserve}); \
+                 they resume by themselves"
             )
         });
         self.troubles.update("disk", full);
         self.look_at_log();
+    }
+
+    /// As [`Node::look_at_troubles`], of all tablets.
+    pub(super) fn look_at_tablets(&self) {
         for hosted in self.hosting.all() {
-            let name = format!("tablet {}", hosted.id());
+            let name = || format!("tablet {}", hosted.id());
             if let Some(reason) = hosted.tablet.failure() {
-                self.troubles.set(&name, format!("it takes no more writes: {reason}"));
+                self.troubles.set(&name(), format!("it takes no more writes: {reason}"));
             }
-            let damaged = hosted.tablet.stats().damaged_segments;
-            if damaged > 0 {
+            if hosted.tablet.is_damaged() {
+                let damaged = hosted.tablet.stats().damaged_segments;
                 let message = format!("{damaged} of its segments cannot be read in full");
-                self.troubles.set(&format!("{name}, segments"), message);
+                self.troubles.set(&format!("{}, segments", name()), message);
             }
         }
         let damaged = self.hosting.damaged();

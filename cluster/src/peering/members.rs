@@ -37,11 +37,14 @@ enum Found {
 /// Looks again and again, until the node stops.
 pub(super) async fn run(state: Arc<State>) {
     let (mut catalog, mut lives) = (state.node.watch_catalog(), state.supervisor.changes());
-    let mut told = Instant::now();
+    let (mut told, mut settled) = (Instant::now(), None);
     loop {
         catalog.mark_unchanged();
         lives.mark_unchanged();
-        let found = look(&state).await;
+        let scenery = Some(state.scenery());
+        let looked_at = if settled == scenery { state.node.awake() } else { state.node.replicas() };
+        let found = look(&state, looked_at).await;
+        settled = if found == Found::Settled { scenery } else { None };
         if found != Found::Settled {
             told = Instant::now();
         }
@@ -70,13 +73,13 @@ pub(super) async fn run(state: Arc<State>) {
     }
 }
 
-/// Takes a step in each group that is led here.
-async fn look(state: &State) -> Found {
+/// Takes a step in each group of these that is led here.
+async fn look(state: &State, replicas: Vec<Arc<Replica>>) -> Found {
     if state.node.has_no_others() {
         return Found::Settled;
     }
     let catalog = state.node.catalog();
-    let led = state.node.replicas().into_iter().filter(|replica| may_lead(replica));
+    let led = replicas.into_iter().filter(|replica| may_lead(replica));
     let groups = led.filter_map(|replica| {
         let wanted = wanted(state, &replica, &catalog)?;
         let is_other = !wanted.members.iter().eq([&replica.member()]) || replica.is_of_several();

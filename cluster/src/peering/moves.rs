@@ -3,7 +3,7 @@
 use super::{state::State, tablets::Told, view::PeersView};
 use crate::{
     Catalog, Change, MemberId, NodeState, Reach, Result,
-    placement::{Host, Limits, Placed, Scene, moves},
+    placement::{Host, Limits, Move, Placed, Scene, moves},
 };
 use oribi_model::{NodeId, TabletId, TabletSpec};
 use oribi_store::log::GroupId;
@@ -18,6 +18,8 @@ const AWAY_AFTER: Duration = Duration::from_secs(2);
 /// Replicas that are made on a node at once; how many of them are copied at once is a matter of its
 /// options.
 const LIMITS: Limits = Limits { to_node: 4, begun: 16 };
+/// After it was looked for moves, so many times as long as that took passes before the next time.
+const PLANNING_REST: u32 = 20;
 /// Entries that a replica may lack and still count as one that is there.
 const LAG_ENTRIES_MAX: u64 = 64;
 
@@ -76,7 +78,7 @@ impl State {
         let reserve = self.node.options().disk_reserve_bytes;
         let free = |node: NodeId| match node == own {
             true => Some(self.node.disk_free_bytes()),
-            false => heard.get(&node).map(|heard| heard.report.disk_free_bytes),
+            false => heard.get(&node).map(|heard| heard.disk_free_bytes),
         };
         let host = |node: NodeId, state: NodeState| match state {
             NodeState::Removed => Host::Gone,
@@ -153,10 +155,26 @@ pub(super) async fn note_reach(state: &State, catalog: &Catalog) -> Result<bool>
     Ok(changed)
 }
 
+impl State {
+    /// The moves that are due now. It is not looked for any where nothing that decides about them has changed,
+    /// nor all the time: many tablets take a while.
+    fn due(&self, catalog: &Catalog) -> Vec<Move> {
+        let (began, seen) = (Instant::now(), (self.scenery(), self.hosts(catalog)));
+        let mut planned = self.planned.lock();
+        let is_same = self.node.sleeps() && planned.without.as_ref() == Some(&seen);
+        if is_same || planned.again.is_some_and(|again| began < again) {
+            return Vec::new();
+        }
+        let due = moves(&self.scene(catalog, &self.told()), LIMITS);
+        planned.without = due.is_empty().then_some(seen);
+        planned.again = Some(began + began.elapsed() * PLANNING_REST);
+        due
+    }
+}
+
 /// Begins the moves that are due. Whether there were any.
 pub(super) async fn begin(state: &State, catalog: &Catalog) -> Result<bool> {
-    let scene = state.scene(catalog, &state.told());
-    let due = moves(&scene, LIMITS);
+    let due = state.due(catalog);
     for one in &due {
         let (tablet, from, to) = (one.tablet, one.from.clone(), one.to.clone());
         tracing::info!(tablet = tablet.0, ?from, ?to, "replicas move");

@@ -11,6 +11,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 const PAUSE: Duration = Duration::from_secs(1);
 /// Looks at those that are awake, to each at those that sleep.
 const ASLEEP_LOOKS: u32 = 5;
+/// Looks at those that are awake, to each at those that sleep although nothing seems to be new for these.
+const ANYWAY_LOOKS: u32 = 60;
 /// Where more are awake than so many, those sleep sooner that are quiet, and none is woken that
 /// nobody asks anything.
 const AWAKE_MAX: usize = 768;
@@ -24,7 +26,7 @@ const SWITCHED_MAX: usize = 16;
 /// Looks again and again, until the node stops.
 pub(super) async fn run(state: Arc<State>) {
     let quiet = Duration::from_secs(state.options.sleep_after_s);
-    let mut looks = 0_u32;
+    let (mut looks, mut settled) = (0_u32, None);
     while state.pause(PAUSE).await {
         if state.node.has_no_others() {
             continue;
@@ -33,8 +35,12 @@ pub(super) async fn run(state: Arc<State>) {
             put_to_sleep(&state, quiet).await;
         }
         looks = looks.wrapping_add(1);
-        if looks.is_multiple_of(ASLEEP_LOOKS) {
-            wake(&state).await;
+        if !looks.is_multiple_of(ASLEEP_LOOKS) {
+            continue;
+        }
+        let scenery = Some(state.scenery());
+        if settled != scenery || looks.is_multiple_of(ANYWAY_LOOKS) {
+            settled = if wake(&state).await { scenery } else { None };
         }
     }
 }
@@ -66,13 +72,13 @@ async fn put_to_sleep(state: &State, quiet: Duration) {
 }
 
 /// Wakes those that lead a member which is behind, or whose leader is dead, or whose members are to
-/// change; some of them at a time. Whoever is asked anything wakes anyway.
-async fn wake(state: &State) {
+/// change; some of them at a time. Whoever is asked anything wakes anyway. Whether none was needed.
+async fn wake(state: &State) -> bool {
     let awake = state.node.instances().running().len();
     let asleep: Vec<_> =
         state.node.replicas().into_iter().filter(|replica| replica.is_asleep()).collect();
     if asleep.is_empty() || awake >= AWAKE_MAX {
-        return;
+        return asleep.is_empty();
     }
     let (told, catalog) = (state.told(), state.node.catalog());
     let is_needed = |replica: &Arc<Replica>| {
@@ -88,12 +94,14 @@ async fn wake(state: &State) {
         replica.is_missed(said, is_dead) || (leads && is_changed())
     };
     let room = WOKEN_MAX.min(AWAKE_MAX - awake);
-    let needed = asleep.into_iter().filter(is_needed).take(room);
-    let waking = stream::iter(needed.collect::<Vec<_>>());
+    let needed: Vec<_> = asleep.into_iter().filter(is_needed).take(room).collect();
+    let is_settled = needed.is_empty();
+    let waking = stream::iter(needed);
     let woken = waking.for_each_concurrent(SWITCHED_MAX, |replica| async move {
         if let Err(error) = replica.wake().await {
             tracing::debug!(group = replica.group().0, %error, "a replica did not wake");
         }
     });
     woken.await;
+    is_settled
 }

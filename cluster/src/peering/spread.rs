@@ -58,7 +58,7 @@ pub(super) async fn leave(state: &State) -> usize {
 
 /// Groups of several that are led here.
 pub(super) fn led_count(state: &State) -> usize {
-    state.node.replicas().iter().filter(|replica| is_led_of_several(replica)).count()
+    state.node.awake().iter().filter(|replica| is_led_of_several(replica)).count()
 }
 
 /// Gives away what others are to lead rather than this node, some at a time, until one is not taken:
@@ -76,14 +76,17 @@ async fn balance(state: &State) -> usize {
     if shares.keys().any(|node| !state.may_lead(*node)) {
         return 0;
     }
-    for (node, count) in state.leaders() {
-        shares.entry(node).and_modify(|known| *known += count);
-    }
     let led: BTreeMap<_, _> = led_here(state)
         .into_iter()
         .filter(|(replica, _)| replica.group() != CATALOG_GROUP)
         .map(|(replica, others)| (replica.group(), (replica, others)))
         .collect();
+    if led.is_empty() {
+        return 0;
+    }
+    for (node, count) in state.leaders() {
+        shares.entry(node).and_modify(|known| *known += count);
+    }
     let movable = led.iter().map(|(group, (_, others))| Led {
         group: *group,
         others: others.iter().map(|member| member.node).collect(),
@@ -107,7 +110,7 @@ fn is_led_of_several(replica: &Replica) -> bool {
 
 /// The groups that are led here, with the other voters that have all entries and may lead.
 fn led_here(state: &State) -> Vec<(Arc<Replica>, BTreeSet<MemberId>)> {
-    let led = state.node.replicas().into_iter().filter(|replica| is_led_of_several(replica));
+    let led = state.node.awake().into_iter().filter(|replica| is_led_of_several(replica));
     let with_others = led.map(|replica| {
         let (voters, matched) = (replica.members().voters, replica.matched());
         let others = voters.into_iter().filter(|voter| {

@@ -1,6 +1,10 @@
 //! What the tasks of a node among others share.
 
-use super::{absences::Absences, book::Book};
+use super::{
+    absences::Absences,
+    book::Book,
+    scenery::{Planned, Scenery},
+};
 use crate::{
     KeyPin, Node, Replica,
     elections::Supervisor,
@@ -12,7 +16,11 @@ use crate::{
 };
 use oribi_model::NodeId;
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{Notify, watch};
 
 pub(super) struct State {
@@ -28,6 +36,7 @@ pub(super) struct State {
     pub(super) heard: Notify,
     /// Nodes that were not heard of for a while.
     pub(super) absences: Mutex<Absences>,
+    pub(super) planned: Mutex<Planned>,
     pub(super) stopped: watch::Sender<bool>,
 }
 
@@ -75,6 +84,19 @@ impl State {
         let mut stopped = self.stopped.subscribe();
         let stops = stopped.wait_for(|stopped| *stopped);
         tokio::time::timeout(pause, stops).await.is_err()
+    }
+}
+
+impl State {
+    pub(super) fn scenery(&self) -> Scenery {
+        let others: BTreeSet<NodeId> = self.others().into_keys().collect();
+        let all = others.iter().copied().chain([self.own()]).collect();
+        let live = |node: NodeId| {
+            (node, self.watch.view(|view| (view.trusts(node), view.is_dead(node, &all))))
+        };
+        let lives = others.into_iter().map(live).collect();
+        let (catalog, heard) = (*self.node.watch_catalog().borrow(), self.node.heard_changes());
+        Scenery { catalog, heard, lives }
     }
 }
 

@@ -92,14 +92,15 @@ impl Told {
 
 impl State {
     pub(super) fn told(&self) -> Told {
-        let heard = self.node.heard().into_iter();
-        let heard = heard.map(|(node, heard)| (node, heard.report.replicas.clone()));
         let mut told = HashMap::<GroupId, Vec<(NodeId, Sounding)>>::new();
-        for (node, replicas) in heard.chain([(self.own(), self.node.report().replicas)]) {
-            for said in replicas {
-                told.entry(said.group).or_default().push((node, said));
-            }
+        let mut note = |node: NodeId, said: Sounding| {
+            told.entry(said.group).or_default().push((node, said));
+        };
+        for (node, heard) in self.node.heard() {
+            heard.replicas.values().for_each(|said| note(node, *said));
         }
+        let own = self.node.report().replicas;
+        own.into_iter().for_each(|said| note(self.own(), said));
         Told(told)
     }
 

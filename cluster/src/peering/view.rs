@@ -77,7 +77,7 @@ impl PeersView {
                 leaders: leaders.get(&id).copied().unwrap_or(0),
                 disk_free_bytes: match heard.get(&id) {
                     _ if id == own.0 => Some(own.1),
-                    heard => heard.map(|heard| heard.report.disk_free_bytes),
+                    heard => heard.map(|heard| heard.disk_free_bytes),
                 },
             }
         });

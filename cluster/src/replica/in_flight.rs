@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Of one group to one member, bytes.
-const GROUP_BYTES_MAX: usize = 4 << 20;
+pub(super) const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Of all groups to one node, bytes.
 const NODE_BYTES_MAX: usize = 32 << 20;
 /// What one permit stands for, bytes.

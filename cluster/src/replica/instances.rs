@@ -13,7 +13,7 @@ use oribi_store::log::GroupId;
 use parking_lot::Mutex;
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -32,6 +32,8 @@ const RUNNING_MAX: usize = 768;
 const RUNNING_KEPT: usize = RUNNING_MAX - RUNNING_MAX / 8;
 /// An instance without a write for so long rests.
 const IDLE_MAX: Duration = Duration::from_secs(10);
+/// For so long it is remembered that a replica has changed: other nodes ask more often.
+pub(crate) const CHANGED_KEPT: Duration = Duration::from_secs(10);
 /// An instance that took so many writes rests where more than [`WORN_KEPT`] run.
 const WRITES_MAX: u64 = 512;
 const WORN_KEPT: usize = 16;
@@ -39,6 +41,8 @@ const WORN_KEPT: usize = 16;
 /// The instances of one node.
 pub(crate) struct Instances {
     running: Mutex<BTreeMap<GroupId, Weak<Replica>>>,
+    /// When other nodes may first have something new to hear of a group that does not run.
+    changed: Mutex<BTreeMap<GroupId, Instant>>,
     /// Told when one of a group of several has started.
     woken: Notify,
     wakes: AtomicU64,
@@ -66,6 +70,7 @@ impl Instances {
         let (waiting, copies) = (AtomicUsize::new(0), Arc::new(Copies::new(options)));
         Instances {
             running: Mutex::default(),
+            changed: Mutex::default(),
             woken: Notify::new(),
             wakes: AtomicU64::new(0),
             sleeps: AtomicU64::new(0),
@@ -80,6 +85,25 @@ impl Instances {
     /// The replicas that run an instance.
     pub(crate) fn running(&self) -> Vec<Arc<Replica>> {
         self.running.lock().values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Notes that a replica has changed which may not run.
+    pub(crate) fn note_change(&self, group: GroupId) {
+        self.changed.lock().insert(group, tasks::now());
+    }
+
+    /// Groups whose replicas run, or have changed within the last [`CHANGED_KEPT`].
+    pub(crate) fn awake_or_changed(&self) -> BTreeSet<GroupId> {
+        self.awake_or_changed_as_of(tasks::now())
+    }
+
+    fn awake_or_changed_as_of(&self, now: Instant) -> BTreeSet<GroupId> {
+        let mut changed = self.changed.lock();
+        changed.retain(|_, at| now.saturating_duration_since(*at) < CHANGED_KEPT);
+        let mut groups: BTreeSet<GroupId> = changed.keys().copied().collect();
+        drop(changed);
+        groups.extend(self.running.lock().keys());
+        groups
     }
 
     /// Told when an instance of a group of several has started.
@@ -102,6 +126,7 @@ impl Instances {
     }
 
     pub(super) fn note_end(&self, group: GroupId) {
+        self.note_change(group);
         self.running.lock().remove(&group);
     }
 
@@ -238,6 +263,14 @@ mod tests {
         assert!(!instances.is_crowded());
         instances.close();
         assert!(instances.place().await.is_none());
+    }
+
+    #[test]
+    fn what_sleeps_is_not_looked_at_once_others_have_heard_of_it() {
+        let instances = Instances::default();
+        (0..10_000).for_each(|group| instances.note_change(GroupId(group)));
+        assert_eq!(instances.awake_or_changed().len(), 10_000);
+        assert!(instances.awake_or_changed_as_of(tasks::now() + CHANGED_KEPT).is_empty());
     }
 
     #[test]

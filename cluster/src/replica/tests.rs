@@ -8,6 +8,7 @@ mod recoveries;
 mod room;
 mod several;
 mod shelf;
+mod window;
 
 use super::{
     log_store::GroupLog,

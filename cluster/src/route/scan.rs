@@ -4,6 +4,7 @@
 //! more is wanted (2) or nothing (3), or tablets `u64` of which is to be told how much they hold (4),
 //! or `count u32`, so many tablets `u64`, and a question about them for whoever answers there (5), or an entry `u64`
 //! of the catalog which is to be waited for (6), or nothing, and how the node and its replicas are is to be told (7),
+//! or tablets `u64`, and how its replicas of these are (9), or also those that are awake or have changed lately (10),
 //! or a tablet `u64` and a place `u64` from which on is wanted what it has committed (8).
 //! What comes of it is `version u8, state u8` and, where the state
 //! is not failed (2, then a text), `scan u64, age u64` in ns, `count u32`, and of each block `length u32` and it as a
@@ -39,6 +40,7 @@ const FOLLOW: u8 = 6;
 const SOUND: u8 = 7;
 const COMMITTED: u8 = 8;
 const SOUND_OF: u8 = 9;
+const SOUND_NEWS: u8 = 10;
 /// Stands for no staleness at all.
 const LINEARIZABLE: u64 = u64::MAX;
 
@@ -72,6 +74,8 @@ pub(crate) enum Wish {
     Sound,
     /// How its replicas of these are.
     SoundOf(Vec<TabletId>),
+    /// How the node is, its replicas of these, and those that are awake or have changed lately.
+    SoundNews(Vec<TabletId>),
     /// What a tablet has committed from a place on.
     Committed { tablet: TabletId, place: u64 },
 }
@@ -120,6 +124,7 @@ impl Wish {
             Wish::Follow(_) => FOLLOW,
             Wish::Sound => SOUND,
             Wish::SoundOf(_) => SOUND_OF,
+            Wish::SoundNews(_) => SOUND_NEWS,
             Wish::Committed { .. } => COMMITTED,
         }
     }
@@ -144,7 +149,7 @@ impl Wish {
                 out.put_u64_le(tablet.0);
                 out.put_u64_le(*place);
             }
-            Wish::Stats(tablets) | Wish::SoundOf(tablets) => {
+            Wish::Stats(tablets) | Wish::SoundOf(tablets) | Wish::SoundNews(tablets) => {
                 tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
             }
             Wish::Answer { tablets, question } => {
@@ -179,6 +184,9 @@ impl Wish {
         }
         if kind == SOUND_OF {
             return take_tablets(rest).map(Wish::SoundOf);
+        }
+        if kind == SOUND_NEWS {
+            return take_tablets(rest).map(Wish::SoundNews);
         }
         if kind == SOUND {
             return rest.is_empty().then_some(Wish::Sound);

@@ -3,7 +3,7 @@
 //! `version u8, disk_free u64, clock i64, count u32` and of each replica `group u64, incarnation u32,
 //! flags u8, vote's term u64 and member u64, members u64, last u64, applied u64, flushed u64, rows u64,
 //! bytes u64`, little-endian. Indexes are one more than they are; 0 is none. Flags: 1 there is a vote,
-//! 2 for an elected one, 4 it leads, 8 its files are set aside.
+//! 2 for an elected one, 4 it leads, 8 its files are set aside, 16 there is none.
 
 use crate::{Incarnation, MemberId, elections::Vote};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -17,6 +17,7 @@ const VOTE: u8 = 1;
 const ELECTED: u8 = 2;
 const LEADS: u8 = 4;
 const DAMAGED: u8 = 8;
+const GONE: u8 = 16;
 
 /// How a replica is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +29,8 @@ pub(crate) struct Sounding {
     pub(crate) leads: bool,
     /// Its files are set aside.
     pub(crate) is_damaged: bool,
+    /// There is none, or no more.
+    pub(crate) is_gone: bool,
     /// The entry that names the members.
     pub(crate) members_at: Option<LogIndex>,
     /// Its newest entry, committed or not.
@@ -83,7 +86,8 @@ impl Sounding {
             flag(self.vote.is_some(), VOTE)
                 | flag(elected, ELECTED)
                 | flag(self.leads, LEADS)
-                | flag(self.is_damaged, DAMAGED),
+                | flag(self.is_damaged, DAMAGED)
+                | flag(self.is_gone, GONE),
         );
         out.put_u64_le(self.vote.map_or(0, |vote| vote.term));
         out.put_u64_le(self.vote.map_or(0, |vote| vote.member.to_u64()));
@@ -108,6 +112,7 @@ impl Sounding {
             vote: (flags & VOTE != 0).then_some(vote),
             leads: flags & LEADS != 0,
             is_damaged: flags & DAMAGED != 0,
+            is_gone: flags & GONE != 0,
             members_at,
             last,
             applied,
@@ -137,7 +142,7 @@ mod tests {
     prop_compose! {
         fn sounding()(
             (group, incarnation, term, member) in any::<(u64, u32, u64, u64)>(),
-            (voted, is_elected, leads, is_damaged) in any::<(bool, bool, bool, bool)>(),
+            (voted, is_elected, leads, is_damaged, is_gone) in any::<(bool, bool, bool, bool, bool)>(),
             indexes in prop::array::uniform4(prop::option::of(0u64..u64::MAX)),
             (rows, bytes) in any::<(u64, u64)>(),
         ) -> Sounding {
@@ -149,6 +154,7 @@ mod tests {
                 vote: voted.then_some(vote),
                 leads,
                 is_damaged,
+                is_gone,
                 members_at,
                 last,
                 applied,

@@ -21,9 +21,11 @@ use oribi_model::{Clock, Pressure, SystemClock};
 use oribi_query::QueryOptions;
 use oribi_store::disk::sim::SimDisk;
 use serde_json::Value;
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
+
+const DATA_DIR: &str = "/data";
 
 struct Answer {
     status: StatusCode,
@@ -49,7 +51,7 @@ async fn ask(router: &Router, method: Method, path: &str, body: &str) -> Answer 
 async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let node =
-        Node::open("/data".into(), NodeOptions::default(), Arc::new(disk), clock.clone()).await;
+        Node::open(DATA_DIR.into(), NodeOptions::default(), Arc::new(disk), clock.clone()).await;
     let node = node.unwrap();
     let address = "127.0.0.1:1".parse().unwrap();
     let metrics = Arc::new(Metrics::new());
@@ -116,6 +118,7 @@ async fn open(disk: SimDisk) -> (Arc<Node>, Router) {
         options: HttpOptions::default(),
         reach: Reach::Machine,
         auth: AuthOptions::default(),
+        places: Places::within(Path::new(DATA_DIR)),
     });
     (node, router)
 }
@@ -140,6 +143,9 @@ async fn a_failed_disk_stops_writes_and_is_told_while_rows_are_still_read() {
     let dropped = ask(&router, Method::DELETE, "/api/v1/tables/m", "").await;
     assert_eq!(dropped.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(dropped.body["detail"].is_string());
+    for answer in [refused, health, dropped] {
+        assert!(!answer.body.to_string().contains(DATA_DIR), "{}", answer.body);
+    }
     node.stop().await;
 }
 

@@ -89,6 +89,7 @@ impl Hosting {
                 Slot::Damaged(member, _) => (None, member.incarnation, true),
                 Slot::Leaving => continue,
             };
+            self.instances.note_change(group_of(*id));
             moved.push(Arc::new(Moved { id: *id, hosted, upto, is_damaged }));
         }
         drop(tablets);

@@ -3,7 +3,10 @@
 use super::blocking;
 use crate::{
     Error, Result,
-    node::{Node, hosting::Hosted},
+    node::{
+        Node,
+        hosting::{Hosted, group_of},
+    },
     replica::{Keeping, Purge},
 };
 use oribi_model::TabletId;
@@ -16,7 +19,7 @@ use std::{
 
 /// How often there is a look at what is due without anybody asking.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Flushed between two looks at all tablets, of which there may be ten thousand.
+/// Flushed between two looks at all tablets that hold anything, of which there may be ten thousand.
 const AT_ONCE_MAX: usize = 64;
 /// When a flush that failed is tried again, ms.
 const AGAIN_MS: u64 = 5_000;
@@ -111,8 +114,12 @@ fn next(node: &Node) -> Vec<TabletId> {
             idle_s: idle_ms / 1_000,
         })
     };
+    // Those that pin the log may have nothing in memory.
+    let mut looked_at = node.hosting.memtables.holding();
+    looked_at.extend(pinning.iter().copied().map(TabletId));
+    let looked_at = looked_at.into_iter().filter_map(|tablet| node.hosting.get(tablet));
+    let candidates: Vec<Candidate> = looked_at.filter_map(|one| candidate(&one)).collect();
     node.hosting.count_memtables();
-    let candidates: Vec<Candidate> = node.hosting.all().iter().filter_map(candidate).collect();
     let pressure = Pressure {
         memtable_bytes: node.hosting.memtables.flushed_beyond(),
         memtables: MEMTABLES_MAX,
@@ -133,6 +140,7 @@ pub(in crate::node) async fn flush(node: &Arc<Node>, hosted: Arc<Hosted>) -> Res
                 node.hosting.flushes.fetch_add(1, Ordering::Relaxed);
             }
             node.troubles.clear(&name);
+            node.hosting.instances.note_change(group_of(hosted.id()));
         }
         // It was dropped meanwhile, and nothing of it is to be kept.
         Err(Error::Store(oribi_store::Error::Dropped(_))) => return Ok(()),

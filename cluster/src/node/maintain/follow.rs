@@ -2,17 +2,26 @@
 
 use crate::node::Node;
 use std::{sync::Arc, time::Duration};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// A replica that could not be opened or started is tried again after so long.
 const AGAIN: Duration = Duration::from_secs(5);
+/// After a look, so many times as long as it took passes before the next, but no longer than [`REST_MAX`]: each
+/// looks at all tablets, and while many are made the catalog changes all the time.
+const REST: u32 = 4;
+const REST_MAX: Duration = Duration::from_millis(250);
 
 pub(super) async fn run(node: Arc<Node>) {
     let mut changed = node.catalog.watch();
     let never = Notify::new();
     loop {
         changed.mark_unchanged();
+        let began = Instant::now();
         node.follow_catalog().await;
+        let rest = (began.elapsed() * REST).min(REST_MAX);
+        if !node.until(&never, rest).await {
+            return;
+        }
         let stopped = tokio::select! {
             // The catalog lives as long as the node.
             _ = changed.changed() => node.is_stopping(),

@@ -1,8 +1,8 @@
 //! Replicas that rest: consensus instances are ended that are idle, worn or too many.
 
 use crate::{
-    node::{Node, hosting::Hosted},
-    replica::to_rest,
+    node::{CATALOG_GROUP, Node},
+    replica::{Replica, to_rest},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -22,10 +22,11 @@ pub(super) async fn run(node: Arc<Node>) {
 }
 
 async fn rest(node: &Node) {
-    let running = |hosted: Arc<Hosted>| Some((hosted.replica.usage()?, hosted));
-    let (usages, hosted): (Vec<_>, Vec<_>) =
-        node.hosting.all().into_iter().filter_map(running).unzip();
+    let of_tablet = |replica: &Arc<Replica>| replica.group() != CATALOG_GROUP;
+    let running = node.hosting.instances.running().into_iter().filter(of_tablet);
+    let used = |replica: Arc<Replica>| Some((replica.usage()?, replica));
+    let (usages, replicas): (Vec<_>, Vec<_>) = running.filter_map(used).unzip();
     for place in to_rest(Instant::now(), &usages, &node.hosting.instances) {
-        hosted[place].replica.rest().await;
+        replicas[place].rest().await;
     }
 }

@@ -11,27 +11,35 @@ use oribi_model::{TabletId, TimeRange};
 use std::{sync::Arc, time::Duration};
 
 const TICK: Duration = Duration::from_secs(1);
+/// Ticks to each look at all tables and tablets.
+const ALL_TICKS: u32 = 5;
 
 pub(super) async fn run(node: Arc<Node>) {
     let never = tokio::sync::Notify::new();
-    let mut waiting = Waiting::default();
+    let (mut waiting, mut ticks) = (Waiting::default(), 0_u32);
     while node.until(&never, TICK).await {
         node.look_at_disk();
         node.note_arrivals().await;
-        node.take_dropped().await;
-        drop_expired(&node, &mut waiting).await;
-        for (table, range, buckets) in node.ranges_ahead() {
-            let ranges = vec![range];
-            let outcome = node
-                .change(Change::CreateTablets { table, ranges, buckets, away: node.away() })
-                .await;
-            report("make a tablet ahead of the clock", outcome);
+        if ticks.is_multiple_of(ALL_TICKS) {
+            drop_expired(&node, &mut waiting).await;
+            make_ahead(&node).await;
+            node.look_at_tablets();
         }
+        ticks = ticks.wrapping_add(1);
         node.flush_catalog_if_due().await;
         node.empty_trash(node.trash_age()).await;
         node.look_at_troubles();
         node.scans.sweep();
         node.backups.expire();
+    }
+}
+
+/// Makes tablets for what comes next in each table.
+async fn make_ahead(node: &Node) {
+    for (table, range, buckets) in node.ranges_ahead() {
+        let (ranges, away) = (vec![range], node.away());
+        let outcome = node.change(Change::CreateTablets { table, ranges, buckets, away }).await;
+        report("make a tablet ahead of the clock", outcome);
     }
 }
 

@@ -229,7 +229,7 @@ impl Host {
         };
         let tablet = Arc::new(tablet.map_err(text)?);
         let memtables = Arc::new(Memtables::new(usize::MAX / 2));
-        let machine = Arc::new(TabletMachine { tablet: tablet.clone(), memtables });
+        let machine = Arc::new(TabletMachine::new(tablet.clone(), memtables));
         let replica = self.recover(group, log, machine, around)?;
         Ok(Hosted { group, tablet, replica })
     }
