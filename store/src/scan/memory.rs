@@ -1,8 +1,7 @@
 //! The rows of a memtable by series, and by time within one.
 
 use super::{
-    cursor::WINDOW_BYTES,
-    merge::{BLOCK_BYTES, BLOCK_ROWS_MAX, CELL_BYTES, WHOLE_ROWS_MIN},
+    bounds::{BLOCK_BYTES, BLOCK_ROWS_MAX, CELL_BYTES, WHOLE_ROWS_MIN, WINDOW_BYTES},
     piece::Piece,
     plan::PlanSeries,
 };
