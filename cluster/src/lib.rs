@@ -49,7 +49,8 @@ pub use node::{
     Trouble, vet,
 };
 pub use peering::{
-    MovePhase, MoveView, NodeView, Peering, PeersView, ReplicaState, ReplicaView, TabletView,
+    Awaited, MovePhase, MoveView, NodeView, Peering, PeersView, ReplicaState, ReplicaView,
+    TabletView,
 };
 pub use recover::{Recovered, recover};
 pub use repair::repair;

@@ -14,6 +14,7 @@ mod dropping;
 mod elsewhere;
 mod feed;
 mod forward;
+mod given_up;
 mod hosting;
 mod life;
 mod links;

@@ -11,6 +11,7 @@ mod disk;
 mod door;
 mod members;
 mod moves;
+mod never_begun;
 mod plan;
 mod proving;
 mod removal;
@@ -26,13 +27,13 @@ mod view;
 
 pub use moves::{MovePhase, MoveView};
 pub use tablets::{ReplicaState, ReplicaView, TabletView};
-pub use view::{NodeView, PeersView};
+pub use view::{Awaited, NodeView, PeersView};
 
 use crate::{
     Node,
     elections::Supervisor,
     join::JoinOptions,
-    liveness::Watch,
+    liveness::{Event, Watch},
     node::Leaving,
     transport::{Channel, Service, Tcp},
 };
@@ -125,7 +126,9 @@ impl Peering {
         tasks.spawn(removal::replace(state.clone()));
         tasks.spawn(sleep::run(state.clone()));
         tasks.spawn(sleep::follow_wakes(state.clone()));
-        let disk = disk::Trial::begin(state.node.clone(), state.watch.teller())?;
+        let teller = state.watch.teller();
+        let proved = move || teller.tell(Event::DiskProved);
+        let disk = disk::Trial::begin(state.node.clone(), proved)?;
         Ok(Peering { state, disk, tasks })
     }
 

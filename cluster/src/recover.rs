@@ -1,7 +1,8 @@
 //! A cluster whose majority is gone for good, begun anew from the directory of one stopped node.
 
 use crate::{
-    Change, ClusterId, NodeOptions, Result, check::require_data_dir, command::Command, node::Node,
+    Change, ClusterId, NodeOptions, Result, catalog::FIRST_NODE, check::require_data_dir,
+    command::Command, node::Node,
 };
 use oribi_model::{Clock, TabletId};
 use oribi_store::disk::Disk;
@@ -12,6 +13,8 @@ use std::{path::Path, sync::Arc};
 pub struct Recovered {
     /// Which cluster it is now.
     pub cluster: ClusterId,
+    /// Whether it knew what there was: a node to which no catalog had come has nothing of the cluster.
+    pub knew_catalog: bool,
     /// Tablets that the node has.
     pub tablets: usize,
     /// Tablets of which it had no replica, or a damaged one: their rows are lost.
@@ -30,6 +33,7 @@ pub fn recover(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result
     require_data_dir(&*disk, dir)?;
     let node = Node::look(dir.to_owned(), NodeOptions::default(), disk.clone(), clock)?;
     let own = node.identity().node;
+    let knew_catalog = own == FIRST_NODE || node.catalog().node(own).is_some();
     let takes_over = Command::change(Change::TakeOver { node: own });
     node.leave_alone(takes_over)?;
     let catalog = node.catalog();
@@ -38,5 +42,5 @@ pub fn recover(dir: &Path, disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result
         catalog.tablets().map(|spec| spec.id).partition(|tablet| is_here(*tablet));
     // Last: until then it is a node of the cluster that was.
     let cluster = node.begin_cluster(&disk)?;
-    Ok(Recovered { cluster, tablets: here.len(), lost })
+    Ok(Recovered { cluster, knew_catalog, tablets: here.len(), lost })
 }

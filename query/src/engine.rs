@@ -54,12 +54,30 @@ struct Shared {
     options: Arc<QueryOptions>,
     clock: Arc<dyn Clock>,
     filters: Arc<FilterCache>,
-    running: Arc<Semaphore>,
-    /// Running and waiting queries together.
-    admitted: Arc<Semaphore>,
+    /// Of questions that were asked here.
+    places: Places,
+    /// Of parts of questions that were asked of other nodes. Apart from those, as whoever has one of
+    /// those may wait for another node, and that one for this one; a part waits for nobody.
+    places_for_others: Places,
     pools: Arc<Pools>,
     allotment: Arc<Allotment>,
     turns: Arc<Turns>,
+}
+
+/// Where queries run, or wait for that.
+#[derive(Clone)]
+struct Places {
+    running: Arc<Semaphore>,
+    /// Running and waiting queries together.
+    admitted: Arc<Semaphore>,
+}
+
+impl Places {
+    fn new(options: &QueryOptions) -> Places {
+        let (running, waiting) = (options.running_max, options.waiting_max);
+        let places = |count| Arc::new(Semaphore::new(count));
+        Places { running: places(running), admitted: places(running + waiting) }
+    }
 }
 
 impl QueryEngine {
@@ -81,8 +99,8 @@ impl QueryEngine {
         clock: Arc<dyn Clock>,
     ) -> QueryEngine {
         let shared = Shared {
-            running: Arc::new(Semaphore::new(options.running_max)),
-            admitted: Arc::new(Semaphore::new(options.running_max + options.waiting_max)),
+            places: Places::new(&options),
+            places_for_others: Places::new(&options),
             pools: Arc::new(Pools::new(&options)),
             allotment: Arc::new(Allotment::new(options.memory_total_bytes_max)),
             turns: Arc::new(Turns::new(Pressure::default(), options.running_max)),
@@ -162,7 +180,7 @@ impl QueryEngine {
     /// # Errors
     /// See [`Error`].
     pub async fn figures(&self, plan: WindowPlan) -> Result<Bytes> {
-        let (watch, place) = self.admit().await?;
+        let (watch, place) = self.admit(&self.shared.places).await?;
         let (shared, watching) = (self.shared.clone(), watch.clone());
         let runtime = self.shared.pools.windows().handle();
         let mut parts = deliver(&watch, place, runtime, |outlet| {
@@ -213,26 +231,26 @@ impl QueryEngine {
     }
 
     /// Waits for a place.
-    async fn admit(&self) -> Result<(Arc<Watch>, Place)> {
+    async fn admit(&self, places: &Places) -> Result<(Arc<Watch>, Place)> {
         let shared = &self.shared;
         let options = &shared.options;
-        self.give_way()?;
-        let admitted = shared.admitted.clone().try_acquire_owned().map_err(|_| Error::Busy {
+        self.give_way(places)?;
+        let admitted = places.admitted.clone().try_acquire_owned().map_err(|_| Error::Busy {
             running_max: options.running_max,
             waiting_max: options.waiting_max,
         })?;
         let watch = Watch::new(options).within_all(shared.allotment.clone());
         let watch = watch.in_turn(shared.turns.clone());
         let watch = Arc::new(watch.on(self.served_by).reading(self.consistency));
-        let running = watch.within(shared.running.clone().acquire_owned()).await?;
+        let running = watch.within(places.running.clone().acquire_owned()).await?;
         let running = running.map_err(|_| Error::Cancelled)?;
         Ok((watch, Place::new(vec![running, admitted])))
     }
 
     /// Under pressure few questions run, and none waits.
-    fn give_way(&self) -> Result<()> {
-        let Shared { options, running, turns, .. } = &*self.shared;
-        let runs = options.running_max.saturating_sub(running.available_permits());
+    fn give_way(&self, places: &Places) -> Result<()> {
+        let Shared { options, turns, .. } = &*self.shared;
+        let runs = options.running_max.saturating_sub(places.running.available_permits());
         match turns.are_needed() && runs >= turns.most() {
             true => Err(Error::Shed),
             false => Ok(()),
@@ -245,7 +263,7 @@ impl QueryEngine {
         asked: Asked,
         target: impl FnOnce(Outlet<T>) -> Box<dyn Target> + Send + 'static,
     ) -> Result<Inlet<T>> {
-        let (watch, place) = self.admit().await?;
+        let (watch, place) = self.admit(&self.shared.places).await?;
         let (shared, watching) = (self.shared.clone(), watch.clone());
         let pools = &self.shared.pools;
         let (plan, parts) = match asked {

@@ -12,7 +12,7 @@ use oribi_model::{
 use oribi_query::{Error, QueryEngine, QueryOptions, Question, WindowPlan};
 use proptest::prelude::*;
 use std::sync::{
-    Arc,
+    Arc, Barrier, Mutex, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 use support::{Memory, MemoryTable};
@@ -377,4 +377,74 @@ fn rows_of_another_node_come_as_figures_or_one_by_one() {
     }
     let unknown = engine(&rows).answer(b"{\"version\":9}", Arc::new(Memory(Vec::new())));
     assert!(unknown.is_err());
+}
+
+/// Rows of which some are on another node that asks this one likewise.
+struct Mutual {
+    here: Arc<Memory>,
+    other: OnceLock<QueryEngine>,
+    /// Passed once both ask.
+    both: Arc<Barrier>,
+    answers: Mutex<Vec<Result<Vec<u8>, String>>>,
+}
+
+impl ReadPath for Mutual {
+    fn table(&self, db: &str, table: &str) -> Option<Arc<Table>> {
+        self.here.table(db, table)
+    }
+
+    fn tables(&self) -> Vec<Arc<Table>> {
+        self.here.tables()
+    }
+
+    fn stats(&self, _: TableId) -> TableStats {
+        TableStats { rows: 0, bytes: 0, time: Some(TimeRange::ALL) }
+    }
+
+    fn scan(&self, _: TableId, _: &ScanSpec, _: usize) -> oribi_model::Result<Vec<TabletScan>> {
+        Ok(Vec::new())
+    }
+
+    fn places(&self, _: TableId, _: TimeRange) -> Vec<Place> {
+        vec![Place { node: NodeId(2), tablets: vec![THERE] }]
+    }
+
+    fn without_places(&self) -> Option<Arc<dyn ReadPath>> {
+        Some(self.here.clone())
+    }
+
+    fn ask(&self, _: &Place, question: &[u8]) -> oribi_model::Result<Vec<u8>> {
+        self.both.wait();
+        let answer = self.other.get().unwrap().answer(question, self.here.clone());
+        self.answers.lock().unwrap().push(answer.clone());
+        answer.map_err(|reason| oribi_model::Error::Unreadable { tablet: THERE, reason })
+    }
+}
+
+#[test]
+fn nodes_without_a_place_left_answer_each_other() {
+    let (rows, both) = (many_rows(), Arc::new(Barrier::new(2)));
+    // Where they waited for each other they would for so long.
+    let options = QueryOptions { running_max: 1, time_ms_max: 20_000, ..Default::default() };
+    let nodes = [(), ()].map(|()| {
+        Arc::new(Mutual {
+            here: Arc::new(Memory(vec![table(&rows)])),
+            other: OnceLock::new(),
+            both: both.clone(),
+            answers: Mutex::default(),
+        })
+    });
+    let engines = nodes.clone().map(|node| QueryEngine::new(node, options.clone()));
+    for (node, other) in nodes.iter().zip(engines.iter().rev()) {
+        assert!(node.other.set(other.clone()).is_ok());
+    }
+    std::thread::scope(|scope| {
+        for engine in &engines {
+            scope.spawn(|| answer(&runtime(), engine, &plan(None, None), None).unwrap());
+        }
+    });
+    for node in nodes {
+        let answers = node.answers.lock().unwrap();
+        assert!(answers.len() == 1 && answers.iter().all(Result::is_ok), "{answers:?}");
+    }
 }

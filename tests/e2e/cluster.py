@@ -1,5 +1,8 @@
 """Several processes that are one cluster."""
 
+import itertools
+import signal
+
 import requests
 from conftest import Oribi, wait_for
 
@@ -75,3 +78,22 @@ def all_well(member, table, count):
         for of in found.values()
     )
     return bool(found) and well and not member.cluster()["moves"]
+
+
+def tables_begun_by_one_that_stands_still(leader, founder):
+    """New tables with a row each, of which some are given to a node to begin that stands still from now on: their names and the rows."""
+    number, tries = founder.cluster()["self"], itertools.count()
+
+    def given():
+        # It is noticed soon, and then nothing is given to it.
+        tables = [f"t{next(tries)}_{at}" for at in range(12)]
+        rows = "\n".join(f"{table},h=a v=1i 1700000000000000000" for table in tables)
+        founder.process.send_signal(signal.SIGSTOP)
+        made = leader.write(rows)
+        if made.status_code == 503:
+            return tables, rows
+        founder.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: number in leader.nodes_up(), "the node to be heard again")
+        return None
+
+    return wait_for(given, "tablets to be given to a node that stands still")

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 import requests
-from cluster import Member, leader_of, put_table, until_together
+from cluster import Member, leader_of, put_table, tables_begun_by_one_that_stands_still, until_together
 from conftest import BINARY, wait_for
 from parts import mosquitto  # noqa: F401  fixture
 
@@ -267,21 +267,7 @@ def test_a_tablet_whose_founder_dies_before_it_begins_is_told_of_and_begins_with
     founder = next(member for member in everybody if member is not leader)
     number = founder.cluster()["self"]
 
-    def found_while_it_stands_still():
-        # It is noticed soon, and then nothing is given to it.
-        nonlocal tries
-        tries += 1
-        rows = "\n".join(f"t{tries}_{at},h=a v=1i 1700000000000000000" for at in range(12))
-        founder.process.send_signal(signal.SIGSTOP)
-        made = leader.write(rows)
-        if made.status_code == 503:
-            return rows
-        founder.process.send_signal(signal.SIGCONT)
-        wait_for(lambda: number in leader.nodes_up(), "the node to be heard again")
-        return None
-
-    tries = 0
-    rows = wait_for(found_while_it_stands_still, "tablets to be given to a node that stands still")
+    tables, rows = tables_begun_by_one_that_stands_still(leader, founder)
     founder.kill()
     wait_for(lambda: number not in leader.nodes_up(), "the death to be noticed")
     refused = leader.write(rows)
@@ -294,4 +280,4 @@ def test_a_tablet_whose_founder_dies_before_it_begins_is_told_of_and_begins_with
     founder.start()
     wait_for(lambda: leader.write(rows).status_code == 204, "all tables to take rows")
     for member in everybody:
-        assert sum(member.count(f"t{tries}_{at}") for at in range(12)) == 12
+        assert sum(member.count(table) for table in tables) == 12

@@ -56,7 +56,7 @@ impl Catalog {
     }
 
     /// Whether the replica that founded the group of a tablet has left.
-    pub(super) fn is_founded(&self, tablet: TabletId) -> bool {
+    pub(crate) fn is_founded(&self, tablet: TabletId) -> bool {
         self.moving.get(&tablet).is_some_and(|moving| moving.is_founded)
     }
 

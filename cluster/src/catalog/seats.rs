@@ -46,13 +46,14 @@ impl Catalog {
 
     /// Whether who runs a connector since `epoch` may still say how far it has got.
     pub(super) fn check_seat(&self, connector: &Name, epoch: Option<u64>) -> Result<(), String> {
-        match (self.seat_of(connector), epoch) {
-            (Some(seat), Some(epoch))
-                if seat.epoch != epoch && !is_planted(Fault::OldEpochTaken) =>
-            {
-                Err(format!("node {} runs the connector {connector} now", seat.node))
-            }
-            _ => Ok(()),
+        let Some(epoch) = epoch.filter(|_| !is_planted(Fault::OldEpochTaken)) else {
+            return Ok(());
+        };
+        match self.seat_of(connector) {
+            Some(seat) if seat.epoch == epoch => Ok(()),
+            Some(seat) => Err(format!("node {} runs the connector {connector} now", seat.node)),
+            // One that is made anew under this name begins where it is told to.
+            None => Err(format!("the connector {connector} was dropped meanwhile")),
         }
     }
 }

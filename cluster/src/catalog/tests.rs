@@ -225,7 +225,14 @@ fn a_connector_has_one_node_and_what_an_earlier_one_saves_is_refused() {
     // Made anew under its name, it is none of those before.
     let dropped = second.apply(&Change::DropConnector { name: name("s") }).unwrap();
     assert_eq!(dropped.seat_of("s"), None);
-    assert_eq!(dropped.apply(&seat(1, 0)).unwrap().seat_of("s").unwrap().epoch, 3);
+    let anew = dropped.apply(&Change::PutConnector { name: name("s"), spec: "{}".into() }).unwrap();
+    for catalog in [&dropped, &anew] {
+        assert!(catalog.apply(&save(9, 2)).unwrap_err().contains("was dropped meanwhile"));
+    }
+    let third = anew.apply(&seat(1, 0)).unwrap();
+    assert_eq!(third.seat_of("s").unwrap().epoch, 3);
+    assert!(third.apply(&save(9, 2)).unwrap_err().contains("node 1 runs"));
+    assert!(third.apply(&save(0, 3)).is_ok());
 }
 
 #[test]

@@ -157,6 +157,11 @@ impl Elections {
         self.restarted.insert(node);
     }
 
+    /// Whether a group may be without a leader, as of the last look at it.
+    pub fn is_vacant(&self, group: GroupId) -> bool {
+        self.vacancies.contains_key(&group)
+    }
+
     /// Whether some group may be without a leader.
     pub fn is_settled(&self) -> bool {
         self.vacancies.is_empty() && self.restarted.is_empty()
@@ -165,6 +170,26 @@ impl Elections {
     /// What is due at this time (ms by a clock that never goes back), where the replicas stand so.
     pub fn look(&mut self, now_ms: u64, lives: &dyn Lives, standings: &[Standing]) -> Vec<Step> {
         let restarted = std::mem::take(&mut self.restarted);
+        self.look_for(now_ms, lives, standings, &restarted)
+    }
+
+    /// As [`Elections::look`], of the groups that were vacant in the last look only.
+    pub fn look_again(
+        &mut self,
+        now_ms: u64,
+        lives: &dyn Lives,
+        standings: &[Standing],
+    ) -> Vec<Step> {
+        self.look_for(now_ms, lives, standings, &BTreeSet::new())
+    }
+
+    fn look_for(
+        &mut self,
+        now_ms: u64,
+        lives: &dyn Lives,
+        standings: &[Standing],
+        restarted: &BTreeSet<NodeId>,
+    ) -> Vec<Step> {
         if !self.vacancies.is_empty() {
             let known: BTreeSet<GroupId> =
                 standings.iter().map(|standing| standing.group).collect();

@@ -18,6 +18,8 @@ use tokio::{
 
 /// Between two looks while some group may have no leader.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// Between two looks at all groups then: the others are those at the groups that seemed to have no leader.
+const LOOK_ALL_PAUSE: Duration = Duration::from_millis(50);
 /// For how long after a change of liveness looks stay close: that others suspect a node, too, comes
 /// with their pings.
 const ALERT: Duration = Duration::from_secs(1);
@@ -114,23 +116,43 @@ impl Supervisor {
     ) {
         let (started, mut stopped) = (tasks::now(), self.stopped.subscribe());
         let (mut alert_until, busy) = (started, Arc::<Mutex<BTreeSet<GroupId>>>::default());
+        let (mut looked_at, mut all_due) = (Vec::new(), started);
         while !*stopped.borrow_and_update() {
-            let replicas = replicas();
-            let reached = std::mem::take(&mut *self.reached.lock());
-            resume(&replicas, reached);
+            let at_all = tasks::now() >= all_due;
+            if at_all {
+                looked_at = replicas();
+                let reached = std::mem::take(&mut *self.reached.lock());
+                resume(&looked_at, reached);
+                all_due = tasks::now() + LOOK_ALL_PAUSE;
+            }
             let standings: Vec<Standing> =
-                replicas.iter().map(|replica| replica.standing()).collect();
+                looked_at.iter().map(|replica| replica.standing()).collect();
             let now_ms = u64::try_from((tasks::now() - started).as_millis()).unwrap_or(u64::MAX);
             let mut steps = Vec::new();
-            lives(&mut |lives| steps = self.elections.lock().look(now_ms, lives, &standings));
-            carry_out(&replicas, steps, &busy);
-            let settled = self.elections.lock().is_settled();
-            let is_quiet = settled && tasks::now() >= alert_until;
-            let pause = if is_quiet { quiet } else { LOOK_PAUSE };
+            lives(&mut |lives| {
+                let mut elections = self.elections.lock();
+                steps = match at_all {
+                    true => elections.look(now_ms, lives, &standings),
+                    false => elections.look_again(now_ms, lives, &standings),
+                };
+            });
+            carry_out(&looked_at, steps, &busy);
+            {
+                let elections = self.elections.lock();
+                looked_at.retain(|replica| elections.is_vacant(replica.group()));
+            }
+            let pause = match (looked_at.is_empty(), tasks::now() >= alert_until) {
+                (true, true) => quiet,
+                (true, false) => LOOK_ALL_PAUSE,
+                (false, _) => LOOK_PAUSE,
+            };
             tokio::select! {
                 biased;
                 _ = stopped.changed() => {}
-                () = self.due.notified() => alert_until = tasks::now() + ALERT,
+                () = self.due.notified() => {
+                    let now = tasks::now();
+                    (alert_until, all_due) = (now + ALERT, now);
+                }
                 () = tasks::sleep(pause) => {}
             }
         }

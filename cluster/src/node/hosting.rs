@@ -306,6 +306,18 @@ impl Hosting {
         }
     }
 
+    /// Has the next one who asks open a tablet anew, where it still has this replica and that was closed.
+    pub(super) fn reopen(&self, id: TabletId, closed: &Arc<Replica>) {
+        let _one = self.changing.lock();
+        let mut tablets = self.tablets.write();
+        let is_same = |hosted: &Arc<Hosted>| Arc::ptr_eq(&hosted.replica, closed);
+        if matches!(tablets.get(&id), Some(Slot::Open(hosted)) if is_same(hosted))
+            && closed.is_closed()
+        {
+            tablets.remove(&id);
+        }
+    }
+
     pub(super) fn get(&self, id: TabletId) -> Option<Arc<Hosted>> {
         match self.tablets.read().get(&id)? {
             Slot::Open(hosted) => Some(hosted.clone()),

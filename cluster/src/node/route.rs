@@ -25,9 +25,10 @@ pub(super) const WHOLE_WAIT: Duration = Duration::from_secs(5);
 /// Before the next member is asked where nothing new was heard; doubled from try to try.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(32);
-/// The same where a replica is here: it hears of a leader, and that ends the pause.
-const HEARING_PAUSE_MIN: Duration = Duration::from_millis(16);
-const HEARING_PAUSE_MAX: Duration = Duration::from_millis(64);
+/// The same where a replica is here: it hears of a leader, and that ends the pause. While many groups elect,
+/// questions that nobody can answer yet would only hold them up.
+const HEARING_PAUSE_MIN: Duration = Duration::from_millis(64);
+const HEARING_PAUSE_MAX: Duration = Duration::from_millis(128);
 
 /// What only the leader of a group does.
 #[derive(Clone)]
@@ -87,6 +88,8 @@ pub(super) struct Job {
     pub(super) target: MemberId,
     /// How long to wait for news before that.
     pause: Duration,
+    /// The leader that a replica here knew then: another one is news.
+    known: Option<Hint>,
     tries: u32,
 }
 
@@ -94,6 +97,8 @@ pub(super) struct Job {
 enum Round {
     Here(Job),
     There(NodeId, Vec<Job>),
+    /// Done alone, once something is heard of its group.
+    Later(Job),
 }
 
 type Ended = Vec<(Job, Result<Done, Missed>)>;
@@ -122,8 +127,8 @@ impl Node {
         let (started, mut outcomes) = (Instant::now(), Vec::new());
         outcomes.resize_with(errands.len(), || Err(Error::Stopping));
         let jobs = errands.into_iter().enumerate().map(|(at, (group, errand))| {
-            let (target, pause, tries) = (self.target(group), Duration::ZERO, 0);
-            Job { at, group, errand, target, pause, tries }
+            let (target, pause, known) = (self.target(group), Duration::ZERO, None);
+            Job { at, group, errand, target, pause, known, tries: 0 }
         });
         let rounds = self.rounds(jobs.collect());
         let mut under_way: FuturesUnordered<_> =
@@ -221,14 +226,15 @@ impl Node {
             }
         };
         let target = leaders.of(job.group, own, &assignment);
-        Job { target, pause, tries: job.tries + 1, ..job }
+        Job { target, pause, known: own, tries: job.tries + 1, ..job }
     }
 
-    /// One round for each that is done here, and one for each other node.
+    /// One round for each that is done here or waits, and one for each other node.
     fn rounds(&self, jobs: Vec<Job>) -> Vec<Round> {
         let (mut rounds, mut by_node) = (Vec::new(), BTreeMap::<NodeId, Vec<Job>>::new());
         for job in jobs {
             match job.target.node {
+                _ if !job.pause.is_zero() => rounds.push(Round::Later(job)),
                 node if node == self.hosting.node => rounds.push(Round::Here(job)),
                 node => by_node.entry(node).or_default().push(job),
             }
@@ -238,29 +244,31 @@ impl Node {
     }
 
     async fn carry_out(&self, round: Round) -> Ended {
-        match round {
-            Round::Here(job) => {
+        let (node, jobs) = match round {
+            Round::Here(job) => (self.hosting.node, vec![job]),
+            Round::There(node, jobs) => (node, jobs),
+            Round::Later(job) => {
                 self.pause(&job).await;
-                let patience = Patience::of_several(WHOLE_WAIT);
-                let outcome = self.lead(job.group, job.errand.clone(), patience).await;
-                vec![(job, outcome)]
+                let job = Job { target: self.target(job.group), ..job };
+                (job.target.node, vec![job])
             }
-            Round::There(node, jobs) => {
-                if let Some(longest) = jobs.iter().max_by_key(|job| job.pause) {
-                    self.pause(longest).await;
-                }
-                let outcomes = self.forward(node, &jobs).await;
-                jobs.into_iter().zip(outcomes).collect()
-            }
+        };
+        if node != self.hosting.node {
+            let outcomes = self.forward(node, &jobs).await;
+            return jobs.into_iter().zip(outcomes).collect();
         }
+        let mut ended = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let patience = Patience::of_several(WHOLE_WAIT);
+            let outcome = self.lead(job.group, job.errand.clone(), patience).await;
+            ended.push((job, outcome));
+        }
+        ended
     }
 
     async fn pause(&self, job: &Job) {
-        if job.pause.is_zero() {
-            return;
-        }
         match self.replica(job.group) {
-            Some(replica) => replica.hears_of_another(replica.leader(), job.pause).await,
+            Some(replica) => replica.hears_of_another(job.known, job.pause).await,
             None => tokio::time::sleep(job.pause).await,
         }
     }

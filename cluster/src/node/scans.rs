@@ -116,6 +116,7 @@ impl Node {
                 report.map_or_else(failed, |report| whole(vec![report]))
             }
             Wish::SoundOf(tablets) => whole(vec![self.report_of(&tablets).encode()]),
+            Wish::GiveUp(tablets) => whole(vec![self.give_up(&tablets).await.encode()]),
             Wish::Follow(catalog) => match self.let_go_of_dropped(catalog).await {
                 Ok(()) => whole(Vec::new()),
                 Err(error) => failed(error),

@@ -226,8 +226,12 @@ impl Node {
 
     /// As [`Node::report_of`], of another node; `None` where it does not say so in time.
     pub(super) async fn hear_of(&self, from: NodeId, tablets: Vec<TabletId>) -> Option<Report> {
-        let wish = Wish::SoundOf(tablets);
-        let answer = timeout(ANSWER_WAIT, self.ask(from, &wish, AsOf::default())).await;
+        self.hear_by(from, &Wish::SoundOf(tablets)).await
+    }
+
+    /// The report that another node answers with; `None` where it does not in time.
+    pub(super) async fn hear_by(&self, from: NodeId, wish: &Wish) -> Option<Report> {
+        let answer = timeout(ANSWER_WAIT, self.ask(from, wish, AsOf::default())).await;
         let Ok(Ok(Piece::Blocks { blocks, .. })) = answer else { return None };
         Report::decode(blocks.first()?)
     }

@@ -154,7 +154,12 @@ impl State {
         let leader = leader.filter(|leader| leader.node != self.own());
         match leader.and_then(|leader| self.places().remove(&leader.node)) {
             Some(place) => Answer::Elsewhere { addresses: vec![place.address] },
-            None => Answer::Later { reason: "nobody leads the cluster at present".into() },
+            None => Answer::Later {
+                reason: match self.awaited() {
+                    Some(awaited) => format!("it waits itself for {awaited}"),
+                    None => "nobody leads the cluster at present".into(),
+                },
+            },
         }
     }
 

@@ -1,7 +1,7 @@
 //! The members of the groups that are led here follow the catalog.
 
 use super::{
-    CALM, CALM_PAUSE, moves,
+    CALM, CALM_PAUSE, moves, never_begun,
     plan::{Step, Wanted, next},
     spread,
     state::{State, may_lead},
@@ -207,5 +207,6 @@ async fn lead(state: &State) -> Result<bool> {
     }
     changed |= moves::note_reach(state, &catalog).await?;
     changed |= moves::begin(state, &catalog).await?;
+    changed |= never_begun::drop_given_up(state, &catalog).await?;
     Ok(changed)
 }

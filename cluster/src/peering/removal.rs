@@ -106,6 +106,10 @@ impl State {
             if staying.iter().all(|member| member.node != node) {
                 continue;
             }
+            let founds = catalog.replicas_of(spec.id).first().is_some_and(|one| one.node == node);
+            if founds && self.never_begun(spec.id, catalog, &told).is_some() {
+                continue;
+            }
             if self.leader_of_tablet(spec, catalog, &told).is_none() {
                 return Err(format!(
                     "tablet {} has no majority without node {node}: bring the node back, or see \

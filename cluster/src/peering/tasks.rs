@@ -6,14 +6,13 @@ use crate::{
     join::{Answer, Ask, Asked, Who, ask},
 };
 use futures::future::join_all;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Before a node says again where it is.
 const ANNOUNCE_PAUSE: Duration = Duration::from_millis(500);
+/// When a node that waits for its catalog first says so; then after twice as long each time.
+const AWAITED_TOLD_AFTER: Duration = Duration::from_secs(2);
 
 /// Calls and watches whoever is in the cluster, at the newest address.
 pub(super) async fn call(state: Arc<State>) {
@@ -46,6 +45,7 @@ pub(super) async fn announce(state: Arc<State>) {
     };
     let who = Who::Known { cluster: identity.cluster, node: identity.node };
     let body = Ask::new(who, presence.clone()).encode();
+    let (began, mut told_after) = (Instant::now(), AWAITED_TOLD_AFTER);
     loop {
         if is_known() && state.node.catalog().nodes().count() == 1 {
             return;
@@ -57,9 +57,7 @@ pub(super) async fn announce(state: Arc<State>) {
             }
         }
         // The others are told all the same: not everybody has the newest catalog.
-        let own = &presence.addresses.node;
-        let others = state.others().into_values().chain(state.options.join.iter().cloned());
-        let addresses: BTreeSet<String> = others.filter(|address| address != own).collect();
+        let addresses = state.addresses();
         let trusts = |pin| state.is_key_of_any(pin);
         let asked = addresses.iter().map(|address| ask(address, &state.tls, body.clone(), trusts));
         for (address, asked) in addresses.iter().zip(join_all(asked).await) {
@@ -72,6 +70,12 @@ pub(super) async fn announce(state: Arc<State>) {
                 }
                 Asked::Answered(_) | Asked::Nobody(_) => {}
             }
+        }
+        if began.elapsed() >= told_after
+            && let Some(awaited) = state.awaited()
+        {
+            tracing::warn!(waited_s = began.elapsed().as_secs(), "waiting for {awaited}");
+            told_after *= 2;
         }
         if is_known() || !state.pause(ANNOUNCE_PAUSE).await {
             return;

@@ -2,13 +2,15 @@
 
 use super::{Peering, spread, state::State};
 use crate::{
-    Election, NodeState, Presence,
+    ClusterId, Election, NodeState, Presence,
+    catalog::FIRST_NODE,
     liveness::Liveness,
     node::{CATALOG_GROUP, Leaving},
 };
 use oribi_model::NodeId;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{Arc, Weak},
 };
 
@@ -39,6 +41,15 @@ pub struct NodeView {
     pub leaders: usize,
     /// Free for its data, as it said about a second ago; `None` where it was not heard of.
     pub disk_free_bytes: Option<u64>,
+}
+
+/// The catalog of a cluster that a node waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Awaited {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// Where the others are, as far as they are known: one of them is to send it.
+    pub addresses: BTreeSet<String>,
 }
 
 impl Peering {
@@ -82,6 +93,12 @@ impl PeersView {
             }
         });
         nodes.collect()
+    }
+
+    /// What a node that was given an id lacks where no catalog that knows it has come here yet; `None`
+    /// for every other.
+    pub fn awaited(&self) -> Option<Awaited> {
+        self.state()?.awaited()
     }
 
     /// Whether a node is trusted, or is the one that is asked.
@@ -158,7 +175,29 @@ impl PeersView {
     }
 }
 
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addresses: Vec<&str> = self.addresses.iter().map(String::as_str).collect();
+        write!(f, "the catalog of cluster {} from {}", self.cluster, addresses.join(", "))
+    }
+}
+
 impl State {
+    /// As [`PeersView::awaited`].
+    pub(super) fn awaited(&self) -> Option<Awaited> {
+        let (own, catalog) = (self.node.identity(), self.node.catalog());
+        if own.node == FIRST_NODE || catalog.node(own.node).is_some() {
+            return None;
+        }
+        Some(Awaited { cluster: own.cluster, addresses: self.addresses() })
+    }
+
+    /// Where the others are, by what is known and by what this node was told at its start.
+    pub(super) fn addresses(&self) -> BTreeSet<String> {
+        let others = self.others().into_values().chain(self.options.join.iter().cloned());
+        others.filter(|address| *address != self.options.addresses.node).collect()
+    }
+
     /// How many groups of tablets each node leads: of those that have a replica here as that one
     /// knows, of the others as was said last.
     pub(super) fn leaders(&self) -> BTreeMap<NodeId, usize> {

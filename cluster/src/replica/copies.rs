@@ -198,8 +198,7 @@ impl Replica {
     /// Whether the copy is still worth it.
     fn wants(&self, offer: &Offer) -> bool {
         let is_newest = |copying: &Copying| copying.offer == *offer;
-        let is_closed = matches!(*self.instance.lock(), Instance::Closed);
-        (!is_closed || is_planted(Fault::CopyTakenWhenClosed))
+        (!self.is_closed() || is_planted(Fault::CopyTakenWhenClosed))
             && !self.instances.is_closed()
             && self.incoming.running.lock().as_ref().is_some_and(is_newest)
     }
@@ -248,8 +247,7 @@ impl Replica {
         if !is_planted(Fault::TakenOverLive) {
             self.end_held(Instance::Resting).await;
         }
-        let is_closed = matches!(*self.instance.lock(), Instance::Closed);
-        if is_closed && !is_planted(Fault::CopyTakenWhenClosed) {
+        if self.is_closed() && !is_planted(Fault::CopyTakenWhenClosed) {
             return Err(Error::Closed { group: self.group.0 });
         }
         // What has come meanwhile may make it worthless.

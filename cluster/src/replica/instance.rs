@@ -11,14 +11,14 @@ use super::{
     machine::{Lease, MachineAdapter},
     peers::Peers,
     recover::newest_membership,
-    types::StoredMembership,
+    types::{StoredMembership, TypeConfig},
 };
 use crate::{
     Error, Result,
     planted::{Fault, is_planted},
     tasks,
 };
-use openraft::async_runtime::WatchReceiver;
+use openraft::{RaftMetrics, async_runtime::WatchReceiver, type_config::alias::WatchReceiverOf};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
@@ -26,6 +26,8 @@ use tokio::sync::Semaphore;
 pub(super) const WRITES_MAX: u32 = 4_096;
 /// How long an instance that is to end waits for the writes under way.
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
+
+type Metrics = WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>;
 
 /// What there is of an instance.
 #[derive(Default)]
@@ -41,6 +43,8 @@ pub(super) enum Instance {
 /// An instance that runs, or is about to end.
 pub(super) struct Running {
     pub(super) raft: Raft,
+    /// What the instance says of itself, at hand: it is looked at all the time.
+    metrics: Metrics,
     /// Each write holds one. Closed once the instance ends.
     pub(super) writes: Semaphore,
     lease: Lease,
@@ -51,20 +55,26 @@ pub(super) struct Running {
 impl Running {
     /// Whether it takes anything: it neither ends nor has broken off.
     fn is_able(&self) -> bool {
-        !self.writes.is_closed() && self.raft.metrics().borrow_watched().running_state.is_ok()
+        !self.writes.is_closed() && self.metrics.borrow_watched().running_state.is_ok()
     }
 
     /// The first entry that some other member is not known to have, where this one leads.
     pub(super) fn least_matched(&self) -> Option<u64> {
-        let metrics = self.raft.metrics().borrow_watched().clone();
-        let members = metrics.replication?;
-        let others = members.into_iter().filter(|(member, _)| *member != metrics.id);
-        others.map(|(_, matched)| matched.map_or(0, |matched| matched.index + 1)).min()
+        let metrics = self.metrics.borrow_watched();
+        let members = metrics.replication.as_ref()?;
+        let others = members.iter().filter(|(member, _)| **member != metrics.id);
+        others.map(|(_, matched)| matched.as_ref().map_or(0, |matched| matched.index + 1)).min()
     }
 
     /// The newest membership in the log.
     pub(super) fn membership(&self) -> Arc<StoredMembership> {
-        self.raft.metrics().borrow_watched().membership_config.clone()
+        self.metrics.borrow_watched().membership_config.clone()
+    }
+
+    /// The newest membership in the log, and whether this replica leads.
+    pub(super) fn membership_and_lead(&self) -> (Arc<StoredMembership>, bool) {
+        let metrics = self.metrics.borrow_watched();
+        (metrics.membership_config.clone(), metrics.state.is_leader())
     }
 }
 
@@ -78,6 +88,11 @@ impl Replica {
     /// Ends the replica for good, after the writes under way.
     pub(crate) async fn close(self: &Arc<Replica>) {
         self.end(Instance::Closed).await;
+    }
+
+    /// Whether it was closed, and takes nothing any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(*self.instance.lock(), Instance::Closed)
     }
 
     /// Whether a consensus instance runs.
@@ -117,7 +132,8 @@ impl Replica {
         let lease = Lease::default();
         let raft = self.start_raft(&lease).await?;
         let writes = Semaphore::new(WRITES_MAX as usize);
-        let running = Arc::new(Running { raft, writes, lease, _place: place });
+        let metrics = raft.metrics();
+        let running = Arc::new(Running { raft, metrics, writes, lease, _place: place });
         *self.usage.lock() = Usage::begin();
         *self.instance.lock() = Instance::Running(running.clone());
         self.instances.note_start(self);

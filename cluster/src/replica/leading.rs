@@ -46,11 +46,11 @@ impl Replica {
             member: MemberId::from_u64(vote.leader_id().node_id),
             is_elected: vote.is_committed() && !is_deserted,
         });
-        let voters = self.electors();
-        let leads = match &*self.instance.lock() {
-            Instance::Running(running) => running.raft.is_leader(),
-            Instance::Resting | Instance::Closed => false,
+        let (newest, leads) = match &*self.instance.lock() {
+            Instance::Running(running) => running.membership_and_lead(),
+            Instance::Resting | Instance::Closed => (self.membership.lock().clone(), false),
         };
+        let voters = self.voters_of(newest);
         Standing { group: self.group, own: self.member, voters, vote, leads, is_deserted }
     }
 

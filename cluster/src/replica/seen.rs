@@ -37,7 +37,10 @@ impl Replica {
 
     /// Those that elect, by the newest membership in the log.
     pub(crate) fn electors(&self) -> Arc<Voters> {
-        let newest = self.newest_membership();
+        self.voters_of(self.newest_membership())
+    }
+
+    pub(super) fn voters_of(&self, newest: Arc<StoredMembership>) -> Arc<Voters> {
         let mut seen = self.seen.voters.lock();
         match &*seen {
             Some((known, voters)) if Arc::ptr_eq(known, &newest) => voters.clone(),

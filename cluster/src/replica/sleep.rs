@@ -125,7 +125,8 @@ impl Running {
     /// Whether nothing is under way: all entries are applied here, and where this replica leads, all
     /// members have them but those on nodes that are `absent`.
     fn is_at_rest(&self, absent: &BTreeSet<NodeId>) -> bool {
-        let metrics = self.raft.metrics().borrow_watched().clone();
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
         let (members, last) = (metrics.membership_config.membership(), metrics.last_log_index);
         let is_settled =
             members.get_joint_config().len() <= 1 && members.learner_ids().next().is_none();

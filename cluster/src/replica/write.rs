@@ -9,7 +9,11 @@ use crate::{
     route::Hint,
     tasks::{self, timeout_at},
 };
-use openraft::errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftError};
+use openraft::{
+    RaftMetrics,
+    async_runtime::WatchReceiver,
+    errors::{ClientWriteError, ForwardReason, ForwardToLeader, RaftError},
+};
 use oribi_model::LogIndex;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -18,6 +22,8 @@ use tokio::time::Instant;
 const LEADER_PAUSE: Duration = Duration::from_millis(5);
 /// A leader that nobody has answered yet since its election refuses for about this long.
 const LEASE_PAUSE: Duration = Duration::from_micros(500);
+/// How long the answers to a new leader's first entry are waited for before others are asked for.
+const ANSWER_PAUSE: Duration = Duration::from_millis(10);
 /// How long a leader that nobody answers is tried.
 const LEASE_WAIT: Duration = Duration::from_millis(100);
 
@@ -142,6 +148,9 @@ impl Replica {
     /// Waits for what may let another try succeed.
     async fn await_leader(&self, raft: &Raft, reason: ForwardReason) {
         if reason == ForwardReason::LeaseExpired {
+            if self.was_answered(raft).await {
+                return;
+            }
             // An answer to it renews the lease. What hinders it shows in the next try.
             let _ = raft.trigger().heartbeat().await;
             tasks::sleep(LEASE_PAUSE).await;
@@ -150,6 +159,17 @@ impl Replica {
         let leads = raft.wait(Some(LEADER_PAUSE));
         // Whether it leads by then or not, the next try tells.
         let _ = leads.metrics(|metrics| metrics.state.is_leader(), "it leads").await;
+    }
+
+    /// Whether a majority has answered a leader that none had answered yet since its election: to its first entry,
+    /// which is on its way.
+    async fn was_answered(&self, raft: &Raft) -> bool {
+        if raft.metrics().borrow_watched().last_quorum_acked.is_some() {
+            return false;
+        }
+        let answered = raft.wait(Some(ANSWER_PAUSE));
+        let is_answered = |metrics: &RaftMetrics<TypeConfig>| metrics.last_quorum_acked.is_some();
+        answered.metrics(is_answered, "a majority has answered").await.is_ok()
     }
 
     /// Ends an instance that broke off, so that the next write starts another.

@@ -5,7 +5,8 @@
 //! or `count u32`, so many tablets `u64`, and a question about them for whoever answers there (5), or an entry `u64`
 //! of the catalog which is to be waited for (6), or nothing, and how the node and its replicas are is to be told (7),
 //! or tablets `u64`, and how its replicas of these are (9), or also those that are awake or have changed lately (10),
-//! or a tablet `u64` and a place `u64` from which on is wanted what it has committed (8).
+//! or a tablet `u64` and a place `u64` from which on is wanted what it has committed (8), or tablets `u64` of whose
+//! replicas is to be told how they are, those that have no entry being closed before (11).
 //! What comes of it is `version u8, state u8` and, where the state
 //! is not failed (2, then a text), `scan u64, age u64` in ns, `count u32`, and of each block `length u32` and it as a
 //! batch in its log form, whose columns are numbered from 1 in the order asked for. State 1 says
@@ -41,6 +42,7 @@ const SOUND: u8 = 7;
 const COMMITTED: u8 = 8;
 const SOUND_OF: u8 = 9;
 const SOUND_NEWS: u8 = 10;
+const GIVE_UP: u8 = 11;
 /// Stands for no staleness at all.
 const LINEARIZABLE: u64 = u64::MAX;
 
@@ -76,6 +78,8 @@ pub(crate) enum Wish {
     SoundOf(Vec<TabletId>),
     /// How the node is, its replicas of these, and those that are awake or have changed lately.
     SoundNews(Vec<TabletId>),
+    /// How its replicas of these are, once those of them that have no entry take none for a while.
+    GiveUp(Vec<TabletId>),
     /// What a tablet has committed from a place on.
     Committed { tablet: TabletId, place: u64 },
 }
@@ -125,6 +129,7 @@ impl Wish {
             Wish::Sound => SOUND,
             Wish::SoundOf(_) => SOUND_OF,
             Wish::SoundNews(_) => SOUND_NEWS,
+            Wish::GiveUp(_) => GIVE_UP,
             Wish::Committed { .. } => COMMITTED,
         }
     }
@@ -149,7 +154,10 @@ impl Wish {
                 out.put_u64_le(tablet.0);
                 out.put_u64_le(*place);
             }
-            Wish::Stats(tablets) | Wish::SoundOf(tablets) | Wish::SoundNews(tablets) => {
+            Wish::Stats(tablets)
+            | Wish::SoundOf(tablets)
+            | Wish::SoundNews(tablets)
+            | Wish::GiveUp(tablets) => {
                 tablets.iter().for_each(|tablet| out.put_u64_le(tablet.0));
             }
             Wish::Answer { tablets, question } => {
@@ -187,6 +195,9 @@ impl Wish {
         }
         if kind == SOUND_NEWS {
             return take_tablets(rest).map(Wish::SoundNews);
+        }
+        if kind == GIVE_UP {
+            return take_tablets(rest).map(Wish::GiveUp);
         }
         if kind == SOUND {
             return rest.is_empty().then_some(Wish::Sound);

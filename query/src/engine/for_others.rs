@@ -21,8 +21,8 @@ impl QueryEngine {
         asked: &WindowPlan,
         will_do: impl FnOnce(&Plan) -> bool,
     ) -> Result<Option<Vec<u8>>> {
-        let Shared { options, filters, pools, .. } = &*self.shared;
-        let (watch, _place) = pools.windows().handle().block_on(self.admit())?;
+        let Shared { options, filters, pools, places_for_others, .. } = &*self.shared;
+        let (watch, _place) = pools.windows().handle().block_on(self.admit(places_for_others))?;
         let plan = plan::bind(asked, read, filters, options)?;
         if !will_do(&plan) {
             return Ok(None);
@@ -37,9 +37,9 @@ impl QueryEngine {
         read: &Arc<dyn ReadPath>,
         picking: &Picking,
     ) -> Result<Option<Vec<u8>>> {
-        let Shared { options, filters, pools, .. } = &*self.shared;
+        let Shared { options, filters, pools, places_for_others, .. } = &*self.shared;
         let runtime = pools.windows().handle();
-        let (watch, _place) = runtime.block_on(self.admit())?;
+        let (watch, _place) = runtime.block_on(self.admit(places_for_others))?;
         let (db, text) = (Some(picking.db.clone()), picking.text.clone());
         let said = Said { db, text, now_ns: self.shared.clock.now_ns() };
         let plan = sql::plan(read, options, filters, &said, Shortcut::Try, &watch);
@@ -58,7 +58,7 @@ impl QueryEngine {
         }
         let runtime = self.shared.pools.sql().handle();
         let shared = self.shared.clone();
-        let (watch, place) = runtime.block_on(self.admit())?;
+        let (watch, place) = runtime.block_on(self.admit(&shared.places_for_others))?;
         // Threads of that pool have room for deep plans.
         let reduce = move || {
             let _place = place;

@@ -11,7 +11,7 @@ use axum::{
 use oribi_cluster::{NodeState, Trouble};
 use parking_lot::Mutex;
 use serde::Serialize;
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use utoipa::ToSchema;
 
 /// Whether the node serves.
@@ -51,6 +51,11 @@ pub(super) struct Check {
     )
 )]
 pub(super) async fn health(State(admin): State<Arc<Admin>>) -> Response {
+    if let Some(awaited) = admin.peers.awaited() {
+        let waited = admin.started.elapsed();
+        let message = format!("starting: waiting for {awaited}, for {} s so far", waited.as_secs());
+        return answer(StatusCode::SERVICE_UNAVAILABLE, message, Vec::new());
+    }
     let mut troubles = admin.node.troubles();
     if admin.keyring.mode() == TokenMode::On {
         // Anybody may ask, and files of the machine are nobody's affair.
@@ -137,15 +142,23 @@ fn of_cluster(admin: &Admin) -> Vec<Trouble> {
 
 /// What a node that is not open yet waits for.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Waiting(Arc<Mutex<Option<String>>>);
+pub(crate) struct Waiting(Arc<Mutex<Option<Told>>>);
+
+#[derive(Debug)]
+struct Told {
+    reason: String,
+    since: Instant,
+}
 
 impl Waiting {
     /// It waits for a cluster, and this is what came of asking.
     pub(crate) fn tell(&self, reason: String) {
         let mut told = self.0.lock();
-        if told.as_ref() != Some(&reason) {
-            tracing::info!(%reason, "waiting for a cluster to join");
-            *told = Some(reason);
+        let since = told.as_ref().map_or_else(Instant::now, |told| told.since);
+        if told.as_ref().is_none_or(|told| told.reason != reason) {
+            let waited_s = since.elapsed().as_secs();
+            tracing::info!(waited_s, %reason, "waiting for a cluster to join");
+            *told = Some(Told { reason, since });
         }
     }
 
@@ -158,7 +171,10 @@ impl Waiting {
 /// `/health` before the node is open.
 pub(super) async fn starting(State(waiting): State<Waiting>) -> Response {
     let message = match &*waiting.0.lock() {
-        Some(reason) => format!("starting: waiting for a cluster to join ({reason})"),
+        Some(Told { reason, since }) => {
+            let waited_s = since.elapsed().as_secs();
+            format!("starting: waiting for a cluster to join, for {waited_s} s so far ({reason})")
+        }
         None => "starting: the data directory is being opened".to_owned(),
     };
     answer(StatusCode::SERVICE_UNAVAILABLE, message, Vec::new())

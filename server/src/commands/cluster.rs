@@ -153,6 +153,11 @@ fn recover(dir: &Path) -> Result<()> {
         done.cluster,
         done.tablets
     );
+    if !done.knew_catalog {
+        text.push_str(
+            "LOST: all that was in the old one, of which nothing had come to this node\n",
+        );
+    }
     for tablet in done.lost {
         text.push_str(&format!("LOST: tablet {tablet} with all its rows\n"));
     }

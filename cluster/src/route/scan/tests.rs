@@ -121,6 +121,7 @@ fn a_question_keeps_what_can_travel() {
         Wish::Sound,
         Wish::SoundOf(vec![TabletId(4), TabletId(2)]),
         Wish::SoundNews(vec![TabletId(4)]),
+        Wish::GiveUp(vec![TabletId(3), TabletId(9)]),
         Wish::Committed { tablet: TabletId(5), place: u64::MAX },
     ];
     let consistency = Consistency::Stale(Duration::from_millis(7));
