@@ -1,5 +1,6 @@
 //! A scan: the rows of memtables and segments as one stream of blocks, the newest value winning.
 
+mod bounds;
 mod cursor;
 mod last;
 mod memory;

@@ -1,6 +1,13 @@
 //! The rows of one series in one source, piece by piece in order of time.
 
-use super::{last::LastCursor, memory::MemoryCursor, piece::Piece, plan::Place, window::Window};
+use super::{
+    bounds::{CELL_BYTES, WINDOW_BYTES},
+    last::LastCursor,
+    memory::MemoryCursor,
+    piece::Piece,
+    plan::Place,
+    window::Window,
+};
 use crate::{
     Result,
     page_cache::{Cells, Numbers, Page, PageCache},
@@ -11,8 +18,6 @@ use std::{ops::Range, sync::Arc};
 
 /// Pages that are read and decoded at once, at most.
 const WINDOW_PAGES: usize = 8;
-/// Bytes of cells that are decoded or gathered at once, unless a page or a row has more.
-pub(super) const WINDOW_BYTES: usize = 16 << 20;
 
 pub(super) enum Cursor {
     Segment(SegmentCursor),
@@ -172,7 +177,6 @@ impl SegmentCursor {
 
 /// How many pages of these columns may be decoded at once.
 fn window_pages(segment: &Segment, columns: &[(Option<usize>, ColumnRead)]) -> usize {
-    const CELL_BYTES: usize = 8;
     let is_text = |(_, read): &(_, ColumnRead)| read.column_type == ColumnType::Text;
     if !segment.bounds_text() && columns.iter().any(is_text) {
         return 1;

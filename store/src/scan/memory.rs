@@ -1,6 +1,10 @@
 //! The rows of a memtable by series, and by time within one.
 
-use super::{cursor::WINDOW_BYTES, merge::BLOCK_ROWS_MAX, piece::Piece, plan::PlanSeries};
+use super::{
+    bounds::{BLOCK_BYTES, BLOCK_ROWS_MAX, CELL_BYTES, WHOLE_ROWS_MIN, WINDOW_BYTES},
+    piece::Piece,
+    plan::PlanSeries,
+};
 use crate::{
     gather::Picks,
     memtable::{Gather, MemoryView, rows_within},
@@ -10,6 +14,8 @@ use oribi_model::{
 };
 use std::{ops::Range, sync::Arc};
 
+/// Rows of one series at a time. A longer one is always cut there, whatever else is asked for, since
+/// sums of floats depend on how rows are cut.
 const PIECE_ROWS: usize = 8_192;
 
 /// The rows of one series after the other, to be merged with those of other sources.
@@ -83,13 +89,13 @@ impl MemoryCursor {
     }
 
     pub(super) fn next(&mut self) -> Option<Piece> {
-        let Found { times, picks, .. } = self.find(PIECE_ROWS)?;
+        let Found { times, picks, .. } = self.find()?;
         Some(Piece { columns: self.gather(&picks), times: times.into() })
     }
 
-    /// The next rows of the series, so many at most.
-    fn find(&mut self, rows_max: usize) -> Option<Found> {
-        let end = self.times.len().min(self.next + rows_max);
+    /// The next rows of the series.
+    fn find(&mut self) -> Option<Found> {
+        let end = self.times.len().min(self.next + PIECE_ROWS);
         if self.next == end {
             return None;
         }
@@ -125,11 +131,15 @@ pub(super) struct MemoryRows {
     cursor: MemoryCursor,
     plan: std::vec::IntoIter<PlanSeries>,
     series: Option<SeriesKey>,
+    /// Rows of a block, at most.
+    rows_max: usize,
 }
 
 impl MemoryRows {
     pub(super) fn new(cursor: MemoryCursor, plan: Vec<PlanSeries>) -> MemoryRows {
-        MemoryRows { cursor, plan: plan.into_iter(), series: None }
+        let row_bytes = CELL_BYTES * (cursor.columns.len() + 1);
+        let rows_max = (BLOCK_BYTES / row_bytes).clamp(PIECE_ROWS, BLOCK_ROWS_MAX);
+        MemoryRows { cursor, plan: plan.into_iter(), series: None, rows_max }
     }
 }
 
@@ -140,15 +150,14 @@ impl Iterator for MemoryRows {
         let mut runs: Vec<Run> = Vec::new();
         let picks = Picks { cells: Vec::new(), ends: None };
         let mut all = Found { times: Vec::new(), picks, text_bytes: 0 };
-        while all.times.len() < BLOCK_ROWS_MAX && all.text_bytes < WINDOW_BYTES {
+        while all.times.len() + PIECE_ROWS <= self.rows_max && all.text_bytes < WINDOW_BYTES {
             let Some(series) = &self.series else {
                 let Some(next) = self.plan.next() else { break };
                 next.places.iter().for_each(|place| self.cursor.open(place.series));
                 self.series = Some(next.key);
                 continue;
             };
-            let Some(found) = self.cursor.find(PIECE_ROWS.min(BLOCK_ROWS_MAX - all.times.len()))
-            else {
+            let Some(found) = self.cursor.find() else {
                 self.series = None;
                 continue;
             };
@@ -160,6 +169,9 @@ impl Iterator for MemoryRows {
             all.times.extend(found.times);
             all.picks.append(found.picks);
             all.text_bytes += found.text_bytes;
+            if rows >= WHOLE_ROWS_MIN {
+                break;
+            }
         }
         if runs.is_empty() {
             return None;

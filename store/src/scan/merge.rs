@@ -1,6 +1,11 @@
 //! Merges the sources of each series and cuts the outcome into blocks.
 
-use super::{cursor::Cursor, piece::Piece, plan::PlanSeries};
+use super::{
+    bounds::{BLOCK_BYTES, BLOCK_ROWS_MAX, CELL_BYTES, WHOLE_ROWS_MIN},
+    cursor::Cursor,
+    piece::Piece,
+    plan::PlanSeries,
+};
 use crate::{
     Error, Result,
     gather::{Picks, concat, gather},
@@ -8,13 +13,6 @@ use crate::{
     text,
 };
 use oribi_model::{Block, ColumnRead, Run, SeriesKey, TabletId, TimeRange};
-
-/// Rows of a block, at most.
-pub(super) const BLOCK_ROWS_MAX: usize = 65_536;
-/// Bytes of cells at which a block ends.
-const BLOCK_BYTES: usize = 16 << 20;
-/// Pieces of at least this many rows stay a block of their own, without a copy.
-const WHOLE_ROWS_MIN: usize = 4_096;
 
 pub(super) struct Merge {
     tablet: TabletId,
@@ -180,7 +178,6 @@ impl Merge {
 }
 
 fn bytes_of(piece: &Piece) -> usize {
-    const CELL_BYTES: usize = 8;
     let rows = piece.rows();
     rows * CELL_BYTES * (piece.columns.len() + 1) + text::text_bytes(&piece.columns, 0..rows)
 }

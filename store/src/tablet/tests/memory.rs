@@ -36,3 +36,20 @@ fn batches_of_every_size_give_what_a_map_would() {
         assert!(scanned(&tablet, &everything(), 1) == expected, "case {case}, flushed");
     }
 }
+
+#[test]
+fn blocks_of_many_columns_have_few_rows() {
+    const PIECE_ROWS: usize = 8_192;
+    let disk = SimDisk::new();
+    let tablet = open(&disk).unwrap();
+    for (index, rows) in (1..).zip([20_000, 700, 900]) {
+        let mut batch = random_batch(&mut Random(index), rows);
+        batch.times = (0..rows as i64).collect();
+        tablet.apply(LogIndex(index), Arc::new(batch));
+    }
+    let column = |id| ColumnRead { id: ColumnId(id), column_type: ColumnType::Int };
+    let spec = ScanSpec { columns: (100..1_100).map(column).collect(), ..everything() };
+    for block in tablet.scan(&spec, 1).unwrap().into_iter().flatten() {
+        assert!(block.unwrap().rows() <= PIECE_ROWS);
+    }
+}
