@@ -318,6 +318,10 @@ impl Shared {
             Ok(taken) => taken,
             Err(error) => return error.to_string(),
         };
+        if !self.service.knows(agreed.node, pin) {
+            // It was forgotten since it was greeted, when its connection was in no list to be ended.
+            stop.notify_one();
+        }
         self.service.linked(&agreed, Side::Called);
         let outcome = self.pump(agreed, stop).1.run(stream, decoder).await;
         {

@@ -7,7 +7,13 @@ use crate::{
     transport::{CallError, Network, PREFACE, Pending, Request, Service, Side, Tcp},
 };
 use parking_lot::Mutex;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -32,10 +38,15 @@ impl Noted {
 
     /// Waits until what was noted is as wanted.
     async fn until(&self, mut wanted: impl FnMut(&Noted) -> bool) {
+        /// What never comes must not hold up whoever runs the tests.
+        const WAIT_MAX: Duration = Duration::from_secs(60);
         let mut changes = self.changes.subscribe();
-        while !wanted(self) {
-            changes.changed().await.unwrap();
-        }
+        let waiting = async {
+            while !wanted(self) {
+                changes.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(WAIT_MAX, waiting).await.expect("it is noted within a minute");
     }
 
     async fn until_served(&self, count: usize) -> Vec<Bytes> {
@@ -358,6 +369,43 @@ async fn connections_of_a_node_that_is_known_no_more_end() {
     assert_eq!(never.await, Err(CallError::Lost(NodeId(2))));
     one.stop().await;
     two.stop().await;
+}
+
+/// Knows a node while it is greeted, and no longer.
+#[derive(Default)]
+struct Forgetful(Noted, AtomicBool);
+
+impl Service for Forgetful {
+    fn serve(&self, from: &Agreed, frame: Frame) -> Pending<Result<Bytes, Refusal>> {
+        self.0.serve(from, frame)
+    }
+
+    fn knows(&self, _: NodeId, _: KeyPin) -> bool {
+        !self.1.swap(true, Ordering::SeqCst)
+    }
+
+    fn linked(&self, with: &Agreed, side: Side) {
+        self.0.linked(with, side);
+    }
+
+    fn cut(&self, with: &Agreed, side: Side) {
+        self.0.cut(with, side);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_forgotten_while_it_is_greeted_does_not_stay() {
+    let (forgetful, only) = (Arc::new(Forgetful::default()), BTreeSet::from([Channel::Raft]));
+    let own = identity(1, 1);
+    let tcp = Tcp::new(own, only, forgetful.clone(), tls_of(own));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tcp.listen(listener);
+    let (two, _, _) = node(identity(2, 1)).await;
+    two.call_only([(NodeId(1), address)].into());
+    forgetful.0.until_link(2, Channel::Raft, Side::Called, false).await;
+    two.stop().await;
+    tcp.stop().await;
 }
 
 /// Whoever says nothing keeps nobody from being heard.
