@@ -397,11 +397,12 @@ impl Service for Forgetful {
 async fn who_is_forgotten_while_it_is_greeted_does_not_stay() {
     let (forgetful, only) = (Arc::new(Forgetful::default()), BTreeSet::from([Channel::Raft]));
     let own = identity(1, 1);
-    let tcp = Tcp::new(own, only, forgetful.clone(), tls_of(own));
+    let tcp = Tcp::new(own, only.clone(), forgetful.clone(), tls_of(own));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tcp.listen(listener);
-    let (two, _, _) = node(identity(2, 1)).await;
+    let caller = identity(2, 1);
+    let two = Tcp::new(caller, only, Arc::new(Noted::default()), tls_of(caller));
     two.call_only([(NodeId(1), address)].into());
     forgetful.0.until_link(2, Channel::Raft, Side::Called, false).await;
     two.stop().await;
