@@ -176,8 +176,11 @@ class Changes:
 
         def change():
             node = self.one()
+            flush(node)
             before = contents_of(node.data_dir.glob("tablets/*/MANIFEST"))
             newer = lambda: [path for path, content in before.items() if contents_of([path]).get(path, content) != content]
+            self.until_acked()
+            flush(node)
             wait_for(newer, f"a flush at {node.url}", MENDED_S)
             node.kill()
             for path in newer():
@@ -236,6 +239,16 @@ class Changes:
 def wipe(path):
     for one in path.iterdir():
         shutil.rmtree(one) if one.is_dir() else one.unlink()
+
+
+def flush(node):
+    """What a node holds in memory goes to segments."""
+
+    def is_done():
+        with contextlib.suppress(requests.RequestException):
+            return requests.post(f"{node.url}/api/v1/compact", timeout=60).status_code == 200
+
+    wait_for(is_done, f"a flush at {node.url}", MENDED_S)
 
 
 def contents_of(paths):
