@@ -120,6 +120,7 @@ pub(crate) async fn plan(
     state.execution_props_mut().query_execution_start_time = now;
     let plan = state.create_physical_plan(&logical).await.map_err(refuse)?;
     let batch_rows = scan::batch_rows(&plan);
+    let plan = scan::undealt(plan, batch_rows).map_err(refuse)?;
     let plan = partial::spread(plan, (&db, text, *now_ns)).map_err(refuse)?;
     let config = state.config_mut().clone().with_batch_size(batch_rows);
     let context = Arc::new(TaskContext::from(&context.state()).with_session_config(config));

@@ -3,12 +3,16 @@
 use crate::{Error, relation::Relation, watch::Watch};
 use arrow_array::RecordBatch;
 use datafusion::{
-    common::{DataFusionError, tree_node::TreeNodeRecursion},
+    common::{
+        DataFusionError,
+        tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion},
+    },
     execution::{SendableRecordBatchStream, TaskContext},
     physical_expr::EquivalenceProperties,
     physical_plan::{
         DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties,
         execution_plan::{Boundedness, EmissionType},
+        repartition::RepartitionExec,
         stream::RecordBatchStreamAdapter,
     },
 };
@@ -262,6 +266,34 @@ impl ExecutionPlan for Scan {
 pub(super) fn batch_rows(plan: &Arc<dyn ExecutionPlan>) -> usize {
     let own = plan.downcast_ref::<Scan>().map_or(ROWS_AT_ONCE, |scan| scan.batch_rows);
     plan.children().into_iter().map(batch_rows).fold(own, usize::min)
+}
+
+/// Takes the steps out of `plan` that deal batches out in turn, where these are of fewer rows than
+/// usual. What waits for one thread there is bounded by what the others lack, not by bytes: a thread
+/// that gets no processor for a while would gather texts without end.
+///
+/// # Errors
+/// As [`ExecutionPlan::with_new_children`].
+pub(super) fn undealt(
+    plan: Arc<dyn ExecutionPlan>,
+    batch_rows: usize,
+) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+    if batch_rows == ROWS_AT_ONCE {
+        return Ok(plan);
+    }
+    plan.transform_up(|node| {
+        let dealing = node.downcast_ref::<RepartitionExec>();
+        let dealing = dealing.filter(|dealing| is_in_turn(dealing));
+        Ok(match dealing.map(|dealing| dealing.input().clone()) {
+            Some(input) => Transformed::yes(input),
+            None => Transformed::no(node),
+        })
+    })
+    .data()
+}
+
+fn is_in_turn(dealing: &RepartitionExec) -> bool {
+    matches!(dealing.partitioning(), Partitioning::RoundRobinBatch(_))
 }
 
 fn external(error: crate::Error) -> DataFusionError {

@@ -75,7 +75,7 @@ async fn a_full_house_answers_429_and_a_gone_client_makes_room() {
     }
 }
 
-/// What steps of a plan gather is bounded by bytes as well as by rows.
+/// What steps of a plan gather is bounded by bytes as well as by rows, over however many threads.
 #[tokio::test]
 async fn long_texts_are_read_within_little_memory() {
     let mut letters = MemoryTable::new(1, "default", "letters", &[], &[("body", ColumnType::Text)]);
@@ -83,7 +83,8 @@ async fn long_texts_are_read_within_little_memory() {
     for time in 0..2_000 {
         letters.put(&[], time, &[Some(Value::Text("x".repeat(40_000)))]);
     }
-    let options = QueryOptions { memory_bytes_max: 32 << 20, ..QueryOptions::default() };
+    let options =
+        QueryOptions { memory_bytes_max: 32 << 20, threads_max: 16, ..QueryOptions::default() };
     let engine = QueryEngine::new(Arc::new(Memory(vec![letters])), options);
     for (figure, expected) in [("count(body)", 2_000), ("max(length(body))", 40_000)] {
         let filtered = format!("SELECT {figure} FROM letters WHERE length(body) > 5");
