@@ -23,7 +23,10 @@ pub(super) use restored::restore;
 use serde::{Deserialize, Serialize};
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::sync::watch;
 
@@ -42,6 +45,8 @@ pub(crate) struct CatalogMachine {
     /// What each file holds.
     files: Mutex<[Option<Flushed>; 2]>,
     before_drops: Mutex<BeforeDrops>,
+    /// How often tablets may have gone.
+    drops: AtomicU64,
 }
 
 /// What a file holds: JSON.
@@ -85,8 +90,9 @@ impl CatalogMachine {
         catalog.reindex();
         let current = ArcSwap::from_pointee(catalog);
         let (restructured, files) = (watch::Sender::new(0), Mutex::new(files));
-        let before_drops = Mutex::default();
-        let machine = CatalogMachine { disk, dir, current, restructured, files, before_drops };
+        let (before_drops, drops) = (Mutex::default(), AtomicU64::new(0));
+        let machine =
+            CatalogMachine { disk, dir, current, restructured, files, before_drops, drops };
         Ok(Found { machine, damaged })
     }
 
@@ -113,6 +119,11 @@ impl CatalogMachine {
     /// The catalog as it was before an entry that dropped something, as long as that is not long ago.
     pub(crate) fn before_drop(&self, index: LogIndex) -> Option<Arc<Catalog>> {
         self.before_drops.lock().get(index)
+    }
+
+    /// Grows each time tablets may have gone, once the current catalog lacks them.
+    pub(crate) fn drops(&self) -> u64 {
+        self.drops.load(Ordering::Acquire)
     }
 
     /// Makes a catalog durable that has every entry up to `index`, in the place of the older of
@@ -158,6 +169,7 @@ impl CatalogMachine {
         }
         catalog.reindex();
         self.current.store(Arc::new(catalog));
+        self.drops.fetch_add(1, Ordering::AcqRel);
         self.restructured.send_replace(flushed.index.0);
         Ok(flushed)
     }
@@ -198,6 +210,9 @@ impl Machine for CatalogMachine {
             self.before_drops.lock().keep(index, before);
         }
         self.current.store(Arc::new(next));
+        if drops_tablets(change) {
+            self.drops.fetch_add(1, Ordering::AcqRel);
+        }
         if !matches!(**change, Change::SaveCursors { .. }) {
             self.restructured.send_replace(index.0);
         }

@@ -114,8 +114,8 @@ pub(super) struct Hosting {
     pub(super) had_others: bool,
     catalog: Arc<CatalogMachine>,
     tablets: RwLock<HashMap<TabletId, Slot>>,
-    /// Held while tablets come and go.
-    changing: Mutex<()>,
+    /// Held while tablets come and go: up to which of the catalog's drops they were taken out.
+    changing: Mutex<u64>,
 }
 
 pub(super) fn group_of(tablet: TabletId) -> GroupId {
@@ -414,7 +414,11 @@ impl Hosting {
 
     /// Takes out the tablets that the catalog no longer has.
     pub(super) fn take_dropped(&self, catalog: &CatalogMachine) -> Vec<Dropped> {
-        let _one = self.changing.lock();
+        let mut taken = self.changing.lock();
+        let drops = catalog.drops();
+        if *taken == drops {
+            return Vec::new();
+        }
         let catalog = catalog.current();
         let mut tablets = self.tablets.write();
         let gone = tablets.extract_if(|id, _| catalog.tablet(*id).is_none());
@@ -424,6 +428,7 @@ impl Hosting {
         });
         let gone = gone.collect();
         drop(tablets);
+        *taken = drops;
         self.count_memtables();
         gone
     }

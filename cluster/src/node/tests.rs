@@ -45,6 +45,10 @@ async fn table(node: &Node) -> Result<TableId> {
 
 /// `None`: somebody dropped it meanwhile.
 async fn make_table(node: &Node) -> Result<Option<TableId>> {
+    make_named(node, "m").await
+}
+
+async fn make_named(node: &Node, name: &str) -> Result<Option<TableId>> {
     let spec = |name: &str, kind, column_type| ColumnSpec {
         name: Name::new(name).unwrap(),
         kind,
@@ -53,14 +57,14 @@ async fn make_table(node: &Node) -> Result<Option<TableId>> {
     };
     let change = Change::EnsureColumns {
         db: Name::new("default").unwrap(),
-        table: Name::new("m").unwrap(),
+        table: Name::new(name).unwrap(),
         columns: vec![
             spec("host", ColumnKind::Tag, ColumnType::Text),
             spec("v", ColumnKind::Field, ColumnType::Int),
         ],
     };
     let catalog = node.change(change).await?;
-    Ok(catalog.table("default", "m").map(|table| table.id))
+    Ok(catalog.table("default", name).map(|table| table.id))
 }
 
 fn batch(table: TableId, times: &[i64], value: i64) -> RowBatch {
@@ -300,4 +304,29 @@ async fn an_instance_that_took_many_writes_rests_and_its_tablet_goes_on() {
     write(&node, table, &[NOW + 700], 3).await.unwrap();
     assert_eq!(rows(&node, table).len(), days.len() + seconds.len() + 1);
     node.stop().await;
+}
+
+/// A change that drops nothing looks at no tablet: beside many that hold rows it costs what it costs
+/// beside few.
+#[test]
+fn a_change_of_the_catalog_costs_the_same_beside_many_tablets() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let node = runtime.block_on(open(&SimDisk::new(), &clock())).unwrap();
+    let mut made = 0;
+    let mut make = || {
+        made += 1;
+        runtime.block_on(make_named(&node, &format!("t{made}"))).unwrap().unwrap()
+    };
+    let bytes_of_a_change = |make: &mut dyn FnMut() -> TableId| {
+        let bytes = (0..10).map(|_| allocation_counter::measure(|| _ = make()).bytes_total);
+        bytes.min().unwrap()
+    };
+    let beside_few = bytes_of_a_change(&mut make);
+    for _ in 0..500 {
+        let table = make();
+        runtime.block_on(write(&node, table, &[NOW], 1)).unwrap();
+    }
+    assert_eq!(node.hosting.all().len(), 500);
+    let beside_many = bytes_of_a_change(&mut make);
+    assert!(beside_many < 2 * beside_few, "{beside_many} bytes, {beside_few} beside few");
 }
