@@ -228,6 +228,10 @@ async fn follow(
             continue;
         }
         seen.push(next.clone());
+        let told_by = |reason: String| match next == address {
+            true => reason,
+            false => format!("it names {next}: {reason}"),
+        };
         match ask(&next, tls, body.clone(), &trusts).await {
             Asked::Answered(Answer::Joined { cluster, node }) => {
                 return Found::Identity(NodeIdentity { cluster, node, boot: Boot(0) });
@@ -236,12 +240,14 @@ async fn follow(
                 last = format!("it names {}", addresses.join(", "));
                 queue.extend(addresses);
             }
-            Asked::Answered(Answer::Later { reason }) | Asked::Nobody(reason) => last = reason,
+            Asked::Answered(Answer::Later { reason }) | Asked::Nobody(reason) => {
+                last = told_by(reason);
+            }
             Asked::Answered(Answer::Refused { reason }) | Asked::Stranger(reason) => {
-                return Found::Never(reason);
+                return Found::Never(told_by(reason));
             }
             Asked::Answered(Answer::Heard { .. }) => {
-                return Found::Never("it answers something else".into());
+                return Found::Never(told_by("it answers something else".into()));
             }
         }
     }

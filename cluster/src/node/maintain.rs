@@ -22,6 +22,15 @@ use std::{future::Future, sync::Arc, time::Duration};
 /// Pause before a task that broke off begins anew.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
+/// How many times as long as a look at all tablets took nothing is looked at: of ten thousand that sleep a node is to
+/// notice little.
+const REST_FACTOR: u32 = 400;
+
+/// The pause after a look at all tablets: `least`, and up to so many times as much after one that took long.
+fn pause_after(took: Duration, (least, times_max): (Duration, u32)) -> Duration {
+    (took * REST_FACTOR).clamp(least, least * times_max)
+}
+
 /// Starts the background tasks of a node on the present runtime.
 pub(super) fn start(node: &Arc<Node>) {
     let tasks = [
@@ -54,5 +63,19 @@ where
         if !node.until(&tokio::sync::Notify::new(), RESTART_PAUSE).await {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_that_take_long_come_seldom_and_never_stop() {
+        let second = Duration::from_secs(1);
+        let after = |took_us| pause_after(Duration::from_micros(took_us), (second, 5));
+        assert_eq!(after(0), second);
+        assert_eq!(after(5_000), 2 * second);
+        assert_eq!(after(1_000_000), 5 * second);
     }
 }

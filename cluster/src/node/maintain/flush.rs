@@ -1,6 +1,6 @@
 //! Which tablet is flushed next, and the flush itself.
 
-use super::blocking;
+use super::{blocking, pause_after};
 use crate::{
     Error, Result,
     node::{
@@ -14,11 +14,12 @@ use std::{
     cmp::Reverse,
     collections::HashSet,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// How often there is a look at what is due without anybody asking.
-const PAUSE: Duration = Duration::from_secs(1);
+/// How often there is a look at what is due without anybody asking, and how many times as long it may be until the next
+/// one.
+const PAUSE: (Duration, u32) = (Duration::from_secs(1), 5);
 /// Flushed between two looks at all tablets that hold anything, of which there may be ten thousand.
 const AT_ONCE_MAX: usize = 64;
 /// When a flush that failed is tried again, ms.
@@ -72,9 +73,12 @@ fn pick(mut candidates: Vec<Candidate>, pressure: Pressure) -> Vec<TabletId> {
 }
 
 pub(super) async fn run(node: Arc<Node>) {
-    while node.until(&node.hosting.memtables.flush_due, PAUSE).await {
+    let mut pause = PAUSE.0;
+    while node.until(&node.hosting.memtables.flush_due, pause).await {
         loop {
+            let began = Instant::now();
             let due = next(&node);
+            pause = pause_after(began.elapsed(), PAUSE);
             if due.is_empty() {
                 break;
             }

@@ -1,11 +1,12 @@
 //! What is here follows the catalog.
 
+use super::pause_after;
 use crate::node::Node;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 
-/// A replica that could not be opened or started is tried again after so long.
-const AGAIN: Duration = Duration::from_secs(5);
+/// When a replica that could not be opened or started is tried again, and how many times as long it may be until then.
+const AGAIN: (Duration, u32) = (Duration::from_secs(5), 3);
 /// After a look, so many times as long as it took passes before the next, but no longer than [`REST_MAX`]: each
 /// looks at all tablets, and while many are made the catalog changes all the time.
 const REST: u32 = 4;
@@ -18,14 +19,15 @@ pub(super) async fn run(node: Arc<Node>) {
         changed.mark_unchanged();
         let began = Instant::now();
         node.follow_catalog().await;
-        let rest = (began.elapsed() * REST).min(REST_MAX);
+        let took = began.elapsed();
+        let rest = (took * REST).min(REST_MAX);
         if !node.until(&never, rest).await {
             return;
         }
         let stopped = tokio::select! {
             // The catalog lives as long as the node.
             _ = changed.changed() => node.is_stopping(),
-            going = node.until(&never, AGAIN) => !going,
+            going = node.until(&never, pause_after(took, AGAIN)) => !going,
         };
         if stopped {
             return;

@@ -1,5 +1,6 @@
 //! What the clock brings: free space, retention, ranges ahead, the catalog on disk, the trash.
 
+use super::pause_after;
 use crate::{
     Change, Result,
     node::{
@@ -8,24 +9,28 @@ use crate::{
     },
 };
 use oribi_model::{TabletId, TimeRange};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks to each look at all tables and tablets.
-const ALL_TICKS: u32 = 5;
+/// How often there is a look at all tables and tablets, and how many times as long it may be until the next one.
+const ALL_PAUSE: (Duration, u32) = (Duration::from_secs(5), 3);
 
 pub(super) async fn run(node: Arc<Node>) {
     let never = tokio::sync::Notify::new();
-    let (mut waiting, mut ticks) = (Waiting::default(), 0_u32);
+    let (mut waiting, mut all_due) = (Waiting::default(), Instant::now());
     while node.until(&never, TICK).await {
         node.look_at_disk();
         node.note_arrivals().await;
-        if ticks.is_multiple_of(ALL_TICKS) {
+        let began = Instant::now();
+        if began >= all_due {
             drop_expired(&node, &mut waiting).await;
             make_ahead(&node).await;
             node.look_at_tablets();
+            all_due = Instant::now() + pause_after(began.elapsed(), ALL_PAUSE);
         }
-        ticks = ticks.wrapping_add(1);
         node.flush_catalog_if_due().await;
         node.empty_trash(node.trash_age()).await;
         node.look_at_troubles();
