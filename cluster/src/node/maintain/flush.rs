@@ -14,8 +14,9 @@ use std::{
     cmp::Reverse,
     collections::HashSet,
     sync::{Arc, atomic::Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// How often there is a look at what is due without anybody asking, and how many times as long it may be until the next
 /// one.

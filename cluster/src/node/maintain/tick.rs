@@ -9,10 +9,8 @@ use crate::{
     },
 };
 use oribi_model::{TabletId, TimeRange};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 const TICK: Duration = Duration::from_secs(1);
 /// How often there is a look at all tables and tablets, and how many times as long it may be until the next one.
