@@ -2,6 +2,17 @@
 
 use super::*;
 
+/// The replicas of a group at all nodes, once each has opened its own.
+async fn replicas(three: &Three, group: GroupId) -> [Arc<crate::Replica>; 3] {
+    loop {
+        let open = NODES.iter().filter_map(|id| three.node(*id).replica(group));
+        if let Ok(all) = open.collect::<Vec<_>>().try_into() {
+            return all;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Has all replicas of a group sleep at once.
 async fn until_asleep(replicas: &[Arc<crate::Replica>]) {
     let nobody = Arc::default();
@@ -19,8 +30,8 @@ async fn what_sleeps_is_read_asleep_and_wakes_to_be_written() {
     let (table, tablets) = tablets(&three.node(1), 1).await;
     let (tablet, time) = tablets[0];
     three.node(1).write(tablet, batch(table, &[time], 1)).await.unwrap();
+    let replicas = replicas(&three, GroupId(tablet.0)).await;
     let of = |id| three.node(id).replica(GroupId(tablet.0)).unwrap();
-    let replicas = NODES.map(of);
     // What was on its way when all fell asleep may wake one; a question never does.
     let mut tries = 0..10;
     while tries.next().expect("questions wake what sleeps") == 0
@@ -61,9 +72,10 @@ async fn one_that_lags_keeps_its_leader_awake_and_a_late_vote_finds_it() {
     let (table, tablets) = tablets(&three.node(1), 1).await;
     let (tablet, time) = tablets[0];
     three.node(1).write(tablet, batch(table, &[time], 1)).await.unwrap();
+    let at_first = replicas(&three, GroupId(tablet.0)).await;
     let (other, leader) = three.pair(GroupId(tablet.0)).await;
     let of = |three: &Three, id| three.node(id).replica(GroupId(tablet.0)).unwrap();
-    until_asleep(&NODES.map(|id| of(&three, id))).await;
+    until_asleep(&at_first).await;
     three.see(move |_, to, request| match request.kind {
         Kind::Append | Kind::Vote | Kind::PreVote if to == NodeId(other) => Way::Shut,
         _ => Way::Open,
