@@ -191,11 +191,26 @@ def asleep(node):
     return float(re.search(r"^oribi_sleeping_replicas (\S+)", text, re.MULTILINE).group(1))
 
 
-def test_what_led_a_group_that_sleeps_and_comes_back_damaged_is_mended(members):
+def damage_while_down(victim):
+    """The others still name it as their leader when it is back, and nobody asks them anything."""
+    victim.kill()
+    truncate_segment(victim, None)
+    victim.start()
+
+
+def damage_while_up(victim):
+    """Whoever looks through its files finds it, and nobody asks it for anything either."""
+    for path in segments(victim):
+        flip(path)
+
+
+@pytest.mark.parametrize("damage", [damage_while_down, damage_while_up], ids=lambda damage: damage.__name__)
+def test_what_led_a_group_that_sleeps_and_is_damaged_is_mended(members, damage):
     nodes = []
     for number in (1, 2, 3):
         node = members(number, [nodes[0].address] if nodes else [])
-        node.config.write_text(node.config.read_text().replace("[cluster]", "[cluster]\nsleep_after_s = 1"))
+        text = node.config.read_text().replace("[cluster]", "[cluster]\nsleep_after_s = 1")
+        node.config.write_text(text + SCRUB)
         nodes.append(node.start())
     until_together(nodes)
     put_table(nodes[0], TABLE, tags=["host"])
@@ -206,12 +221,9 @@ def test_what_led_a_group_that_sleeps_and_comes_back_damaged_is_mended(members):
     finally:
         load.end()
     compact(nodes)
-    victim = wait_for(lambda: leader_of_tablets(nodes), "a leader of the tablet")
     wait_for(lambda: all(asleep(node) for node in nodes), "the group to sleep")
-    # The others still name it as their leader when it is back, and nobody asks them anything.
-    victim.kill()
-    truncate_segment(victim, None)
-    victim.start()
+    victim = wait_for(lambda: leader_of_tablets(nodes), "a leader of the tablet")
+    damage(victim)
     wait_for(lambda: aside(victim), "what is damaged to be set aside", MENDED_S)
     wait_for(lambda: all_well(nodes[0], TABLE, 3) and is_whole(victim), "the node to be mended", MENDED_S)
     for node in nodes:

@@ -49,6 +49,15 @@ impl Proofs {
         }
     }
 
+    /// A group is led under this vote by a replica that has no place in it any more: whether it still does is to be
+    /// proved.
+    pub fn doubt_vote(&mut self, group: GroupId, vote: Vote) {
+        let known = self.groups.get_mut(&group).filter(|known| known.vote == vote);
+        if let Some(known) = known.filter(|known| known.is_proved) {
+            (known.is_proved, known.looks) = (false, 0);
+        }
+    }
+
     /// The groups of several members whose leader is to be proved, as far as these replicas know of
     /// one.
     pub fn due(&mut self, standings: &[Standing]) -> Vec<(GroupId, Vote)> {
@@ -155,6 +164,21 @@ mod tests {
         for other in [candidate, ended, Standing { voters: alone, ..here }] {
             assert_eq!(proofs.due(&[other]), [], "there is nothing to be proved");
         }
+    }
+
+    #[test]
+    fn a_leader_that_was_replaced_is_asked_once_more() {
+        let mut proofs = Proofs::default();
+        let (here, vote) = ([standing(2, 1)], standing(2, 1).vote.unwrap());
+        proofs.due(&here);
+        proofs.proved(GROUP, vote);
+        proofs.doubt_vote(GROUP, Vote { term: 3, ..vote });
+        assert_eq!(proofs.due(&here), [], "of an earlier vote");
+        for _ in 0..=ASKED_AFTER {
+            proofs.doubt_vote(GROUP, vote);
+            assert_eq!(proofs.due(&here), [(GROUP, vote)]);
+        }
+        assert!(proofs.is_asked(GROUP), "doubt does not put it off");
     }
 
     #[test]

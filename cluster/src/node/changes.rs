@@ -1,8 +1,12 @@
 //! Changes of the catalog, and the tablets that rows need.
 
-use super::{CATALOG_GROUP, Node, maintain::blocking, route::Errand};
+use super::{
+    CATALOG_GROUP, Node,
+    maintain::{Looks, blocking},
+    route::Errand,
+};
 use crate::{
-    Catalog, Change, Error, Result,
+    Catalog, Change, Error, Replica, Result,
     command::Command,
     partition::{Cutting, ends_soon},
 };
@@ -82,12 +86,12 @@ impl Node {
 
     /// Brings what is here in step with the catalog: takes out what was dropped, and opens what this
     /// node is to have with other nodes. What it alone has is opened once it is written to.
-    pub(super) async fn follow_catalog(self: &Arc<Node>) {
+    pub(super) async fn follow_catalog(self: &Arc<Node>, looks: &mut Looks) {
         const OPENED_AT_ONCE_MAX: usize = 64;
         self.take_dropped().await;
-        self.replace_broken().await;
-        self.leave_moved().await;
-        let missing = self.hosting.missing(&self.catalog());
+        self.replace_broken(looks).await;
+        self.leave_moved(looks).await;
+        let missing = looks.look(|| self.hosting.missing(&self.catalog()));
         let opened = missing.into_iter().map(|tablet| {
             let node = self.clone();
             async move {
@@ -100,10 +104,13 @@ impl Node {
             }
         });
         stream::iter(opened).buffer_unordered(OPENED_AT_ONCE_MAX).collect::<Vec<()>>().await;
-        let all = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());
         // The others wake when anything is asked of them.
-        let unfinished = all.filter(|one| !one.is_running() && one.is_unfinished());
-        let replicas = unfinished.chain([self.catalog_replica.clone()]);
+        let is_due = |replica: &Arc<Replica>| !replica.is_running() && replica.is_unfinished();
+        let unfinished: Vec<_> = looks.look(|| {
+            let all = self.hosting.all().into_iter().map(|hosted| hosted.replica.clone());
+            all.filter(is_due).collect()
+        });
+        let replicas = unfinished.into_iter().chain([self.catalog_replica.clone()]);
         let woken = replicas.map(|replica| async move {
             if let Err(error) = replica.wake().await {
                 tracing::warn!(%error, "a replica was not started");

@@ -18,6 +18,7 @@ pub(super) use flush::{flush, purge};
 use super::{Node, soundings};
 use crate::tasks::panic_text;
 use std::{future::Future, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Pause before a task that broke off begins anew.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -26,9 +27,25 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// notice little.
 const REST_FACTOR: u32 = 400;
 
-/// The pause after a look at all tablets: `least`, and up to so many times as much after one that took long.
-fn pause_after(took: Duration, (least, times_max): (Duration, u32)) -> Duration {
-    (took * REST_FACTOR).clamp(least, least * times_max)
+/// How long looks at all tablets took, without what was done or waited for between them.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    took: Duration,
+}
+
+impl Looks {
+    /// Takes one.
+    pub(super) fn look<T>(&mut self, look: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let seen = look();
+        self.took += began.elapsed();
+        seen
+    }
+
+    /// The pause after them: `least`, and up to so many times as much after those that took long.
+    fn pause(&self, (least, times_max): (Duration, u32)) -> Duration {
+        (self.took * REST_FACTOR).clamp(least, least * times_max)
+    }
 }
 
 /// Starts the background tasks of a node on the present runtime.
@@ -73,7 +90,7 @@ mod tests {
     #[test]
     fn looks_that_take_long_come_seldom_and_never_stop() {
         let second = Duration::from_secs(1);
-        let after = |took_us| pause_after(Duration::from_micros(took_us), (second, 5));
+        let after = |took_us| Looks { took: Duration::from_micros(took_us) }.pause((second, 5));
         assert_eq!(after(0), second);
         assert_eq!(after(5_000), 2 * second);
         assert_eq!(after(1_000_000), 5 * second);

@@ -3,7 +3,7 @@
 use super::{
     Node,
     hosting::{Broken, Moved, group_of},
-    maintain::blocking,
+    maintain::{Looks, blocking},
 };
 use crate::{Change, ClusterId, command::Command};
 use oribi_model::{NodeId, TabletId};
@@ -35,8 +35,9 @@ impl Node {
     }
 
     /// Lets go of replicas that were removed or that another one follows here.
-    pub(super) async fn leave_moved(self: &Arc<Node>) {
-        if !self.hosting.has_no_others() && self.hosting.has_misplaced(&self.catalog()) {
+    pub(super) async fn leave_moved(self: &Arc<Node>, looks: &mut Looks) {
+        let has_others = !self.hosting.has_no_others();
+        if has_others && looks.look(|| self.hosting.has_misplaced(&self.catalog())) {
             // What this node lacks of the catalog may be that they are wanted.
             let Ok(catalog) = self.catalog_now().await else { return };
             let _one = self.dropping.lock().await;
@@ -75,11 +76,11 @@ impl Node {
 
     /// Has replicas in which something is damaged made anew from the others, where those can do
     /// without them.
-    pub(super) async fn replace_broken(self: &Arc<Node>) {
+    pub(super) async fn replace_broken(self: &Arc<Node>, looks: &mut Looks) {
         if self.hosting.has_no_others() {
             return;
         }
-        for broken in self.hosting.broken() {
+        for broken in looks.look(|| self.hosting.broken()) {
             let catalog = self.catalog();
             let staying = catalog.staying(broken.id);
             if staying.len() < 2 || !staying.contains(&broken.member) {
@@ -104,10 +105,12 @@ impl Node {
 
     /// Whether the others of a group have all that was acked, and go on without this one.
     async fn can_spare(&self, broken: &Broken) -> bool {
-        let Some(hosted) = &broken.hosted else {
-            // It takes no part, so that who leads has the proof of the others.
-            return self.prove(vec![group_of(broken.id)]).await == [true];
-        };
+        // One that takes no part may be named as the leader by others that sleep, and one that sleeps may be the leader:
+        // whoever leads has to say so now.
+        if self.prove(vec![group_of(broken.id)]).await != [true] {
+            return false;
+        }
+        let Some(hosted) = &broken.hosted else { return true };
         let replica = &hosted.replica;
         let members = replica.members();
         let own = self.hosting.node;

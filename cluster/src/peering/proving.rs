@@ -1,6 +1,9 @@
 //! Has leaders prove that they lead, and lets others stand where one cannot.
 
-use super::{CALM, CALM_PAUSE, state::State};
+use super::{
+    CALM, CALM_PAUSE,
+    state::{State, is_replaced},
+};
 use crate::elections::{Failed, Proofs, Standing, Vote};
 use futures::{StreamExt, stream};
 use oribi_store::log::GroupId;
@@ -39,7 +42,13 @@ pub(super) async fn run(state: Arc<State>) {
             proofs.doubt(node);
             doubted = began;
         }
-        let is_proved = look(&state, &mut proofs, doubted).await;
+        let standings: Vec<Standing> =
+            state.node.awake().iter().map(|replica| replica.standing()).collect();
+        for (group, vote) in state.replaced(&standings) {
+            proofs.doubt_vote(group, vote);
+            doubted = began;
+        }
+        let is_proved = look(&state, &standings, &mut proofs, doubted).await;
         // Where answers take long, there is enough to do without more questions.
         pause = PAUSE.max(began.elapsed() * 2);
         if is_proved && state.supervisor.is_calm(CALM) {
@@ -49,10 +58,13 @@ pub(super) async fn run(state: Arc<State>) {
 }
 
 /// Whether all leaders have proved that they lead.
-async fn look(state: &State, proofs: &mut Proofs, doubted: Instant) -> bool {
-    let replicas = state.node.awake();
-    let standings: Vec<Standing> = replicas.iter().map(|replica| replica.standing()).collect();
-    let mut due = proofs.due(&standings);
+async fn look(
+    state: &State,
+    standings: &[Standing],
+    proofs: &mut Proofs,
+    doubted: Instant,
+) -> bool {
+    let mut due = proofs.due(standings);
     let is_proved = due.is_empty();
     // What nodes tell each other anyway proves nearly all.
     due.retain(|(group, vote)| {
@@ -63,7 +75,7 @@ async fn look(state: &State, proofs: &mut Proofs, doubted: Instant) -> bool {
         !is_led && proofs.is_asked(*group)
     });
     // Where no majority is heard nobody can prove anything, and nobody can stand.
-    due.retain(|(group, vote)| state.may_prove(&standings, *group, *vote));
+    due.retain(|(group, vote)| state.may_prove(standings, *group, *vote));
     due.truncate(ASKED_MAX);
     if due.is_empty() {
         return is_proved;
@@ -114,6 +126,16 @@ async fn act(state: &State, group: GroupId, failed: Failed) {
 }
 
 impl State {
+    /// The votes of these whose leader the catalog has replaced.
+    fn replaced(&self, standings: &[Standing]) -> Vec<(GroupId, Vote)> {
+        let catalog = self.node.catalog();
+        let elected = standings.iter().filter_map(|standing| {
+            let vote = standing.vote.filter(|vote| vote.is_elected)?;
+            Some((standing.group, vote))
+        });
+        elected.filter(|(group, vote)| is_replaced(&catalog, *group, vote.member)).collect()
+    }
+
     /// Whether the leader's node is trusted, and a majority of the voters. Otherwise elections follow
     /// without a proof, or none can.
     fn may_prove(&self, standings: &[Standing], group: GroupId, vote: Vote) -> bool {

@@ -1,7 +1,10 @@
 //! Replicas of groups of several that nobody asks anything sleep, and those wake that are needed although
 //! nobody asks.
 
-use super::{members::wanted, state::State};
+use super::{
+    members::wanted,
+    state::{State, is_replaced},
+};
 use crate::{Replica, elections::Lives};
 use futures::{StreamExt, stream};
 use oribi_model::NodeId;
@@ -71,7 +74,7 @@ async fn put_to_sleep(state: &State, quiet: Duration) {
     sleeping.await;
 }
 
-/// Wakes those that lead a member which is behind, or whose leader is dead, or whose members are to
+/// Wakes those that lead a member which is behind, or whose leader is dead or replaced, or whose members are to
 /// change; some of them at a time. Whoever is asked anything wakes anyway. Whether none was needed.
 async fn wake(state: &State) -> bool {
     let awake = state.node.instances().running().len();
@@ -88,10 +91,12 @@ async fn wake(state: &State) -> bool {
         };
         let members = replica.members();
         let has = || members.voters.union(&members.learners).copied().collect::<BTreeSet<_>>();
-        let leads = replica.standing().vote.is_some_and(|vote| vote.member == replica.member());
+        let leader = replica.standing().vote.map(|vote| vote.member);
+        let leads = leader == Some(replica.member());
+        let is_orphan = || leader.is_some_and(|one| is_replaced(&catalog, replica.group(), one));
         let is_changed =
             || wanted(state, replica, &catalog).is_some_and(|wanted| wanted.members != has());
-        replica.is_missed(said, is_dead) || (leads && is_changed())
+        replica.is_missed(said, is_dead) || is_orphan() || (leads && is_changed())
     };
     let room = WOKEN_MAX.min(AWAKE_MAX - awake);
     let needed: Vec<_> = asleep.into_iter().filter(is_needed).take(room).collect();

@@ -6,7 +6,7 @@ use super::{
     scenery::{Planned, Scenery},
 };
 use crate::{
-    KeyPin, Node, Replica,
+    Catalog, KeyPin, MemberId, Node, Replica,
     elections::Supervisor,
     join::{JoinOptions, Known, Places},
     liveness::Watch,
@@ -14,7 +14,8 @@ use crate::{
     secured::NodeTls,
     transport::Tcp,
 };
-use oribi_model::NodeId;
+use oribi_model::{NodeId, TabletId};
+use oribi_store::log::GroupId;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -98,6 +99,13 @@ impl State {
         let (catalog, heard) = (*self.node.watch_catalog().borrow(), self.node.heard_changes());
         Scenery { catalog, heard, lives }
     }
+}
+
+/// Whether another replica of a tablet is on this one's node by now. The node lets go of it as soon as it knows; the other
+/// members may still take it for their leader.
+pub(super) fn is_replaced(catalog: &Catalog, group: GroupId, member: MemberId) -> bool {
+    let there = catalog.replica_on(TabletId(group.0), member.node);
+    group != CATALOG_GROUP && there.is_some_and(|there| there != member)
 }
 
 /// Whether a replica leads, or would if it had something to do.

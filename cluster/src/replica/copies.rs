@@ -50,7 +50,7 @@ pub(super) struct Incoming {
 impl Incoming {
     /// Whether a copy is under way.
     pub(super) fn is_running(&self) -> bool {
-        self.running.lock().is_some()
+        self.running.lock().as_ref().is_some_and(Copying::is_underway)
     }
 }
 
@@ -66,6 +66,12 @@ struct Copying {
     offer: Offer,
     /// Says how it ended.
     outcome: watch::Receiver<Option<Answer>>,
+}
+
+impl Copying {
+    fn is_underway(&self) -> bool {
+        self.outcome.borrow().is_none() && self.outcome.has_changed().is_ok()
+    }
 }
 
 impl Replica {
@@ -138,8 +144,7 @@ impl Replica {
     ) -> (watch::Receiver<Option<Answer>>, Copied) {
         let mut running = self.incoming.running.lock();
         if let Some(copying) = &mut *running
-            && copying.outcome.borrow().is_none()
-            && copying.outcome.has_changed().is_ok()
+            && copying.is_underway()
         {
             let is_same = copying.offer == *offer;
             // The copy sees that it is not the one that is wanted.

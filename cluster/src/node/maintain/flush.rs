@@ -1,6 +1,6 @@
 //! Which tablet is flushed next, and the flush itself.
 
-use super::{blocking, pause_after};
+use super::{Looks, blocking};
 use crate::{
     Error, Result,
     node::{
@@ -16,7 +16,6 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::time::Instant;
 
 /// How often there is a look at what is due without anybody asking, and how many times as long it may be until the next
 /// one.
@@ -77,9 +76,9 @@ pub(super) async fn run(node: Arc<Node>) {
     let mut pause = PAUSE.0;
     while node.until(&node.hosting.memtables.flush_due, pause).await {
         loop {
-            let began = Instant::now();
-            let due = next(&node);
-            pause = pause_after(began.elapsed(), PAUSE);
+            let mut looks = Looks::default();
+            let due = looks.look(|| next(&node));
+            pause = looks.pause(PAUSE);
             if due.is_empty() {
                 break;
             }

@@ -1,6 +1,6 @@
 //! What is here follows the catalog.
 
-use super::pause_after;
+use super::Looks;
 use crate::node::Node;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
@@ -18,7 +18,8 @@ pub(super) async fn run(node: Arc<Node>) {
     loop {
         changed.mark_unchanged();
         let began = Instant::now();
-        node.follow_catalog().await;
+        let mut looks = Looks::default();
+        node.follow_catalog(&mut looks).await;
         let took = began.elapsed();
         let rest = (took * REST).min(REST_MAX);
         if !node.until(&never, rest).await {
@@ -27,7 +28,7 @@ pub(super) async fn run(node: Arc<Node>) {
         let stopped = tokio::select! {
             // The catalog lives as long as the node.
             _ = changed.changed() => node.is_stopping(),
-            going = node.until(&never, pause_after(took, AGAIN)) => !going,
+            going = node.until(&never, looks.pause(AGAIN)) => !going,
         };
         if stopped {
             return;

@@ -1,6 +1,6 @@
 //! What the clock brings: free space, retention, ranges ahead, the catalog on disk, the trash.
 
-use super::pause_after;
+use super::Looks;
 use crate::{
     Change, Result,
     node::{
@@ -22,12 +22,12 @@ pub(super) async fn run(node: Arc<Node>) {
     while node.until(&never, TICK).await {
         node.look_at_disk();
         node.note_arrivals().await;
-        let began = Instant::now();
-        if began >= all_due {
-            drop_expired(&node, &mut waiting).await;
-            make_ahead(&node).await;
-            node.look_at_tablets();
-            all_due = Instant::now() + pause_after(began.elapsed(), ALL_PAUSE);
+        if Instant::now() >= all_due {
+            let mut looks = Looks::default();
+            drop_expired(&node, &mut waiting, &mut looks).await;
+            make_ahead(&node, &mut looks).await;
+            looks.look(|| node.look_at_tablets());
+            all_due = Instant::now() + looks.pause(ALL_PAUSE);
         }
         node.flush_catalog_if_due().await;
         node.empty_trash(node.trash_age()).await;
@@ -38,8 +38,8 @@ pub(super) async fn run(node: Arc<Node>) {
 }
 
 /// Makes tablets for what comes next in each table.
-async fn make_ahead(node: &Node) {
-    for (table, range, buckets) in node.ranges_ahead() {
+async fn make_ahead(node: &Node, looks: &mut Looks) {
+    for (table, range, buckets) in looks.look(|| node.ranges_ahead()) {
         let (ranges, away) = (vec![range], node.away());
         let outcome = node.change(Change::CreateTablets { table, ranges, buckets, away }).await;
         report("make a tablet ahead of the clock", outcome);
@@ -47,13 +47,13 @@ async fn make_ahead(node: &Node) {
 }
 
 /// Drops the tablets that were past their retention for long enough.
-async fn drop_expired(node: &Node, waiting: &mut Waiting) {
+async fn drop_expired(node: &Node, waiting: &mut Waiting, looks: &mut Looks) {
     if !node.judges_retention() {
         // Whoever comes to judge waits anew.
         *waiting = Waiting::default();
         return;
     }
-    let (expired, before) = (node.expired(), waiting.count());
+    let (expired, before) = (looks.look(|| node.expired()), waiting.count());
     let wait_ms = node.options.retention_wait_s.saturating_mul(1_000);
     let now = (node.clock.now_ns(), node.life_ms());
     let tablets = waiting.look(&expired, now, wait_ms);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::{Gate, HeldDisk};
+use oribi_model::TabletSpec;
 use oribi_store::log::GroupId;
 
 /// Three nodes that have some tablets; the syncs of the first go through the gate.
@@ -118,5 +119,57 @@ async fn new_tablets_are_led_while_a_node_is_away() {
         assert_eq!(covered.catalog.replicas_of(spec.id).len(), 3);
         write(&all[0], spec.id, batch(table, spec.range.start)).await;
     }
+    stop(all).await;
+}
+
+/// Whether anybody asks a group for anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Now,
+    /// Not for long: all of it sleeps.
+    Never,
+}
+
+/// Has the catalog put another replica in the place of the one that leads, and waits until the group has three voters
+/// again.
+async fn replace_leader(all: &[Running], (table, spec): (TableId, TabletSpec), asked: Asked) {
+    let (tablet, group) = (spec.id, GroupId(spec.id.0));
+    write(&all[0], tablet, batch(table, spec.range.start.max(5))).await;
+    let replica_at = |one: &Running| one.node.replica(group);
+    until("each has its replica", || all.iter().all(|one| replica_at(one).is_some())).await;
+    let replicas: Vec<_> = all.iter().filter_map(replica_at).collect();
+    let leader = loop {
+        let votes = replicas.iter().filter_map(|replica| replica.standing().vote);
+        let elected: BTreeSet<_> = votes.filter(|vote| vote.is_elected).collect();
+        let is_asleep = replicas.iter().all(|replica| replica.is_asleep());
+        if let (Some(vote), 1) = (elected.first(), elected.len())
+            && (asked == Asked::Now || is_asleep)
+        {
+            break vote.member;
+        }
+        for replica in replicas.iter().filter(|_| asked == Asked::Never) {
+            replica.sleep(Duration::ZERO, &Arc::default()).await;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    let change = Change::MoveReplicas { tablet, from: vec![leader], to: vec![leader.node] };
+    all[0].node.change(change).await.unwrap();
+    let is_replaced = || {
+        let catalog = all[0].node.catalog();
+        let newest = catalog.replica_on(tablet, leader.node);
+        let gone = catalog.leaving(tablet).is_empty() && newest.is_some_and(|now| now != leader);
+        gone && catalog.is_settled(tablet) && catalog.replicas_of(tablet).len() == 3
+    };
+    until("three vote again", is_replaced).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_is_replaced_on_its_node_whether_its_group_sleeps_or_not() {
+    let (all, table) = three(&Gate::default()).await;
+    let catalog = all[0].node.catalog();
+    let specs: Vec<TabletSpec> = catalog.tablets().copied().collect();
+    let replacing = specs[..4].iter().zip([Asked::Now, Asked::Never].into_iter().cycle());
+    let replacing = replacing.map(|(spec, asked)| replace_leader(&all, (table, *spec), asked));
+    futures::future::join_all(replacing).await;
     stop(all).await;
 }

@@ -69,6 +69,10 @@ async fn a_member_that_lacks_what_was_purged_gets_a_copy_and_follows() {
         group.write(1).await;
     }
     group.judge().await;
+    // What was copied is not under way any more.
+    while !group.replica(3).sleep(Duration::ZERO, &Arc::default()).await {
+        tokio::task::yield_now().await;
+    }
     // It has all that it needs to lead.
     group.kill(1).await;
     group.kill(2).await;
