@@ -25,7 +25,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many times as long as a look at all tablets took nothing is looked at: of ten thousand that sleep a node is to
 /// notice little.
-const REST_FACTOR: u32 = 400;
+const REST_FACTOR: u32 = 2_000;
 
 /// How long looks at all tablets took, without what was done or waited for between them.
 #[derive(Debug, Default)]
@@ -92,7 +92,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let after = |took_us| Looks { took: Duration::from_micros(took_us) }.pause((second, 5));
         assert_eq!(after(0), second);
-        assert_eq!(after(5_000), 2 * second);
+        assert_eq!(after(1_000), 2 * second);
         assert_eq!(after(1_000_000), 5 * second);
     }
 }

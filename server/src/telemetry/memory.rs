@@ -8,8 +8,11 @@ use prometheus_client::encoding::EncodeLabelSet;
 use std::{fmt, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// Between two looks.
+/// Between two looks, and while less than [`AT_EASE_PART`] of the bound is held.
 const LOOK: Duration = Duration::from_millis(50);
+const LOOK_AT_EASE: Duration = Duration::from_millis(200);
+/// Three quarters more are not filled in that time.
+const AT_EASE_PART: u64 = 4;
 /// Looks in a row at which none is left, from which on memtables give some up.
 const LOOKS_FULL: u32 = 10;
 /// From this part of the bound on memory that was freed is given back before it is counted: where there is
@@ -35,13 +38,15 @@ pub(crate) struct Memory {
 impl Memory {
     /// Looks again and again, until `stop`, and has `node` give up memory where none is left.
     pub(crate) async fn watch(self, node: Arc<Node>, stop: CancellationToken) {
-        let (mut was_full, mut looks_full) = (false, 0);
+        let (mut was_full, mut looks_full, mut pause) = (false, 0, LOOK);
         loop {
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = stop.cancelled() => return,
             }
             let Some(held_bytes) = self.held_bytes().await else { return };
+            let is_at_ease = held_bytes < self.bytes_max / AT_EASE_PART;
+            pause = if is_at_ease { LOOK_AT_EASE } else { LOOK };
             self.pressure.look(held_bytes, self.bytes_max);
             let is_full = self.pressure.is_full();
             looks_full = if is_full { looks_full + 1 } else { 0 };

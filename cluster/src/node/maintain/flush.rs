@@ -16,10 +16,11 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// How often there is a look at what is due without anybody asking, and how many times as long it may be until the next
-/// one.
-const PAUSE: (Duration, u32) = (Duration::from_secs(1), 5);
+/// one while neither memory nor the log is short.
+const PAUSE: (Duration, u32) = (Duration::from_secs(1), 15);
 /// Flushed between two looks at all tablets that hold anything, of which there may be ten thousand.
 const AT_ONCE_MAX: usize = 64;
 /// When a flush that failed is tried again, ms.
@@ -73,13 +74,13 @@ fn pick(mut candidates: Vec<Candidate>, pressure: Pressure) -> Vec<TabletId> {
 }
 
 pub(super) async fn run(node: Arc<Node>) {
-    let mut pause = PAUSE.0;
-    while node.until(&node.hosting.memtables.flush_due, pause).await {
-        loop {
+    let mut look_due = Instant::now();
+    while node.until(&node.hosting.memtables.flush_due, PAUSE.0).await {
+        while is_short(&node) || Instant::now() >= look_due {
             let mut looks = Looks::default();
             let due = looks.look(|| next(&node));
-            pause = looks.pause(PAUSE);
             if due.is_empty() {
+                look_due = Instant::now() + looks.pause(PAUSE);
                 break;
             }
             for hosted in due.into_iter().filter_map(|tablet| node.hosting.get(tablet)) {
@@ -95,6 +96,12 @@ pub(super) async fn run(node: Arc<Node>) {
             node.settle_catalog().await;
         }
     }
+}
+
+/// Whether something is to be flushed for the sake of others.
+fn is_short(node: &Node) -> bool {
+    let memtables = &node.hosting.memtables;
+    node.log_is_long() || memtables.held_bytes() > memtables.flushed_beyond()
 }
 
 fn next(node: &Node) -> Vec<TabletId> {
