@@ -80,12 +80,19 @@ impl Node {
         if self.hosting.has_no_others() {
             return;
         }
-        for broken in looks.look(|| self.hosting.broken()) {
-            let catalog = self.catalog();
-            let staying = catalog.staying(broken.id);
-            if staying.len() < 2 || !staying.contains(&broken.member) {
-                continue;
-            }
+        let catalog = self.catalog();
+        let mut broken = looks.look(|| self.hosting.broken());
+        broken.retain(|one| {
+            let staying = catalog.staying(one.id);
+            staying.len() > 1 && staying.contains(&one.member)
+        });
+        if broken.is_empty() {
+            return;
+        }
+        // One that takes no part may be named as the leader by others that sleep, and one that sleeps may be the leader:
+        // whoever leads has to say so now.
+        let led = self.prove(broken.iter().map(|one| group_of(one.id)).collect()).await;
+        for (broken, _) in broken.into_iter().zip(led).filter(|(_, is_led)| *is_led) {
             if !self.can_spare(&broken).await {
                 continue;
             }
@@ -103,13 +110,8 @@ impl Node {
         }
     }
 
-    /// Whether the others of a group have all that was acked, and go on without this one.
+    /// Whether the others of a group that is led go on without this one.
     async fn can_spare(&self, broken: &Broken) -> bool {
-        // One that takes no part may be named as the leader by others that sleep, and one that sleeps may be the leader:
-        // whoever leads has to say so now.
-        if self.prove(vec![group_of(broken.id)]).await != [true] {
-            return false;
-        }
         let Some(hosted) = &broken.hosted else { return true };
         let replica = &hosted.replica;
         let members = replica.members();
