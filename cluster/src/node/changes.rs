@@ -13,9 +13,13 @@ use crate::{
 use futures::{StreamExt, stream};
 use oribi_model::{LogIndex, TableId, TimeRange, time::NS_PER_SECOND};
 use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 /// How long the catalog that is here may take to follow the one that was changed.
 const FOLLOW_WAIT: Duration = Duration::from_secs(5);
+
+/// How long the start of a replica is waited for.
+const START_WAIT: Duration = Duration::from_secs(10);
 
 /// What [`Node::cover`] did.
 #[derive(Debug)]
@@ -112,8 +116,12 @@ impl Node {
         });
         let replicas = unfinished.into_iter().chain([self.catalog_replica.clone()]);
         let woken = replicas.map(|replica| async move {
-            if let Err(error) = replica.wake().await {
-                tracing::warn!(%error, "a replica was not started");
+            let group = replica.group().0;
+            match timeout(START_WAIT, replica.wake()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(group, %error, "a replica was not started"),
+                // It goes on by itself, and holds up no other.
+                Err(_) => tracing::warn!(group, "a replica has not started in time"),
             }
         });
         stream::iter(woken).buffer_unordered(OPENED_AT_ONCE_MAX).collect::<Vec<()>>().await;
