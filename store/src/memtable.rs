@@ -180,7 +180,9 @@ impl Rows {
     /// Adds the batch's rows, numbered from `first` on, to the chains of their series; gives for
     /// each the row before it.
     fn chain(&mut self, batch: &RowBatch, first: u32) -> Vec<u32> {
-        let places: Vec<u32> = batch.series.iter().map(|key| self.place(key)).collect();
+        let mut guess = Guess::default();
+        let places: Vec<u32> =
+            batch.series.iter().map(|key| self.guessed_place(key, &mut guess)).collect();
         let (mut least, mut most) = self.time.unwrap_or((i64::MAX, i64::MIN));
         let rows = (first..).zip(batch.row_series.iter().zip(&batch.times));
         let before = rows.map(|(row, (series, time))| {
@@ -198,7 +200,18 @@ impl Rows {
         before
     }
 
+    fn guessed_place(&mut self, key: &[u8], guess: &mut Guess) -> u32 {
+        let guessed = guess.place().filter(|place| {
+            let series = self.series.get(*place as usize);
+            series.is_some_and(|series| series.key.as_bytes() == key)
+        });
+        let place = guessed.unwrap_or_else(|| self.place(key));
+        guess.note(place);
+        place
+    }
+
     fn place(&mut self, key: &[u8]) -> u32 {
+        count::series(1);
         let hash = xxh3_64(key);
         if let Some(place) = self.find(hash, key) {
             return place;
@@ -251,6 +264,28 @@ impl Rows {
                 Err(at) => Arc::make_mut(&mut self.columns).insert(at, (*id, stored)),
             }
         }
+    }
+}
+
+/// Where the next series of a batch may be: devices that are read in turn come in the same order again and again.
+#[derive(Default)]
+struct Guess {
+    next: u32,
+    /// In a row.
+    misses: u32,
+}
+
+impl Guess {
+    /// After so many misses in a row the series of a batch are in another order.
+    const MISSES_MAX: u32 = 4;
+
+    fn place(&self) -> Option<u32> {
+        (self.misses < Guess::MISSES_MAX).then_some(self.next)
+    }
+
+    fn note(&mut self, place: u32) {
+        self.misses = if place == self.next { 0 } else { self.misses + 1 };
+        self.next = place.wrapping_add(1);
     }
 }
 

@@ -210,3 +210,28 @@ fn columns_that_begin_late_or_have_gaps_read_as_null_there() {
     let expected = [none, none, Some(1.0), Some(2.0), Some(3.0), none, none, Some(4.0), none];
     assert_eq!(cells, Float64Array::from(expected.to_vec()));
 }
+
+#[test]
+fn series_that_come_in_the_order_of_before_are_not_sought() {
+    const SERIES: u64 = 2_000;
+    let memtable = Memtable::default();
+    let orders: [(Vec<u64>, usize); 4] = [
+        ((0..SERIES).collect(), SERIES as usize),
+        ((0..SERIES).collect(), 0),
+        // Two who take turns, each in its order.
+        ((0..SERIES).map(|at| (at + SERIES / 2) % SERIES).collect(), 2),
+        ((0..SERIES).rev().collect(), SERIES as usize),
+    ];
+    let mut times = 0..;
+    for (order, sought_max) in &orders {
+        let rows: Vec<_> = order.iter().copied().zip(&mut times).collect();
+        let batch = batch(&rows, floats(10..11, rows.len()));
+        count::DONE.set((0, 0));
+        memtable.apply(LogIndex(rows[0].1 as u64 + 1), batch);
+        let sought = count::DONE.get().0;
+        assert!(sought <= *sought_max, "{sought} of {order:?}");
+    }
+    let view = memtable.view(TimeRange::ALL, &SeriesFilter::All).unwrap();
+    assert_eq!(view.series.len(), SERIES as usize);
+    assert!(view.series.iter().all(|series| series.rows == orders.len() as u32));
+}
