@@ -23,6 +23,10 @@ use tokio::sync::Notify;
 /// Of the bound on memtables, what others send goes on up to so many more parts: who leads slows down first.
 const SPARE_PARTS: usize = 4;
 
+/// A tablet of more memtables than so many is flushed, however small they are: a scan merges them, and each delete begins
+/// another.
+pub(crate) const MEMTABLES_MAX: usize = 16;
+
 pub(crate) struct TabletMachine {
     pub(crate) tablet: Arc<Tablet>,
     pub(crate) memtables: Arc<Memtables>,
@@ -46,6 +50,8 @@ pub(crate) struct Memtables {
     holding: Mutex<BTreeMap<TabletId, Arc<AtomicBool>>>,
     /// The process holds too much, of whatever kind.
     is_memory_short: AtomicBool,
+    /// A tablet has more than [`MEMTABLES_MAX`].
+    are_many: AtomicBool,
     /// Told where some are to be flushed.
     pub(crate) flush_due: Notify,
 }
@@ -58,6 +64,7 @@ impl Memtables {
             bytes_max,
             holding: Mutex::default(),
             is_memory_short: AtomicBool::new(false),
+            are_many: AtomicBool::new(false),
             flush_due: Notify::new(),
         }
     }
@@ -126,6 +133,16 @@ impl Memtables {
         }
     }
 
+    fn note_many(&self) {
+        self.are_many.store(true, Ordering::Release);
+        self.flush_due.notify_one();
+    }
+
+    /// Whether a tablet has got more than [`MEMTABLES_MAX`] since this was asked last.
+    pub(crate) fn take_many(&self) -> bool {
+        self.are_many.swap(false, Ordering::AcqRel)
+    }
+
     fn have_room_for_others(&self) -> bool {
         self.held_bytes() <= self.bytes_max + self.bytes_max / SPARE_PARTS
     }
@@ -145,7 +162,12 @@ impl Machine for TabletMachine {
                 let grown = self.tablet.memtable_bytes().saturating_sub(before);
                 self.memtables.grow(grown);
             }
-            Body::Delete(Delete { time, tags }) => self.tablet.delete(index, *time, tags.clone()),
+            Body::Delete(Delete { time, tags }) => {
+                self.tablet.delete(index, *time, tags.clone());
+                if self.tablet.stats().memtables > MEMTABLES_MAX {
+                    self.memtables.note_many();
+                }
+            }
             Body::Change(_) => return Err(format!("a tablet has no use for {command}")),
         }
         self.memtables.hold(self.tablet.spec().id, &self.holds);
@@ -173,6 +195,42 @@ impl Machine for TabletMachine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use oribi_model::{
+        Bucket, ColumnId, RowBatch, SeriesKey, SeriesKeys, TableId, TabletSpec, TagPredicate,
+        TimeRange,
+    };
+    use oribi_store::{TabletOptions, Trash, disk::sim::SimDisk};
+
+    #[test]
+    fn many_deletes_have_a_tablet_flushed_without_a_look_at_all() {
+        let disk = Arc::new(SimDisk::new());
+        let options = TabletOptions::new(Arc::new(Trash::new(disk.clone(), "/trash".into())));
+        let (id, table, range) = (TabletId(1), TableId(3), TimeRange::ALL);
+        let spec = TabletSpec { id, table, range, bucket: Bucket { index: 0, count: 1 } };
+        let tablet = Arc::new(Tablet::create(disk, "/tablet".into(), spec, options).unwrap());
+        let memtables = Arc::new(Memtables::new(1));
+        let machine = TabletMachine::new(tablet.clone(), memtables.clone());
+        let (mut series, delete) = (SeriesKeys::default(), TimeRange::new(0, 1));
+        series.push_bytes(SeriesKey::from_tags([(ColumnId(1), "a")]).as_bytes());
+        let row = RowBatch {
+            table,
+            schema_version: 1,
+            series,
+            row_series: vec![0],
+            times: vec![5],
+            columns: Vec::new(),
+            cursor: None,
+        };
+        let mut indexes = (1..).map(LogIndex);
+        let mut apply = |command| machine.apply(indexes.next().unwrap(), &command).unwrap();
+        while !memtables.take_many() {
+            assert!(tablet.stats().memtables <= MEMTABLES_MAX, "nobody was told");
+            apply(Command::rows(row.clone()));
+            apply(Command::delete(delete, TagPredicate::Always));
+        }
+        assert_eq!(tablet.stats().memtables, MEMTABLES_MAX + 1);
+        assert!(!memtables.take_many(), "it was taken");
+    }
 
     #[test]
     fn only_tablets_that_hold_anything_are_looked_at() {

@@ -6,6 +6,7 @@ use crate::{
     node::{
         Node,
         hosting::{Hosted, group_of},
+        tablet_machine::MEMTABLES_MAX,
     },
     replica::{Keeping, Purge},
 };
@@ -19,7 +20,7 @@ use std::{
 use tokio::time::Instant;
 
 /// How often there is a look at what is due without anybody asking, and how many times as long it may be until the next
-/// one while neither memory nor the log is short.
+/// one while nothing is due for others.
 const PAUSE: (Duration, u32) = (Duration::from_secs(1), 15);
 /// Flushed between two looks at all tablets that hold anything, of which there may be ten thousand.
 const AT_ONCE_MAX: usize = 64;
@@ -98,14 +99,14 @@ pub(super) async fn run(node: Arc<Node>) {
     }
 }
 
-/// Whether something is to be flushed for the sake of others.
+/// Whether something is to be flushed at once.
 fn is_short(node: &Node) -> bool {
     let memtables = &node.hosting.memtables;
-    node.log_is_long() || memtables.held_bytes() > memtables.flushed_beyond()
+    let is_full = memtables.held_bytes() > memtables.flushed_beyond();
+    memtables.take_many() || is_full || node.log_is_long()
 }
 
 fn next(node: &Node) -> Vec<TabletId> {
-    const MEMTABLES_MAX: usize = 16;
     let log_is_long = node.log_is_long();
     let pinning: HashSet<u64> = match log_is_long {
         true => node.hosting.log.pinning().iter().map(|group| group.0).collect(),
