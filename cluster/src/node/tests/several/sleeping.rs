@@ -45,7 +45,7 @@ async fn what_sleeps_is_read_asleep_and_wakes_to_be_written() {
 
     // One sleeps on while the others store a row, and lacks it; unless it got no processor for so long
     // that it doubts its leader.
-    let (mut written, mut rows) = (1..11, vec![(time, 1)]);
+    let (mut written, mut rows) = (1..101, vec![(time, 1)]);
     let other = loop {
         let at = written.next().expect("writes among others wake what sleeps");
         let (other, leader) = three.pair(GroupId(tablet.0)).await;
