@@ -42,6 +42,16 @@ pub(super) enum Waited {
     InVain,
 }
 
+/// The write of a partition's batch.
+enum Writing {
+    Idle,
+    /// The batch being written, and the position after it.
+    Underway(JoinHandle<Option<Stored>>, Position),
+    /// It ended without storing all. Nothing behind it may be stored by this reader: the tablets' marks would pass what
+    /// it lacks, and leave that out for ever.
+    BrokenOff,
+}
+
 /// A partition that this connector reads.
 pub(super) struct Partition {
     pub(super) topic: Arc<str>,
@@ -59,8 +69,7 @@ pub(super) struct Partition {
     batch: Batch,
     arrival: ArrivalClock,
     message_bytes_max: usize,
-    /// The batch being written, and the position after it.
-    writing: Option<(JoinHandle<Option<Stored>>, Position)>,
+    writing: Writing,
     /// When that began.
     began: Instant,
     /// Whether the broker is not asked for more records meanwhile.
@@ -100,7 +109,7 @@ impl Partition {
             batch: Batch::new(1),
             arrival,
             message_bytes_max,
-            writing: None,
+            writing: Writing::Idle,
             began: Instant::now(),
             is_paused: false,
         }
@@ -175,7 +184,11 @@ impl Partition {
 
     /// Waits for the write under way as long as other partitions can be kept waiting.
     pub(super) fn wait_a_while(&mut self, progress: &Progress, runtime: &Handle) -> Waited {
-        let Some((writing, _)) = &mut self.writing else { return Waited::Stored };
+        let writing = match &mut self.writing {
+            Writing::Idle => return Waited::Stored,
+            Writing::BrokenOff => return Waited::Failed,
+            Writing::Underway(writing, _) => writing,
+        };
         let left = PATIENCE.saturating_sub(self.began.elapsed());
         let ended = runtime.block_on(async { tokio::time::timeout(left, writing).await });
         match ended {
@@ -216,12 +229,12 @@ impl Partition {
 
     /// Whether a write is under way.
     pub(super) fn is_writing(&self) -> bool {
-        self.writing.is_some()
+        matches!(self.writing, Writing::Underway(..))
     }
 
-    /// Begins to write what was taken, if nothing is being written.
+    /// Begins to write what was taken, if nothing is being written and all before it is stored.
     pub(super) fn write(&mut self, context: &RunContext, runtime: &Handle) {
-        if self.writing.is_some() || self.next == self.done {
+        if !matches!(self.writing, Writing::Idle) || self.next == self.done {
             return;
         }
         let following = self.batch.following();
@@ -239,7 +252,7 @@ impl Partition {
             let writer = BatchWriter { label: &label, source, ingest, arrival, stop: &stop };
             writer.store(batch).await
         });
-        self.writing = Some((writing, self.next));
+        self.writing = Writing::Underway(writing, self.next);
         self.began = Instant::now();
     }
 
@@ -247,14 +260,18 @@ impl Partition {
     /// nothing more may be read.
     pub(super) fn settle(&mut self, progress: &Progress, runtime: &Handle) -> bool {
         match &self.writing {
-            Some((writing, _)) if writing.is_finished() => self.wait(progress, runtime),
-            _ => true,
+            Writing::Underway(writing, _) if !writing.is_finished() => true,
+            _ => self.wait(progress, runtime),
         }
     }
 
     /// Waits until the write under way has ended; `false` as with [`Partition::settle`].
     pub(super) fn wait(&mut self, progress: &Progress, runtime: &Handle) -> bool {
-        let Some((writing, _)) = &mut self.writing else { return true };
+        let writing = match &mut self.writing {
+            Writing::Idle => return true,
+            Writing::BrokenOff => return false,
+            Writing::Underway(writing, _) => writing,
+        };
         let ended = runtime.block_on(writing);
         self.ended(ended, progress)
     }
@@ -265,18 +282,19 @@ impl Partition {
         ended: std::result::Result<Option<Stored>, JoinError>,
         progress: &Progress,
     ) -> bool {
-        let Some((_, next)) = self.writing.take() else { return true };
-        match ended {
-            Ok(Some(stored)) => {
+        let was = std::mem::replace(&mut self.writing, Writing::BrokenOff);
+        match (ended, was) {
+            (Ok(Some(stored)), Writing::Underway(_, next)) => {
                 progress.stored(stored);
                 self.done = next;
+                self.writing = Writing::Idle;
                 true
             }
-            Ok(None) => false,
-            Err(wrong) => {
+            (Err(wrong), _) => {
                 tracing::error!(source = %self.source, %wrong, "a write ended abnormally");
                 false
             }
+            (Ok(_), _) => false,
         }
     }
 
@@ -296,5 +314,56 @@ impl Partition {
 
     pub(super) fn now_ns(&self) -> i64 {
         self.arrival.now_ns()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{connector::State, sparkplug_store::EdgeNodes, testing::arrival};
+    use oribi_decode::mapping::TopicStyle;
+
+    fn partition() -> Partition {
+        let routes = CompiledRoutes::new(&[], TopicStyle::Mqtt, None, "test").unwrap();
+        let nodes = Arc::new(EdgeNodes::forgetful());
+        let at = |offset| Position { offset, epoch: None, more_rows: 0 };
+        Partition {
+            topic: "t".into(),
+            number: 0,
+            incarnation: Incarnation::of("p".into(), &std::collections::BTreeMap::new()),
+            source: "p".into(),
+            done: at(3),
+            kept: at(3),
+            next: at(9),
+            intake: Intake::new(routes, nodes, arrival(), i64::MAX / 2),
+            batch: Batch::new(1),
+            arrival: arrival(),
+            message_bytes_max: 100,
+            writing: Writing::Idle,
+            began: Instant::now(),
+            is_paused: false,
+        }
+    }
+
+    #[test]
+    fn nothing_follows_a_write_that_broke_off() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (progress, mut partition) = (Progress::new(State::Running), partition());
+        let write = |partition: &mut Partition, outcome: Option<Stored>| {
+            let next = Position { offset: partition.done.offset + 2, ..partition.done };
+            partition.writing = Writing::Underway(runtime.spawn(async move { outcome }), next);
+            partition.wait(&progress, runtime.handle())
+        };
+        assert!(write(&mut partition, Some(Stored::default())));
+        assert_eq!(partition.done.offset, 5);
+        assert!(!write(&mut partition, None));
+        // As often as it is asked, before it is let go too.
+        for _ in 0..2 {
+            assert!(!partition.settle(&progress, runtime.handle()));
+            assert!(!partition.wait(&progress, runtime.handle()));
+            assert_eq!(partition.wait_a_while(&progress, runtime.handle()), Waited::Failed);
+        }
+        assert_eq!(partition.done.offset, 5, "what was not stored is not done");
     }
 }
