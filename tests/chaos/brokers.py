@@ -1,8 +1,10 @@
 """Brokers of Kafka and MQTT whose messages connectors take, and what befalls them and whoever runs the connectors."""
 
+import json
 import shutil
 import subprocess
 
+import confluent_kafka
 import requests
 from conftest import ROOT, wait_for
 from load import BROKER_TABLE, KAFKA_TABLE, KafkaWriter
@@ -10,6 +12,7 @@ from parts import Kafka, Mosquitto
 
 SHOWN_S = 120
 """Within this a broker is back, and its messages are rows again."""
+ANSWER_S = 10
 TOPIC = "streamed"
 
 
@@ -55,6 +58,24 @@ class Brokers:
         for name in self.connectors():
             runs = lambda name=name: requests.get(f"{node.url}/api/v1/connectors/{name}", timeout=10).json()["state"]
             wait_for(lambda: runs() in ("running", "elsewhere"), f"connector {name} to run", SHOWN_S)
+
+    def values(self):
+        """The values of all records that the broker of Kafka still has."""
+        settings = {"group.id": "judge", "auto.offset.reset": "earliest", "enable.partition.eof": True}
+        consumer = confluent_kafka.Consumer({**self.kafka.settings, **settings})
+        beginning = confluent_kafka.OFFSET_BEGINNING
+        consumer.assign([confluent_kafka.TopicPartition(TOPIC, number, beginning) for number in range(KafkaWriter.PARTITIONS)])
+        found, ended = set(), set()
+        while len(ended) < KafkaWriter.PARTITIONS:
+            message = consumer.poll(ANSWER_S)
+            if message is None:
+                break
+            if message.error():
+                ended.add(message.partition())
+            else:
+                found.add(json.loads(message.value())["v"])
+        consumer.close()
+        return found
 
     def close(self):
         if self.mosquitto:

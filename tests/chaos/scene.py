@@ -11,7 +11,7 @@ from conftest import wait_for
 from disks import Folder, Image, why_no_images
 from faulty import Orders, library
 from faults import CALM_S, Faults, until_calm
-from judge import judge
+from judge import ask, judge
 from ledger import ACKED, Acks, Ledger, outcomes
 from links import Links
 from load import BROKER_TABLE, KAFKA_TABLE, MQTT_TABLE, REGISTER_TABLE, ROWS_TABLE
@@ -190,6 +190,8 @@ class Scene:
         load.until_drained(self.nodes[0])
         self.write_fresh()
         verdict = judge(self.nodes, load, options.batch_rows)
+        if verdict.lost:
+            self.tell_where(load)
         self.check_directories()
         return self.tell(verdict, faults, load)
 
@@ -257,6 +259,17 @@ class Scene:
         for trouble in faults.troubles:
             say(f"  not well again in time: {trouble}")
         return self.conclude(verdict, faults)
+
+    def tell_where(self, load):
+        """Where what was lost may be: at the broker, or aside."""
+        if self.brokers.kafka:
+            values, size = self.brokers.values(), load.mqtt_rows
+            for writer in load.kafka:
+                acked = [int(item) for item, what in outcomes(writer.ledger).items() if what == ACKED]
+                missing = sum(value not in values for item in acked for value in range(item * size, (item + 1) * size))
+                self.say(f"the broker of Kafka has {len(values)} records; of {len(acked) * size} that it acknowledged it lacks {missing}")
+        for letters in ask(self.nodes[0], 'SELECT source, reason, count(*), min(detail) FROM "_dead_letters" GROUP BY source, reason'):
+            self.say(f"dead letters: {letters}")
 
     def conclude(self, verdict, faults):
         seed, nodes, count = self.options.seed, len(self.nodes), faults.counts.total()
