@@ -75,7 +75,7 @@ impl BatchWriter<'_> {
             match written {
                 Ok(receipt) => done.add(receipt),
                 Err(wrong) if !wrong.is_retryable() => {
-                    tracing::warn!(%wrong, source = label, "a batch of messages was refused, and goes aside");
+                    tracing::debug!(%wrong, source = label, "a batch of messages was refused, and goes aside");
                     done.add(refuse_all(&points, &wrong));
                     return Some(done);
                 }
