@@ -21,6 +21,9 @@ class Folder:
     def close(self):
         pass
 
+    def clear(self):
+        pass
+
 
 class Image:
     """An ext4 file system in a file. What was not synced when its power goes is lost."""
@@ -69,6 +72,9 @@ class Image:
 
     def close(self):
         subprocess.run(["umount", "-l", str(self.path)], check=False, capture_output=True)
+
+    def clear(self):
+        """Once it is closed: nobody wants to look into it."""
         self.image.unlink(missing_ok=True)
 
 
@@ -99,6 +105,7 @@ def why_no_images(folder):
             image.power_again()
         finally:
             image.close()
+            image.clear()
     except OSError as error:
         return str(error)
     finally:

@@ -53,14 +53,16 @@ def main(given=None):
     try:
         is_good = scene.play()
     except Exception as error:
-        say(f"chaos: FAILED, seed {options.seed}: {error!r}; logs and ledgers are in {folder}")
+        say(f"chaos: FAILED, seed {options.seed}: {error!r}; logs, ledgers and disks are in {folder}")
         scene.close()
         return 1
     scene.close()
-    if is_good and not options.dir:
-        shutil.rmtree(folder)
-    elif not is_good:
-        say(f"logs and ledgers are in {folder}")
+    if is_good:
+        scene.clear()
+        if not options.dir:
+            shutil.rmtree(folder)
+    else:
+        say(f"logs, ledgers and disks are in {folder}")
     return 0 if is_good else 1
 
 

@@ -295,3 +295,8 @@ class Scene:
             self.links.close()
         self.brokers.close()
         self.log.close()
+
+    def clear(self):
+        """Once all is closed: what nobody wants to look into."""
+        for node in self.nodes:
+            node.disk.clear()

@@ -592,3 +592,26 @@ def test_a_paused_connector_leaves_the_group_and_comes_back(kafka, make_oribi):
     threads = sum("oribi-kafka" in path.read_text() for path in pathlib.Path(f"/proc/{node.process.pid}/task").glob("*/comm"))
     assert threads == 1
     assert total(node)[0] == 400
+
+
+def test_nothing_is_left_out_that_waited_when_a_source_was_paused(kafka, make_oribi):
+    """The first batch waits for room for new time ranges; the one behind it could be stored at once, and must not be."""
+    topic, ranges, ms_between = kafka.topic(), 30, 40 * 86_400_000
+    record = lambda at, time: json.dumps({"device": "d", "time": 1_700_000_000_000 + time, "v": at})
+    node = make_oribi("[ingest]\ntablets_per_minute_max = 12\n" + source(kafka, [topic], ROWS)).start()
+    kafka.send(topic, [record(0, 0)])
+    wait_for_rows(node, 1)
+    kafka.send(topic, [record(at, -at * ms_between) for at in range(1, ranges)])
+    wait_for(lambda: status(node)["messages"] == ranges, "the batch to be taken")
+    kafka.send(topic, [record(ranges + at, at + 1) for at in range(50)])
+    wait_for(lambda: status(node)["messages"] == ranges + 50, "the batch behind it to be taken")
+    assert node.count("rows") < ranges
+    paused = requests.post(f"{node.url}/api/v1/connectors/stream/pause", timeout=30)
+    assert paused.json()["state"] == "paused", paused.text
+    assert node.count("rows") < ranges
+    node.stop()
+    node.config.write_text(source(kafka, [topic], ROWS))
+    node.start()
+    assert requests.post(f"{node.url}/api/v1/connectors/stream/resume", timeout=30).status_code < 300
+    wait_for_rows(node, ranges + 50)
+    assert total(node) == (ranges + 50, sum(range(ranges + 50)))
