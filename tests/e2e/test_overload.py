@@ -61,6 +61,8 @@ def test_a_bound_that_is_too_small_is_refused(tmp_path):
 class Crowd:
     """Writers who offer more than a node lets in at once, each row once, until they are told to end."""
 
+    MAY_BE_REFUSED_AS = {"not_stored"}
+
     def __init__(self, node):
         self.node, self.over, self.lock = node, threading.Event(), threading.Lock()
         self.acked, self.refused, self.wrong = 0, 0, []
@@ -78,7 +80,8 @@ class Crowd:
 
     def write(self, number):
         session, turn = requests.Session(), 0
-        while not self.over.is_set():
+        is_unknown = False
+        while is_unknown or not self.over.is_set():
             first = turn * ROWS
             body = "\n".join(
                 f"crowd,w={number} v={first + at}i,t=\"{'x' * 100}\" {1_700_000_000_000 + first + at}" for at in range(ROWS)
@@ -87,14 +90,21 @@ class Crowd:
             with self.lock:
                 self.note(answer)
             turn += answer.status_code == 204
+            is_unknown = answer.status_code == 503 and answer.json()["outcome"] == "unknown"
 
     def note(self, answer):
         if answer.status_code == 204:
             self.acked += ROWS
-        elif answer.status_code == 503 and int(answer.headers["retry-after"]) > 0 and answer.json()["outcome"] == "not_stored":
+        elif answer.status_code == 503 and int(answer.headers["retry-after"]) > 0 and answer.json()["outcome"] in self.MAY_BE_REFUSED_AS:
             self.refused += 1
         else:
             self.wrong.append((answer.status_code, answer.text))
+
+
+class CrowdOfMany(Crowd):
+    """The same at one of several nodes, whose leaders may change where they get no time to run: what is unknown is sent again."""
+
+    MAY_BE_REFUSED_AS = {"not_stored", "unknown"}
 
 
 def unread(node):
@@ -241,9 +251,9 @@ def until_each_has(nodes, rows):
 
 def test_a_follower_with_little_memory_holds_no_more_than_that_and_stops_nobody(three):
     nodes = three("[storage]\nmemtable_bytes_max = 1048576\n")
-    with Most(nodes, nodes[2]) as most, Crowd(nodes[0]) as crowd:
+    with Most(nodes, nodes[2]) as most, CrowdOfMany(nodes[0]) as crowd:
         wait_for(lambda: crowd.acked >= 60 * ROWS or crowd.wrong, "writes that are acknowledged", 240)
-    assert not crowd.wrong
+    assert not crowd.wrong, crowd.wrong[:3]
     # A quarter more than it may hold, what was on its way when that was reached, and one write.
     assert 0 < most.memtables <= (1 << 20) * 5 / 4 + (4 << 20) + (1 << 20)
     until_each_has(nodes, crowd.acked + 1)
@@ -253,7 +263,7 @@ def test_a_follower_that_stands_still_costs_the_others_no_memory(three):
     nodes = three()
     nodes[2].process.send_signal(signal.SIGSTOP)
     try:
-        with Most(nodes[:2], None) as most, Crowd(nodes[0]) as crowd:
+        with Most(nodes[:2], None) as most, CrowdOfMany(nodes[0]) as crowd:
             wait_for(lambda: crowd.acked >= 60 * ROWS, "writes that are acknowledged", 240)
     finally:
         nodes[2].process.send_signal(signal.SIGCONT)
