@@ -226,7 +226,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         }
         let known = self.heads.get(head);
         let place = self.tables.table_in(&self.options.db, &known.measurement)?;
-        let series = self.tables.at(place).counted_series(known.tags())?;
+        let series = self.tables.at(place).known_series(&known.tags)?;
         self.heads.place(head, place, series);
         Ok((place, series))
     }
@@ -260,7 +260,7 @@ impl<'a, 'o, 't> Decoder<'a, 'o, 't> {
         match head {
             Some(head) => {
                 let known = self.heads.get(head);
-                (measurement, tags) = (&known.measurement, known.tags().collect());
+                (measurement, tags) = (&known.measurement, known.tags.pairs().collect());
             }
             None => {
                 let pairs = line.tags.iter().map(|(name, value)| (&**name, &**value));

@@ -5,6 +5,7 @@ use crate::{
     confluent::Framed,
     line_protocol::Heads,
     mapping::{self, BatchSlot, Decoder, Message, Reading, Route, Routes, SchemaSource},
+    points::{KnownSeries, TagNames},
     sparkplug::{EdgeNews, SparkplugNodes},
     tables::Tables,
     topics::Topics,
@@ -39,6 +40,8 @@ impl OpenRows {
 pub struct MessageDecoder {
     routes: Arc<Routes>,
     topics: Topics,
+    /// Those of the topic that was met last for the first time, which the next ones often share.
+    tag_names: Option<TagNames>,
     heads: Heads,
     /// The batch that `heads` have begun.
     heads_number: u64,
@@ -60,6 +63,7 @@ impl MessageDecoder {
         MessageDecoder {
             routes,
             topics: Topics::default(),
+            tag_names: None,
             heads: Heads::small(),
             heads_number: 0,
             arrival,
@@ -136,14 +140,21 @@ impl MessageDecoder {
             let table = tables.table_in(&route.db, &route.table)?;
             let mut series = 0;
             if route.has_one_series(message) {
-                let (tags, builder) = (route.tags_of(message), tables.at(table));
-                let tags = tags.iter().map(|(name, value)| (&**name, &**value));
-                series = match remembered.has_checked_tags {
-                    true => builder.counted_series(tags)?,
-                    false => builder.checked_series(&tags.collect::<Vec<_>>())?,
+                let builder = tables.at(table);
+                series = match &remembered.series {
+                    Some(known) => builder.known_series(known)?,
+                    None => {
+                        let tags = route.tags_of(message);
+                        let tags: Vec<(&str, &str)> =
+                            tags.iter().map(|(name, value)| (&**name, &**value)).collect();
+                        let series = builder.checked_series(&tags)?;
+                        // They are the topic's own.
+                        let known = KnownSeries::new(&tags, self.tag_names.as_ref());
+                        self.tag_names = Some(known.names().clone());
+                        remembered.series = Some(known);
+                        series
+                    }
                 };
-                // They are the topic's own.
-                remembered.has_checked_tags = true;
             }
             remembered.slot = BatchSlot { table, series };
             remembered.number = rows.number;

@@ -4,10 +4,12 @@
 mod budget;
 mod columns;
 mod fields;
+mod known;
 mod series_index;
 mod tags;
 
 pub(crate) use budget::CellBudget;
+pub(crate) use known::{KnownSeries, TagNames};
 pub(crate) use tags::too_many_tags;
 
 use crate::{CELL_BYTES_MAX, Fault, excerpt};

@@ -5,6 +5,7 @@ use crate::{
     Fault,
     digest::Digest,
     mapping::{BatchSlot, Route},
+    points::KnownSeries,
 };
 use hashbrown::HashTable;
 use std::sync::Arc;
@@ -12,11 +13,11 @@ use std::sync::Arc;
 /// Topics that are remembered.
 const TOPICS_MAX: usize = 131_072;
 /// What they and their routes hold, bytes.
-const BYTES_MAX: usize = 24 << 20;
+const BYTES_MAX: usize = 32 << 20;
 /// What a topic takes beside the copies of its name.
-const TOPIC_BYTES: usize = 256;
-/// The name itself, and in the route its levels as tags, table or field.
-const COPIES: usize = 3;
+const TOPIC_BYTES: usize = 384;
+/// The name itself, and its levels in the route as tags, table or field, and in the key of its series.
+const COPIES: usize = 4;
 
 /// A topic and what it means.
 pub(super) struct Remembered {
@@ -26,8 +27,8 @@ pub(super) struct Remembered {
     /// The batch for which `slot` holds.
     pub(super) number: u64,
     pub(super) slot: BatchSlot,
-    /// Whether the tags of the route were found to be such.
-    pub(super) has_checked_tags: bool,
+    /// That of its rows where they are all of one, once it was met.
+    pub(super) series: Option<KnownSeries>,
     /// Since the hand last came by.
     is_used: bool,
 }
@@ -72,7 +73,7 @@ impl Topics {
                     route,
                     number: 0,
                     slot,
-                    has_checked_tags: false,
+                    series: None,
                     is_used: false,
                 })
             });

@@ -83,7 +83,7 @@ pub(crate) fn split_tag(bytes: &[u8]) -> Option<(ColumnId, &[u8], &[u8])> {
 }
 
 /// The tags of a key's bytes, in the order in which they stand.
-pub fn tags(mut bytes: &[u8]) -> impl Iterator<Item = (ColumnId, &str)> {
+pub fn tags(mut bytes: &[u8]) -> impl Iterator<Item = (ColumnId, &str)> + Clone {
     std::iter::from_fn(move || {
         let (id, value, rest) = split_tag(bytes)?;
         bytes = rest;

@@ -1,6 +1,10 @@
 //! Measurements with their tags as written, remembered over batches.
 
-use crate::{digest::Digest, memo::Memo};
+use crate::{
+    digest::Digest,
+    memo::Memo,
+    points::{KnownSeries, TagNames},
+};
 use oribi_model::Name;
 use parking_lot::Mutex;
 
@@ -16,6 +20,8 @@ const POOLED_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Heads {
     memo: Memo<Head>,
+    /// Those of the head that was added last, which the next ones often share.
+    names: Option<TagNames>,
     /// The batch whose places and series hold.
     batch: u64,
 }
@@ -27,19 +33,11 @@ pub(super) struct Head {
     /// Of its text.
     digest: Digest,
     pub(super) measurement: Box<str>,
-    tags: Tags,
+    pub(super) tags: KnownSeries,
     /// The batch for which `place` and `series` hold.
     batch: u64,
     place: usize,
     series: u32,
-}
-
-/// Names and values of tags that were checked.
-#[derive(Debug)]
-struct Tags {
-    text: Box<str>,
-    /// Ends of names and of values in `text`, by turns.
-    ends: Box<[u32]>,
 }
 
 impl Heads {
@@ -55,7 +53,7 @@ impl Heads {
 
     /// None yet, and never more than so many bytes of them.
     pub(super) fn within(bytes_max: usize) -> Heads {
-        Heads { memo: Memo::new(bytes_max), batch: 1 }
+        Heads { memo: Memo::new(bytes_max), names: None, batch: 1 }
     }
 
     /// Begins another batch: what is known of the heads stays, their places do not.
@@ -97,9 +95,9 @@ impl Heads {
         tags: &[(&str, &str)],
         (place, series): (usize, u32),
     ) {
-        let tags = Tags::new(tags);
-        let bytes =
-            size_of::<Head>() + measurement.len() + tags.text.len() + size_of_val(&*tags.ends);
+        let tags = KnownSeries::new(tags, self.names.as_ref());
+        let bytes = size_of::<Head>() + measurement.len() + tags.bytes(self.names.as_ref());
+        self.names = Some(tags.names().clone());
         let (db, measurement) = (db.clone(), measurement.into());
         let head = Head { db, digest, measurement, tags, batch: self.batch, place, series };
         self.memo.insert(digest.hash64(), head, bytes);
@@ -109,31 +107,6 @@ impl Heads {
 impl Default for Heads {
     fn default() -> Heads {
         Heads::new()
-    }
-}
-
-impl Head {
-    /// The tags, in the order of the text.
-    pub(super) fn tags(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
-        let Tags { text, ends } = &self.tags;
-        (0..ends.len() / 2).map(move |at| {
-            let start = if at == 0 { 0 } else { ends[2 * at - 1] as usize };
-            let (name_end, end) = (ends[2 * at] as usize, ends[2 * at + 1] as usize);
-            (&text[start..name_end], &text[name_end..end])
-        })
-    }
-}
-
-impl Tags {
-    fn new(tags: &[(&str, &str)]) -> Tags {
-        let bytes = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let mut text = String::with_capacity(bytes);
-        let mut ends = Vec::with_capacity(2 * tags.len());
-        for part in tags.iter().flat_map(|(name, value)| [name, value]) {
-            text.push_str(part);
-            ends.push(text.len() as u32);
-        }
-        Tags { text: text.into(), ends: ends.into() }
     }
 }
 

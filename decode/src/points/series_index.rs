@@ -1,5 +1,6 @@
 //! Series of a batch by their tags.
 
+use super::known::{KnownSeries, TagNames};
 use hashbrown::{HashMap, HashTable};
 use oribi_model::{
     ColumnId, SeriesKeys,
@@ -22,6 +23,8 @@ pub(super) struct SeriesIndex {
     expected: Vec<u32>,
     /// The key looked for last.
     sought: Vec<u8>,
+    /// Names with which the names of all tags begin.
+    lead: Option<TagNames>,
 }
 
 impl SeriesIndex {
@@ -32,7 +35,7 @@ impl SeriesIndex {
         tags: impl IntoIterator<Item = (&'t str, &'t str)>,
     ) -> Option<u32> {
         self.seek(tags, |index, name| index.by_name.get(name).copied())?;
-        self.number_of(xxh3_64(&self.sought))
+        self.number_of(xxh3_64(&self.sought), &self.sought)
     }
 
     /// As [`SeriesIndex::find`]; a series that is new gets the next number.
@@ -42,14 +45,33 @@ impl SeriesIndex {
     ) -> u32 {
         let sought = self.seek(tags, |index, name| Some(index.name(name)));
         debug_assert!(sought.is_some(), "new names are added");
-        let hash = xxh3_64(&self.sought);
-        if let Some(number) = self.number_of(hash) {
-            return number;
-        }
-        let key = &self.sought;
-        let number = self.keys.push_with(|bytes| bytes.extend_from_slice(key)) as u32;
-        self.numbers.insert_unique(hash, (hash, number), |(hash, _)| *hash);
+        let key = std::mem::take(&mut self.sought);
+        let number = self.number_or_new(xxh3_64(&key), &key);
+        self.sought = key;
         number
+    }
+
+    /// As [`SeriesIndex::find_or_add`].
+    pub(super) fn find_or_add_known(&mut self, known: &KnownSeries) -> u32 {
+        match self.begins_with(known.names()) {
+            true => {
+                let (hash, key) = known.key();
+                self.number_or_new(hash, key)
+            }
+            false => self.find_or_add(known.pairs()),
+        }
+    }
+
+    /// Whether these names have the first places, which they get where there are no others.
+    fn begins_with(&mut self, names: &TagNames) -> bool {
+        if self.lead.as_ref().is_some_and(|lead| Arc::ptr_eq(lead, names)) {
+            return true;
+        }
+        let begins = (0..).zip(names.iter()).all(|(place, name)| self.name(name) == place);
+        if begins {
+            self.lead = Some(names.clone());
+        }
+        begins
     }
 
     /// Writes the key of these tags to `sought`; `None` where `name` knows a name of them not.
@@ -83,9 +105,19 @@ impl SeriesIndex {
         Some(())
     }
 
-    fn number_of(&self, hash: u64) -> Option<u32> {
-        let same = |(_, number): &(u64, u32)| *self.keys.get(*number as usize) == *self.sought;
+    fn number_of(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        let same =
+            |(of, number): &(u64, u32)| *of == hash && self.keys.get(*number as usize) == key;
         self.numbers.find(hash, same).map(|(_, number)| *number)
+    }
+
+    fn number_or_new(&mut self, hash: u64, key: &[u8]) -> u32 {
+        if let Some(number) = self.number_of(hash, key) {
+            return number;
+        }
+        let number = self.keys.push_with(|bytes| bytes.extend_from_slice(key)) as u32;
+        self.numbers.insert_unique(hash, (hash, number), |(hash, _)| *hash);
+        number
     }
 
     /// The place of a name, made where it is new.

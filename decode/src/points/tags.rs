@@ -1,6 +1,6 @@
 //! The tags of rows: which series a row belongs to.
 
-use super::{PointsBuilder, check_tag};
+use super::{KnownSeries, PointsBuilder, check_tag};
 use crate::{Fault, TAGS_MAX};
 use oribi_model::RejectReason;
 
@@ -62,11 +62,11 @@ impl PointsBuilder {
     ///
     /// # Errors
     /// More tags than a row or a table may have.
-    pub fn counted_series<'t>(
+    fn counted_series<'t>(
         &mut self,
-        tags: impl ExactSizeIterator<Item = (&'t str, &'t str)> + Clone,
+        tags: impl Iterator<Item = (&'t str, &'t str)> + Clone,
     ) -> Result<u32, Fault> {
-        let count = tags.len();
+        let count = tags.clone().count();
         if count > TAGS_MAX {
             return Err(too_many_tags(count));
         }
@@ -79,6 +79,21 @@ impl PointsBuilder {
             }
         }
         Ok(self.series(tags))
+    }
+
+    /// The same for a series that came in a batch before.
+    ///
+    /// # Errors
+    /// More tags than a table may have.
+    #[inline]
+    pub(crate) fn known_series(&mut self, known: &KnownSeries) -> Result<u32, Fault> {
+        if self.series.names().len() + known.names().len() > TAGS_MAX {
+            return self.counted_series(known.pairs());
+        }
+        let held = self.series.bytes();
+        let series = self.series.find_or_add_known(known);
+        self.bytes += self.series.bytes() - held;
+        Ok(series)
     }
 
     /// Sets the tag at a place among the tag columns for the present row. `false`: the row has it

@@ -152,3 +152,47 @@ fn a_row_is_forgotten_in_whatever_order_its_fields_came() {
         }
     }
 }
+
+/// A batch may have other names before those of a series that is known, or the same in another order.
+#[test]
+fn known_series_are_the_same_wherever_their_names_stand() {
+    let known = |tags: &[(&str, &str)]| KnownSeries::new(tags, None);
+    let (ab, abc, ba) = (
+        known(&[("a", "1"), ("b", "2")]),
+        known(&[("a", "1"), ("b", "2"), ("c", "3")]),
+        known(&[("b", "2"), ("a", "1"), ("d", "")]),
+    );
+    let leads: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("a", "1")],
+        &[("b", "7"), ("a", "1")],
+        &[("x", "1")],
+        &[("a", "1"), ("c", "3"), ("b", "2")],
+    ];
+    for lead in leads {
+        let mut b = builder();
+        let first = b.series(lead.iter().copied());
+        let one = b.known_series(&ab).unwrap();
+        assert_eq!(b.known_series(&ba).unwrap(), one, "{lead:?}");
+        assert_eq!(b.series([("b", "2"), ("a", "1")]), one, "{lead:?}");
+        let two = b.known_series(&abc).unwrap();
+        assert_eq!(b.series([("c", "3"), ("a", "1"), ("b", "2")]), two, "{lead:?}");
+        assert_eq!(b.known_series(&ab).unwrap(), one, "{lead:?}");
+        assert_eq!(b.series(lead.iter().copied()), first, "{lead:?}");
+        [first, one, two].iter().for_each(|series| b.end_row(*series, 1, 1));
+        let points = b.finish();
+        let mut tags: Vec<_> = points.tags_of(one as usize).collect();
+        tags.sort_unstable();
+        assert_eq!(tags, [("a", "1"), ("b", "2")], "{lead:?}");
+    }
+}
+
+#[test]
+fn names_are_shared_by_series_that_have_the_same() {
+    let one = KnownSeries::new(&[("a", "1"), ("b", "")], None);
+    let same = KnownSeries::new(&[("a", "2")], Some(one.names()));
+    assert!(std::sync::Arc::ptr_eq(one.names(), same.names()));
+    let other = KnownSeries::new(&[("a", "2"), ("b", "3")], Some(one.names()));
+    assert_eq!(other.pairs().collect::<Vec<_>>(), [("a", "2"), ("b", "3")]);
+    assert!(same.bytes(Some(one.names())) < same.bytes(None));
+}
