@@ -54,7 +54,7 @@ pub(super) struct Running {
 
 impl Running {
     /// Whether it takes anything: it neither ends nor has broken off.
-    fn is_able(&self) -> bool {
+    pub(super) fn is_able(&self) -> bool {
         !self.writes.is_closed() && self.metrics.borrow_watched().running_state.is_ok()
     }
 

@@ -90,14 +90,27 @@ impl Replica {
 
     /// Waits until what is applied here reaches `index`. Whether it does in time.
     pub(crate) async fn reaches(self: &Arc<Replica>, index: LogIndex, wait: Duration) -> bool {
-        if self.applied_index() >= Some(index) || is_planted(Fault::ReadBeforeApplied) {
-            return true;
+        timeout(wait, self.until_at(index, wait)).await.unwrap_or(false) || self.is_at(index)
+    }
+
+    /// Waits as [`Replica::reaches`] does. `false`: no instance runs, or one that does stood still for
+    /// so long.
+    async fn until_at(self: &Arc<Replica>, index: LogIndex, wait: Duration) -> bool {
+        while !self.is_at(index) {
+            let Ok(running) = self.running().await else { return false };
+            let applied = running.raft.wait(Some(wait));
+            // What is applied is looked at itself.
+            let _ = applied.applied_index_at_least(Some(index.0), "a read needs it").await;
+            // One that ended, as it does where rows of another replica are taken over, is followed by another.
+            if running.is_able() {
+                return self.is_at(index);
+            }
         }
-        let Ok(Ok(running)) = timeout(wait, self.running()).await else { return false };
-        let applied = running.raft.wait(Some(wait));
-        // What is applied is looked at itself: an instance may have ended meanwhile.
-        let _ = applied.applied_index_at_least(Some(index.0), "a read needs it").await;
-        self.applied_index() >= Some(index)
+        true
+    }
+
+    fn is_at(&self, index: LogIndex) -> bool {
+        self.applied_index() >= Some(index) || is_planted(Fault::ReadBeforeApplied)
     }
 
     /// Who was elected last, as far as this replica has heard. One that is taken for a leader

@@ -225,6 +225,30 @@ async fn a_replica_comes_back_with_all_that_was_acked() {
     }
 }
 
+/// As a read does at a node that stood still and takes over what another has meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_an_entry_waits_beyond_the_end_of_an_instance() {
+    let (disk, machine) = (SimDisk::new(), Arc::new(Memory::default()));
+    let log = open_log(&disk);
+    let replica = recover(&log, &machine);
+    replica.write(create(0)).await.unwrap();
+    let next = LogIndex(replica.applied_index().unwrap().0 + 2);
+    let waiting = tokio::spawn({
+        let replica = replica.clone();
+        async move { replica.reaches(next, Duration::from_secs(60)).await }
+    });
+    for at in 1..20 {
+        replica.rest().await;
+        assert!(!waiting.is_finished() || replica.applied_index() >= Some(next));
+        replica.write(create(at)).await.unwrap();
+    }
+    assert!(waiting.await.unwrap());
+    let never = LogIndex(u64::MAX);
+    assert!(!replica.reaches(never, Duration::from_millis(20)).await);
+    replica.close().await;
+    assert!(!replica.reaches(never, Duration::from_secs(60)).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_flushed_is_purged_and_not_applied_again() {
     let disk = SimDisk::new();

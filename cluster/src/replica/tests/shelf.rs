@@ -76,8 +76,10 @@ impl Memory {
         let entries = files[1..]
             .iter()
             .flat_map(|file| serde_json::from_slice::<Vec<(u64, String)>>(file).unwrap());
-        *self.applied.lock() = entries.collect();
+        // Who sees the one sees the other.
+        let mut applied = self.applied.lock();
         *self.flushed.lock() = Some(flushed.clone());
+        *applied = entries.collect();
         flushed
     }
 }
