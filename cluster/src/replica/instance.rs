@@ -54,8 +54,13 @@ pub(super) struct Running {
 
 impl Running {
     /// Whether it takes anything: it neither ends nor has broken off.
-    pub(super) fn is_able(&self) -> bool {
-        !self.writes.is_closed() && self.metrics.borrow_watched().running_state.is_ok()
+    fn is_able(&self) -> bool {
+        !self.has_ended() && self.metrics.borrow_watched().running_state.is_ok()
+    }
+
+    /// Whether it was told to end, so that another may follow it; one that broke off was not.
+    pub(super) fn has_ended(&self) -> bool {
+        self.writes.is_closed()
     }
 
     /// The first entry that some other member is not known to have, where this one leads.

@@ -94,7 +94,7 @@ impl Replica {
     }
 
     /// Waits as [`Replica::reaches`] does. `false`: no instance runs, or one that does stood still for
-    /// so long.
+    /// so long or broke off.
     async fn until_at(self: &Arc<Replica>, index: LogIndex, wait: Duration) -> bool {
         while !self.is_at(index) {
             let Ok(running) = self.running().await else { return false };
@@ -102,7 +102,7 @@ impl Replica {
             // What is applied is looked at itself.
             let _ = applied.applied_index_at_least(Some(index.0), "a read needs it").await;
             // One that ended, as it does where rows of another replica are taken over, is followed by another.
-            if running.is_able() {
+            if !running.has_ended() {
                 return self.is_at(index);
             }
         }
